@@ -1,12 +1,12 @@
 """One poller per process serves all waiting clients, so a wait or stream needs no thread or database connection.
 
-The latest events of a channel are encoded once and shared by all its streams.
+Streams that need the same events of a channel share one read.
 """
 
 import asyncio
-from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -15,77 +15,53 @@ import structlog
 from api.live.source import Channel, ChannelKind, ChannelState, DatabaseSource, EncodedEvent
 from heldout.errors import HeldoutError
 
-# Kept for the streams. A stream that is further behind catches up from the database.
-KEPT_EVENTS = 64
-KEPT_BYTES = 64 * 1024
+log = structlog.get_logger("heldout.api")
+
+# How many reads of events may run at a time.
+READS_AT_ONCE = 2
+
+Read = asyncio.Task[Sequence[EncodedEvent] | None]
 
 
-class RecentEvents:
-    """The events of a channel in memory: those with numbers above `floor`, up to `last`.
+@dataclass(eq=False)
+class Followed:
+    """A channel that clients wait for, as the last poll has seen it.
 
-    Numbers may be missing, because events are deleted with their subject.
+    state: None before the first poll. last: the number of its last event. reads: the running reads, by the numbers of
+    the last events that the streams have and that the channel has.
     """
 
-    def __init__(self, channel: Channel, last: int) -> None:
-        self.channel = channel
-        self.floor = last
-        self.last = last
-        self.is_complete = False  # the job or study has ended, so there are no events after `last`
-        self.is_gone = False
-        self.streams = 0
-        self.changed = asyncio.Event()  # set and replaced by a new one at every change
-        self._events: deque[EncodedEvent] = deque()
-        self.kept_bytes = 0
+    channel: Channel
+    state: ChannelState | None = None
+    last: int = 0
+    is_gone: bool = False
+    clients: int = 0
+    changed: asyncio.Event = field(default_factory=asyncio.Event)  # set and replaced by a new one at every change
+    reads: dict[tuple[int, int], Read] = field(default_factory=dict)
 
-    def after(self, cursor: int) -> Sequence[EncodedEvent] | None:
-        """The events above `cursor`. None if some of them are no longer in memory."""
-        if cursor < self.floor:
-            return None
-        return [event for event in self._events if event.number > cursor] if cursor < self.last else []
+    @property
+    def has_ended(self) -> bool:
+        """Whether the job or study has ended, so there are no events after `last`."""
+        return self.state is not None and self.state.has_ended
 
-    def add(self, last: int, events: Iterable[EncodedEvent], *, is_complete: bool) -> None:
-        """Note that the channel's last event is `last`, and keep its events, read above `read_above(last)`."""
-        if self.read_above(last) > self.last:
-            self._events.clear()
-            self.kept_bytes = 0
-            self.floor = self.read_above(last)
-        self.last = max(self.last, last)
-        for event in events:
-            self._events.append(event)
-            self.kept_bytes += len(event.text)
-            self.last = max(self.last, event.number)
-        while len(self._events) > KEPT_EVENTS or (self.kept_bytes > KEPT_BYTES and len(self._events) > 1):
-            dropped = self._events.popleft()
-            self.kept_bytes -= len(dropped.text)
-            self.floor = dropped.number
-        self.is_complete = is_complete
-        self.wake_streams()
+    def note(self, state: ChannelState | None) -> None:
+        """Note what a poll has seen. None: the job or study is gone."""
+        if state is None:
+            self.is_gone = True
+        elif state == self.state:
+            return
+        else:
+            self.state, self.last = state, max(self.last, state.last_event)
+        self.wake_clients()
 
-    def read_above(self, last: int) -> int:
-        """The number above which to read events when the channel's last one is `last`."""
-        return max(self.last, last - KEPT_EVENTS)
-
-    def wake_streams(self) -> None:
-        """Let every stream check for changes."""
+    def wake_clients(self) -> None:
+        """Let every client check for changes."""
         self.changed.set()
         self.changed = asyncio.Event()
 
 
-log = structlog.get_logger("heldout.api")
-
-# How many streams may catch up from the database at a time.
-CATCH_UPS_AT_ONCE = 2
-
-
-@dataclass(eq=False)
-class _Waiter:
-    channel: Channel
-    is_enough: Callable[[ChannelState], bool]
-    woken: asyncio.Event = field(default_factory=asyncio.Event)
-
-
 class Hub:
-    """Polls all channels that clients wait for in one query every `poll_s`, and their new events in a second one.
+    """Polls all channels that clients wait for in one query every `poll_s`.
 
     Each kind of channel has its own loop: numbering the events of owners writes to the database, which must not delay
     clients that wait for jobs.
@@ -99,62 +75,72 @@ class Hub:
         self.keys_every_s = 5.0  # how often to check for revoked keys
         self.stopped = False
         self.revoked: frozenset[str] = frozenset()
-        self._waiters: set[_Waiter] = set()
-        self._followed: dict[Channel, RecentEvents] = {}
-        self._keys: Counter[str] = Counter()
+        self._followed: dict[Channel, Followed] = {}
+        self._keys: Counter[str] = Counter()  # open streams by key
         self._keys_checked_at = 0.0
         self._needed: dict[ChannelKind, asyncio.Event] = {kind: asyncio.Event() for kind in ChannelKind}
-        self._catching_up = asyncio.Semaphore(CATCH_UPS_AT_ONCE)
+        self._reading = asyncio.Semaphore(READS_AT_ONCE)
 
     @property
     def streams(self) -> int:
         """The number of open streams."""
-        return sum(recent.streams for recent in self._followed.values())
-
-    @property
-    def kept_bytes(self) -> int:
-        """The memory used by their events."""
-        return sum(recent.kept_bytes for recent in self._followed.values())
+        return self._keys.total()
 
     async def wait(self, channel: Channel, is_enough: Callable[[ChannelState], bool], timeout_s: float) -> None:
-        """Return once `is_enough` holds for a job or study, it is deleted, the time is up, or the service stops."""
-        waiter = _Waiter(channel, is_enough)
-        if self.stopped:
-            return
-        self._waiters.add(waiter)
-        self._needed[channel.kind].set()
-        try:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(waiter.woken.wait(), timeout_s)
-        finally:
-            self._waiters.discard(waiter)
+        """Return once `is_enough` holds for a job or study, it is deleted, the time is up, or the service stops.
+
+        The first state that `is_enough` gets may be slightly older than this call.
+        """
+        with suppress(TimeoutError), self._follow(channel) as followed:
+            async with asyncio.timeout(timeout_s):
+                while not (self.stopped or followed.is_gone):
+                    if followed.state is not None and is_enough(followed.state):
+                        return
+                    await followed.changed.wait()
 
     async def wait_for_end(self, job_id: str, timeout_s: float) -> None:
         """Return once a job has ended, or as `wait` does."""
         await self.wait(Channel(ChannelKind.JOB, job_id), lambda state: state.has_ended, timeout_s)
 
-    def join(self, channel: Channel, last: int, key_id: str) -> RecentEvents:
-        """Follow a channel whose last event was `last` a moment ago. Every `join` needs a `leave`."""
-        recent = self._followed.setdefault(channel, RecentEvents(channel, last))
-        recent.streams += 1
+    @contextmanager
+    def stream(self, channel: Channel, last: int, key_id: str) -> Iterator[Followed]:
+        """Follow a channel whose last event was `last` a moment ago, and check the key until the block ends."""
         self._keys[key_id] += 1
+        try:
+            with self._follow(channel) as followed:
+                followed.last = max(followed.last, last)
+                yield followed
+        finally:
+            self._keys[key_id] -= 1
+            if not self._keys[key_id]:
+                del self._keys[key_id]
+
+    @contextmanager
+    def _follow(self, channel: Channel) -> Iterator[Followed]:
+        """Poll a channel while the block runs."""
+        followed = self._followed.setdefault(channel, Followed(channel))
+        followed.clients += 1
         self._needed[channel.kind].set()
-        return recent
+        try:
+            yield followed
+        finally:
+            followed.clients -= 1
+            if not followed.clients:
+                del self._followed[channel]
 
-    def leave(self, recent: RecentEvents, key_id: str) -> None:
-        """End a stream. A channel without streams is no longer polled."""
-        recent.streams -= 1
-        if not recent.streams:
-            del self._followed[recent.channel]
-        self._keys[key_id] -= 1
-        if not self._keys[key_id]:
-            del self._keys[key_id]
+    async def read(self, followed: Followed, cursor: int) -> Sequence[EncodedEvent] | None:
+        """Read the next events above `cursor`. Empty if all were deleted; None if the database does not answer."""
+        between = cursor, followed.last
+        read = followed.reads.get(between)
+        if read is None:
+            read = followed.reads[between] = asyncio.create_task(self._read(followed.channel, cursor))
+            read.add_done_callback(lambda _: followed.reads.pop(between))
+        return await asyncio.shield(read)
 
-    async def catch_up(self, recent: RecentEvents, cursor: int) -> Sequence[EncodedEvent] | None:
-        """Read events above `cursor` from the database. None if it does not answer."""
-        async with self._catching_up:
+    async def _read(self, channel: Channel, cursor: int) -> Sequence[EncodedEvent] | None:
+        async with self._reading:
             try:
-                return await asyncio.to_thread(self._source.page, recent.channel, cursor)
+                return await asyncio.to_thread(self._source.page, channel, cursor)
             except HeldoutError as error:
                 log.warning("stream_not_caught_up", reason=error.detail)
                 return None
@@ -168,62 +154,30 @@ class Hub:
     def stop(self) -> None:
         """Wake all waiting clients, and refuse to wait from now on."""
         self.stopped = True
-        for waiter in self._waiters:
-            waiter.woken.set()
-        for recent in self._followed.values():
-            recent.wake_streams()
+        for followed in self._followed.values():
+            followed.wake_clients()
 
     async def _poll(self, kind: ChannelKind) -> None:
         while True:
             await self._needed[kind].wait()
-            channels = {waiter.channel for waiter in self._waiters} | self._followed.keys()
-            channels = {channel for channel in channels if channel.kind == kind}
-            if channels:
-                await self._poll_once(channels)
+            followed = [followed for channel, followed in self._followed.items() if channel.kind is kind]
+            if followed:
+                await self._poll_once(followed)
                 await asyncio.sleep(self.poll_s)
             else:
                 self._needed[kind].clear()
 
-    async def _poll_once(self, channels: Collection[Channel]) -> None:
+    async def _poll_once(self, polled: Collection[Followed]) -> None:
         try:
-            states = await asyncio.to_thread(self._source.states, channels)
-            await self._update_recent_events(channels, states)
+            states = await asyncio.to_thread(self._source.states, [followed.channel for followed in polled])
+            for followed in polled:
+                followed.note(states.get(followed.channel))
             await self._check_keys()
         except HeldoutError as error:
             # Clients keep waiting: the database may be back before their time is up.
             log.warning("waiting_clients_not_served", reason=error.detail)
-            return
         except Exception:
             log.exception("poller_failed")
-            return
-        for waiter in self._waiters:
-            if waiter.channel not in channels:
-                continue  # it joined after the query
-            state = states.get(waiter.channel)
-            if state is None or waiter.is_enough(state):
-                waiter.woken.set()
-
-    async def _update_recent_events(
-        self, channels: Collection[Channel], states: Mapping[Channel, ChannelState]
-    ) -> None:
-        followed = [recent for channel, recent in self._followed.items() if channel in channels]
-        after: dict[Channel, int] = {}
-        for recent in followed:
-            state = states.get(recent.channel)
-            if state is None:
-                recent.is_gone = True
-                recent.wake_streams()
-            elif state.last_event > recent.last:
-                after[recent.channel] = recent.read_above(state.last_event)
-            elif state.has_ended and not recent.is_complete:
-                recent.add(state.last_event, (), is_complete=True)
-        if not after:
-            return
-        found = await asyncio.to_thread(self._source.list_events_after, after)
-        for recent in followed:
-            if recent.channel in after:
-                state = states[recent.channel]
-                recent.add(state.last_event, found.get(recent.channel, ()), is_complete=state.has_ended)
 
     async def _check_keys(self) -> None:
         if not self._keys or monotonic() - self._keys_checked_at < self.keys_every_s:
@@ -231,5 +185,5 @@ class Hub:
         self._keys_checked_at = monotonic()
         self.revoked = frozenset(await asyncio.to_thread(self._source.revoked, set(self._keys)))
         if self.revoked:
-            for recent in self._followed.values():
-                recent.wake_streams()
+            for followed in self._followed.values():
+                followed.wake_clients()

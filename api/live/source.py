@@ -112,21 +112,6 @@ class DatabaseSource:
                 found[Channel(ChannelKind.OWNER, owner)] = ChannelState(0, has_ended=False, last_event=last)
         return found
 
-    def list_events_after(self, after: Mapping[Channel, int]) -> Mapping[Channel, Sequence[EncodedEvent]]:
-        """For each channel, its events above that number."""
-        found: dict[Channel, list[EncodedEvent]] = {}
-        of_subjects = {channel.id: channel for channel in after if channel.kind is not ChannelKind.OWNER}
-        after_in_owners = {channel.id: number for channel, number in after.items() if channel.kind is ChannelKind.OWNER}
-        with self._database.read() as session:
-            if of_subjects:
-                for row in events.list_newer(session, {id_: after[channel] for id_, channel in of_subjects.items()}):
-                    found.setdefault(of_subjects[row.subject_id], []).append(encode_event(build_event_view(row)))
-            if after_in_owners:
-                for row in owner_events.list_newer(session, after_in_owners):
-                    channel = Channel(ChannelKind.OWNER, row.owner or "")
-                    found.setdefault(channel, []).append(encode_event(build_owner_event_view(row)))
-        return found
-
     def page(self, channel: Channel, after: int) -> Sequence[EncodedEvent]:
         """The first events of the channel above that number."""
         list_page = owner_events.list_page if channel.kind is ChannelKind.OWNER else events.list_page

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from time import monotonic
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from fastapi import Header, Query
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from starlette.types import Receive, Scope, Send
 
-from api.live.hub import Hub, RecentEvents
+from api.live.hub import Followed, Hub
 from api.live.source import Channel, EncodedEvent
 from api.turns import SharedPlaces
 from heldout.access.rights import Quota
@@ -65,19 +65,16 @@ class EventStream(EventSourceResponse):
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         key_id = self._caller.key_id
-        recent = self._hub.join(self._channel, self._last, key_id)
-        chunks = stream_chunks(self._hub, recent, cursor=self._cursor, first=self._first, key_id=key_id)
-        self._first = ()
-        self.body_iterator = chunks
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            await chunks.aclose()
-            self._hub.leave(recent, key_id)
+        with self._hub.stream(self._channel, self._last, key_id) as followed:
+            chunks = stream_chunks(self._hub, followed, cursor=self._cursor, first=self._first, key_id=key_id)
+            self._first = ()
+            self.body_iterator = chunks
+            async with aclosing(chunks):
+                await super().__call__(scope, receive, send)
 
 
 async def stream_chunks(
-    hub: Hub, recent: RecentEvents, *, cursor: int, first: Sequence[EncodedEvent], key_id: str
+    hub: Hub, followed: Followed, *, cursor: int, first: Sequence[EncodedEvent], key_id: str
 ) -> AsyncGenerator[bytes, None]:
     """Yield new events, a comment after a long time without any, and a final comment that says why it ends."""
     new: Sequence[EncodedEvent] | None = first
@@ -87,18 +84,18 @@ async def stream_chunks(
             cursor = new[-1].number
             yield b"".join(event.text for event in new)
             last_sent_at = monotonic()
-        changed = recent.changed
+        changed, last = followed.changed, followed.last
         if hub.stopped or key_id in hub.revoked:
             yield SERVICE_STOPS if hub.stopped else KEY_REVOKED
             return
-        new = recent.after(cursor)
-        if new is None:
-            new = await hub.catch_up(recent, cursor)
+        new = await hub.read(followed, cursor) if cursor < last else ()
         if new:
             continue
-        if recent.is_gone or (recent.is_complete and cursor >= recent.last):
-            end = "was deleted" if recent.is_gone else "has ended"
-            yield format_sse_event(comment=f"the {recent.channel.kind} {end}")
+        if new is not None:
+            cursor = max(cursor, last)  # what was between them is deleted
+        if followed.is_gone or (followed.has_ended and cursor >= followed.last):
+            end = "was deleted" if followed.is_gone else "has ended"
+            yield format_sse_event(comment=f"the {followed.channel.kind} {end}")
             return
         # If the database did not answer, retry soon. Otherwise sleep until the channel changes.
         sleep_s = hub.poll_s if new is None else max(0.0, last_sent_at + hub.ping_s - monotonic())

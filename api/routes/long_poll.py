@@ -66,17 +66,21 @@ class LongPoll:
             find: reads the subject from the database. Runs in a thread and raises if the subject is missing.
         """
         view = await run_in_threadpool(find)
-        if self.wait_s and not self._is_news(ChannelState(view.version, has_ended=view.has_ended, last_event=0)):
-            await self.hub.wait(channel, self._is_news, self.wait_s)
+        version, waits_for_end = view.version, self.if_none_match is None
+
+        def is_news(state: ChannelState) -> bool:
+            # The hub may have seen the state before this request read a newer version.
+            is_new = state.version > version and not self._knows(state.version)
+            return state.has_ended if waits_for_end else is_new
+
+        if self.wait_s and not (view.has_ended if waits_for_end else not self._knows(version)):
+            await self.hub.wait(channel, is_news, self.wait_s)
             view = await run_in_threadpool(find)
         headers = {"ETag": write_etag(view.version)}
         if self._knows(view.version):
             return Response(status_code=304, headers=headers)
         self.response.headers.update(headers)
         return view
-
-    def _is_news(self, state: ChannelState) -> bool:
-        return state.has_ended if self.if_none_match is None else not self._knows(state.version)
 
     def _knows(self, version: int) -> bool:
         """Whether If-None-Match (comma-separated tags, which may be weak, or `*`) contains this version."""

@@ -7,7 +7,7 @@ names that: for an evaluation, `job.started` becomes `evaluation.started`.
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, cast
 
-from sqlalchemy import Integer, String, Table, column, delete, insert, select, update, values
+from sqlalchemy import Table, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from heldout.access.webhooks import SubjectObject
@@ -18,7 +18,7 @@ from models.tables import DatasetRow, EventRow, JobRow, ModelRow, StudyRow, Webh
 
 Level = Literal["info", "warning", "error"]
 
-# SQLite allows 32,766 parameters in a statement, and each subject takes two.
+# SQLite allows 32,766 parameters in a statement.
 SUBJECTS_PER_QUERY = 10_000
 
 _TABLE = cast(Table, EventRow.__table__)
@@ -84,21 +84,6 @@ def list_page(session: Session, subject_id: str, *, after: int, limit: int) -> t
         .limit(limit + 1)
     ).all()
     return list(rows[:limit]), len(rows) > limit
-
-
-def list_newer(session: Session, after: Mapping[str, int]) -> Sequence[EventRow]:
-    """List the events of many subjects with numbers above the given ones, oldest first per subject."""
-    found: list[EventRow] = []
-    pairs = list(after.items())
-    for start in range(0, len(pairs), SUBJECTS_PER_QUERY):
-        known = values(column("subject_id", String), column("known", Integer), name="known")
-        known_of = known.data(pairs[start : start + SUBJECTS_PER_QUERY]).cte("known_of")
-        found += session.scalars(
-            select(EventRow)
-            .join(known_of, (EventRow.subject_id == known_of.c.subject_id) & (EventRow.id > known_of.c.known))
-            .order_by(EventRow.subject_id, EventRow.id)
-        )
-    return found
 
 
 def remove_all(session: Session, owner: str, subject_ids: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ number that appears later, and writers never wait for each other: see docs/decis
 
 from collections.abc import Collection, Mapping, Sequence
 
-from sqlalchemy import BigInteger, String, column, func, insert, select, update, values
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from models.store import statements
@@ -81,17 +81,6 @@ def list_page(session: Session, owner: str, *, after: int, limit: int) -> tuple[
         .limit(limit + 1)
     ).all()
     return rows[:limit], len(rows) > limit
-
-
-def list_newer(session: Session, after: Mapping[str, int]) -> Sequence[EventRow]:
-    """List each owner's numbered events above the given number, in sequence."""
-    known = values(column("owner", String), column("known", BigInteger), name="known")
-    known_of = known.data(list(after.items())).cte("known_of")
-    return session.scalars(
-        select(EventRow)
-        .join(known_of, (EventRow.owner == known_of.c.owner) & (EventRow.owner_number > known_of.c.known))
-        .order_by(EventRow.owner, EventRow.owner_number)
-    ).all()
 
 
 def _name_lock(owner: str) -> tuple[str, str]:

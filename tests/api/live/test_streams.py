@@ -8,9 +8,9 @@ import httpx2
 import pytest
 
 from api.live import source
-from api.live.hub import KEPT_BYTES, KEPT_EVENTS, RecentEvents
-from api.live.source import Channel, ChannelKind, EncodedEvent
-from api.live.streams import wants_stream
+from api.live.hub import Hub
+from api.live.source import Channel, ChannelKind, ChannelState, EncodedEvent
+from api.live.streams import stream_chunks, wants_stream
 from heldout.service.settings import Settings
 from models.store import keys
 from tests.api.live.streaming import (
@@ -196,7 +196,6 @@ def test_clients_that_disconnect_leave_nothing_behind(app, key, database, hub, s
         for reader in readers:
             reader.close()
         wait_until(lambda: hub.streams == 0, "the end of all streams")
-        assert hub.kept_bytes == 0
 
 
 @sqlite_only
@@ -240,7 +239,6 @@ def test_a_slow_reader_misses_nothing_and_uses_little_memory(app, key, database,
                 add_warnings(database, job, 40, "x" * 8_000)
                 assert {next(brisk).event for _ in range(40)} == {"job.warning"}
                 assert count_unsent_bytes(server) < 64 * 1024 + (source.PAGE + 1) * 8_500
-                assert hub.kept_bytes <= KEPT_BYTES
         worker.succeed(held)
         slow.settimeout(240)
         received = bytearray()
@@ -298,44 +296,42 @@ def get_resident_bytes() -> int:
         return int(file.read().split()[1]) * 4096
 
 
-# --- recent events ------------------------------------------------------------------------------------
+def test_only_the_missing_events_are_read_once_for_all_streams_that_need_them():
+    """Streams at the same event share a read, one behind reads its own, and deleted events are not read again."""
 
+    class Source:
+        def __init__(self) -> None:
+            self.reads: list[int] = []
 
-def make_events(*numbers: int, size: int = 10) -> list[EncodedEvent]:
-    return [EncodedEvent(number, b"x" * size) for number in numbers]
+        def states(self, channels):
+            return {channel: ChannelState(1, has_ended=is_over, last_event=12) for channel in channels}
 
+        def page(self, channel, after):
+            time.sleep(0.05)  # long enough for all streams to ask
+            self.reads.append(after)
+            return [EncodedEvent(number, b"%d " % number) for number in range(after + 1, 11)]
 
-def make_recent(last: int):
-    async def make() -> RecentEvents:
-        return RecentEvents(Channel(ChannelKind.JOB, "job_x"), last)
+    async def listen(hub: Hub, cursor: int) -> bytes:
+        with hub.stream(Channel(ChannelKind.JOB, "job_x"), 5, "key") as followed:
+            chunks = stream_chunks(hub, followed, cursor=cursor, first=(), key_id="key")
+            return b"".join([chunk async for chunk in chunks])
 
-    return asyncio.run(make())
+    async def follow_all() -> list[bytes]:
+        nonlocal is_over
+        hub = Hub(source_of_12, 0.01)
+        polling = asyncio.create_task(hub.run())
+        ending = asyncio.gather(*(listen(hub, cursor) for cursor in (5, 5, 5, 3)))
+        while len(source_of_12.reads) < 3:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        is_over = True
+        found = await ending
+        polling.cancel()
+        return found
 
-
-def test_recent_events_follow_a_cursor_unless_it_is_too_old():
-    recent = make_recent(5)
-    assert recent.after(5) == []
-    assert recent.after(4) is None
-    recent.add(7, make_events(6, 7), is_complete=False)
-    assert [event.number for event in recent.after(5)] == [6, 7]
-    assert [event.number for event in recent.after(6)] == [7]
-    assert recent.after(7) == recent.after(9) == []
-
-
-def test_recent_events_are_bounded_in_number_and_bytes():
-    recent = make_recent(0)
-    recent.add(100, make_events(*range(1, 101)), is_complete=False)
-    assert recent.after(100 - KEPT_EVENTS - 1) is None
-    assert len(recent.after(100 - KEPT_EVENTS)) == KEPT_EVENTS
-    recent.add(101, make_events(101, size=2 * KEPT_BYTES), is_complete=True)
-    assert recent.after(99) is None
-    assert [event.number for event in recent.after(100)] == [101]
-
-
-def test_only_the_latest_events_are_read_after_a_pause():
-    recent = make_recent(0)
-    recent.add(2, make_events(1, 2), is_complete=False)
-    assert recent.read_above(1000) == 1000 - KEPT_EVENTS
-    recent.add(1000, make_events(*range(1001 - KEPT_EVENTS, 1001)), is_complete=False)
-    assert recent.after(2) is None
-    assert len(recent.after(1000 - KEPT_EVENTS)) == KEPT_EVENTS
+    is_over, source_of_12 = False, Source()
+    *alike, behind = asyncio.run(follow_all())
+    end = b": the job has ended\n\n"
+    assert alike == [b"6 7 8 9 10 " + end] * 3
+    assert behind == b"4 5 6 7 8 9 10 " + end
+    assert sorted(source_of_12.reads) == [3, 5, 10], "events 11 and 12 are deleted"

@@ -149,7 +149,8 @@ def test_sixty_waiting_clients_use_no_database_connection_and_no_thread(app, key
             in_background(httpx2.get, f"{url}/v1/jobs/{job}?wait=60", headers=bearer(key), timeout=90)
             for _ in range(60)
         ]
-        wait_until(lambda: len(app.state.context.hub._waiters) == 60, "the start of all waits")
+        followed, channel = app.state.context.hub._followed, Channel(ChannelKind.JOB, job)
+        wait_until(lambda: channel in followed and followed[channel].clients == 60, "the start of all waits")
         pool = app.state.context.database.engine.pool
         assert pool.checkedout() <= 1, "at most the hub's own query"
         assert service.get("/v1/jobs").elapsed.total_seconds() < SOON_S
