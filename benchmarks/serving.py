@@ -85,4 +85,4 @@ def add_job(database: Database) -> str:
     blocks = [{**block, "padding": "same"} for block in example["network"]["blocks"]]
     spec = JobSpec.model_validate({**example, "dataset": "digits", "network": {"blocks": blocks}})
     with database.write() as session:
-        return submit(session, Blobs("memory:///"), OWNER, spec, max_parameters=MAX_PARAMETERS).job.id
+        return submit(session, Blobs("memory:///"), OWNER, spec, max_parameters=MAX_PARAMETERS)[0].id
