@@ -4,10 +4,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from heldout.views.base import View
+from heldout.views.base import ErrorView, View
 from heldout.views.dataset import EffectView, ExampleView, SplitsView
 from heldout.views.diagnosis import LeftOutView
-from heldout.views.job import DatasetReference, JobErrorView
+from heldout.views.job import DatasetReference
 
 
 class SuspectView(View):
@@ -81,7 +81,7 @@ class SuspectsView(View):
     status: Literal["queued", "running", "ready", "failed"]
     dataset: DatasetReference
     explanation: str
-    error: JobErrorView | None = Field(description="Why the search failed.")
+    error: ErrorView | None = Field(description="Why the search failed.")
     images: int | None = Field(description="How many images were judged: all images of the dataset.")
     verdict: Literal["can_tell", "too_hard", "split_disagrees"] | None = Field(
         description="Whether the search can tell wrong labels from hard images. `split_disagrees`: most labels of a "

@@ -115,6 +115,13 @@ class Problem(View):
     choices: list[ChoiceView] = Field([], description="Possible next steps for a person to choose from, if any.")
 
 
+class ErrorView(View):
+    """Why something failed or was rejected. `code` is stable; the text is not."""
+
+    code: str
+    detail: str
+
+
 class SubjectView(View):
     """What an event, delivery or look at labels is about."""
 

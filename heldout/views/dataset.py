@@ -7,7 +7,7 @@ from pydantic import Field
 from heldout.lifecycle.resources import DatasetStatus
 from heldout.markup import make_table
 from heldout.stored.evaluation import SplitName
-from heldout.views.base import NumberedPage, Page, SubjectView, Time, View
+from heldout.views.base import ErrorView, NumberedPage, Page, SubjectView, Time, View
 from heldout.views.job import DatasetReference
 
 
@@ -26,11 +26,9 @@ class SplitsView(View):
     test: SplitView
 
 
-class RejectionView(View):
+class RejectionView(ErrorView):
     """Why an upload was rejected, and which file, array or row caused it."""
 
-    code: str
-    detail: str
     member: str | None
 
 

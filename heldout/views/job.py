@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 from heldout.lifecycle.job import TERMINAL, StopReason
 from heldout.spec.job import JobSpec
 from heldout.stored.results import Figure, GapsView
-from heldout.views.base import Page, Time, View
+from heldout.views.base import ErrorView, Page, Time, View
 
 Status = Literal["queued", "running", "cancelling", "pausing", "paused", "succeeded", "failed", "cancelled"]
 
@@ -53,13 +53,6 @@ class SummaryView(View):
     headline: str | None = Field(None, description="The verdict in words; null if not completed yet.")
 
 
-class JobErrorView(View):
-    """Why the job failed."""
-
-    code: str
-    detail: str
-
-
 class EngineView(View):
     """What a job runs on. Fields unknown to this release are kept; what was not recorded is null."""
 
@@ -96,7 +89,7 @@ class JobView(View):
     summary: SummaryView = SummaryView()  # services of earlier releases have none
     attempt: int = Field(description="How often a worker has started this job, including the current attempt.")
     failures: int
-    error: JobErrorView | None
+    error: ErrorView | None
     retry_of: str | None
     study_id: str | None
     engine: EngineView | None = Field(description="What it runs on; null before it starts.")

@@ -10,8 +10,8 @@ from heldout.markup import make_table
 from heldout.stored.artifacts import ExportFormat, ExportStatus
 from heldout.stored.evaluation import SplitName
 from heldout.stored.results import ModelAbout, Preprocessing, SplitsResult
-from heldout.views.base import Page, Time, View
-from heldout.views.job import DatasetReference, JobErrorView
+from heldout.views.base import ErrorView, Page, Time, View
+from heldout.views.job import DatasetReference
 
 
 class ModelLayerView(View):
@@ -20,13 +20,6 @@ class ModelLayerView(View):
     name: str
     type: str
     weights: list[list[int]]
-
-
-class ModelErrorView(View):
-    """Why a model was rejected."""
-
-    code: str
-    detail: str
 
 
 class ModelView(View):
@@ -57,7 +50,7 @@ class ModelView(View):
     made_by: str | None = Field(description="The program that wrote the file.")
     size_bytes: int
     sha256: str
-    error: ModelErrorView | None
+    error: ErrorView | None
     created_at: Time
 
     @property
@@ -104,7 +97,7 @@ class EvaluationView(View):
     )
     as_given: SplitsResult | None = Field(description="The results without that change; null if there was none.")
     attempt: int
-    error: JobErrorView | None
+    error: ErrorView | None
     version: int
     created_at: Time
     started_at: Time | None
@@ -127,13 +120,6 @@ class ExportView(View):
     job_id: str = Field(description="The training, or the study whose ensemble it is.")
     format: ExportFormat
     status: ExportStatus
-
-
-class ExportErrorView(View):
-    """Why there is no verified file."""
-
-    code: str
-    detail: str
 
 
 class ExportReportView(View):
@@ -167,7 +153,7 @@ class ListedExportView(View):
     status: ExportStatus | Literal["absent"] = Field(
         description="`absent`: it was not ordered. For `keras`, whose file always exists, the status of its check."
     )
-    error: ExportErrorView | None = Field(description="Why it failed.")
+    error: ErrorView | None = Field(description="Why there is no verified file.")
     report: ExportReportView | None = Field(description="The report of its check, if stored.")
 
 

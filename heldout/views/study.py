@@ -7,8 +7,8 @@ from pydantic import Field
 from heldout.spec.job import JobSpec
 from heldout.stored.results import Figure
 from heldout.studies.spec import Measure as Measure
-from heldout.views.base import Page, Time, View
-from heldout.views.job import DatasetReference, JobErrorView
+from heldout.views.base import ErrorView, Page, Time, View
+from heldout.views.job import DatasetReference
 
 Interval = tuple[float, float] | None
 StudyStatus = Literal["running", "succeeded", "failed", "cancelled"]
@@ -290,7 +290,7 @@ class StudyView(View):
     no_forecast: str | None = Field(None, description="Why there is no forecast.")
     recorded: RecordedView | None = Field(None, description="null unless `kind` is `recorded`.")
     ledger: StudyLedgerView
-    error: JobErrorView | None
+    error: ErrorView | None
     version: int
     created_at: Time
     started_at: Time | None

@@ -5,8 +5,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from heldout.stored.results import Figure
-from heldout.views.base import Time, View
-from heldout.views.job import JobErrorView
+from heldout.views.base import ErrorView, Time, View
 from heldout.views.study import ConclusionView, StudyStatus
 
 
@@ -56,7 +55,7 @@ class RunView(View):
     attempts: int = Field(description="How many times it was leased.")
     splits: dict[str, ToldSplitView]
     seconds: Figure
-    error: JobErrorView | None
+    error: ErrorView | None
     accepted: bool | None = Field(
         None, description="After a result was sent: whether it counts. false if another result came first."
     )

@@ -12,8 +12,7 @@ from heldout.views.audit import (
     SuspectView,
     WrongLabelsView,
 )
-from heldout.views.base import make_view
-from heldout.views.job import JobErrorView
+from heldout.views.base import ErrorView, make_view
 from heldout.words import rough_percent
 from models.tables import DatasetRow, JobRow
 from models.views.dataset import get_thumbnail_route
@@ -36,7 +35,7 @@ def build_waiting_view(dataset: DatasetRow, job: JobRow | None) -> SuspectsView:
 
 def build_failed_view(dataset: DatasetRow, job: JobRow | None) -> SuspectsView:
     """Build the view after a search without a result."""
-    error = None if job is None or job.error is None else JobErrorView.model_validate(job.error)
+    error = None if job is None or job.error is None else ErrorView.model_validate(job.error)
     why = "It was cancelled." if error is None else error.detail
     explanation = f"The search for wrong labels failed: {why} ?again=true repeats it."
     return _build_empty_view(dataset, "failed", explanation, error)
@@ -164,7 +163,7 @@ def _build_empty_view(
     dataset: DatasetRow,
     status: Literal["queued", "running", "failed"],
     explanation: str,
-    error: JobErrorView | None = None,
+    error: ErrorView | None = None,
 ) -> SuspectsView:
     return SuspectsView(
         object="suspects",

@@ -17,7 +17,8 @@ from api.routes.model_files import FORMATS, Asked, Wait
 from heldout import errors
 from heldout.lifecycle.job import FailureCode
 from heldout.stored.artifacts import CONFIGURATION, SCRIPT, ExportFormat
-from heldout.views.model import ExportErrorView, ExportList, ExportReportView, ListedExportView
+from heldout.views.base import ErrorView
+from heldout.views.model import ExportList, ExportReportView, ListedExportView
 from heldout.views.study_report import MARKDOWN
 from models.ordered_exports import explain_failure, find_training_with_model
 from models.plain_script import build_plain_script, read_network_configuration
@@ -140,6 +141,6 @@ def _build_listed_view(job_id: str, format_: ExportFormat, row: ExportRow | None
         job_id=job_id,
         format=format_,
         status="absent" if row is None else row.status,
-        error=ExportErrorView.model_validate(row.error) if row is not None and row.error else None,
+        error=ErrorView.model_validate(row.error) if row is not None and row.error else None,
         report=ExportReportView.model_validate(row.report) if row is not None and row.report else None,
     )

@@ -5,8 +5,8 @@ from math import exp
 from analysis.reports.courses import EpochFigures
 from heldout.remedies import resolve
 from heldout.spec.job import JobSpec
+from heldout.views.base import ErrorView
 from heldout.views.diagnosis import GapBudgetView
-from heldout.views.job import JobErrorView
 from heldout.views.study import StudyView
 from heldout.views.study_report import ReportBudgetView
 
@@ -209,7 +209,7 @@ def epochs_of(shown, epochs=20):
 
 
 def error(detail):
-    return JobErrorView(code="base_failed", detail=detail)
+    return ErrorView(code="base_failed", detail=detail)
 
 
 def gaps():
