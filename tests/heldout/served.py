@@ -185,3 +185,13 @@ def run_apart(folder, environment, *arguments):
         timeout=PATIENCE_S,
         check=False,
     )
+
+
+def read_lines_until(process, text, *, errors=False):
+    """Read lines of an output stream until one contains `text`, and return all of them."""
+    lines = []
+    for line in process.stderr if errors else process.stdout:
+        lines.append(line.rstrip("\n"))
+        if text in line:
+            return lines
+    raise AssertionError(f"{text!r} is not in {lines}; {process.communicate()}")

@@ -1,22 +1,13 @@
 """The command `heldout` as a user runs it, against a real service: its output, effects and exit codes."""
 
-import io
 import json
-import os
-import shutil
 import signal
-import subprocess
-import sys
-import tarfile
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-import httpx2
 import numpy as np
 import pytest
 
-from heldout import __version__
 from heldout.cli.outcome import Exit, exit_of_problem
 from heldout.cli.progress import Lines
 from heldout.cli.shown_diagnosis import show_diagnosis
@@ -24,55 +15,13 @@ from heldout.client.client import ApiProblem, Client
 from heldout.diagnosis import Diagnosis
 from heldout.diagnosis.causes import CAVEATS
 from heldout.errors import ArtifactLost
-from heldout.spec.dataset import ResizeSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
-from heldout.stored.audit import SplitLabels, StoredSuspects, Suspect, WrongLabels
 from heldout.views.base import dump_json
 from heldout.views.diagnosis import DiagnosisView
 from models.store import artifacts
 from models.store.artifacts import Artifact
 from tests.heldout.relay import Relay
-from tests.heldout.served import PATIENCE_S, ROOT, SPEC, bare_environment, run_apart, until
-from tests.servers import find_free_port
-
-
-@pytest.fixture
-def spec_file(tmp_path):
-    path = tmp_path / "spec.json"
-    path.write_text(json.dumps(SPEC))
-    return str(path)
-
-
-@pytest.fixture
-def start(environment, tmp_path):
-    """Start `heldout …` and return the process; processes that still run at the end are killed."""
-    processes = []
-
-    def run(*arguments, **options):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "heldout", *arguments],
-            cwd=tmp_path,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            **options,
-        )
-        processes.append(process)
-        return process
-
-    yield run
-    for process in processes:
-        process.kill()
-        process.communicate()
-
-
-@pytest.fixture
-def answered(service):
-    """Return the API's own response, which `--json` should print."""
-    return lambda path: httpx2.get(
-        f"{service.url}/v1/{path}", headers={"Authorization": f"Bearer {service.key}"}
-    ).json()
+from tests.heldout.served import PATIENCE_S, SPEC, read_lines_until, until
 
 
 def wait_for_only_job(client):
@@ -80,16 +29,6 @@ def wait_for_only_job(client):
     until(lambda: list(client.jobs.list()), "a job")
     [job] = client.jobs.list()
     return job.id
-
-
-def read_lines_until(process, text, *, errors=False):
-    """Read lines of an output stream until one contains `text`, and return all of them."""
-    lines = []
-    for line in process.stderr if errors else process.stdout:
-        lines.append(line.rstrip("\n"))
-        if text in line:
-            return lines
-    raise AssertionError(f"{text!r} is not in {lines}; {process.communicate()}")
 
 
 # --- train and watch -------------------------------------------------------------------------------
@@ -438,146 +377,6 @@ def test_the_queue_is_shown(heldout, client, ended, answered):
     assert json.loads(heldout("queue", job_id, "--json").stdout) == answered(f"jobs/{job_id}/queue")
 
 
-def test_datasets_are_listed(heldout, client, answered):
-    [_, row] = heldout("datasets").stdout.splitlines()
-    assert row.split()[1:6] == ["digits", "1", "ready", "8×8×1", "10"]
-    assert json.loads(heldout("datasets", "--json").stdout)["data"] == answered("datasets")["data"]
-
-
-def test_a_ledger_shows_how_often_labels_were_looked_at(heldout, ended, answered, client):
-    splits = client.datasets.get("digits").splits
-    assert json.loads(heldout("datasets", "ledger", "digits", "--json").stdout) == answered("datasets/digits/ledger")
-    shown = heldout("datasets", "ledger", "digits").stdout
-    assert f"Your job has looked at the {splits.test.count} test labels once." in shown
-    rows = [line.split() for line in shown.splitlines()]
-    assert ["validation", str(splits.validation.count), "2", "0", "0", "1"] in rows
-    assert ["test", str(splits.test.count), "1", "0", "0", "1"] in rows
-    assert sum(ended in row for row in rows) == 3
-    cut = heldout("datasets", "ledger", "digits", "--limit", "2")
-    assert cut.stdout.count(ended) == 2
-    assert "There are more" in cut.stderr
-
-
-def make_suspects(count: int = 3, probability: float | None = 0.91, **changes) -> StoredSuspects:
-    """Make the result of a search for wrong labels in `digits`."""
-    suspects = tuple(
-        Suspect(index=7 + row, split="test", member=f"7/{row}.png", label=7, suggested=1, probability=probability)
-        for row in range(count)
-    )
-    how = {"images": 1797, "agreement": 0.9, "networks": 10, "trained_on": 1438, "seen_as": (8, 8)}
-    result = {"verdict": "can_tell", "wrong": WrongLabels(count=90, low=60, high=120)}
-    splits = {"test": SplitLabels(images=360, count=18, low=12, high=24)}
-    return StoredSuspects(**{**how, **result, "splits": splits, "suspects": suspects, **changes})
-
-
-def test_suspected_labels_are_waited_for_listed_and_saved(start, heldout, service, client, tmp_path):
-    searching = start("datasets", "suspects", "digits", "--limit", "2", "--csv", "fixes.csv")
-    read_lines_until(searching, "waiting for a worker: ", errors=True)
-    service.suspect(service.claim_when_there_is_one().held, make_suspects(), client.datasets.get("digits").id)
-    out, _ = searching.communicate(timeout=PATIENCE_S)
-    assert searching.returncode == Exit.SUCCEEDED
-    assert out.startswith("About 90 of 1,797 images (5%) have a wrong label, 60 to 120 with 95% confidence.")
-    assert "test: 18 of 360 (12 to 24)" in out
-    assert ["7/0.png", "test", "7", "1", "91%"] in [line.split() for line in out.splitlines()]
-    assert out.splitlines()[-1].endswith("`heldout datasets fix digits@1 --relabel fixes.csv`")
-    assert (tmp_path / "fixes.csv").read_text() == "image,label\n7/0.png,1\n7/1.png,1\n"
-    whole = json.loads(heldout("datasets", "suspects", "digits", "--limit", "300", "--json").stdout)
-    assert [suspect["rank"] for suspect in whole["data"]] == [1, 2, 3]
-    assert client.datasets.suspects("digits", limit=1, after=1).data[0].member == "7/1.png"
-
-
-def test_no_file_of_labels_is_written_if_the_search_cannot_tell(heldout, service, client, tmp_path):
-    too_hard = make_suspects(probability=None, verdict="too_hard", wrong=None, splits={}, agreement=0.4)
-    dataset_id = client.datasets.get("digits").id
-    with ThreadPoolExecutor(1) as worker:
-        worker.submit(lambda: service.suspect(service.claim_when_there_is_one().held, too_hard, dataset_id))
-        result = heldout("datasets", "suspects", "digits", "--csv", "fixes.csv")
-    assert result.returncode == Exit.FAILED
-    assert "they agree with 40% of the labels" in result.stdout
-    assert ["7/0.png", "test", "7", "1"] in [line.split() for line in result.stdout.splitlines()]
-    assert "was not written" in result.stdout
-    assert not (tmp_path / "fixes.csv").exists()
-
-
-def test_a_folder_is_pushed_and_the_result_of_its_check_is_shown(start, service, client, tmp_path):
-    (tmp_path / "Pets!" / "cat").mkdir(parents=True)
-    (tmp_path / "Pets!" / "cat" / "1.png").write_bytes(b"a picture")
-    pushing = start("datasets", "push", "Pets!", "--description", "cats", "--test", "0.5", "--resize", "16x8")
-    # The command polls, and could miss a wait that ends at once.
-    assert read_lines_until(pushing, "", errors=True) == ["pets@1 waits for a worker: place 1 in the queue"]
-    held = service.claim_when_there_is_one()
-    found = client.datasets.get("pets")
-    assert (found.status, found.description) == ("checking", "cats")
-    spec = held.spec.dataset
-    assert (spec.splits.test, spec.resize) == (0.5, ResizeSpec(height=16, width=8, rule="pad"))
-    with tarfile.open(fileobj=io.BytesIO(service.blobs.read(held.spec.upload))) as archive:
-        assert archive.getnames() == ["cat/1.png"]
-    service.reject(held, code="too_few_classes", detail="There is one class.")
-    out, err = pushing.communicate(timeout=PATIENCE_S)
-    assert (pushing.returncode, out) == (Exit.FAILED, "")
-    assert err == "pets@1 rejected: too_few_classes: There is one class.\n"
-
-
-def test_archives_of_one_split_each_are_uploaded_together(heldout, service, client, tmp_path):
-    for name in ("train", "test"):
-        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
-            archive.writestr("cat/1.png", b"a picture")
-    arguments = ("--folder", "samples/=ignore", "--folder", "a=b=test", "--skip-broken")
-    heldout("datasets", "push", "train.zip", "test.zip", "--name", "pets", *arguments, "--detach")
-    held = service.claim_when_there_is_one()
-    with tarfile.open(fileobj=io.BytesIO(service.blobs.read(held.spec.upload))) as archive:
-        assert archive.getnames() == ["train/cat/1.png", "test/cat/1.png"]
-    spec = held.spec.dataset
-    assert (spec.splits.folders, spec.skip_broken) == ({"samples": "ignore", "a=b": "test"}, True)
-    service.reject(held, code="too_few_classes", detail="There is one class.")
-
-
-def test_a_push_that_cannot_work_is_refused_and_leaves_no_dataset(heldout, client, tmp_path):
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "x.npz").write_bytes(b"x")
-    with tarfile.open(tmp_path / "links.tar", "w") as archive:
-        link = tarfile.TarInfo("cat/1.png")
-        link.type, link.linkname = tarfile.SYMTYPE, "2.png"
-        archive.addfile(link)
-    with zipfile.ZipFile(tmp_path / "damaged.zip", "w") as archive:
-        archive.writestr("cat/1.png", b"a picture")
-    damaged = (tmp_path / "damaged.zip").read_bytes().replace(b"a picture", b"no longer")
-    for name in ("damaged.zip", "damaged2.zip"):
-        (tmp_path / name).write_bytes(damaged)
-    for arguments, why in (
-        (("nowhere.zip",), "No such file"),
-        (("empty",), "has no files"),
-        (("x.npz", "--resize", "3x3"), "greater than or equal to 8"),
-        (("x.npz", "--resize", "large"), "expected HEIGHTxWIDTH"),
-        (("x.npz", "--name", "Ünï"), "name"),
-        (("x.npz", "--group-by", "(a)(b)"), "exactly one group"),
-        (("x.npz", "--folder", "a"), "expected NAME=USE"),
-        (("x.npz", "--folder", "a=maybe"), "'ignore'"),
-        (("x.npz", "empty"), "--name is needed"),
-        (("x.npz", "empty", "--name", "x"), "only with files of the same kind"),
-        (("links.tar", "empty", "--name", "x"), "is a link"),
-        # Found during the upload, which is withdrawn.
-        (("damaged.zip", "damaged2.zip", "--name", "x"), "cat/1.png cannot be unpacked"),
-    ):
-        refused = heldout("datasets", "push", *arguments)
-        assert (refused.returncode, refused.stdout) == (Exit.REFUSED, "")
-        assert why in refused.stderr
-    assert [dataset.name for dataset in client.datasets.list()] == ["digits"]
-
-
-def test_a_dataset_can_be_pushed_without_waiting_shown_and_deleted(heldout, service, client, tmp_path, answered):
-    (tmp_path / "x.npz").write_bytes(b"not looked at")
-    dataset_id = heldout("datasets", "push", "x.npz", "--detach").stdout.strip()
-    assert json.loads(heldout("datasets", "show", "x", "--json").stdout) == answered(f"datasets/{dataset_id}")
-    assert "checking" in heldout("datasets", "show", "x").stdout
-    early = heldout("datasets", "audit", "x", "--json")
-    assert (early.returncode, json.loads(early.stdout)["code"]) == (Exit.REFUSED, "not_ready")
-    assert heldout("datasets", "delete", "x").stdout == "x@1 deleted\n"
-    gone = heldout("datasets", "show", "x")
-    assert gone.returncode == Exit.REFUSED
-    assert "No dataset is named 'x'" in gone.stderr
-
-
 # --- change and fetch ------------------------------------------------------------------------------
 
 
@@ -690,120 +489,3 @@ def test_a_file_that_cannot_be_written_is_reported(heldout, ended):
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1
     assert "No such file or directory" in result.stderr
-
-
-# --- the service and its absence -------------------------------------------------------------------
-
-
-@pytest.fixture
-def run_bare(run_here, tmp_path):
-    """Run `heldout …` without an address or a key."""
-    return lambda *arguments, **changes: run_here(bare_environment(tmp_path) | changes, *arguments)
-
-
-def test_without_a_service_one_line_says_how_to_start_one(run_bare):
-    result = run_bare("jobs")
-    assert (result.returncode, result.stdout) == (4, "")
-    [line] = result.stderr.splitlines()
-    assert "heldout up" in line
-    result = run_bare("jobs", "--json")
-    assert (result.returncode, json.loads(result.stdout)["code"]) == (4, "no_service")
-
-
-def test_an_address_without_a_listener_exits_with_4(run_bare):
-    port = find_free_port()
-    result = run_bare("jobs", HELDOUT_URL=f"http://127.0.0.1:{port}", HELDOUT_API_KEY="ho_1_x")
-    assert result.returncode == 4
-    assert len(result.stderr.splitlines()) == 1
-
-
-def test_an_unknown_key_exits_with_4(heldout):
-    result = heldout("jobs", HELDOUT_API_KEY="ho_1_x")
-    assert result.returncode == 4
-    assert "key" in result.stderr
-
-
-def test_the_home_names_the_service(run_bare, service, client, tmp_path):
-    home = tmp_path / "other"
-    home.mkdir()
-    (home / "service.json").write_text(json.dumps({"url": service.url, "pid": os.getpid()}))
-    (home / "api-key").write_text(service.key + "\n")
-    job_id = client.jobs.create(SPEC).id
-    for arguments, changes in ((("jobs", "--home", str(home)), {}), (("jobs",), {"HELDOUT_HOME": str(home)})):
-        assert job_id in run_bare(*arguments, **changes).stdout
-
-
-# --- the server's commands -------------------------------------------------------------------------
-
-
-def test_a_server_command_runs_our_api_with_the_same_arguments(tmp_path):
-    """A folder with the name `api` in the current directory is not run instead."""
-    (tmp_path / "api").mkdir()
-    for name in ("__init__.py", "__main__.py"):
-        (tmp_path / "api" / name).write_text("raise SystemExit('not ours')")
-    result = run_apart(tmp_path, bare_environment(tmp_path), "up", "--port", "x")
-    assert (result.returncode, result.stdout) == (2, "")
-    assert "Invalid value for '--port'" in result.stderr
-
-
-def test_a_client_without_the_server_says_what_a_server_command_needs(tmp_path):
-    shutil.copytree(ROOT / "heldout", tmp_path / "installed" / "heldout")
-    result = run_apart(tmp_path, bare_environment(tmp_path) | {"PYTHONPATH": str(tmp_path / "installed")}, "up")
-    assert (result.returncode, result.stdout) == (2, "")
-    [line] = result.stderr.splitlines()
-    assert "pip install" in line
-
-
-# --- the terminal ----------------------------------------------------------------------------------
-
-
-def test_the_version_is_printed(run_bare):
-    assert run_bare("--version").stdout == f"heldout {__version__}\n"
-
-
-def test_help_lists_commands_and_exit_codes_without_loading_http_or_drawing(tmp_path):
-    code = "import sys\nfrom heldout.cli import main\ntry: main()\nfinally: print(*sys.modules, file=sys.stderr)"
-    command = [sys.executable, "-c", code, "--help"]
-    result = subprocess.run(command, env=bare_environment(tmp_path), capture_output=True, text=True, check=True)
-    for word in ("train", "watch", "jobs", "model", "up", "keys", "Exit codes"):
-        assert word in result.stdout
-    loaded = set(result.stderr.split())
-    assert "heldout.cli.app" in loaded
-    assert not loaded & {"rich.progress", "pydantic", "numpy", "sqlalchemy", "fastapi", "httpcore2"}
-
-
-def test_any_locale_can_show_everything(heldout_apart, client):
-    client.jobs.create(SPEC | {"name": "naïve – 北京"})
-    result = heldout_apart("jobs", LC_ALL="C", PYTHONUTF8="0")
-    assert (result.returncode, result.stderr) == (0, "")
-
-
-def test_characters_that_a_stream_cannot_encode_are_replaced(heldout, client):
-    client.jobs.create(SPEC | {"name": "naïve – 北"})
-    assert "na?ve - ?" in heldout("jobs", encoding="ascii").stdout
-    assert "8x8x1" in heldout("datasets", encoding="ascii").stdout
-    assert json.loads(heldout("jobs", "--json", encoding="ascii").stdout)["data"][0]["name"] == "naïve – 北"
-
-
-def test_a_name_cannot_contain_terminal_commands(heldout, client):
-    client.jobs.create(SPEC | {"name": "\x1b[2J[bold]x"})
-    shown = heldout("jobs").stdout
-    assert "\x1b" not in shown
-    assert "\\x1b[2J[bold]x" in shown
-
-
-def test_a_reader_that_goes_away_causes_no_error_message(start, client):
-    for _ in range(3):
-        client.jobs.create(SPEC)
-    process = start("jobs", "--json")
-    process.stdout.close()
-    process.wait(PATIENCE_S)
-    assert process.returncode == 141
-    assert process.stderr.read() == ""
-
-
-def test_closed_streams_cause_no_failure(environment, client, tmp_path):
-    command = f'exec "{sys.executable}" -m heldout jobs --json <&- 2>&-'
-    result = subprocess.run(["sh", "-c", command], env=environment, stdout=subprocess.PIPE, cwd=tmp_path, check=False)
-    assert result.returncode == 0
-    assert json.loads(result.stdout)["object"] == "list"
