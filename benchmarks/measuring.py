@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from benchmarks.diagnosis.conditions import ABLE, Condition, all_conditions
 from benchmarks.diagnosis.sets import planted_set
-from heldout.spec.job import JobSpec, NetworkSpec
+from heldout.spec.job import JobSpec
+from heldout.spec.network import NetworkSpec
 
 DATASETS = ("digits", "mnist5k")
 EPOCHS = 5

@@ -13,8 +13,9 @@ from typing import Any, Literal
 from benchmarks.engine_tables import CORES, PASSES
 from benchmarks.naive import in_process, peak_flops
 from benchmarks.network_kinds import CLASSES, Network, keras_model
-from heldout.spec.job import JobSpec, NetworkSpec
+from heldout.spec.job import JobSpec
 from heldout.spec.layers import plan_network
+from heldout.spec.network import NetworkSpec
 
 EPOCHS = 4  # the first of them traces and is not counted
 Way = Literal["naive", "naive mixed", "engine", "engine mixed"]

@@ -17,7 +17,7 @@ from analysis.scripts.script import (
 from heldout.errors import DatasetLost, ModelLost, NotSupported
 from heldout.lifecycle.job import StopReason
 from heldout.spec.dataset import DatasetSpec
-from heldout.spec.job import OwnNetworkSpec
+from heldout.spec.network import OwnNetworkSpec
 from heldout.stored.results import NETWORK_FILE
 from models.blob_files import guard_reading, open_zipped
 from models.blobs import Blobs, raise_if_missing

@@ -23,9 +23,10 @@ from heldout.errors import (
 from heldout.lifecycle.job import TERMINAL, get_shown_status
 from heldout.lifecycle.resources import ModelFormat
 from heldout.spec.backbone import OWN_POINTER, POINTER, Backbone, make_backbone, make_own_network
-from heldout.spec.job import AnyNetworkSpec, InitialSpec, OwnNetworkSpec
+from heldout.spec.job import InitialSpec
 from heldout.spec.layers import plan_network
 from heldout.spec.model_facts import WITHOUT_WEIGHTS, MapLayer, ModelFacts, NetworkFacts
+from heldout.spec.network import AnyNetworkSpec, OwnNetworkSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from models.blobs import Blobs, raise_if_missing
 from models.database import Session, db_now

@@ -9,7 +9,8 @@ from heldout.diagnosis.causes import get_fix, select_first_fixes
 from heldout.errors import DataFirst, FieldError, InvalidSpec
 from heldout.remedies.arms import choose_remedies
 from heldout.remedies.change import RemedyBase
-from heldout.spec.job import JobSpec, OwnNetworkSpec
+from heldout.spec.job import JobSpec
+from heldout.spec.network import OwnNetworkSpec
 from heldout.studies.spec import NamedPatch, StudySpec
 from models.blobs import Blobs
 from models.database import Session

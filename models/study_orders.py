@@ -19,7 +19,8 @@ from heldout.access.rights import count_bytes
 from heldout.errors import InvalidSpec, SpecUnreadable
 from heldout.remedies import ResolvedArm, resolve
 from heldout.spec.documents import make_pointer
-from heldout.spec.job import MAX_NAME_CHARACTERS, MAX_SEED, JobSpec, TrainOnAllSpec, ValidationSpec
+from heldout.spec.job import MAX_NAME_CHARACTERS, JobSpec, TrainOnAllSpec, ValidationSpec
+from heldout.spec.part import MAX_SEED
 from heldout.studies.refit import chooses_alone
 from heldout.studies.spec import BASE_ARM, NamedPatch, StudySpec, find_pointer_to
 from heldout.views.study import StudyEstimateView

@@ -27,8 +27,9 @@ from heldout.remedies.catalogue import REMEDIES
 from heldout.remedies.change import NoChange
 from heldout.spec.documents import merge
 from heldout.spec.field_errors import make_patch_refusal
-from heldout.spec.job import MAX_SEED, JobSpec
+from heldout.spec.job import JobSpec
 from heldout.spec.layers import BACKBONE, UPLOADED, NetworkPlan
+from heldout.spec.part import MAX_SEED
 from heldout.views.job import EstimateView, InitialView, LayerView
 from heldout.work.memory import WorkerMemory, could_hold, find_fitting_batch_size
 from models import starts

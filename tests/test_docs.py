@@ -17,8 +17,10 @@ from heldout.lifecycle import job as lifecycle
 from heldout.lifecycle.resources import DatasetStatus, StudyStatus
 from heldout.remedies.arms import BY_VERDICT, USUAL
 from heldout.remedies.catalogue import AFTER_TRAINING, REMEDIES
-from heldout.spec.job import MAX_SEED, JobSpec, NetworkSpec, OwnNetworkSpec
+from heldout.spec.job import JobSpec
 from heldout.spec.layers import plan_network
+from heldout.spec.network import NetworkSpec, OwnNetworkSpec
+from heldout.spec.part import MAX_SEED
 from scripts.guides import GUIDES
 from tests.damaged_files import as_markdown
 

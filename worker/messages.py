@@ -9,7 +9,8 @@ from typing import Any, Literal, Self
 from analysis.studies.state import Scores, TestScores
 from heldout.lifecycle.job import FailureCode, StopReason
 from heldout.spec.backbone import Backbone
-from heldout.spec.job import JobSpec, Pixels
+from heldout.spec.job import JobSpec
+from heldout.spec.network import Pixels
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportFormat
 from heldout.stored.gap import GapOnTest
 from heldout.stored.results import FinalView

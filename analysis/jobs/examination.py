@@ -9,8 +9,10 @@ from heldout.errors import FieldError, InvalidSpec, TooManyParameters
 from heldout.lifecycle.job import StopReason
 from heldout.spec.backbone import Backbone
 from heldout.spec.documents import make_pointer
-from heldout.spec.job import MAX_NAME_CHARACTERS, JobSpec, OwnNetworkSpec, SpecPart
+from heldout.spec.job import MAX_NAME_CHARACTERS, JobSpec
 from heldout.spec.layers import Image, NetworkPlan, plan_network
+from heldout.spec.network import OwnNetworkSpec
+from heldout.spec.part import SpecPart
 from heldout.words.labels import describe_remedy
 
 SHOWN_CLASSES = 20

@@ -6,8 +6,9 @@ from itertools import pairwise
 from math import prod
 from typing import Any, Literal
 
+from heldout.spec.augmentation import AugmentationSpec
 from heldout.spec.backbone import Backbone
-from heldout.spec.job import AugmentationSpec, JobSpec
+from heldout.spec.job import JobSpec
 from heldout.spec.layers import UPLOADED, Layer, NetworkPlan, count_normed_values
 from heldout.spec.network import Normalization
 

@@ -16,8 +16,10 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 
+from heldout.spec.augmentation import AugmentationSpec
 from heldout.spec.dataset import ResizeSpec
-from heldout.spec.job import AugmentationSpec, JobSpec, PlateauSchedule
+from heldout.spec.job import JobSpec
+from heldout.spec.optimization import PlateauSchedule
 from heldout.stored.results import FinalView
 
 SPLIT_CODES = {"train": 1, "validation": 2, "test": 3}

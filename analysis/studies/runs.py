@@ -7,7 +7,8 @@ import numpy as np
 
 from analysis.studies.state import Purpose, RunKey
 from heldout.spec.documents import merge
-from heldout.spec.job import MAX_NAME_CHARACTERS, MAX_SEED, JobSpec, ValidationSpec
+from heldout.spec.job import MAX_NAME_CHARACTERS, JobSpec, ValidationSpec
+from heldout.spec.part import MAX_SEED
 
 # Below this many validation images, each seed gets its own fold unless the client requests otherwise.
 FEW_VALIDATION_IMAGES = 1000

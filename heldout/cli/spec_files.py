@@ -64,8 +64,8 @@ def build_command(dataset: str, image: tuple[int, int, int], classes: int) -> st
         image: (height, width, channels) of one image.
     """
     from heldout.errors import NetworkTooDeep
-    from heldout.spec.job import NetworkSpec
     from heldout.spec.layers import plan_network
+    from heldout.spec.network import NetworkSpec
 
     network = get_spec(Preset.REGULARIZED)["network"]
     command = f"heldout train --preset {Preset.REGULARIZED} --set dataset={dataset}"

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import IO, Any, Literal, Protocol, TypeGuard
 
 from heldout.client.compiled import translate
-from heldout.spec.job import JobSpec, OwnNetworkSpec, SpecPart, TrainingSpec
+from heldout.spec.job import JobSpec, TrainingSpec
+from heldout.spec.network import OwnNetworkSpec
+from heldout.spec.part import SpecPart
 from heldout.views.base import dump_json
 from heldout.views.dataset import DatasetView
 

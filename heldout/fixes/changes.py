@@ -12,7 +12,8 @@ from pydantic import Field, field_validator, model_validator
 from heldout.errors.base import FieldError
 from heldout.spec.dataset import DATASET_NAME, Share, check_name
 from heldout.spec.documents import make_pointer
-from heldout.spec.job import MAX_CLASS_NAMES_BYTES, MAX_SEED, SpecPart
+from heldout.spec.job import MAX_CLASS_NAMES_BYTES
+from heldout.spec.part import MAX_SEED, SpecPart
 from heldout.stored.evaluation import SPLIT_NAMES, SplitName
 
 MAX_NAMED_IMAGES = 100_000

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from heldout.fixes.bodies import LOOK_ALIKES, Body, combine_bodies
 from heldout.fixes.changes import Index
-from heldout.spec.job import SpecPart
+from heldout.spec.part import SpecPart
 from heldout.stored.audit import AuditExample, AuditFinding
 from heldout.stored.evaluation import SPLIT_NAMES
 from heldout.stored.gap import LabelsRenamed, PixelsUndone

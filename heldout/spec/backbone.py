@@ -7,8 +7,8 @@ from typing import Any, get_args
 
 from heldout.errors import InvalidSpec
 from heldout.lifecycle.resources import ModelFormat
-from heldout.spec.job import BackboneSpec, OwnNetworkSpec, Pixels
 from heldout.spec.model_facts import WITHOUT_WEIGHTS, ModelFacts, NetworkFacts, NetworkLayer
+from heldout.spec.network import BackboneSpec, OwnNetworkSpec, Pixels
 
 Sizes = tuple[int, int, int]
 # The parts of a spec that name an uploaded model.

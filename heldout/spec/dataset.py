@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from heldout.spec.job import MAX_SEED, SpecPart
+from heldout.spec.part import MAX_SEED, SpecPart
 
 MIN_SIDE, MAX_SIDE = 8, 512
 Side = Annotated[int, Field(ge=MIN_SIDE, le=MAX_SIDE, description="Pixels.")]

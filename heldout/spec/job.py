@@ -6,24 +6,18 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from heldout.spec.augmentation import AugmentationSpec as AugmentationSpec
-from heldout.spec.augmentation import Fraction
-from heldout.spec.network import MAX_BLOCKS, MAX_LISTED_BLOCKS
-from heldout.spec.network import AnyNetworkSpec as AnyNetworkSpec
-from heldout.spec.network import BackboneSpec as BackboneSpec
-from heldout.spec.network import BlockSpec as BlockSpec
-from heldout.spec.network import DenseSpec as DenseSpec
-from heldout.spec.network import NetworkSpec as NetworkSpec
-from heldout.spec.network import OwnNetworkSpec as OwnNetworkSpec
-from heldout.spec.network import Pixels as Pixels
-from heldout.spec.optimization import ConstantSchedule as ConstantSchedule
-from heldout.spec.optimization import CosineSchedule as CosineSchedule
-from heldout.spec.optimization import LossSpec as LossSpec
-from heldout.spec.optimization import OptimizerSpec as OptimizerSpec
-from heldout.spec.optimization import PlateauSchedule as PlateauSchedule
-from heldout.spec.optimization import Schedule, default_to_constant
-from heldout.spec.part import MAX_SEED as MAX_SEED
-from heldout.spec.part import SpecPart as SpecPart
+from heldout.spec.augmentation import AugmentationSpec, Fraction
+from heldout.spec.network import MAX_BLOCKS, MAX_LISTED_BLOCKS, AnyNetworkSpec, Pixels
+from heldout.spec.optimization import (
+    ConstantSchedule,
+    CosineSchedule,
+    LossSpec,
+    OptimizerSpec,
+    PlateauSchedule,
+    Schedule,
+    default_to_constant,
+)
+from heldout.spec.part import MAX_SEED, SpecPart
 
 
 class ValidationSpec(SpecPart):

@@ -7,8 +7,7 @@ from math import ceil, prod
 
 from heldout.errors import NetworkTooDeep
 from heldout.spec.backbone import Backbone, require_fit
-from heldout.spec.job import AnyNetworkSpec, BlockSpec, NetworkSpec, OwnNetworkSpec
-from heldout.spec.network import Normalization
+from heldout.spec.network import AnyNetworkSpec, BlockSpec, NetworkSpec, Normalization, OwnNetworkSpec
 
 Shape = tuple[int, ...]
 Image = tuple[int, int, int]

@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, field_validator
 from typing_extensions import TypeAliasType
 
-from heldout.spec.job import Metadata, Name, SpecPart
+from heldout.spec.job import Metadata, Name
+from heldout.spec.part import SpecPart
 from heldout.studies.recorded import RecordedStudySpec, check_arm_names
 from heldout.studies.spec import Objective, RemedyName, StudyBudget, StudySpec
 

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from heldout.spec.job import Metadata, Name, SpecPart
+from heldout.spec.job import Metadata, Name
+from heldout.spec.part import SpecPart
 from heldout.studies.spec import BASE_ARM, Objective, RemedyName
 
 # More arms than a study compares, so that the trials of a tuner are refused as such.

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from heldout.spec.job import JobSpec, Metadata, Name, Priority, SpecPart
+from heldout.spec.job import JobSpec, Metadata, Name, Priority
+from heldout.spec.part import SpecPart
 
 # The unchanged arm, with which every remedy is compared.
 BASE_ARM = "base"

@@ -13,8 +13,9 @@ from pydantic import Field
 from heldout.access.webhooks import SubjectObject
 from heldout.fixes.changes import VersionChanges
 from heldout.spec.dataset import DatasetSpec
-from heldout.spec.job import MAX_SEED, JobSpec, SpecPart
+from heldout.spec.job import JobSpec
 from heldout.spec.model_facts import ModelFacts
+from heldout.spec.part import MAX_SEED, SpecPart
 from heldout.stored.artifacts import ExportFormat
 from heldout.work.memory import CHECK_BYTES, SUSPECTS_BYTES
 

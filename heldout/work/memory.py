@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 
-from heldout.spec.job import JobSpec, OwnNetworkSpec
+from heldout.spec.job import JobSpec
 from heldout.spec.layers import NetworkPlan, count_normed_values
-from heldout.spec.network import Normalization
+from heldout.spec.network import Normalization, OwnNetworkSpec
 from heldout.stored.artifacts import ExportFormat
 
 # A process with TensorFlow, before it has images or a network.

@@ -16,8 +16,9 @@ from heldout.client.compiled import Untranslatable
 from heldout.client.failures import ModelRejected
 from heldout.client.own_networks import build_spec, write_model
 from heldout.lifecycle.resources import ModelFormat
-from heldout.spec.job import JobSpec, OwnNetworkSpec, TrainingSpec
+from heldout.spec.job import JobSpec, TrainingSpec
 from heldout.spec.model_facts import ModelFacts, NetworkFacts, NetworkLayer
+from heldout.spec.network import OwnNetworkSpec
 from heldout.views.dataset import DatasetView, SplitsView
 from models.store import models
 

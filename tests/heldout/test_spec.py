@@ -7,7 +7,8 @@ import math
 import pytest
 from pydantic import ValidationError
 
-from heldout.spec.job import MAX_SEED, JobSpec
+from heldout.spec.job import JobSpec
+from heldout.spec.part import MAX_SEED
 
 MINIMAL = {"dataset": "mnist5k", "network": {"blocks": [{"filters": 16}]}}
 

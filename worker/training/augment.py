@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from heldout.spec.job import AugmentationSpec
+from heldout.spec.augmentation import AugmentationSpec
 from worker.training.batch_sources import BatchSource
 from worker.training.crops import draw_crops
 from worker.training.data import TrainingData

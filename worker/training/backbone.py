@@ -12,8 +12,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.spec.job import BackboneSpec, Pixels
 from heldout.spec.layers import BACKBONE
+from heldout.spec.network import BackboneSpec, Pixels
 from worker.messages import AssignedBackbone
 from worker.training.frozen import NOISE
 from worker.training.keras_config import read_network

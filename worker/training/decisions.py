@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from heldout.diagnosis.curves import choose_curves
 from heldout.diagnosis.history import History
 from heldout.diagnosis.rules.rising import find_reason_to_stop, find_reason_to_warn
-from heldout.spec.job import EarlyStoppingSpec, PlateauSchedule, TrainingSpec
+from heldout.spec.job import EarlyStoppingSpec, TrainingSpec
+from heldout.spec.optimization import PlateauSchedule
 from worker.messages import StopCause
 
 _PLATEAU_MIN_DELTA = 1e-4  # Keras' own default: smaller gains do not count

@@ -10,7 +10,9 @@ import tensorflow as tf
 from keras.src.random.seed_generator import global_seed_generator
 from numpy.typing import NDArray
 
-from heldout.spec.job import JobSpec, LossSpec, OptimizerSpec, OwnNetworkSpec
+from heldout.spec.job import JobSpec
+from heldout.spec.network import OwnNetworkSpec
+from heldout.spec.optimization import LossSpec, OptimizerSpec
 from worker.training.augment import draw_epoch_changes, make_augment
 from worker.training.batch_sources import BatchSource
 from worker.training.data import TrainingData

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from heldout.spec.job import AugmentationSpec
+from heldout.spec.augmentation import AugmentationSpec
 from worker.training.batch_sources import BatchSource
 
 _ERASING_STREAM = 3  # keeps these draws apart from the other changes of images

@@ -13,7 +13,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from analysis.scheduling.cost import INFERENCE_BATCH_SIZE
-from heldout.spec.job import JobSpec, OwnNetworkSpec
+from heldout.spec.job import JobSpec
+from heldout.spec.network import OwnNetworkSpec
 from heldout.statistics import compute_wilson_interval
 from heldout.stored.results import FinalView, GapsView, GapView, SplitResult
 from worker.machine.devices import Policy

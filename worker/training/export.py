@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from heldout.spec.job import AnyNetworkSpec, NetworkSpec, OwnNetworkSpec
+from heldout.spec.network import AnyNetworkSpec, NetworkSpec, OwnNetworkSpec
 from heldout.stored.results import NETWORK_FILE, ModelAbout
 from worker.training.backbone import UploadedBackbone
 from worker.training.batch_sources import BatchSource

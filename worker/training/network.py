@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from heldout.spec.job import AnyNetworkSpec, BlockSpec, NetworkSpec, OwnNetworkSpec
+from heldout.spec.network import AnyNetworkSpec, BlockSpec, NetworkSpec, OwnNetworkSpec
 from worker.training.backbone import UploadedBackbone
 from worker.training.frozen import FrozenSplit, split_at_frozen, take_pool_out
 from worker.training.own_network import build_own_network

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import keras
 
 from heldout.lifecycle.resources import ModelRejectionCode
-from heldout.spec.job import OwnNetworkSpec, Pixels
+from heldout.spec.network import OwnNetworkSpec, Pixels
 from worker.training.backbone import UploadedBackbone, prepare_config, prepare_images
 from worker.training.keras_file import build_model
 from worker.training.keras_parts import iterate_parts

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from heldout.cli.spec_files import Preset, build_command, get_spec
-from heldout.spec.job import NetworkSpec
 from heldout.spec.layers import plan_network
+from heldout.spec.network import NetworkSpec
 from tests.heldout.served import ROOT, SPEC
 
 

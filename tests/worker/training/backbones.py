@@ -5,7 +5,7 @@ from pathlib import Path
 import keras
 
 from heldout.spec.backbone import Backbone, make_backbone
-from heldout.spec.job import BackboneSpec, Pixels
+from heldout.spec.network import BackboneSpec, Pixels
 from worker.messages import AssignedBackbone
 from worker.training.backbone import UploadedBackbone
 from worker.training.foreign.child import read_facts

@@ -18,7 +18,7 @@ import worker.training.foreign.keras_model  # noqa: F401 - it sets TensorFlow's 
 from heldout.errors import InvalidSpec
 from heldout.lifecycle.resources import MAX_ARCHITECTURE_BYTES, ModelRejectionCode
 from heldout.spec.backbone import make_own_network
-from heldout.spec.job import OwnNetworkSpec
+from heldout.spec.network import OwnNetworkSpec
 from tests.worker.training.hostile_models import layer_of
 from worker.training.foreign.child import read_facts
 from worker.training.keras_config import read_network

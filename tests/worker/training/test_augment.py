@@ -8,7 +8,7 @@ from keras.src.legacy.preprocessing.image import ImageDataGenerator
 from scipy.ndimage import map_coordinates
 from scipy.stats import ks_2samp
 
-from heldout.spec.job import AugmentationSpec
+from heldout.spec.augmentation import AugmentationSpec
 from worker.training.augment import (
     Amounts,
     build_augmentation,

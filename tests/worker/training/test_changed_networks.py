@@ -8,8 +8,8 @@ import pytest
 from keras import layers
 
 from heldout.spec.backbone import make_own_network
-from heldout.spec.job import OwnNetworkSpec
 from heldout.spec.layers import plan_network
+from heldout.spec.network import OwnNetworkSpec
 from tests.worker.training.backbones import read_again
 from tests.worker.training.own_zoo import CLASSES, IMAGE, ZOO
 from worker.training.foreign.child import read_facts

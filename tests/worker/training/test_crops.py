@@ -6,8 +6,7 @@ import tensorflow as tf
 from PIL import Image
 from scipy.stats import kstest
 
-from heldout.spec.augmentation import RandomCropSpec
-from heldout.spec.job import AugmentationSpec
+from heldout.spec.augmentation import AugmentationSpec, RandomCropSpec
 from worker.training.augment import build_augmentation, draw_amounts, draw_changes, make_affine_matrices, resample
 from worker.training.crops import draw_crops
 

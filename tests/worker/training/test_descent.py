@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from heldout.spec.job import OptimizerSpec
+from heldout.spec.optimization import OptimizerSpec
 from worker.training.descent import MAX_IN_VECTOR, Descent
 from worker.training.engine import build_optimizer
 

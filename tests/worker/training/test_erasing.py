@@ -8,7 +8,7 @@ import tensorflow as tf
 from scipy.stats import kstest
 
 from analysis.arrays.dataset import load, save
-from heldout.spec.job import AugmentationSpec
+from heldout.spec.augmentation import AugmentationSpec
 from tests.worker.training.trainings import fewer, small_spec
 from worker.training.augment import build_augmentation, draw_changes
 from worker.training.batch_sources import ResidentData, StreamedData

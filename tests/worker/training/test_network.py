@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from heldout.errors import NetworkTooDeep
-from heldout.spec.job import BlockSpec, DenseSpec, NetworkSpec
 from heldout.spec.layers import plan_network
+from heldout.spec.network import BlockSpec, DenseSpec, NetworkSpec
 from worker.training.network import build_network, drop_penalties
 
 ACTIVATIONS = st.sampled_from(["relu", "elu", "gelu", "silu", "tanh"])

@@ -10,9 +10,10 @@ import pytest
 from analysis.arrays.dataset import ImageSet
 from heldout.errors import InvalidSpec
 from heldout.spec.backbone import make_own_network
-from heldout.spec.job import JobSpec, OwnNetworkSpec
+from heldout.spec.job import JobSpec
 from heldout.spec.layers import plan_network
 from heldout.spec.model_facts import ModelFacts
+from heldout.spec.network import OwnNetworkSpec
 from heldout.stored.artifacts import ArtifactName
 from tests.worker.training import own_zoo
 from tests.worker.training.backbones import read_again, taken_apart

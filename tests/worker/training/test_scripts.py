@@ -26,7 +26,8 @@ from analysis.scripts.script import (
     render_script,
 )
 from heldout.spec.dataset import ResizeSpec
-from heldout.spec.job import JobSpec, OptimizerSpec
+from heldout.spec.job import JobSpec
+from heldout.spec.optimization import OptimizerSpec
 from heldout.statistics import compute_wilson_interval
 from heldout.stored.results import FinalView, GapsView, SplitResult
 from tests.worker.training.trainings import Training, small_spec

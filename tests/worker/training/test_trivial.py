@@ -6,7 +6,7 @@ import tensorflow as tf
 from PIL import Image, ImageEnhance, ImageOps
 from scipy.stats import chisquare
 
-from heldout.spec.job import AugmentationSpec
+from heldout.spec.augmentation import AugmentationSpec
 from worker.training.augment import build_augmentation, draw_changes
 from worker.training.trivial import CHANGES, MOVES, apply_operations, draw_operations
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from analysis.arrays.dataset import BLOCK_BYTES, ImageSet
 from analysis.arrays.folds import assign_folds, choose_stratified
-from heldout.spec.job import NetworkSpec
+from heldout.spec.network import NetworkSpec
 from worker.training.batch_sources import ResidentData
 from worker.training.data import TrainingData
 from worker.training.network import build_network
