@@ -4,7 +4,7 @@ import itertools
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 
@@ -58,36 +58,27 @@ class Retention:
         self._keep_jobs_s = settings.keep_jobs_s
         self._keep_events_s = settings.keep_events_s
         self._pause_s = pause_s
-        self._after_job, self._jobs_again_at = "", 0.0
-        self._after_event, self._events_again_at = 0, 0.0
-        self._own_ends_again_at = 0.0
+        self._after_event = 0
+        # Each returns whether there may be more to delete. If not, it is called again after a pause.
+        deletions = (self._remove_studies, self._remove_jobs, self._remove_jobs_with_own_end, self._remove_events)
+        self._again_at: dict[Callable[[], bool], float] = dict.fromkeys(deletions, 0.0)
 
     def run_once(self) -> None:
-        """Check the next rows, and delete expired ones. Raises DatabaseUnavailable."""
-        if self._keep_jobs_s is not None and time.monotonic() >= self._jobs_again_at:
-            self._remove_studies(self._keep_jobs_s)
-            self._remove_jobs(self._keep_jobs_s)
-        if time.monotonic() >= self._own_ends_again_at:
-            self._remove_jobs_with_own_end()
-        if self._keep_events_s is not None and time.monotonic() >= self._events_again_at:
-            self._remove_events(self._keep_events_s)
+        """Delete some of what has expired. Raises DatabaseUnavailable."""
+        for remove, again_at in self._again_at.items():
+            if time.monotonic() >= again_at and not remove():
+                self._again_at[remove] = time.monotonic() + self._pause_s
 
-    def _remove_jobs(self, older_than_s: float) -> None:
+    def _remove_jobs(self) -> bool:
+        return self._keep_jobs_s is not None and self._remove_expired_jobs(self._keep_jobs_s)
+
+    def _remove_jobs_with_own_end(self) -> bool:
+        return self._remove_expired_jobs(None)
+
+    def _remove_expired_jobs(self, older_than_s: float | None) -> bool:
         with self._database.read() as session:
-            found = retention.list_old_jobs(session, older_than_s, self._after_job)
-        self._remove(found.by_owner, older_than_s)
-        self._after_job = found.last or ""
-        if found.last is None:
-            self._jobs_again_at = time.monotonic() + self._pause_s
-
-    def _remove_jobs_with_own_end(self) -> None:
-        with self._database.read() as session:
-            found = retention.list_jobs_past_end(session)
-        self._remove(found, None)
-        if not found:
-            self._own_ends_again_at = time.monotonic() + self._pause_s
-
-    def _remove(self, jobs: Mapping[str, Sequence[str]], older_than_s: float | None) -> None:
+            jobs = retention.list_expired_jobs(session, older_than_s)
+        count = 0
         for owner, ids in jobs.items():
             for first in range(0, len(ids), JOBS_AT_ONCE):
                 with self._database.write() as session:
@@ -96,10 +87,14 @@ class Retention:
                 for job_id in removed:
                     self._delete_files(f"jobs/{job_id}")
                 log.info("old_jobs_deleted", jobs=len(removed))
+                count += len(removed)
+        return count > 0
 
-    def _remove_studies(self, older_than_s: float) -> None:
+    def _remove_studies(self) -> bool:
+        if self._keep_jobs_s is None:
+            return False
         with self._database.read() as session:
-            found = retention.list_old_studies(session, older_than_s)
+            found = retention.list_old_studies(session, self._keep_jobs_s)
         for owner, study_id in found:
             # Another process or the owner may delete it first.
             with suppress(StudyNotFound, StudyNotFinished):
@@ -108,16 +103,18 @@ class Retention:
                 for folder in (f"studies/{study_id}", *(f"jobs/{job_id}" for job_id in job_ids)):
                     self._delete_files(folder)
                 log.info("old_study_deleted", study_id=study_id)
+        return bool(found)
 
-    def _remove_events(self, older_than_s: float) -> None:
+    def _remove_events(self) -> bool:
+        if self._keep_events_s is None:
+            return False
         with self._database.read() as session:
-            found = retention.list_old_events(session, older_than_s, self._after_event)
+            found = retention.list_old_events(session, self._keep_events_s, self._after_event)
         for owner, positions in found.by_owner.items():
             with self._database.write() as session:
                 retention.remove_events(session, owner, positions)
         self._after_event = found.last or 0
-        if found.last is None:
-            self._events_again_at = time.monotonic() + self._pause_s
+        return found.last is not None
 
     def _delete_files(self, folder: str) -> None:
         try:

@@ -1,12 +1,11 @@
 """Finds and deletes expired jobs and studies, and expired events of subjects that have ended.
 
-Rows are checked in the order of creation, a limited number at a time, so that no query reads a whole table.
+A limited number of rows is checked at a time, so that no query reads a whole table.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Generic, TypeVar
 
 from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
@@ -20,56 +19,23 @@ from models.tables import DatasetRow, EventRow, JobRow, ModelRow, StudyRow
 ROWS_PER_LOOK = 1000
 
 
-Id = TypeVar("Id", int, str)
+def list_expired_jobs(session: Session, older_than_s: float | None, limit: int = ROWS_PER_LOOK) -> dict[str, list[str]]:
+    """List jobs by owner that ended at least `older_than_s` ago. None: those kept for as long as their specs request.
 
-
-@dataclass(frozen=True)
-class OldRows(Generic[Id]):
-    """The expired rows found in one pass: their ids by owner, and the last row checked.
-
-    last is None after the last row that is old enough.
+    Jobs of studies have no `keep_s`; others of them are omitted.
     """
-
-    by_owner: dict[str, list[Id]]
-    last: Id | None
-
-
-def _group_by_owner(rows: Iterable[tuple[str, Id]]) -> dict[str, list[Id]]:
-    """Group (owner, id) by owner."""
-    found: dict[str, list[Id]] = {}
-    for owner, id_ in rows:
-        found.setdefault(owner, []).append(id_)
-    return found
-
-
-def list_old_jobs(session: Session, older_than_s: float, after: str, limit: int = ROWS_PER_LOOK) -> OldRows[str]:
-    """List jobs that ended longer ago and belong to no study, among the next `limit` after the id `after`."""
+    # Each condition matches the partial index that is meant for it.
+    is_kept = JobRow.keep_s.is_not(None) if older_than_s is None else JobRow.study_id.is_(None)
     rows = session.execute(
-        select(
-            JobRow.id,
-            JobRow.owner,
-            (JobRow.study_id.is_(None) & _has_ended(older_than_s)).label("is_expired"),
-            (JobRow.created_at > db_now(-older_than_s)).label("is_young"),
-        )
-        .where(JobRow.id > after)
-        .order_by(JobRow.id)
-        .limit(limit)
-    ).all()
-    # Ids sort by the time of creation, so no row after a young one is old.
-    old_enough = list(takewhile(lambda row: not row.is_young, rows))
-    last = old_enough[-1].id if len(old_enough) == limit else None
-    return OldRows(_group_by_owner((row.owner, row.id) for row in old_enough if row.is_expired), last)
-
-
-def list_jobs_past_end(session: Session, limit: int = ROWS_PER_LOOK) -> dict[str, list[str]]:
-    """List jobs by owner that belong to no study and have been kept for as long as their specs request."""
-    rows = session.execute(
-        select(JobRow.id, JobRow.owner)
-        .where(JobRow.keep_s.is_not(None), JobRow.study_id.is_(None), _has_ended(None))
+        select(JobRow.owner, JobRow.id)
+        .where(is_kept, _has_ended(older_than_s))
         .order_by(JobRow.finished_at)
         .limit(limit)
     )
-    return _group_by_owner((owner, id_) for id_, owner in rows)
+    found: dict[str, list[str]] = {}
+    for owner, job_id in rows:
+        found.setdefault(owner, []).append(job_id)
+    return found
 
 
 def remove_jobs(session: Session, owner: str, job_ids: Collection[str], older_than_s: float | None) -> list[str]:
@@ -101,7 +67,15 @@ def list_old_studies(session: Session, older_than_s: float, limit: int = 10) -> 
     return [(owner, id_) for owner, id_ in rows]
 
 
-def list_old_events(session: Session, older_than_s: float, after: int, limit: int = ROWS_PER_LOOK) -> OldRows[int]:
+@dataclass(frozen=True)
+class OldEvents:
+    """The positions of expired events by owner, and the last position checked, or None after the last old event."""
+
+    by_owner: dict[str, list[int]]
+    last: int | None
+
+
+def list_old_events(session: Session, older_than_s: float, after: int, limit: int = ROWS_PER_LOOK) -> OldEvents:
     """List the positions of older events whose subjects have ended, among the next `limit` after the position `after`.
 
     The owner of their stream is "" for none.
@@ -120,8 +94,11 @@ def list_old_events(session: Session, older_than_s: float, after: int, limit: in
     is_open = _list_open_subjects(session, {row.subject_id for row in rows})
     old_enough = list(takewhile(lambda row: not row.is_young, rows))
     last = old_enough[-1].position if len(old_enough) == limit else None
-    ended = ((row.owner, row.position) for row in old_enough if row.subject_id not in is_open)
-    return OldRows(_group_by_owner(ended), last)
+    by_owner: dict[str, list[int]] = {}
+    for row in old_enough:
+        if row.subject_id not in is_open:
+            by_owner.setdefault(row.owner, []).append(row.position)
+    return OldEvents(by_owner, last)
 
 
 def remove_events(session: Session, owner: str, positions: Collection[int]) -> None:

@@ -1,12 +1,14 @@
 """What is deleted once it expires, and what never is."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
 from heldout.lifecycle.resources import StudyStatus
 from heldout.service.settings import Settings
+from heldout.work.kinds import JobKind
 from models.blobs import Blobs
 from models.database import db_now
 from models.reconcile import Retention
@@ -101,17 +103,41 @@ def test_jobs_of_a_study_are_kept_as_long_as_the_study(work: Work, blobs: Blobs)
     assert folders(blobs) == set()
 
 
-def test_each_call_looks_at_the_next_rows(work: Work, blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention.list_old_jobs, "__defaults__", (2,))
+def test_each_call_deletes_some_of_the_jobs(work: Work, blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention.list_expired_jobs, "__defaults__", (3,))
     young = add_ended(work, blobs, at=NOT_YET)
     jobs = [add_ended(work, blobs) for _ in range(4)]
     keeps = make_retention(work, blobs, keep_jobs_s=KEPT_S)
     counts = []
-    for _ in range(4):
+    for _ in range(3):
         keeps.run_once()
         counts.append(len(left(work) & set(jobs)))
-    assert counts == [3, 1, 0, 0]
+    assert counts == [1, 0, 0]
     assert young in left(work)
+
+
+def test_jobs_of_every_kind_expire(work: Work, blobs: Blobs) -> None:
+    """Ids of evaluations come before those of trainings, and a young one does not keep the others."""
+    _, old, young = (add_ended(work, blobs) for _ in range(3))
+    with work.database.write() as session:
+        for job_id, new_id, at in ((old, "evl_1", LONG_AGO), (young, "evl_2", db_now())):
+            values = {"id": new_id, "kind": JobKind.MEASURE, "finished_at": at, "created_at": at}
+            session.execute(update(JobRow).where(JobRow.id == job_id).values(**values))
+    make_retention(work, blobs, keep_jobs_s=KEPT_S).run_once()
+    assert left(work) == {"evl_2"}
+
+
+@pytest.mark.parametrize("older_than_s", [None, KEPT_S])
+def test_an_index_finds_expired_jobs(work: Work, older_than_s: float | None) -> None:
+    statements: list[tuple[str, Any]] = []
+    with work.database.read() as session:
+        event.listen(session.get_bind(), "before_cursor_execute", lambda *about: statements.append(about[2:4]))
+        retention.list_expired_jobs(session, older_than_s)
+        if session.get_bind().dialect.name == "sqlite":  # PostgreSQL reads small tables without an index
+            sql, values = next(found for found in statements if found[0].startswith("SELECT"))
+            plan = session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values).all()
+            found = "SCAN jobs USING INDEX ix_jobs_keep", "SEARCH jobs USING INDEX ix_jobs_ended"
+            assert [row[3].partition(" (")[0] for row in plan] == [found[older_than_s is not None]]
 
 
 def test_events_of_ended_subjects_are_deleted_and_numbers_continue(work: Work, blobs: Blobs) -> None:
