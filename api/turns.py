@@ -9,6 +9,7 @@ from asyncio import Future
 from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
@@ -20,12 +21,21 @@ from models.store import places
 from models.store.places import SharedPlace
 
 
+@dataclass(eq=False, slots=True)
+class _Waiting:
+    """A turn that was asked for. `granted` is done once it is granted, or if its request was cancelled."""
+
+    size: int
+    granted: Future[None]
+
+
 class Turns:
-    """Grants turns. Used on the event loop's thread only."""
+    """Grants turns, those of a group in order. Used on the event loop's thread only."""
 
     def __init__(self, at_once: int, longest_s: float | None = None, per_group: int | None = None) -> None:
         """
         Args:
+            at_once: how many turns run at once, or the sum of their sizes.
             longest_s: a turn ends automatically after this time. None: never.
             per_group: how many turns one group may have at once. None: all of them.
         """
@@ -34,69 +44,78 @@ class Turns:
         self._per_group = at_once if per_group is None else per_group
         self._running: Counter[Hashable] = Counter()
         # The first group is served next.
-        self._queues: OrderedDict[Hashable, deque[Future[None]]] = OrderedDict()
+        self._queues: OrderedDict[Hashable, deque[_Waiting]] = OrderedDict()
 
-    async def take(self, group: Hashable) -> "Turn":
+    async def take(self, group: Hashable, size: int = 1) -> "Turn":
         """Wait for a turn. group: the owner or client that needs it."""
-        if self._free and self._may_have_more(group):
-            self._free -= 1
-            self._running[group] += 1
-        else:
-            granted: Future[None] = asyncio.get_running_loop().create_future()
-            self._queues.setdefault(group, deque()).append(granted)
-            await self._wait_until(granted, group)
-        return Turn(self, group, self._longest_s)
+        waiting = _Waiting(size, asyncio.get_running_loop().create_future())
+        self._queues.setdefault(group, deque()).append(waiting)
+        self._grant()
+        await self._wait_for(waiting, group)
+        return Turn(self, group, size, self._longest_s)
 
-    async def take_again(self, group: Hashable) -> None:
+    async def take_again(self, group: Hashable, size: int) -> None:
         """Give up a turn to the next group, and wait for a new turn ahead of the group's other work."""
-        granted: Future[None] = asyncio.get_running_loop().create_future()
-        self._queues.setdefault(group, deque()).appendleft(granted)
-        self.pass_on(group)
-        await self._wait_until(granted, group)
+        waiting = _Waiting(size, asyncio.get_running_loop().create_future())
+        self._queues.setdefault(group, deque()).appendleft(waiting)
+        self.give_back(group, size)
+        await self._wait_for(waiting, group)
 
-    async def _wait_until(self, granted: Future[None], group: Hashable) -> None:
+    async def _wait_for(self, waiting: _Waiting, group: Hashable) -> None:
         try:
-            await granted
+            await waiting.granted
         except asyncio.CancelledError:
-            if granted.done() and not granted.cancelled():
-                self.pass_on(group)
+            if waiting.granted.cancelled():
+                self._grant()  # those behind it may need less
+            else:
+                self.give_back(group, waiting.size)
             raise
 
     @asynccontextmanager
-    async def taken(self, group: Hashable) -> AsyncIterator["Turn"]:
+    async def taken(self, group: Hashable, size: int = 1) -> AsyncIterator["Turn"]:
         """Hold a turn while the block runs."""
-        turn = await self.take(group)
+        turn = await self.take(group, size)
         try:
             yield turn
         finally:
             turn.end()
 
-    def pass_on(self, ended: Hashable) -> None:
+    def give_back(self, group: Hashable, size: int) -> None:
         """Hand the turn that a group has ended to the next waiting group."""
-        self._running[ended] -= 1
-        if not self._running[ended]:
-            del self._running[ended]
-        while (group := next(filter(self._may_have_more, self._queues), None)) is not None:
+        self._free += size
+        self._running[group] -= size
+        if not self._running[group]:
+            del self._running[group]
+        self._grant()
+
+    def _grant(self) -> None:
+        """Grant turns while there is room for the next one. A large one is not passed, or it might wait forever."""
+        while (group := next(filter(self._may_have_next, self._queues), None)) is not None:
+            first = self._queues[group][0]
+            is_wanted = not first.granted.done()
+            if is_wanted and first.size > self._free:
+                return
             queue = self._queues.pop(group)
-            granted = queue.popleft()
+            queue.popleft()
             if queue:
                 self._queues[group] = queue
-            if not granted.done():  # otherwise its request was cancelled
-                self._running[group] += 1
-                granted.set_result(None)
-                return
-        self._free += 1
+            if is_wanted:
+                self._free -= first.size
+                self._running[group] += first.size
+                first.granted.set_result(None)
 
-    def _may_have_more(self, group: Hashable) -> bool:
-        return self._running[group] < self._per_group
+    def _may_have_next(self, group: Hashable) -> bool:
+        first = self._queues[group][0]
+        return first.granted.done() or self._running[group] + first.size <= self._per_group
 
 
 class Turn:
     """One turn. It ends automatically after its longest time."""
 
-    def __init__(self, turns: Turns, group: Hashable, longest_s: float | None) -> None:
+    def __init__(self, turns: Turns, group: Hashable, size: int, longest_s: float | None) -> None:
         self._turns: Turns | None = turns
         self._group = group
+        self._size = size
         self._timer = None if longest_s is None else asyncio.get_running_loop().call_later(longest_s, self.end)
 
     def end(self, rest_s: float = 0) -> None:
@@ -107,15 +126,15 @@ class Turn:
             self._timer.cancel()
         turns, self._turns = self._turns, None
         if rest_s:
-            asyncio.get_running_loop().call_later(rest_s, turns.pass_on, self._group)
+            asyncio.get_running_loop().call_later(rest_s, turns.give_back, self._group, self._size)
         else:
-            turns.pass_on(self._group)
+            turns.give_back(self._group, self._size)
 
     async def give_way(self) -> None:
         """Let waiting groups go first, and continue after them."""
         if (turns := self._turns) is not None:
             self._turns = None  # while waiting for the next turn
-            await turns.take_again(self._group)
+            await turns.take_again(self._group, self._size)
             self._turns = turns
 
 

@@ -65,8 +65,8 @@ def test_half_of_the_memory_is_left_to_other_owners_in_turn():
 
         greedy = [answer("ada", 100) for _ in range(4)]
         await asyncio.gather(*greedy, answer("eve", 60), answer("eve", 60), answer("bob", 30))
-        assert not room._taken
-        assert not room._waiting
+        assert not room._turns._running
+        assert not room._turns._queues
         return order
 
     order = asyncio.run(answers())
@@ -85,7 +85,7 @@ def test_a_request_without_memory_in_time_is_refused_and_later_ones_continue(mon
                     pass
             async with room.taken(20, "ada"):
                 pass
-        assert not room._taken
+        assert not room._turns._running
 
     asyncio.run(answers())
 
