@@ -161,15 +161,6 @@ class FirstStep:
 
 
 @dataclass(frozen=True)
-class StepsDone:
-    """Steps done within an epoch (counted from 1); sent about twice a second."""
-
-    epoch: int
-    step: int
-    steps: int
-
-
-@dataclass(frozen=True)
 class EpochDone:
     """A complete epoch, measured. `values` has the contract's names; a figure that is not finite is None."""
 
@@ -311,7 +302,6 @@ FromTraining = (
     Alive
     | Started
     | FirstStep
-    | StepsDone
     | EpochDone
     | CheckpointWritten
     | Overfits

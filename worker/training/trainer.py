@@ -217,7 +217,6 @@ class Trainer:
             if not self._first_step_sent:
                 self._send(messages.FirstStep())
                 self._first_step_sent = True
-            self._send(messages.StepsDone(epoch, last, steps))
             self._check_stop()
             if last < steps and perf_counter() - self._written_at >= self._checkpoint_every_s:
                 self._write_within_epoch(epoch)

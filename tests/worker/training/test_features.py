@@ -14,7 +14,7 @@ from tests.worker.training.backbones import small_backbone, taken_apart
 from tests.worker.training.test_backbone import IMAGES, SEED, build, spec_with
 from tests.worker.training.test_own_network import spec_with as make_own_spec
 from tests.worker.training.trainings import fewer
-from worker.messages import AssignedFeatures, EpochDone, Finished, Started, StepsDone, StopCause, Stopped
+from worker.messages import AssignedFeatures, EpochDone, Finished, Started, StopCause, Stopped
 from worker.training.backbone import resize, set_trainable
 from worker.training.data import is_aligned, scale_to_unit, select
 from worker.training.engine import build_loss, draw_epoch_order
@@ -135,7 +135,6 @@ def test_a_training_interrupted_in_either_phase_continues_bit_for_bit(start, fil
     for epoch in epochs:
         lost = start(spec, backbone=backbone, features=cache_in(tmp_path))
         done = lost.until(lambda message, epoch=epoch: isinstance(message, EpochDone) and message.epoch == epoch)
-        lost.until(lambda message: isinstance(message, StepsDone))
         lost.process.kill()
         second = start(spec, backbone=backbone, checkpoint=done.checkpoint, features=cache_in(tmp_path))
         assert second.end().final == expected.final, second.log.read_text()

@@ -13,7 +13,7 @@ from heldout.stored.artifacts import ArtifactName
 from heldout.stored.gap import StoredGap
 from tests.worker.training.processes import Process
 from tests.worker.training.trainings import small_spec
-from worker.messages import EpochDone, Finished, StepsDone, StopCause, Warned
+from worker.messages import EpochDone, Finished, StopCause, Warned
 
 pytestmark = pytest.mark.usefixtures("forking")
 
@@ -97,7 +97,7 @@ def test_a_pause_leaves_no_trace_in_any_figure_or_file(start, dataset):
     copies = relate_copies(dataset)
     spec = small_spec({"filters": 8, "dropout": 0.2}, training=JUMPING, evaluation={"test": "every_epoch"})
     whole, first = start(spec, relations=copies), start(spec, relations=copies)
-    first.until(lambda message: isinstance(message, StepsDone) and message.epoch == 6)
+    first.until(lambda message: isinstance(message, EpochDone) and message.epoch == 5)
     first.pipe.send(StopCause.PAUSE)
     second = start(spec, relations=copies, checkpoint=first.end().checkpoint)
     expected, found = whole.end(), second.end()

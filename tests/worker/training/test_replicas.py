@@ -12,7 +12,7 @@ from heldout.stored.artifacts import ArtifactName
 from tests.worker.training.backbones import small_backbone, taken_apart
 from tests.worker.training.processes import Process, folder_of
 from tests.worker.training.trainings import fewer, small_spec
-from worker.messages import Assignment, StepsDone, StopCause, Stopped
+from worker.messages import Assignment, EpochDone, StopCause, Stopped
 from worker.training import child
 from worker.training.replicas import get_part
 
@@ -96,7 +96,7 @@ def test_two_devices_train_a_head_of_a_fixed_backbone_as_one_does(start, tmp_pat
 def test_a_training_on_two_devices_resumes_exactly(start):
     spec = small_spec({"filters": 4, "dropout": 0.3}, training={"epochs": 2})
     whole, first = start(spec, target=run_on_two), start(spec, target=run_on_two)
-    first.until(lambda message: isinstance(message, StepsDone) and message.epoch == 2)
+    first.until(lambda message: isinstance(message, EpochDone))
     first.pipe.send(StopCause.PAUSE)
     stopped, expected = first.end(), whole.end()
     assert isinstance(stopped, Stopped)
