@@ -220,10 +220,6 @@ class Finished:
     other_reads: tuple[tuple[str, int], ...] = ()
     scores: Scores | None = None
 
-    def get_path(self, name: ArtifactName) -> Path:
-        """Return the path of the file of that name."""
-        return next(file.path for file in self.files if file.name is name)
-
 
 @dataclass(frozen=True)
 class SuspectsFound:

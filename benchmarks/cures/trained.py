@@ -122,7 +122,8 @@ class Arm:
             self._evaluator.left_out = data.rows["train"]
             trainer = _Trainer(spec, data, engine, self._evaluator, scratch=Path(scratch), send=tell)
             trainer.train()
-        kept = trainer.restore_kept()
+        trained = trainer.get_trained_weights()
+        self._network.set_weights(trained.of_epoch[trained.kept])
         train_losses, train_chances = self._judge.outputs(data.source["train"])
         rows = data.source["validation"]
         losses, chances = self._judge.outputs(rows)
@@ -137,7 +138,7 @@ class Arm:
             correct=chances.argmax(axis=1) == studied.images.labels[rows],
             referee_losses=referee_losses,
             referee_correct=referee_chances.argmax(axis=1) == studied.images.labels[studied.referee],
-            epoch=kept,
+            epoch=trained.kept,
             epochs=len(epochs),
             train_loss=float(train_losses.mean(dtype=np.float64)),
             train_accuracy=float((train_chances.argmax(axis=1) == studied.images.labels[data.source["train"]]).mean()),

@@ -26,7 +26,7 @@ from worker.ingest.images.pixels import Pixels
 from worker.ingest.pool import ProcessPool
 from worker.messages import EpochDone, FromTraining
 from worker.training.batch_sources import ResidentData
-from worker.training.data import TrainingData, scale_to_unit, select
+from worker.training.data import TrainingData, select
 from worker.training.decisions import BestEpochs, Diverged, TrainedWeights, Weights
 from worker.training.engine import Engine
 from worker.training.evaluate import Evaluator, build_final_figures, measure_predictions
@@ -175,7 +175,8 @@ class Judge:
         """(count,) cross-entropies, and (count, classes) probabilities."""
         losses, chances = [], []
         for begin in range(0, len(images), BATCH):
-            pixels = scale_to_unit(images[begin : begin + BATCH], self._images.value_range)
+            low, high = np.float32(self._images.value_range)
+            pixels = (images[begin : begin + BATCH].astype(np.float32) - low) / (high - low)
             loss, chance = self._call(tf.constant(pixels), tf.constant(labels[begin : begin + BATCH]))
             losses.append(loss.numpy())
             chances.append(chance.numpy())

@@ -188,9 +188,3 @@ def compute_class_weights(
         detail = f"The dataset has no label {unknown[0]!r}; its labels are {', '.join(classes)[:500]}."
         raise InvalidSpec(detail, pointer="/training/class_weights")
     return np.asarray([wanted.get(label, 1.0) for label in classes], np.float32)
-
-
-def scale_to_unit(images: NDArray[Any], value_range: tuple[float, float]) -> NDArray[np.float32]:
-    """Convert pixels to what the network sees: float32 in [0, 1]. The engine computes the same bits in its graph."""
-    low, high = np.float32(value_range[0]), np.float32(value_range[1])
-    return (images.astype(np.float32) - low) / (high - low)

@@ -108,14 +108,8 @@ class Trainer:
             self._train_epoch()
             self._end_epoch()
 
-    def restore_kept(self) -> int:
-        """Put the kept weights into the network; returns their epoch, 0 if no epoch was complete."""
-        if self.position.kept:
-            self._engine.network.set_weights(self._weights[self.position.kept])
-        return self.position.kept
-
     def get_trained_weights(self) -> decisions.TrainedWeights:
-        """Return the weights of this training; called at its end, before `restore_kept` changes the network."""
+        """Return the weights of this training; called at its end."""
         last = {} if not self.last_epoch else {self.last_epoch: self._engine.weights()}
         best = self.position.best
         return decisions.TrainedWeights(

@@ -11,6 +11,7 @@ import pytest
 from analysis.arrays.dataset import ImageSet, save
 from analysis.arrays.relations import FILE_NAME, Relations, save_relations
 from heldout.spec.job import JobSpec
+from heldout.stored.artifacts import ArtifactName
 from worker.messages import (
     AssignedBackbone,
     AssignedDataset,
@@ -106,6 +107,11 @@ class Process:
 
 
 Start = Callable[..., Process]
+
+
+def get_path(finished: Finished, name: ArtifactName) -> Path:
+    """Return the path of the file of that name."""
+    return next(file.path for file in finished.files if file.name is name)
 
 
 def assert_resumes_exactly(start: Start, spec: JobSpec, backbone: AssignedBackbone) -> None:

@@ -6,8 +6,7 @@ import pytest
 
 from tests.worker.training.test_engine import compute_rates
 from tests.worker.training.test_trainer import list_epochs_done, same
-from tests.worker.training.trainings import Training, fewer, new_network, small_spec
-from worker.training.data import scale_to_unit
+from tests.worker.training.trainings import Training, fewer, new_network, scale_to_unit, small_spec
 from worker.training.engine import build_loss, draw_epoch_order
 from worker.training.position import FitSums
 
@@ -73,7 +72,7 @@ def test_every_figure_and_the_kept_weights_are_those_of_the_average(digits, tmp_
     raw, trained = training.network.get_weights(), training.trainer.get_trained_weights()
     epochs = list_epochs_done(training)
     losses = [done.values["validation_loss"] for done in epochs]
-    kept = training.trainer.restore_kept()
+    kept = training.restore_kept()
     assert kept == trained.best_by_loss == losses.index(min(losses)) + 1
     plain = Training(small_spec({"filters": 4, "batch_norm": True}), fewer(digits, 172))
     plain.network.set_weights(training.network.get_weights())

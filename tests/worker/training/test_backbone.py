@@ -13,7 +13,7 @@ from heldout.spec.job import JobSpec
 from heldout.spec.layers import BACKBONE, plan_network
 from heldout.stored.artifacts import ArtifactName
 from tests.worker.training.backbones import read_again, read_facts_of, small_backbone, taken_apart
-from tests.worker.training.processes import assert_resumes_exactly
+from tests.worker.training.processes import assert_resumes_exactly, get_path
 from tests.worker.training.trainings import assert_gives_served_figures, fewer, fit_in_same_order, small_spec
 from worker.messages import Finished
 from worker.training.backbone import resize
@@ -133,7 +133,7 @@ def test_a_training_with_a_backbone_equals_one_in_plain_keras(start, file, mnist
     assert isinstance(finished, Finished), process.log.read_text()
     network, losses = train_in_plain_keras(file, fewer(mnist5k, IMAGES), spec)
     assert [done["fit_loss"] for done in process.history] == pytest.approx(losses, rel=1e-6)
-    model = keras.saving.load_model(finished.get_path(ArtifactName.MODEL), safe_mode=True)
+    model = keras.saving.load_model(get_path(finished, ArtifactName.MODEL), safe_mode=True)
     for ours, expected in zip(model.get_weights(), network.get_weights(), strict=True):
         np.testing.assert_allclose(ours, expected, atol=1e-6)
     uploaded = keras.saving.load_model(file).get_weights()

@@ -13,9 +13,9 @@ from sklearn.utils.class_weight import compute_class_weight
 from analysis.arrays.dataset import load, save
 from analysis.arrays.folds import choose_stratified
 from heldout.errors import InvalidSpec
-from tests.worker.training.trainings import small_spec
+from tests.worker.training.trainings import scale_to_unit, small_spec
 from worker.training.batch_sources import ResidentData
-from worker.training.data import compute_class_weights, scale_to_unit, select
+from worker.training.data import compute_class_weights, select
 
 LABELS = arrays(np.int32, st.integers(1, 200), elements=st.integers(0, 6))
 

@@ -9,9 +9,8 @@ import pytest
 
 from analysis.arrays.dataset import ImageSet
 from heldout.spec.job import JobSpec
-from tests.worker.training.trainings import Training, fewer, load_example, new_network, small_spec
+from tests.worker.training.trainings import Training, fewer, load_example, new_network, scale_to_unit, small_spec
 from worker.machine.devices import Policy
-from worker.training.data import scale_to_unit
 from worker.training.decisions import PlateauState, compute_epoch_rates
 from worker.training.engine import build_loss, build_optimizer, draw_epoch_order
 from worker.training.network import build_network

@@ -9,10 +9,10 @@ from scipy.stats import kstest
 
 from analysis.arrays.dataset import load, save
 from heldout.spec.augmentation import AugmentationSpec
-from tests.worker.training.trainings import fewer, small_spec
+from tests.worker.training.trainings import fewer, scale_to_unit, small_spec
 from worker.training.augment import build_augmentation, draw_changes
 from worker.training.batch_sources import ResidentData, StreamedData
-from worker.training.data import scale_to_unit, select
+from worker.training.data import select
 from worker.training.erasing import compute_mean_pixel, draw_rectangles
 
 

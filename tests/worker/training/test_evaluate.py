@@ -13,8 +13,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from analysis.answers.answers import Predictions
 from analysis.arrays.file_names import FileNames
-from tests.worker.training.trainings import Training, fewer, small_spec
-from worker.training.data import scale_to_unit
+from tests.worker.training.trainings import Training, fewer, scale_to_unit, small_spec
 from worker.training.evaluate import Evaluator, Measured, build_final_figures, drop_not_finite, measure_predictions
 from worker.training.export import build_exported
 from worker.training.finish import save_predictions

@@ -11,12 +11,13 @@ from analysis.arrays.dataset import ImageSet
 from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import ArtifactName
 from tests.worker.training.backbones import small_backbone, taken_apart
+from tests.worker.training.processes import get_path
 from tests.worker.training.test_backbone import IMAGES, SEED, build, spec_with
 from tests.worker.training.test_own_network import spec_with as make_own_spec
-from tests.worker.training.trainings import fewer
+from tests.worker.training.trainings import fewer, scale_to_unit
 from worker.messages import AssignedFeatures, EpochDone, Finished, Started, StopCause, Stopped
 from worker.training.backbone import resize, set_trainable
-from worker.training.data import is_aligned, scale_to_unit, select
+from worker.training.data import is_aligned, select
 from worker.training.engine import build_loss, draw_epoch_order
 from worker.training.inputs import share_features
 
@@ -37,7 +38,7 @@ def get_feature_fact(process) -> str | None:
 
 
 def read_answers(finished: Finished) -> dict[str, np.ndarray]:
-    with np.load(finished.get_path(ArtifactName.PREDICTIONS)) as arrays:
+    with np.load(get_path(finished, ArtifactName.PREDICTIONS)) as arrays:
         return {name: arrays[name] for name in arrays.files if name.endswith("_probabilities")}
 
 
@@ -69,7 +70,7 @@ def test_cold_and_warm_caches_give_the_same_bits_and_computing_in_each_step_near
         np.testing.assert_allclose(read_answers(ends[0])[name], answers, atol=1e-5)
     losses = [[done["train_loss"] for done in process.history] for process in (cold, in_steps)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
-    model = keras.saving.load_model(ends[0].get_path(ArtifactName.MODEL))
+    model = keras.saving.load_model(get_path(ends[0], ArtifactName.MODEL))
     kept = model.get_layer("backbone").get_weights()
     assert all(map(np.array_equal, kept, keras.saving.load_model(file).get_weights()))
 
@@ -118,7 +119,7 @@ def test_a_second_phase_trains_everything_as_plain_keras_does(start, file, mnist
     assert isinstance(finished, Finished), process.log.read_text()
     losses, weights = train_in_phases(file, fewer(mnist5k, IMAGES), spec)
     assert [done["fit_loss"] for done in process.history] == pytest.approx(losses, rel=1e-5)
-    model = keras.saving.load_model(finished.get_path(ArtifactName.MODEL))
+    model = keras.saving.load_model(get_path(finished, ArtifactName.MODEL))
     for ours, expected in zip(model.get_weights(), weights, strict=True):
         np.testing.assert_allclose(ours, expected, atol=2e-5)
 
@@ -211,5 +212,5 @@ def test_a_users_network_with_frozen_layers_reads_features(start, tmp_path, size
     assert get_feature_fact(cached) == "cached"
     for name, answers in read_answers(ends[1]).items():
         np.testing.assert_allclose(read_answers(ends[0])[name], answers, atol=1e-5)
-    kept = keras.saving.load_model(ends[0].get_path(ArtifactName.MODEL)).get_weights()
+    kept = keras.saving.load_model(get_path(ends[0], ArtifactName.MODEL)).get_weights()
     assert [np.array_equal(*pair) for pair in zip(kept, model.get_weights(), strict=True)] == [False] * 6

@@ -11,7 +11,7 @@ from analysis.arrays.dataset import load
 from analysis.arrays.relations import Relations
 from heldout.stored.artifacts import ArtifactName
 from heldout.stored.gap import StoredGap
-from tests.worker.training.processes import Process
+from tests.worker.training.processes import Process, get_path
 from tests.worker.training.trainings import small_spec
 from worker.messages import EpochDone, Finished, StopCause, Warned
 
@@ -22,7 +22,7 @@ JUMPING = {"optimizer": {"name": "adam", "learning_rate": 0.02}, "epochs": 7}
 
 
 def read_gap(finished: Finished) -> StoredGap:
-    return StoredGap.from_bytes(finished.get_path(ArtifactName.GAP).read_bytes())
+    return StoredGap.from_bytes(get_path(finished, ArtifactName.GAP).read_bytes())
 
 
 def find_best_epochs(process: Process) -> tuple[int, int]:
@@ -62,7 +62,7 @@ def test_the_best_epochs_weights_are_those_of_a_training_that_ends_there(start, 
 
 def read_answers(process: Process, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Return which images were answered correctly, and their losses, from the stored predictions."""
-    with np.load(process.messages[-1].get_path(ArtifactName.PREDICTIONS)) as stored:
+    with np.load(get_path(process.messages[-1], ArtifactName.PREDICTIONS)) as stored:
         probabilities, labels = stored[f"{split}_probabilities"].astype(np.float64), stored[f"{split}_labels"]
     return probabilities.argmax(axis=1) == labels, -np.log(probabilities[np.arange(len(labels)), labels])
 
@@ -78,7 +78,7 @@ def test_kept_weights_are_compared_with_those_of_the_last_epoch(start, jumping):
     assert gap.last.loss == pytest.approx(last.validation.loss - gap.validation.loss, abs=1e-9)
     assert gap.last.gained - gap.last.lost == last.validation.correct - gap.validation.correct
     assert last.last is None
-    files = (finished.get_path(ArtifactName.EVALUATION) for finished in (kept, end))
+    files = (get_path(finished, ArtifactName.EVALUATION) for finished in (kept, end))
     compared, nothing = (json.loads(file.read_text())["last_epoch"] for file in files)
     assert nothing is None
     assert (compared["split"], compared["count"]) == ("test", kept.final.test.count)
@@ -106,10 +106,10 @@ def test_a_pause_leaves_no_trace_in_any_figure_or_file(start, dataset):
     # The pause may have been received after its epoch was reported.
     assert first.history + second.history == whole.history
     for name in (ArtifactName.GAP, ArtifactName.EVALUATION):
-        assert found.get_path(name).read_bytes() == expected.get_path(name).read_bytes()
+        assert get_path(found, name).read_bytes() == get_path(expected, name).read_bytes()
     with (
-        np.load(expected.get_path(ArtifactName.PREDICTIONS)) as wanted_arrays,
-        np.load(found.get_path(ArtifactName.PREDICTIONS)) as found_arrays,
+        np.load(get_path(expected, ArtifactName.PREDICTIONS)) as wanted_arrays,
+        np.load(get_path(found, ArtifactName.PREDICTIONS)) as found_arrays,
     ):
         for entry in wanted_arrays:
             np.testing.assert_array_equal(found_arrays[entry], wanted_arrays[entry])
@@ -159,7 +159,7 @@ def test_a_test_split_that_is_never_measured_is_in_no_figure_or_file(start, data
     assert gap == gap.drop_test()
     assert gap.validation_copies.copied.count == 10
     assert (finished.final.test, finished.final.gap.test) == (None, None)
-    with np.load(finished.get_path(ArtifactName.PREDICTIONS)) as stored:
+    with np.load(get_path(finished, ArtifactName.PREDICTIONS)) as stored:
         assert not [entry for entry in stored if entry.startswith("test")]
 
 

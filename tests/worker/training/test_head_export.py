@@ -20,7 +20,7 @@ from analysis.arrays.dataset import ImageSet
 from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import ArtifactName
 from tests.worker.training.backbones import read_again, small_backbone, taken_apart
-from tests.worker.training.processes import folder_of
+from tests.worker.training.processes import folder_of, get_path
 from tests.worker.training.test_backbone import IMAGES, spec_with
 from tests.worker.training.test_features import cache_in
 from tests.worker.training.trainings import assert_gives_served_figures, fewer
@@ -181,7 +181,7 @@ def test_jobs_with_the_same_features_share_the_file_of_the_backbone(start, file,
         finished = process.end()
         assert isinstance(finished, Finished), process.log.read_text()
         bases += [(base, base.stat().st_mtime_ns) for base in (tmp_path / "features").glob(f"*/{BASE_PREFIX}*")]
-        model = keras.saving.load_model(finished.get_path(ArtifactName.MODEL))
+        model = keras.saving.load_model(get_path(finished, ArtifactName.MODEL))
         assert_gives_served_figures(model, fewer(mnist5k, IMAGES), finished.final.test)
     assert len(bases) == 2
     assert bases[0] == bases[1]

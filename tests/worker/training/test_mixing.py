@@ -10,9 +10,8 @@ from scipy.stats import beta, kstest
 from analysis.arrays.dataset import ImageSet
 from heldout.spec.job import JobSpec
 from tests.worker.training.test_engine import EPOCHS, StepRates, compute_difference, compute_rates, train_with_engine
-from tests.worker.training.trainings import Training, fewer, new_network, small_spec
+from tests.worker.training.trainings import Training, fewer, new_network, scale_to_unit, small_spec
 from worker.training.augment import draw_changes
-from worker.training.data import scale_to_unit
 from worker.training.engine import build_optimizer, draw_epoch_order
 from worker.training.mixing import draw_mixing
 

@@ -15,9 +15,8 @@ from analysis.arrays.dataset import ImageSet
 from heldout.spec.job import JobSpec
 from tests.worker.training.own_zoo import CLASSES, IMAGE, ZOO, Drop
 from tests.worker.training.test_engine import EPOCHS, compute_difference, compute_rates
-from tests.worker.training.trainings import Training
+from tests.worker.training.trainings import Training, scale_to_unit
 from worker.training.backbone import UploadedBackbone
-from worker.training.data import scale_to_unit
 from worker.training.engine import build_loss, build_optimizer, draw_epoch_order
 from worker.training.own_network import build_own_network, find_output, list_steps
 from worker.training.position import FitSums

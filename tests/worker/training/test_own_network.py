@@ -17,7 +17,7 @@ from heldout.spec.network import OwnNetworkSpec
 from heldout.stored.artifacts import ArtifactName
 from tests.worker.training import own_zoo
 from tests.worker.training.backbones import read_again, taken_apart
-from tests.worker.training.processes import assert_resumes_exactly
+from tests.worker.training.processes import assert_resumes_exactly, get_path
 from tests.worker.training.trainings import assert_gives_served_figures, fewer, fit_in_same_order
 from worker.messages import Finished
 from worker.training.foreign.child import read_facts
@@ -158,7 +158,7 @@ def test_a_training_of_a_users_network_equals_one_in_plain_keras(start, digit_fi
     assert isinstance(finished, Finished), process.log.read_text()
     network, losses = train_in_plain_keras(digit_file, fewer(mnist5k, IMAGES), spec)
     assert [done["fit_loss"] for done in process.history] == pytest.approx(losses, rel=1e-6)
-    model = keras.saving.load_model(finished.get_path(ArtifactName.MODEL), safe_mode=True)
+    model = keras.saving.load_model(get_path(finished, ArtifactName.MODEL), safe_mode=True)
     for ours, expected in zip(model.get_weights(), network.get_weights(), strict=True):
         np.testing.assert_allclose(ours, expected, atol=1e-6)
     assert_gives_served_figures(model, fewer(mnist5k, IMAGES), finished.final.test)

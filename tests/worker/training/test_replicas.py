@@ -10,7 +10,7 @@ import tensorflow as tf
 from analysis.arrays.dataset import ImageSet
 from heldout.stored.artifacts import ArtifactName
 from tests.worker.training.backbones import small_backbone, taken_apart
-from tests.worker.training.processes import Process, folder_of
+from tests.worker.training.processes import Process, folder_of, get_path
 from tests.worker.training.trainings import fewer, small_spec
 from worker.messages import Assignment, EpochDone, StopCause, Stopped
 from worker.training import child
@@ -67,7 +67,7 @@ def assert_alike(plain: Process, replicated: Process) -> None:
     for split in ("train", "validation", "test"):
         assert getattr(first.final, split).loss == pytest.approx(getattr(second.final, split).loss, rel=1e-4)
     predictions = ArtifactName.PREDICTIONS
-    with np.load(first.get_path(predictions)) as a, np.load(second.get_path(predictions)) as b:
+    with np.load(get_path(first, predictions)) as a, np.load(get_path(second, predictions)) as b:
         difference = np.abs(a["test_probabilities"] - b["test_probabilities"]).max()
     assert 0 < difference < 1e-4
 

@@ -13,7 +13,7 @@ import pytest
 
 from analysis.arrays.dataset import load
 from heldout.stored.artifacts import ArtifactName
-from tests.worker.training.processes import Process
+from tests.worker.training.processes import Process, get_path
 from tests.worker.training.trainings import small_spec
 from worker.messages import Alive, EpochDone, Failed, Finished, FirstStep, Started, StopCause, Stopped
 
@@ -25,12 +25,12 @@ def test_a_model_trained_in_mixed_precision_is_plain_float32_with_the_served_fig
     spec = small_spec({"filters": 8, "dropout": 0.1, "l2": 0.01}, training={"epochs": 2} | changes)
     process = start(spec, precision="mixed")
     finished = process.end()
-    model = keras.saving.load_model(finished.get_path(ArtifactName.MODEL), safe_mode=True)
+    model = keras.saving.load_model(get_path(finished, ArtifactName.MODEL), safe_mode=True)
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
     images = load(dataset)
-    with zipfile.ZipFile(finished.get_path(ArtifactName.MODEL)) as archive:
+    with zipfile.ZipFile(get_path(finished, ArtifactName.MODEL)) as archive:
         facts = json.loads(archive.read("heldout.json"))
-    with np.load(finished.get_path(ArtifactName.PREDICTIONS)) as arrays:
+    with np.load(get_path(finished, ArtifactName.PREDICTIONS)) as arrays:
         assert json.loads(str(arrays["about"])) == facts
     assert (facts["classes"], facts["range"]) == (list(images.classes), list(images.value_range))
     for split in ("train", "validation", "test"):
@@ -55,7 +55,7 @@ def test_a_process_sends_its_messages_in_order_and_ignores_the_terminals_interru
     assert set(engine) == {"device", "threads", "towers", "precision", "python", "tensorflow", "keras", "host"}
     assert (engine["device"], engine["threads"], engine["towers"]) == ("cpu", 1, 2)
     assert finished.stop_reason == "completed"
-    files = (finished.get_path(name) for name in (ArtifactName.MODEL, ArtifactName.PREDICTIONS))
+    files = (get_path(finished, name) for name in (ArtifactName.MODEL, ArtifactName.PREDICTIONS))
     assert {Path(file).parent for file in files} == {process.scratch}
     json.dumps([finished.final.model_dump(mode="json"), process.history, engine], allow_nan=False)
 

@@ -120,7 +120,7 @@ class ScriptedJob:
             training.requested_stop = lambda: StopCause.DEADLINE if training.trainer.position.epoch > 2 else None
         with suppress(StopRequested):
             training.trainer.train()
-        training.trainer.restore_kept()
+        training.restore_kept()
         results = {}
         for split, rows in training.data.rows.items():
             # Measure the kept weights: the training's own evaluator may measure an average of the last steps.

@@ -12,7 +12,7 @@ from analysis.arrays.relations import Relations
 from heldout.spec.layers import plan_network
 from heldout.stored.artifacts import ArtifactName
 from heldout.stored.gap import StoredGap
-from tests.worker.training.processes import Process, folder_of
+from tests.worker.training.processes import Process, folder_of, get_path
 from tests.worker.training.trainings import small_spec
 from worker.messages import EpochDone, Finished, Started, StopCause, Stopped
 from worker.training.network import build_network, freeze_blocks
@@ -45,8 +45,8 @@ def test_a_training_continued_for_more_epochs_equals_one_with_these_epochs_from_
     assert second.end().final == expected.final
     assert short.history + lost.history[:1] + second.history == whole.history
     with (
-        np.load(expected.get_path(ArtifactName.PREDICTIONS)) as wanted,
-        np.load(second.messages[-1].get_path(ArtifactName.PREDICTIONS)) as found,
+        np.load(get_path(expected, ArtifactName.PREDICTIONS)) as wanted,
+        np.load(get_path(second.messages[-1], ArtifactName.PREDICTIONS)) as found,
     ):
         for entry in wanted:
             np.testing.assert_array_equal(found[entry], wanted[entry])
@@ -75,10 +75,10 @@ def test_a_training_released_by_a_stopping_worker_exports_no_model(start) -> Non
 
 
 def test_frozen_blocks_keep_their_given_weights_and_the_rest_is_trained(start) -> None:
-    source = start(small_spec(*BLOCKS, training={"epochs": 1})).end().get_path(ArtifactName.MODEL)
+    source = get_path(start(small_spec(*BLOCKS, training={"epochs": 1})).end(), ArtifactName.MODEL)
     taken = ("block1_conv1", "block1_norm1", "block2_conv1")
     spec = small_spec(*BLOCKS, training={"epochs": 1, "seed": 8}, initial={"job": "job_1", "freeze_blocks": 1})
-    found = start(spec, initial=source, initial_layers=taken).end().get_path(ArtifactName.MODEL)
+    found = get_path(start(spec, initial=source, initial_layers=taken).end(), ArtifactName.MODEL)
     before, after = keras.saving.load_model(source), keras.saving.load_model(found)
 
     def same(layer: str) -> bool:
@@ -91,7 +91,7 @@ def test_frozen_blocks_keep_their_given_weights_and_the_rest_is_trained(start) -
 def test_a_training_starts_from_the_given_weights(start) -> None:
     """With a negligible learning rate, the figures are those of the source."""
     first = start(small_spec(training={"epochs": 1}))
-    source = first.end().get_path(ArtifactName.MODEL)
+    source = get_path(first.end(), ArtifactName.MODEL)
     slow = {"epochs": 1, "seed": 8, "optimizer": {"name": "sgd", "learning_rate": 1e-9}}
     spec = small_spec(training=slow, initial={"job": "job_1"})
     again = start(spec, initial=source, initial_layers=("block1_conv1", "output"))
@@ -123,7 +123,7 @@ def test_a_fold_is_trained_measured_and_predicted_on_its_own_images(start, datas
     finished = process.end()
     own = compute_job_splits(images.labels, images.splits, spec, relations)
     assert len(own["train"]) == 200
-    with np.load(finished.get_path(ArtifactName.PREDICTIONS)) as predictions:
+    with np.load(get_path(finished, ArtifactName.PREDICTIONS)) as predictions:
         for split, rows in own.items():
             np.testing.assert_array_equal(predictions[f"{split}_indices"], rows)
             assert getattr(finished.final, split).count == len(rows)
@@ -135,7 +135,7 @@ def test_a_fold_is_trained_measured_and_predicted_on_its_own_images(start, datas
     assert scores.right.mean() == final.validation.accuracy
     assert (scores.train_loss, scores.train_accuracy) == (final.train.loss, final.train.accuracy)
     assert (scores.train_images, scores.kept_epoch) == (200, final.epoch)
-    model = keras.saving.load_model(finished.get_path(ArtifactName.MODEL), safe_mode=True)
+    model = keras.saving.load_model(get_path(finished, ArtifactName.MODEL), safe_mode=True)
     probabilities = model(np.asarray(images.images[own["validation"]])).numpy()
     labels = images.labels[own["validation"]]
     expected = keras.losses.sparse_categorical_crossentropy(labels, probabilities).numpy()
@@ -158,9 +158,9 @@ def test_a_training_on_all_images_equals_one_whose_validation_images_are_in_trai
     assert (found.final.epoch, found.final.train, found.final.test) == (1, expected.final.train, expected.final.test)
     assert found.final.validation is found.final.gap.validation is None
     assert found.final.gap.test == expected.final.gap.test
-    gap = StoredGap.from_bytes(found.get_path(ArtifactName.GAP).read_bytes())
+    gap = StoredGap.from_bytes(get_path(found, ArtifactName.GAP).read_bytes())
     assert (gap.validation, gap.calibration, gap.best_by_loss) == (None, None, None)
     assert gap.test.correct == round(expected.final.test.accuracy * gap.test.count)
-    with np.load(found.get_path(ArtifactName.PREDICTIONS)) as predictions:
+    with np.load(get_path(found, ArtifactName.PREDICTIONS)) as predictions:
         assert not [name for name in predictions if name.startswith("validation_")]
         np.testing.assert_array_equal(predictions["train_indices"], everything)

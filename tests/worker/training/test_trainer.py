@@ -134,14 +134,14 @@ def test_an_interrupted_training_equals_an_uninterrupted_one_bit_for_bit(name, s
     spec, images, options = SPECS[name], fewer(mnist5k, 172), OPTIONS.get(name, {})
     whole = Training(spec, images, tmp_path, **options)
     whole.trainer.train()
-    kept = whole.trainer.restore_kept()
+    kept = whole.restore_kept()
     places = set()
     for polls in stops:
         halves = interrupt(spec, images, tmp_path, polls, **options)
         position = halves[0].trainer.position
         places.add((position.epoch, position.step))
         assert get_history(*halves) == get_history(whole), polls
-        assert halves[1].trainer.restore_kept() == kept
+        assert halves[1].restore_kept() == kept
         assert same(get_state(halves[1]), get_state(whole)), polls
         assert same([halves[1].trainer.loss_sums.sums], [whole.trainer.loss_sums.sums]), polls
     assert len(places) >= min(3, len(stops))
@@ -253,7 +253,7 @@ def test_the_guard_stops_at_overfitting_and_restores_the_best_epoch_even_after_a
     second.trainer.train()
     assert get_history(first, second) == get_history(whole)
     for training in (whole, second):
-        assert training.trainer.restore_kept() == best
+        assert training.restore_kept() == best
         measured = training.evaluator.measure(training.data.rows["validation"])
         assert measured.loss == pytest.approx(losses[best - 1], abs=1e-6)
 
@@ -266,7 +266,7 @@ def test_a_guard_that_stops_nothing_keeps_the_best_epoch_too(digits, tmp_path):
     best = losses.index(min(losses)) + 1
     assert (len(losses), whole.trainer.ended_early) == (4, False)
     assert best < 4  # losses fluctuate at such a rate
-    assert whole.trainer.restore_kept() == best
+    assert whole.restore_kept() == best
     assert whole.evaluator.measure(whole.data.rows["validation"]).loss == pytest.approx(losses[best - 1], abs=1e-6)
 
 
@@ -378,7 +378,7 @@ def test_early_stopping_keeps_the_weights_of_the_best_epoch(mnist5k, tmp_path):
     training = Training(SPECS["early stopping"], fewer(mnist5k, 172), tmp_path)
     training.trainer.train()
     epochs = get_history(training)
-    kept = training.trainer.restore_kept()
+    kept = training.restore_kept()
     assert training.trainer.ended_early
     assert kept == len(epochs) - 1
     measured = training.evaluator.measure(training.data.rows["validation"])
@@ -398,7 +398,7 @@ def test_a_deadline_discards_the_unfinished_epoch(digits, tmp_path):
         cut.trainer.train()
     assert stop.value.why is StopCause.DEADLINE
     assert not same(cut.network.get_weights(), shorter.network.get_weights())
-    assert cut.trainer.restore_kept() == 1
+    assert cut.restore_kept() == 1
     assert same(cut.network.get_weights(), shorter.network.get_weights())
 
 

@@ -17,7 +17,7 @@ from heldout.stored.results import SplitResult
 from worker.machine.devices import Policy
 from worker.messages import FromTraining
 from worker.training.batch_sources import BatchSource, ResidentData, StreamedData
-from worker.training.data import TrainingData, scale_to_unit, select
+from worker.training.data import TrainingData, select
 from worker.training.engine import Engine, build_loss, build_optimizer, draw_epoch_order
 from worker.training.evaluate import make_evaluator
 from worker.training.network import build_network
@@ -100,9 +100,21 @@ class Training:
             **options,
         )
 
+    def restore_kept(self) -> int:
+        """Give the network the kept weights; returns their epoch."""
+        trained = self.trainer.get_trained_weights()
+        self.network.set_weights(trained.of_epoch[trained.kept])
+        return trained.kept
+
     def send(self, message: FromTraining) -> None:
         self.messages.append(message)
         self.on_message(message)
+
+
+def scale_to_unit(images: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
+    """Convert pixels to what the network sees: float32 in [0, 1]."""
+    low, high = np.float32(value_range)
+    return (images.astype(np.float32) - low) / (high - low)
 
 
 def fit_in_same_order(network: keras.Model, images: ImageSet, spec: JobSpec) -> list[float]:
