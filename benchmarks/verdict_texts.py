@@ -1,6 +1,6 @@
 """The first text that people read of a diagnosis, 80 times: `python -m benchmarks.verdict_texts` writes the page.
 
-The texts are those of real trainings: of the zoo's open sets and, for verdicts that these lack, of the collection that
+The texts are those of real trainings: of the zoo's first lot and, for verdicts that these lack, of the collection that
 the first rules were made with. No training shows which pixels a model expects; those four are constructed.
 """
 
@@ -11,8 +11,8 @@ from statistics import mean
 from typing import NamedTuple
 
 from benchmarks.diagnosis.record import read_all
+from benchmarks.zoo.draw import sets_of_lot
 from benchmarks.zoo.record import read_set
-from benchmarks.zoo.trainings import open_sets
 from heldout.diagnosis import Evaluation, History, diagnose
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.stored.results import Preprocessing
@@ -46,8 +46,8 @@ def choose(found: Iterable[Text]) -> list[Text]:
 
 
 def all_texts() -> Iterator[Text]:
-    """One of every kept training, sealed ones aside, and the made ones."""
-    for one in open_sets():
+    """One of every kept training of the first lot, and the made ones."""
+    for one in sets_of_lot(1):
         for record in read_set(one):
             found = record.diagnosis()
             yield Text(found.verdict, found.headline, found.summary)

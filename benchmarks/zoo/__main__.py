@@ -6,10 +6,10 @@ build --write [SET…]   the same, and write what was built into the manifest
 list           a table of all sets, and which are sealed
 draw           draw again which sets of the first lot were sealed, and write it
 suspects …     the search for wrong labels on the sets, compared with the truth; `suspects --help` has the choices
-train [--sets open|drawn|sealed] [--minutes N]   train what the collection lacks; results are not printed
+train [--sets open|drawn|second|third] [--minutes N]   train what the collection lacks; results are not printed
 audit [SET…]   audit the trainings of all open sets, or of these, again, as today's audit does it
-score          tables of the open sets
-calibrate      fit how often a verdict is right on the open sets, and write it into heldout/diagnosis/verdict_fit.py
+score [second] tables of the first lot, or of the second
+calibrate      fit how often a verdict is right on the first lot, and write it into heldout/diagnosis/verdict_fit.py
 score --sealed --unseal   tables of the sealed sets, which judge once, after the rules are committed
 copies [SET…]  measure how well copies and look-alikes are separated, on all open sets or these (--unseal: sealed too)
 """
@@ -20,7 +20,7 @@ from typing import get_args
 
 from benchmarks.zoo import copies
 from benchmarks.zoo.cuts import NotApplicable
-from benchmarks.zoo.draw import Sealed, sealed_sets, write_drawn
+from benchmarks.zoo.draw import SEALED_LOT, Sealed, sealed_sets, sets_of_lot, write_drawn
 from benchmarks.zoo.manifest import build, read_manifest, write_manifest
 from benchmarks.zoo.packages import fetch
 from benchmarks.zoo.registry import ZOO
@@ -60,20 +60,20 @@ def main(arguments: list[str]) -> None:
                     train(part, float(chosen["--minutes"]))
         case ["audit", *names] if set(names) <= set(ZOO):
             from benchmarks.zoo.audited import audit_again
-            from benchmarks.zoo.trainings import open_sets
 
-            for name in names or open_sets():
+            for name in names or [*sets_of_lot(1), *sets_of_lot(2)]:
                 audit_again(name)
                 print(name, flush=True)
         case ["calibrate"]:
             from benchmarks.zoo.calibrate import calibrate
 
             print("\n".join(calibrate()))
-        case ["score", *flags] if {*flags} <= {"--sealed", "--unseal"}:
+        case ["score", *flags] if flags in ([], ["second"]) or {*flags} <= {"--sealed", "--unseal"}:
             from benchmarks.zoo.score import tables
 
+            lot = SEALED_LOT if "--sealed" in flags else 2 if flags == ["second"] else 1
             try:
-                print("\n".join(tables(sealed="--sealed" in flags, unseal="--unseal" in flags)))
+                print("\n".join(tables(lot, unseal="--unseal" in flags)))
             except Sealed as error:
                 raise SystemExit(str(error)) from error
         case _:

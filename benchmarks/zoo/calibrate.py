@@ -15,9 +15,9 @@ from sklearn.linear_model import LogisticRegression
 
 import heldout.diagnosis
 from benchmarks.diagnosis.confidence import calibration_error
+from benchmarks.zoo.draw import sets_of_lot
 from benchmarks.zoo.record import read_set
 from benchmarks.zoo.score import Judged, judge
-from benchmarks.zoo.trainings import open_sets
 from heldout.diagnosis.confidence import FIGURES_OF_GAPS
 from heldout.diagnosis.confidence_fit import FITS_OF_JOBS
 from heldout.diagnosis.logistic import Fit, Weight
@@ -62,8 +62,8 @@ def calibrate() -> Iterator[str]:
 
 
 def read_cases() -> list[Case]:
-    """Every kept training of the open sets whose verdict is known to be right or wrong."""
-    return [case for name in open_sets() for record in read_set(name) if (case := _case(judge(record))) is not None]
+    """Every kept training of the first lot whose verdict is known to be right or wrong."""
+    return [case for name in sets_of_lot(1) for record in read_set(name) if (case := _case(judge(record))) is not None]
 
 
 def _case(judged: Judged) -> Case | None:

@@ -1,13 +1,13 @@
-"""Sets of the second lot that are drawn from fonts: letters of other alphabets, musical and other signs, scripts."""
+"""Sets of the later lots that are drawn from fonts: letters of other alphabets, musical and other signs, scripts."""
 
 import json
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from PIL import Image, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
-from benchmarks.zoo.drawing import Variety, draw_text, ink
+from benchmarks.zoo.drawing import Variety, draw_text, ink, place
 from benchmarks.zoo.letters import HEIGHT, PROBES, drawable, fonts_of, letters, one_by_one, without_twins
 from benchmarks.zoo.packages import Package, files_of, package
 from benchmarks.zoo.sets import Sample, ZooSet, thin
@@ -27,6 +27,16 @@ GREEK = "αβγδεζηθικλμνξοπρσςτυφχψω"
 GEORGIAN = "აბგდევზთიკლმნოპჟრსტუფქღყშჩცძწჭხჯჰ"
 DEVANAGARI = "अइउऋएकखगघङचछजझञटठडढणतथदधनपफबभमयरलवशषसहळ"
 SIGNS = "&@#%$£¥€§¶©®?!*†‡~+=<{[/"
+TELUGU = "అఆఇఈఉఊఎఏఐఒఓఔకఖగఘచఛజఝటఠడఢణతథదధనపఫబభమయరలవశషసహళ"
+KHMER = "កខគឃងចឆជឈញដឋឌឍណតថទធនបផពភមយរលវសហឡអ"
+TAMIL = "அஆஇஈஉஊஎஏஐஒஓகஙசஞடணதநபமயரலவழளறன"
+MATHEMATICAL = "∀∂∃∅∆∇∈∉∋∏∑∓√∝∞∠∧∨∩∪∫∴∼≅≈≠≡≤≥⊂⊃⊄⊆⊇⊕⊗⊥±×÷"
+STYLES = {
+    "bold": 0x1D400, "italic": 0x1D434, "bold italic": 0x1D468, "script": 0x1D49C, "bold script": 0x1D4D0,
+    "fraktur": 0x1D504, "double-struck": 0x1D538, "bold fraktur": 0x1D56C, "sans": 0x1D5A0, "sans bold": 0x1D5D4,
+    "sans italic": 0x1D608, "sans bold italic": 0x1D63C, "monospace": 0x1D670,
+}  # fmt: skip
+DOTS = "⣿"  # a braille cell with all eight dots
 ONE_SIDED = "BCDEFGJKLNPQRSZ"
 SCRIPTS = """
     ARABIC ARMENIAN BENGALI BOPOMOFO BRAILLE CANADIAN CHEROKEE COPTIC CYRILLIC DEVANAGARI ETHIOPIC GEORGIAN GLAGOLITIC
@@ -68,6 +78,35 @@ def kinds_of_font(packages: Sequence[Package], side: int) -> Callable[[np.random
                 yield ink(draw_text(font, text, side, variety, rng), variety, rng), kind, family
 
     return make
+
+
+def math_alphabets(rng: np.random.Generator) -> Iterator[Sample]:
+    variety = Variety(turn=5, size=0.8, blur=0.02, noise=20, ink="any")
+    for font in _faces_with(MATH_FONTS, [chr(STYLES["bold fraktur"])]):
+        for style, start in STYLES.items():
+            for place_ in range(52):
+                if drawable(font, [chr(start + place_)]):
+                    mask = draw_text(font, chr(start + place_), 32, variety, rng)
+                    yield ink(mask, variety, rng), style, str(place_ % 26)
+
+
+def braille_dots(rng: np.random.Generator) -> Iterator[Sample]:
+    """Whole cells, whose dots are placed as in the cell with all dots; the class is how many there are."""
+    variety = Variety(turn=8, size=0.75, shift=0.08, blur=0.02, noise=20, ink="colour")
+    for font in _faces_with(BRAILLE_FONTS, [DOTS]):
+        left, top, right, bottom = map(int, font.getbbox(DOTS))
+        for dots in (cell for cell in range(1, 255) if 2 <= cell.bit_count() <= 6):
+            mask = Image.new("L", (right - left, bottom - top))
+            ImageDraw.Draw(mask).text((-left, -top), chr(0x2800 + dots), fill=255, font=font)
+            for _ in range(2):
+                yield ink(place(mask, 24, variety, rng), variety, rng), f"{dots.bit_count()} dots", str(dots)
+
+
+def _faces_with(packages: Sequence[Package], texts: Sequence[str]) -> Iterator[ImageFont.FreeTypeFont]:
+    for _, file in fonts_of(packages, 4):
+        font = ImageFont.truetype(file, HEIGHT, layout_engine=ImageFont.Layout.BASIC)
+        if drawable(font, texts):
+            yield font
 
 
 def scripts(rng: np.random.Generator) -> list[Sample]:
@@ -146,6 +185,30 @@ LATIN = _npm(
     unifrakturcook nosifer rammetto-one luckiest-guy titan-one sigmar-one bowlby-one-sc iceland
 """,
 )
+TELUGU_FONTS = (
+    *_apt("lohit-telu teluguvijayam"),
+    *_npm("@fontsource", "hind-guntur noto-sans-telugu noto-serif-telugu tiro-telugu"),
+)
+KHMER_FONTS = _npm(
+    "@fontsource",
+    """
+    angkor battambang bayon bokor chenla content dangrek fasthand freehand hanuman kantumruy-pro koulen moul moulpali
+    noto-sans-khmer noto-serif-khmer odor-mean-chey preahvihear siemreap suwannaphum taprom
+""",
+)
+TAMIL_FONTS = (
+    *_apt("lohit-taml samyak-taml taml-tscu"),
+    *_npm(
+        "@fontsource",
+        """
+        anek-tamil arima baloo-thambi-2 catamaran coiny hind-madurai kavivanar mukta-malar noto-sans-tamil
+        noto-serif-tamil pavanam
+    """,
+    ),
+)
+MATH_FONTS = _apt("dejavu-core freefont-ttf stix symbola texgyre-math")
+SIGN_FONTS = (*MATH_FONTS, *_apt("firacode hack jetbrains-mono opensymbol sil-charis"))
+BRAILLE_FONTS = _apt("agave cascadia-code dejavu-core freefont-ttf symbola")
 UNIFONT = package("apt", "unifont")
 GLYPHS = (
     ZooSet(
@@ -205,5 +268,54 @@ GLYPHS = (
         "pixel_scripts",
         "Letters of 16 pixels in one font; the class is the script (Arabic, Cherokee, Thai, …). Groups: letters",
         (UNIFONT,), scripts, "hard", 1, lot=2,
+    ),
+    ZooSet(
+        "telugu_letters",
+        "Telugu letters, round and alike, grey. Groups: families of fonts",
+        TELUGU_FONTS,
+        letters(
+            TELUGU_FONTS, one_by_one(TELUGU), 24, Variety(turn=5, size=0.8, blur=0.02, noise=20), 5, 2, subset="telugu",
+        ),
+        "hard", 1, lot=3,
+    ),
+    ZooSet(
+        "khmer_letters",
+        "Khmer consonants in plain and ornate faces, large, grey. Groups: families of fonts",
+        KHMER_FONTS,
+        letters(
+            KHMER_FONTS, one_by_one(KHMER), 36, Variety(turn=5, size=0.75, shift=0.06, noise=15, ink="any"), 10, 1,
+            subset="khmer",
+        ),
+        "hard", 1, (4, 1, 1, 4), lot=3,
+    ),
+    ZooSet(
+        "tamil_letters",
+        "Tamil letters in two colours each. Groups: families of fonts",
+        TAMIL_FONTS,
+        letters(
+            TAMIL_FONTS, one_by_one(TAMIL), 28,
+            Variety(turn=8, size=0.75, shift=0.06, blur=0.02, noise=20, ink="colour"), 14, 1, subset="tamil",
+        ),
+        "medium", 3, lot=3,
+    ),
+    ZooSet(
+        "math_signs",
+        "Mathematical signs (sums, relations, sets), many of which differ in one stroke, grey. Groups: families of "
+        "fonts",
+        SIGN_FONTS,
+        letters(
+            SIGN_FONTS, one_by_one(MATHEMATICAL), 20, Variety(turn=6, size=0.75, shift=0.06, blur=0.03, noise=25), 4, 2,
+        ),
+        "medium", 1, lot=3,
+    ),
+    ZooSet(
+        "math_alphabets",
+        "Letters of mathematical alphabets, grey; the class is the style (bold, script, fraktur, …). Groups: letters",
+        MATH_FONTS, math_alphabets, "medium", 1, lot=3,
+    ),
+    ZooSet(
+        "braille_dots",
+        "Braille cells in two colours each; the class is the number of dots, 2 to 6. Groups: patterns of dots",
+        BRAILLE_FONTS, braille_dots, "medium", 3, lot=3,
     ),
 )  # fmt: skip

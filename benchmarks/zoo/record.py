@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from benchmarks.diagnosis.record import Record
 from benchmarks.zoo.data import class_names
+from benchmarks.zoo.draw import check_open
 from benchmarks.zoo.trainings import Training
 from heldout.spec.job import JobSpec
 
@@ -41,8 +42,13 @@ class ZooRecord(Record):
         return class_names(self.referee["classes"])
 
 
-def read_set(name: str, folder: Path = COLLECTION) -> Iterator[ZooRecord]:
-    """Every record of a set that is kept."""
+def read_set(name: str, folder: Path = COLLECTION, *, unseal: bool = False) -> Iterator[ZooRecord]:
+    """Every record of a set that is kept.
+
+    Raises:
+        Sealed: if the set is sealed, unless it is to judge now.
+    """
+    check_open(name, unseal=unseal)
     for line in _lines(name, folder):
         yield ZooRecord(**json.loads(line))
 

@@ -1,5 +1,6 @@
 """All sets of the zoo, by name."""
 
+from benchmarks.zoo.diagrams import DIAGRAMS
 from benchmarks.zoo.glyphs import GLYPHS
 from benchmarks.zoo.letters import LETTERS
 from benchmarks.zoo.pictures import PICTURES
@@ -8,5 +9,5 @@ from benchmarks.zoo.sprites import SPRITES
 from benchmarks.zoo.tuned import TUNED
 from benchmarks.zoo.vectors import VECTORS
 
-_ALL = (*LETTERS, *VECTORS, *PICTURES, *SCANS, *TUNED, *GLYPHS, *SPRITES)
+_ALL = (*LETTERS, *VECTORS, *PICTURES, *SCANS, *TUNED, *GLYPHS, *SPRITES, *DIAGRAMS)
 ZOO = {entry.name: entry for entry in sorted(_ALL, key=lambda entry: entry.name)}

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from benchmarks.diagnosis.confidence import SURE, calibration_error
 from benchmarks.diagnosis.measures import RESAMPLES, bounds
-from benchmarks.zoo.draw import Sealed, sealed_sets
+from benchmarks.zoo.draw import SEALED_LOT, Sealed, sets_of_lot
 from benchmarks.zoo.record import ZooRecord, read_set
 from benchmarks.zoo.terms import Compared, compared_of
-from benchmarks.zoo.trainings import open_sets
 from benchmarks.zoo.truth import FIGURES, NOTHING, OF_FAULT, Cause, causes_of, first_of, is_known
 from heldout.diagnosis import Diagnosis
 from heldout.diagnosis.findings import HEALTHY
@@ -74,16 +73,16 @@ Rows = Sequence[Judged]
 Values = dict[str, list[float]]  # of each set
 
 
-def tables(*, sealed: bool, unseal: bool = False) -> Iterator[str]:
-    """The tables of the open sets, or of the sealed ones.
+def tables(lot: int, *, unseal: bool = False) -> Iterator[str]:
+    """The tables of a lot's sets.
 
     Raises:
         Sealed: if the sealed sets are to be scored, and it is not said that they judge now.
     """
-    if sealed and not unseal:
+    if lot == SEALED_LOT and not unseal:
         raise Sealed("the sealed sets judge once, after the rules are committed: `--unseal` is for that")
-    judged = [judge(record) for name in (sealed_sets() if sealed else open_sets()) for record in read_set(name)]
-    yield from tables_of(judged, with_confusions=not sealed)
+    judged = [judge(record) for name in sets_of_lot(lot) for record in read_set(name, unseal=unseal)]
+    yield from tables_of(judged, with_confusions=lot != SEALED_LOT)
 
 
 def judge(record: ZooRecord) -> Judged:

@@ -1,4 +1,4 @@
-"""Sets of the second lot from pictures: pieces and tiles of games, walkers, pointers, logos and photographs."""
+"""Sets of the later lots from pictures: pieces and tiles of games, walkers, pointers, logos, folders, photographs."""
 
 import colorsys
 import io
@@ -36,6 +36,13 @@ POINTERS = """
     top_left_corner top_right_corner
 """
 PHOTOGRAPHS = "BytheWater ColdRipple ColorfulCups EveningGlow FallenLeaf Grey OneStandsOut Path"
+EMBLEMS = 45
+ART = "building monsters policies ship_hulls ship_parts specials_huge tech"
+LANDSCAPES = "crystal desert foliage forest halloween industrial jungle misc real snow sweets xmas"
+BODIES = """
+    ariel callisto ceres charon deimos dione enceladus europa ganymede hyperion iapetus io mars mercury mimas miranda
+    oberon phobos phoebe pluto rhea tethys titania triton umbriel venus vesta
+"""
 HUES = {
     "red": (-14, 11), "orange": (19, 37), "yellow": (44, 62), "green": (85, 160), "cyan": (172, 196),
     "blue": (207, 238), "purple": (252, 290), "pink": (308, 338),
@@ -182,11 +189,56 @@ def _photographs() -> list[Path]:
     ]
 
 
+def folder_emblems(rng: np.random.Generator) -> Iterator[Sample]:
+    files = {file.stem: file for file in files_of(PAPIRUS, "usr/share/icons/Papirus/64x64/places/folder-*.svg")}
+    colours = sorted(name.removesuffix("-docker") for name in files if re.fullmatch(r"folder-\w+-docker", name))
+    emblems = sorted(
+        name.removeprefix("folder-red") for name in files if name.startswith("folder-red-") and "open" not in name
+    )
+    variety = Variety(turn=6, size=0.8, shift=0.05, blur=0.02, noise=6)
+    for emblem in sorted(rng.permutation(emblems)[:EMBLEMS].tolist()):
+        for colour in colours:
+            if colour + emblem in files:
+                picture = draw_svg(files[colour + emblem].read_text("utf-8"), 96)
+                for _ in range(5):
+                    yield vary_picture(picture, 32, variety, rng), emblem.removeprefix("-"), colour
+
+
+def game_art(rng: np.random.Generator) -> Iterator[Sample]:
+    for kind in ART.split():
+        for file in files_of(FREEORION, f"usr/share/games/freeorion/default/data/art/icons/{kind}/**/*.png"):
+            for _ in range(2):
+                pixels = vary_picture(read_picture(file), 32, Variety(turn=6, size=0.85, noise=5), rng)
+                yield pixels, kind, f"{kind} {file.stem}"
+
+
+def ground_pieces(rng: np.random.Generator) -> list[Sample]:
+    def cut() -> Iterator[Sample]:
+        for file in files_of(PINGUS, "usr/share/games/pingus/data/images/groundpieces/*/*/*.png"):
+            if file.parent.name not in LANDSCAPES.split():
+                continue
+            picture = np.asarray(read_picture(file))
+            for row, column in np.ndindex(picture.shape[0] // 20, picture.shape[1] // 20):
+                square = picture[20 * row : 20 * row + 20, 20 * column : 20 * column + 20]
+                if square[..., 3].min() > 200 and np.max(square[..., :3].std(axis=(0, 1))) > PLAIN:
+                    yield np.ascontiguousarray(square[..., :3]), file.parent.name, f"{file.parent.name} {file.stem}"
+
+    return thin(cut(), 130, rng)
+
+
+def _textures() -> list[Path]:
+    return [STELLARIUM.folder / f"usr/share/stellarium/textures/{name}.png" for name in BODIES.split()]
+
+
 PYCHESS = package("apt", "pychess")
 PYSOL = package("apt", "pysolfc-cardsets")
 WIDELANDS = package("apt", "widelands-data")
 PLASMA = package("apt", "plasma-workspace-wallpapers")
 UFOAI = package("apt", "ufoai-textures")
+PAPIRUS = package("apt", "papirus-icon-theme")
+FREEORION = package("apt", "freeorion-data")
+PINGUS = package("apt", "pingus-data")
+STELLARIUM = package("apt", "stellarium-data")
 LOGOS = package("npm", "simple-icons")
 _THEMES = """
     adwaita-icon-theme bibata-cursor-theme breeze-cursor-theme chameleon-cursor-theme comixcursors-righthanded-opaque
@@ -228,5 +280,25 @@ SPRITES = (
         "photo_squares",
         "Few squares of eight photographs, grey; the class is the photograph. Groups: blocks with gaps",
         (PLASMA,), tiles(_photographs, 24, 800, 110, grey=True, folder=3), "medium", 1, copied=True, lot=2,
+    ),
+    ZooSet(
+        "folder_emblems",
+        "Icons of folders with an emblem each (music, mail, git, …), in many colours. Groups: colours",
+        (RESVG, PAPIRUS), folder_emblems, "easy", 3, lot=3,
+    ),
+    ZooSet(
+        "game_art",
+        "Icons of a game about space; the class is building, monster, ship part, … Groups: things",
+        (FREEORION,), game_art, "medium", 3, copied=True, lot=3,
+    ),
+    ZooSet(
+        "ground_pieces",
+        "Few squares of a game's ground; the class is the landscape (desert, snow, sweets, …). Groups: pieces",
+        (PINGUS,), ground_pieces, "hard", 3, copied=True, lot=3,
+    ),
+    ZooSet(
+        "planet_surfaces",
+        "Tiny squares of maps of planets and moons; the class is the body. Groups: blocks with gaps",
+        (STELLARIUM,), tiles(_textures, 16, 512, 300), "hard", 3, lot=3,
     ),
 )  # fmt: skip

@@ -9,15 +9,14 @@ from typing import Any, Literal
 
 from benchmarks.diagnosis.conditions import Condition
 from benchmarks.zoo.data import entry_of, has_referee, side_of, training_images
-from benchmarks.zoo.draw import drawn_sets, sealed_sets
+from benchmarks.zoo.draw import drawn_sets, sets_of_lot
 from benchmarks.zoo.faults import FAULTS, PAIRS
-from benchmarks.zoo.manifest import read_manifest
 from heldout.spec.job import JobSpec
 
 ABLE = ("plain", "wide", "double", "dense", "norm", "average")
-# Faults are dealt to the sets of each part apart: open from the beginning, drawn to judge first, and sealed today.
-Part = Literal["open", "drawn", "sealed"]
-_SEEDS: Mapping[Part, str] = {"open": "False", "drawn": "True", "sealed": "second"}
+# Faults are dealt to the sets of each part apart. The first lot has two parts: "drawn" are the sets that judged first.
+Part = Literal["open", "drawn", "second", "third"]
+_SEEDS: Mapping[Part, str] = {"open": "False", "drawn": "True", "second": "second", "third": "third"}
 SMALL_SIDE = 20  # smaller images would shrink to nothing without padding
 # Images × epochs × pixels of a training, in images of 28 × 28 pixels: what a second or two of one core can do.
 MOST_WORK = 14_000
@@ -162,16 +161,13 @@ def sets_of(part: Part) -> list[str]:
     """Names, sorted."""
     match part:
         case "open":
-            return sorted(set(open_sets()) - set(drawn_sets()))
+            return sorted(set(sets_of_lot(1)) - set(drawn_sets()))
         case "drawn":
             return sorted(drawn_sets())
-        case "sealed":
-            return sorted(sealed_sets())
-
-
-def open_sets() -> list[str]:
-    """Sets that rules may be tuned on; those on which they were tuned before the zoo are not among them."""
-    return [name for name, entry in read_manifest().items() if not entry["tuned_on"] and name not in sealed_sets()]
+        case "second":
+            return sets_of_lot(2)
+        case "third":
+            return sets_of_lot(3)
 
 
 Planting = tuple[tuple[str, int], ...]

@@ -11,7 +11,7 @@ from benchmarks.zoo import __main__ as command
 from benchmarks.zoo import audited, score, trained
 from benchmarks.zoo.cuts import Cut, cut_of
 from benchmarks.zoo.data import image_set
-from benchmarks.zoo.draw import Sealed, sealed_sets
+from benchmarks.zoo.draw import SEALED_LOT, Sealed, sealed_sets
 from benchmarks.zoo.faults import FAULTS, plant
 from benchmarks.zoo.interventions import answers_of, figures
 from benchmarks.zoo.record import ZooRecord, append, keys_of, pack, read_set, unpack
@@ -203,13 +203,13 @@ def test_the_plan_has_nine_hundred_trainings_and_each_fault_in_both_halves():
 
 
 def test_every_record_was_planned_and_can_be_judged():
-    for part in ("open", "drawn"):
+    for part in ("open", "drawn", "second"):
         planned = {training.key for training in all_trainings(part)}
         for name in sets_of(part):
             for record in read_set(name):
                 assert record.training.key in planned
                 assert first_of(causes_of(record))
-    sealed = {training.key for training in all_trainings("sealed")}
+    sealed = {training.key for training in all_trainings("third")}
     assert all(keys_of(name) <= sealed for name in sealed_sets())
 
 
@@ -218,7 +218,9 @@ def test_every_record_was_planned_and_can_be_judged():
 
 def test_sealed_sets_are_scored_only_by_the_final_judgment():
     with pytest.raises(Sealed):
-        list(score.tables(sealed=True))
+        list(score.tables(SEALED_LOT))
+    with pytest.raises(Sealed):
+        list(read_set(sealed_sets()[0]))
     with pytest.raises(SystemExit, match="judge once"):
         command.main(["score", "--sealed"])
 
