@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heldout.cli.command import AsJson, Group, Home, open_service, print_list
+from heldout.cli.command import Group, Service
 from heldout.cli.figures import format_moment
 from heldout.cli.outcome import Exit
 from heldout.cli.screen import print_json, print_table, say
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 
 def activity(
+    service: Service,
     action: Annotated[str | None, typer.Option(help="Only this action, such as submit_job.")] = None,
     key_id: Annotated[str | None, typer.Option("--key", metavar="ID", help="Only changes made with this key.")] = None,
     subject: Annotated[
         str | None, typer.Option(metavar="ID", help="Only changes of this job, dataset or other thing.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
-    as_json: AsJson = False,
-    home: Home = None,
 ) -> None:
     """List who changed what, newest first. Needs a key of scope admin."""
-    with open_service(home) as client:
-        found = client.account.activity(action=action, key_id=key_id, subject=subject, page_size=min(limit + 1, 200))
-        print_list(found, as_json, _show_activity, limit=limit)
+    found = service.client.account.activity(
+        action=action, key_id=key_id, subject=subject, page_size=min(limit + 1, 200)
+    )
+    service.print_list(found, _show_activity, limit=limit)
 
 
 def _show_activity(entries: Sequence[ActivityView]) -> None:
@@ -48,10 +48,9 @@ PING_TIMEOUT_S = 30.0
 PING_POLL_S = 0.25
 
 
-def list_webhooks(as_json: AsJson = False, home: Home = None) -> None:
+def list_webhooks(service: Service) -> None:
     """List your webhooks, oldest first."""
-    with open_service(home) as client:
-        print_list(client.webhooks.list(), as_json, _show)
+    service.print_list(service.client.webhooks.list(), _show)
 
 
 def _show(found: Sequence[WebhookView]) -> None:
@@ -60,14 +59,13 @@ def _show(found: Sequence[WebhookView]) -> None:
 
 
 def ping(
+    service: Service,
     webhook_id: Annotated[str, typer.Argument(metavar="ID", help="A webhook's id, wh_….", show_default=False)],
-    as_json: AsJson = False,
-    home: Home = None,
 ) -> Exit | None:
     """Send a test message to a webhook, and print the answer; ends with 1 if it failed."""
-    with open_service(home) as client:
-        delivery = _wait_for_attempt(client, webhook_id, client.webhooks.ping(webhook_id).id)
-    if as_json:
+    client = service.client
+    delivery = _wait_for_attempt(client, webhook_id, client.webhooks.ping(webhook_id).id)
+    if service.as_json:
         print_json(delivery)
     elif not delivery.attempts:
         say(f"Nothing was sent within {PING_TIMEOUT_S:.0f} seconds. Is the service busy?")

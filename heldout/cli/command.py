@@ -4,12 +4,12 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from functools import wraps
-from inspect import signature
+from contextlib import ExitStack, contextmanager, nullcontext
+from functools import cached_property, wraps
+from inspect import Parameter, signature
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec, TypeVar
 
 import typer
 from typer.core import TyperGroup
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from heldout.client.client import Client
 
 P = ParamSpec("P")
+Found = TypeVar("Found")
 
 # Completions of ids and names in a shell.
 OFFERED = 20
@@ -87,24 +88,81 @@ Objective = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
 
 
-def ends_with_code(function: Callable[P, Exit | None]) -> Callable[P, None]:
+class Service:
+    """The service that a command asks, and the form in which it prints the answers.
+
+    A command whose parameter `service` is one has the options `--json` and `--home`.
+    """
+
+    def __init__(self, home: Path | None, as_json: bool = False) -> None:
+        self.home = home
+        self.as_json = as_json
+        self.open_clients = ExitStack()
+
+    @cached_property
+    def client(self) -> "Client":
+        """A client of the service that the command line or the environment names. It stays open until the end."""
+        from heldout.client.client import Client  # loading its views takes longer than `--help`
+
+        return self.open_clients.enter_context(Client(home=self.home))
+
+    def print(self, found: Found, show: Callable[[Found], object], *, one_line: bool = False) -> None:
+        """Print a view for people, or as the JSON that the API would answer."""
+        print_json(found, one_line=one_line) if self.as_json else show(found)
+
+    def print_id(self, ordered: Any) -> None:
+        """Print what was ordered, of which people need the id."""
+        self.print(ordered, lambda view: say(view.id))
+
+    def print_list(self, found: Iterable[Any], show: Callable[[Any], None], *, limit: int | None = None) -> None:
+        """Print views, or those of handles."""
+        listed = [getattr(each, "view", each) for each in islice(found, None if limit is None else limit + 1)]
+        has_more = limit is not None and len(listed) > limit
+        if self.as_json:
+            print_json({"object": "list", "data": listed[:limit], "has_more": has_more})
+            return
+        show(listed[:limit])
+        if has_more:
+            say("There are more; --limit shows them.", file=sys.stderr)
+
+    def print_deleted(self, kind: str, id_: str, name: str | None = None) -> None:
+        self.print({"id": id_, "object": kind, "deleted": True}, lambda _: say(f"{name or id_} deleted"))
+
+
+# The options of commands that ask a service, after their own.
+_OF_SERVICES = [
+    Parameter("as_json", Parameter.KEYWORD_ONLY, default=False, annotation=AsJson),
+    Parameter("home", Parameter.KEYWORD_ONLY, default=None, annotation=Home),
+]
+
+
+def ends_with_code(function: Callable[..., Exit | None]) -> Callable[..., None]:
     """Run the command, and end with its exit code; every expected failure becomes a message and an exit code."""
+    own = signature(function, eval_str=True)
+    options = dict(own.parameters)
+    asks = options.pop("service", None) is not None
 
     @wraps(function)
-    def run_and_report(*args: P.args, **kwargs: P.kwargs) -> None:
-        as_json = bool(kwargs.get("as_json"))
+    def run_and_report(**given: Any) -> None:
+        service = Service(given.get("home"), given.pop("as_json", False))
+        if asks:
+            given["service"] = service
+            del given["home"]
         try:
-            found: Any = find_ids(function, kwargs, lambda: open_service(kwargs.get("home")))  # type: ignore[arg-type]
-            code = function(*args, **found) or Exit.SUCCEEDED
+            with service.open_clients:
+                found = find_ids(function, given, lambda: nullcontext(service.client))
+                code = function(**found) or Exit.SUCCEEDED
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = Exit.BROKEN_PIPE
         except (ApiProblem, NoService, Refused, OSError) as failure:
-            code = report(failure, as_json=as_json)
+            code = report(failure, as_json=service.as_json)
         except KeyboardInterrupt:
             code = Exit.INTERRUPTED
         raise typer.Exit(code)
 
+    parameters = [*options.values(), *(_OF_SERVICES if asks else [])]
+    run_and_report.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
     return run_and_report
 
 
@@ -113,16 +171,17 @@ class Group(typer.Typer):
 
     def __init__(self, list_them: Callable[..., None], about: str, cls: type[TyperGroup] = TyperGroup) -> None:
         super().__init__(help=about, invoke_without_command=True, cls=cls)
+        run = ends_with_code(list_them)
 
         def begin(context: typer.Context, **given: Any) -> None:
             if context.invoked_subcommand is None:
-                ends_with_code(list_them)(**given)
+                run(**given)
             else:
                 # Options before a command, as in `heldout studies --home DIR std_…`, apply to it as well.
                 shared = {name: given[name] for name in ("home", "as_json") if given[name]}
                 context.default_map = {context.invoked_subcommand: shared}
 
-        own, options = signature(begin, eval_str=True), signature(list_them, eval_str=True)
+        own, options = signature(begin, eval_str=True), signature(run)
         begin.__doc__ = list_them.__doc__
         begin.__signature__ = own.replace(parameters=[own.parameters["context"], *options.parameters.values()])  # type: ignore[attr-defined]
         self.callback()(begin)
@@ -141,31 +200,6 @@ class Group(typer.Typer):
             return command(*args, **kwargs)
 
         self.command(name, hidden=True)(ends_with_code(run_with_notice))
-
-
-def open_service(home: Path | None) -> AbstractContextManager["Client"]:
-    """Open a client of the service that the command line or the environment names."""
-    from heldout.client.client import Client  # loading its views takes longer than `--help`
-
-    return Client(home=home)
-
-
-def print_list(
-    found: Iterable[Any], as_json: bool, show_them: Callable[[Any], None], *, limit: int | None = None
-) -> None:
-    """Print views, or those of handles, as a table, or as the JSON that the API would answer."""
-    listed = [getattr(each, "view", each) for each in islice(found, None if limit is None else limit + 1)]
-    has_more = limit is not None and len(listed) > limit
-    if as_json:
-        print_json({"object": "list", "data": listed[:limit], "has_more": has_more})
-        return
-    show_them(listed[:limit])
-    if has_more:
-        say("There are more; --limit shows them.", file=sys.stderr)
-
-
-def print_deleted(kind: str, id_: str, as_json: bool, name: str | None = None) -> None:
-    print_json({"id": id_, "object": kind, "deleted": True}) if as_json else say(f"{name or id_} deleted")
 
 
 @contextmanager

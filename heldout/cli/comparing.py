@@ -3,16 +3,18 @@
 import glob
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from heldout.cli.command import AsJson, Home, Objective, open_service
+from heldout.cli.command import Objective, Service
 from heldout.cli.diagnosing import holds_predictions
 from heldout.cli.outcome import Exit, Refused, exit_of_job
-from heldout.cli.screen import print_json, say
+from heldout.cli.screen import say
 from heldout.client.failures import ApiProblem
 from heldout.words import pluralize
 
@@ -23,6 +25,7 @@ Better = Annotated[
 
 
 def compare(
+    service: Service,
     arms: Annotated[
         list[str] | None,
         typer.Argument(
@@ -60,8 +63,6 @@ def compare(
     embedded: Annotated[
         bool, typer.Option("--embedded", help="No service runs; the study is kept in heldout-studies.sqlite.")
     ] = False,
-    as_json: AsJson = False,
-    home: Home = None,
 ) -> Exit | None:
     """Compare trainings that you already have, over their seeds: better, worse, or luck."""
     from heldout.cli.recorded_tables import group_rows, guess_better, read_csv_rows, read_mlflow_rows
@@ -86,9 +87,9 @@ def compare(
     direction = better or guess_better(named) if has_figures else "higher"
     if has_figures and direction == "higher":
         given = _scale_percentages(given, named)
-    if embedded and home is not None:
+    if embedded and service.home is not None:
         raise Refused("--embedded and --home exclude each other. Give only one.")
-    with open_embedded_service() if embedded else open_service(home) as client:
+    with open_embedded_service() if embedded else nullcontext(service.client) as client:
         try:
             study = client.studies.recorded(
                 given,
@@ -104,7 +105,7 @@ def compare(
             raise
         if embedded:
             save_report(client, study.id)
-    print_json(study, one_line=True) if as_json else show_study(study, says_more=not embedded)
+    service.print(study, partial(show_study, says_more=not embedded), one_line=True)
     return exit_of_job(study.status)
 
 

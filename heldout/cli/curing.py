@@ -2,16 +2,15 @@
 
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from heldout.cli.command import AsJson, Detach, Home, JobId, Objective, Yes, goes_on, make_argument, open_service
+from heldout.cli.command import Detach, JobId, Objective, Service, Yes, goes_on, make_argument
 from heldout.cli.outcome import Exit, Refused, exit_of_job
 from heldout.cli.progress import JsonLines, follow_study, make_study_display
 from heldout.cli.references import JOB, STUDY, Names
-from heldout.cli.screen import print_json, say, say_prose
+from heldout.cli.screen import say, say_prose
 from heldout.cli.shown_diagnosis import show_audit
 from heldout.cli.shown_study import show_estimate, show_study
 from heldout.client.failures import ApiProblem
@@ -36,6 +35,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the number of tra
 
 
 def cure(
+    service: Service,
     job_id: Annotated[
         str | None,
         Names(JOB, is_file=lambda text: text.startswith(STUDY.prefix)),
@@ -102,8 +102,6 @@ def cure(
     dry_run: DryRun = False,
     yes: Yes = False,
     detach: Detach = False,
-    as_json: AsJson = False,
-    home: Home = None,
 ) -> Exit | None:
     """Measure which remedies help a job, or a script of yours. Train with each and without, and compare."""
     budget = {"jobs": budget_jobs, "seconds": budget_seconds}
@@ -112,21 +110,19 @@ def cure(
         from heldout.cli.running.training import Limits
 
         _refuse({"--remedies": remedies, "--show": show, "--fix": fix, "--anyway": anyway, "--detach": detach}, "with")
-        if embedded and home is not None:
+        if embedded and service.home is not None:
             raise Refused("--embedded and --home exclude each other. Give only one.")
         if again and job_id is not None:
             raise Refused(f"--again starts a new study, and {job_id} names one to continue. Give only one.")
         if splits == "auto":
             raise Refused("--splits auto needs a job. With --run, give fixed, or resampled if the script has {fold}.")
         return run_study(
-            *(run, arms or (), job_id),
+            *(service, run, arms or (), job_id),
             given={"seeds": seeds, "splits": splits, "objective": objective, "budget": budget},
             jobs=at_once or 1,
             limits=Limits(timeout, None if memory is None else int(memory * 1e9)),
             again=again,
             dry_run=dry_run,
-            as_json=as_json,
-            home=home,
             embedded=embedded,
         )
     own = {
@@ -153,18 +149,18 @@ def cure(
     if fix or anyway:
         body["data"] = FIX if fix else AS_THEY_ARE
     if show:
-        with open_service(home) as client:
-            try:
-                client.studies.estimate(body)
-                say("The data do not have to be fixed first.")
-            except DataFirst as refused:
-                _show_faults(refused)
-                show_images(client, job_id)
+        try:
+            service.client.studies.estimate(body)
+            say("The data do not have to be fixed first.")
+        except DataFirst as refused:
+            _show_faults(refused)
+            show_images(service.client, job_id)
         return None
-    return order(home, body, dry_run=dry_run, yes=yes, detach=detach, as_json=as_json)
+    return order(service, body, dry_run=dry_run, yes=yes, detach=detach)
 
 
 def curve(
+    service: Service,
     job_id: JobId,
     seeds: Annotated[int | None, typer.Option(min=2, max=20, help="Trainings of each size; by default 3.")] = None,
     splits: Splits = None,
@@ -172,33 +168,28 @@ def curve(
     dry_run: DryRun = False,
     yes: Yes = False,
     detach: Detach = False,
-    as_json: AsJson = False,
-    home: Home = None,
 ) -> Exit | None:
     """Measure whether more images would help. Train on five sizes, and forecast twice the largest."""
     body = {"kind": "learning_curve", "job": job_id, "seeds": seeds, "splits": splits, "budget": {"jobs": budget_jobs}}
-    return order(home, body, dry_run=dry_run, yes=yes, detach=detach, as_json=as_json)
+    return order(service, body, dry_run=dry_run, yes=yes, detach=detach)
 
 
-def order(
-    home: Path | None, body: Mapping[str, Any], *, dry_run: bool, yes: bool, detach: bool, as_json: bool
-) -> Exit | None:
+def order(service: Service, body: Mapping[str, Any], *, dry_run: bool, yes: bool, detach: bool) -> Exit | None:
     """Order a study and follow it; on a terminal, ask first. With `dry_run`, only describe it."""
-    with open_service(home) as client:
-        if dry_run:
-            estimate = client.studies.estimate(body)
-            print_json(estimate) if as_json else show_estimate(estimate)
+    client = service.client
+    if dry_run:
+        service.print(client.studies.estimate(body), show_estimate)
+        return None
+    if not (yes or service.as_json or detach) and sys.stdin.isatty() and sys.stdout.isatty():
+        decided = _ask(client, body)
+        if decided is None:
             return None
-        if not (yes or as_json or detach) and sys.stdin.isatty() and sys.stdout.isatty():
-            decided = _ask(client, body)
-            if decided is None:
-                return None
-            body = decided
-        study = client.studies.create(body).view
-        if detach:
-            print_json(study) if as_json else say(study.id)
-            return None
-        return follow(client, study.id, as_json)
+        body = decided
+    study = client.studies.create(body).view
+    if detach:
+        service.print_id(study)
+        return None
+    return follow(service, study.id)
 
 
 def _ask(client: "Client", body: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -242,15 +233,15 @@ def show_images(client: "Client", job_id: str) -> None:
     say_prose(f"Their pictures: {client.url}/datasets/{dataset.id}#images")
 
 
-def follow(client: "Client", study_id: str, as_json: bool) -> Exit:
+def follow(service: Service, study_id: str) -> Exit:
     """Show a study until it has ended, and return its exit code."""
     later = (
         f"`heldout studies {study_id} --watch` shows it again; `heldout studies cancel {study_id}` ends it with all "
         "of its trainings."
     )
     with goes_on("The study", later):
-        study = follow_study(client, study_id, JsonLines() if as_json else make_study_display())
-    print_json(study, one_line=True) if as_json else show_study(study)
+        study = follow_study(service.client, study_id, JsonLines() if service.as_json else make_study_display())
+    service.print(study, show_study, one_line=True)
     return exit_of_job(study.status)
 
 

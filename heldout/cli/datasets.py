@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from heldout.cli import host_commands, shown
-from heldout.cli.command import AsJson, Dataset, Group, Home, goes_on, open_service, print_deleted, print_list
+from heldout.cli.command import Dataset, Group, Service, goes_on
 from heldout.cli.fix import different, fix
 from heldout.cli.outcome import Exit, Refused
 from heldout.cli.references import DATASET, Names, may_be_path
-from heldout.cli.screen import is_terminal, print_json, print_table, say, show_waiting
+from heldout.cli.screen import is_terminal, print_table, say, show_waiting
 from heldout.cli.shown_diagnosis import SHOWN_EXAMPLES, show_audit
 from heldout.cli.uploads import check_spec, show_outcome, takes_upload_fields, wait_for_ingest
 from heldout.client.failures import ApiProblem, NoService
@@ -35,20 +35,19 @@ FILES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".npz", ".parquet")
 
 
 def list_datasets(
+    service: Service,
     status: Annotated[
         DatasetStatus | None,
         typer.Option(help="Only datasets of this status, including rejected versions older than the newest."),
     ] = None,
-    as_json: AsJson = False,
-    home: Home = None,
 ) -> None:
     """List the datasets that jobs can name, and bring your own."""
-    with open_service(home) as client:
-        print_list(client.datasets.list(status=status), as_json, shown.show_datasets)
+    service.print_list(service.client.datasets.list(status=status), shown.show_datasets)
 
 
 @takes_upload_fields
 def push(
+    service: Service,
     paths: Annotated[
         list[Path],
         typer.Argument(
@@ -68,8 +67,6 @@ def push(
     *,
     upload: dict[str, Any],
     detach: Annotated[bool, typer.Option("--detach", "--no-wait", help="Send it, print its id, and end.")] = False,
-    as_json: AsJson = False,
-    home: Home = None,
 ) -> Exit | None:
     """Upload images, wait until they are ingested, and show what the audit found."""
     from heldout.spec.dataset import DatasetSpec  # loading it takes longer than `--help`
@@ -80,28 +77,27 @@ def push(
         raise Refused("--name is needed with several paths")
     fields = {"name": name or derive_name(paths[0]), "description": description, "adds_to": add_to, **upload}
     spec = check_spec(DatasetSpec, fields)
-    with open_service(home) as client:
-        _say_what_is_hidden([path for path in paths if path.is_dir()])
-        progress = is_terminal() and not as_json
-        try:
-            dataset = client.datasets.push(paths, wait=False, progress=progress, **spec.model_dump(mode="json")).view
-        except NothingToPack as error:
-            raise Refused(str(error)) from None
-        if detach:
-            print_json(dataset) if as_json else say(dataset.id)
-            return None
-        return show_outcome(client, wait_for_ingest(client, dataset.id, quiet=as_json), as_json)
+    client = service.client
+    _say_what_is_hidden([path for path in paths if path.is_dir()])
+    progress = is_terminal() and not service.as_json
+    try:
+        dataset = client.datasets.push(paths, wait=False, progress=progress, **spec.model_dump(mode="json")).view
+    except NothingToPack as error:
+        raise Refused(str(error)) from None
+    if detach:
+        service.print_id(dataset)
+        return None
+    return show_outcome(service, wait_for_ingest(client, dataset.id, quiet=service.as_json))
 
 
-def show(dataset: Dataset, as_json: AsJson = False, home: Home = None) -> None:
+def show(service: Service, dataset: Dataset) -> None:
     """Show a dataset."""
-    with open_service(home) as client:
-        found = client.datasets.get(dataset).view
-    print_json(found) if as_json else shown.show_dataset(found)
+    service.print(service.client.datasets.get(dataset).view, shown.show_dataset)
 
 
 @takes_upload_fields
 def audit(
+    service: Service,
     dataset: Annotated[
         list[str],
         Names(DATASET, is_file=may_be_path),
@@ -113,47 +109,42 @@ def audit(
     ],
     *,
     upload: dict[str, Any],
-    as_json: AsJson = False,
-    home: Home = None,
 ) -> None:
     """Show what the audit of a dataset found: leaks, conflicts, imbalance, shift. Audits files without storing them."""
     from heldout.spec.dataset import DatasetSpec
 
     paths = _find_paths(dataset)
     if not paths or _may_name_a_dataset(dataset):
-        found = _audit_of_dataset(dataset[0], home, or_none=bool(paths))
+        found = _audit_of_dataset(dataset[0], service, or_none=bool(paths))
         if found is not None:
             if upload:
                 raise Refused(
                     f"{dataset[0]} is a dataset, which was read when it was uploaded. Options are only for files."
                 )
-            print_json(found) if as_json else show_audit(found)
+            service.print(found, show_audit)
             if paths:
                 say(f"This is the dataset {dataset[0]}; the files here are ./{dataset[0]}", file=sys.stderr)
             return
     spec = check_spec(DatasetSpec, {"name": "local", **upload})
-    options = ["--spec", spec.model_dump_json(), *(["--json"] if as_json else []), "--", *map(str, paths)]
+    options = ["--spec", spec.model_dump_json(), *(["--json"] if service.as_json else []), "--", *map(str, paths)]
     raise typer.Exit(host_commands.become("worker.ingest", options, NEEDED_TO_AUDIT, "heldout datasets audit PATH"))
 
 
 def ledger(
+    service: Service,
     dataset: Dataset,
     limit: Annotated[int, typer.Option(min=1, max=200, help="How many looks to list, newest first.")] = 20,
-    as_json: AsJson = False,
-    home: Home = None,
 ) -> None:
     """Show how often your jobs have looked at a dataset's validation and test labels."""
-    with open_service(home) as client:
-        found = client.datasets.ledger(dataset, limit=limit)
-    print_json(found) if as_json else shown.show_ledger(found)
+    service.print(service.client.datasets.ledger(dataset, limit=limit), shown.show_ledger)
 
 
-def delete(dataset: Dataset, as_json: AsJson = False, home: Home = None) -> None:
+def delete(service: Service, dataset: Dataset) -> None:
     """Delete a dataset that no job needs."""
-    with open_service(home) as client:
-        found = client.datasets.get(dataset).view
-        client.datasets.delete(found.id)
-    print_deleted("dataset", found.id, as_json, f"{found.name}@{found.version}")
+    client = service.client
+    found = client.datasets.get(dataset).view
+    client.datasets.delete(found.id)
+    service.print_deleted("dataset", found.id, f"{found.name}@{found.version}")
 
 
 def _find_paths(references: list[str]) -> list[Path]:
@@ -173,11 +164,10 @@ def _may_name_a_dataset(references: list[str]) -> bool:
     return len(references) == 1 and os.sep not in text and not text.startswith((".", "~")) and not text.endswith(FILES)
 
 
-def _audit_of_dataset(reference: str, home: Path | None, *, or_none: bool) -> AuditView | None:
+def _audit_of_dataset(reference: str, service: Service, *, or_none: bool) -> AuditView | None:
     """Fetch the service's audit. or_none: return None if there is no audit or no service."""
     try:
-        with open_service(home) as client:
-            return client.datasets.audit(reference)
+        return service.client.datasets.audit(reference)
     except NoService:
         if not or_none:
             raise
@@ -202,22 +192,21 @@ PAGE = 200
 
 
 def suspects(
+    service: Service,
     dataset: Dataset,
     limit: Annotated[int, typer.Option(min=1, help="How many images to list, the most probable first.")] = 20,
     csv_file: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Write image,label with the suggested labels.")
     ] = None,
-    as_json: AsJson = False,
-    home: Home = None,
 ) -> Exit | None:
     """Find images whose label is probably wrong. The first call starts a search, which takes some minutes."""
-    with open_service(home) as client:
-        found = _wait_for_search(client, dataset, min(limit, PAGE), quiet=as_json)
-        rows = list(found.data)
-        page = found
-        while page.next is not None and len(rows) < limit:
-            page = client.datasets.suspects(found.dataset.id, limit=min(PAGE, limit - len(rows)), after=page.next)
-            rows += page.data
+    client = service.client
+    found = _wait_for_search(client, dataset, min(limit, PAGE), quiet=service.as_json)
+    rows = list(found.data)
+    page = found
+    while page.next is not None and len(rows) < limit:
+        page = client.datasets.suspects(found.dataset.id, limit=min(PAGE, limit - len(rows)), after=page.next)
+        rows += page.data
     found = found.model_copy(update={"data": rows, "has_more": page.has_more, "next": page.next})
     is_written = csv_file is not None and found.verdict == "can_tell"
     if csv_file is not None and is_written:
@@ -225,10 +214,7 @@ def suspects(
             lines = csv.writer(opened, lineterminator="\n")
             lines.writerow(("image", "label"))
             lines.writerows((name_image(row), row.suggested) for row in rows if _is_likely_wrong(row))
-    if as_json:
-        print_json(found)
-    else:
-        _show_suspects(found, csv_file)
+    service.print(found, lambda page: _show_suspects(page, csv_file))
     # No one should apply this list without looking at it, so a user who asked for the file must notice.
     is_refused = csv_file is not None and found.status == "ready" and not is_written
     return Exit.FAILED if found.status == "failed" or is_refused else None

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heldout.cli.command import AsJson, Home, make_argument, open_service, print_list
+from heldout.cli.command import Service, make_argument
 from heldout.cli.figures import format_moment
 from heldout.cli.outcome import Refused
 from heldout.cli.references import JOB, Names, may_be_path
-from heldout.cli.screen import print_json, print_table
+from heldout.cli.screen import print_table
 from heldout.cli.shown_diagnosis import say_what_cures, show_diagnosis
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ _LONGEST_FIRST_LINE = 100_000
 
 
 def diagnose(
+    service: Service,
     target: Annotated[
         str,
         Names(JOB, is_file=may_be_path),
@@ -47,8 +48,6 @@ def diagnose(
         str | None,
         typer.Option(metavar="N|NAMES", help="How many classes there are, or their names with commas between them."),
     ] = None,
-    as_json: AsJson = False,
-    home: Home = None,
 ) -> None:
     """Say why test results are poor, and what to try."""
     # An existing file takes precedence, even if its name begins like a job's id.
@@ -57,9 +56,8 @@ def diagnose(
             raise Refused(f"--run is for files with several histories, and {target} is not a file.")
         if predictions is not None or classes is not None:
             raise Refused(f"--predictions and --classes are for files, and {target} is not a file.")
-        with open_service(home) as client:
-            found = client.jobs.diagnosis(target)
-        if not as_json:
+        found = service.client.jobs.diagnosis(target)
+        if not service.as_json:
             show_diagnosis(found)
             say_what_cures(target, found)
             return
@@ -69,16 +67,15 @@ def diagnose(
                 f"{target} holds predictions, so --run and --predictions mean nothing. Name a history first, and the "
                 "predictions with --predictions."
             )
-        found = _diagnose_predictions(file, None, _parse_classes(classes), home)
+        found = _diagnose_predictions(service, file, None, _parse_classes(classes))
     else:
-        found = _diagnose_history(file, run, predictions, _parse_classes(classes), home)
-    print_json(found) if as_json else show_diagnosis(found)
+        found = _diagnose_history(service, file, run, predictions, _parse_classes(classes))
+    service.print(found, show_diagnosis)
 
 
-def diagnoses(as_json: AsJson = False, home: Home = None) -> None:
+def diagnoses(service: Service) -> None:
     """List the diagnoses of other trainings that you keep; the page `/diagnoses/ID` of the service shows one."""
-    with open_service(home) as client:
-        print_list(client.diagnoses.list(), as_json, _show_kept)
+    service.print_list(service.client.diagnoses.list(), _show_kept)
 
 
 def _show_kept(kept: "list[KeptDiagnosisView]") -> None:
@@ -87,7 +84,7 @@ def _show_kept(kept: "list[KeptDiagnosisView]") -> None:
 
 
 def _diagnose_history(
-    file: Path, run: int | None, predictions: Path | None, classes: int | list[str] | None, home: Path | None
+    service: Service, file: Path, run: int | None, predictions: Path | None, classes: int | list[str] | None
 ) -> "DiagnosisView":
     from heldout.cli.histories import read_history  # slow to load, and only this command needs them
     from heldout.histories.verdict import judge_curves
@@ -95,18 +92,17 @@ def _diagnose_history(
 
     read = read_history(file, run)
     if predictions is not None:
-        return _diagnose_predictions(predictions, read, classes, home)
+        return _diagnose_predictions(service, predictions, read, classes)
     return DiagnosisView.of(judge_curves(read, classes))
 
 
 def _diagnose_predictions(
-    file: Path, read: "ReadHistory | None", classes: int | list[str] | None, home: Path | None
+    service: Service, file: Path, read: "ReadHistory | None", classes: int | list[str] | None
 ) -> "DiagnosisView":
     from heldout.histories.verdict import add_reading_notes
 
-    with open_service(home) as client:
-        history = None if read is None else read.to_metrics()
-        found = client.diagnoses.create_from_predictions(file, history=history, classes=classes)
+    history = None if read is None else read.to_metrics()
+    found = service.client.diagnoses.create_from_predictions(file, history=history, classes=classes)
     if read is None:
         return found
     verdict, explanation = add_reading_notes(read, found.verdict, found.explanation)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heldout.cli.command import AsJson, Home, JobId, make_argument, open_service
+from heldout.cli.command import Home, JobId, Service, make_argument
 from heldout.cli.outcome import Refused
 from heldout.cli.references import JOB, STUDY, Names
 from heldout.cli.results import Output, choose_target
@@ -26,6 +26,7 @@ _SUFFIXES_WITHOUT_MODEL = {"python": ".py", "keras_config": ".json"}
 
 
 def export(
+    service: Service,
     source_id: Annotated[
         str,
         Names(JOB, STUDY),
@@ -51,21 +52,19 @@ def export(
         ),
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Export again after a failed export.")] = False,
-    as_json: AsJson = False,
-    home: Home = None,
 ) -> None:
     """Download a model for another runtime. It was loaded there, and its answers were verified."""
     suffixes = {format_facts.value: format_facts.facts.suffix for format_facts in ExportFormat}
     output = output or f"{source_id}{(suffixes | _SUFFIXES_WITHOUT_MODEL)[format_]}"
-    to = choose_target(output, as_json)
+    to = choose_target(output, service)
     report = None
-    with open_service(home) as client:
-        if format_ != "python" and format_ != "keras_config":
-            if again:
-                client.jobs.export(source_id, format_)
-            report = _wait_for_export(client, source_id, format_, quiet=as_json)
-        size = client.jobs.download_model(source_id, to, format_)
-    if as_json:
+    client = service.client
+    if format_ != "python" and format_ != "keras_config":
+        if again:
+            client.jobs.export(source_id, format_)
+        report = _wait_for_export(client, source_id, format_, quiet=service.as_json)
+    size = client.jobs.download_model(source_id, to, format_)
+    if service.as_json:
         print_json({"path": str(to.absolute()), "size_bytes": size, "report": report})
     elif output != "-":
         say(f"{output}: {size:,} bytes")
@@ -83,7 +82,9 @@ def export(
 
 def card(job_id: JobId, output: Output = "-", home: Home = None) -> None:
     """Print a job's model card: its use, results and data, and how to reproduce it."""
-    with open_service(home) as client:
+    from heldout.client.client import Client  # loading its views takes longer than `--help`
+
+    with Client(home=home) as client:
         text = client.jobs.model_card(job_id)
     if output == "-":
         for line in text.splitlines():

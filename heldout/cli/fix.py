@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from heldout.cli.command import AsJson, Dataset, Detach, Home, Yes, open_service
+from heldout.cli.command import Dataset, Detach, Service, Yes
 from heldout.cli.outcome import Exit, Refused
 from heldout.cli.screen import print_json, say
 from heldout.cli.shown_diagnosis import show_effect
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 def fix(
+    service: Service,
     dataset: Dataset,
     drop_copies: Annotated[
         bool, typer.Option("--drop-copies", help="Keep one image of each cluster of copies, in test if one is there.")
@@ -67,8 +68,6 @@ def fix(
     ] = False,
     yes: Yes = False,
     detach: Detach = False,
-    as_json: AsJson = False,
-    home: Home = None,
 ) -> Exit | None:
     """Make a new version of a dataset with changes, without a second upload, and show what its audit finds.
 
@@ -89,47 +88,42 @@ def fix(
         "drop_copies": drop_copies or None,
     }
     body = {part: change for part, change in ordered.items() if change}
-    with open_service(home) as client:
-        base = client.datasets.get(dataset).view
-        body = combine_bodies([body, *_list_offered(client, base, from_finding or [], cure)])
-        spec = check_spec(VersionSpec, {**body, "name": name})
-        if dry_run or not (as_json or detach):
-            effect = client.datasets.preview_fix(base.id, _convert_to_json(spec))
-            print_json(effect) if as_json else show_effect(effect)
-            asks = not yes and sys.stdin.isatty() and sys.stdout.isatty()
-            if dry_run or (asks and not typer.confirm("Make the version?", default=True)):
-                return None
-        if detach:
-            made = client.datasets.fix(base.id, _convert_to_json(spec)).view
-            print_json(made) if as_json else say(made.id)
+    client = service.client
+    base = client.datasets.get(dataset).view
+    body = combine_bodies([body, *_list_offered(client, base, from_finding or [], cure)])
+    spec = check_spec(VersionSpec, {**body, "name": name})
+    if dry_run or not (service.as_json or detach):
+        service.print(client.datasets.preview_fix(base.id, _convert_to_json(spec)), show_effect)
+        asks = not yes and sys.stdin.isatty() and sys.stdout.isatty()
+        if dry_run or (asks and not typer.confirm("Make the version?", default=True)):
             return None
-        fixed = _order_fix(client, base, spec, quiet=as_json)
-        tried = [body]
-        # One fault can hide another: the copies among inverted images are found once they are inverted back.
-        while (
-            cure
-            and fixed.status == "ready"
-            and (body := combine_bodies(_list_cures(client, fixed)))
-            and body not in tried
-        ):
-            tried.append(body)
-            if not as_json:
-                show_effect(client.datasets.preview_fix(fixed.id, body))
-            fixed = _order_fix(client, fixed, check_spec(VersionSpec, body), quiet=as_json)
-        if as_json:
-            print_json(fixed)
-        return None if fixed.status == "ready" else Exit.FAILED
+    if detach:
+        service.print_id(client.datasets.fix(base.id, _convert_to_json(spec)).view)
+        return None
+    fixed = _order_fix(service, base, spec)
+    tried = [body]
+    # One fault can hide another: the copies among inverted images are found once they are inverted back.
+    while (
+        cure and fixed.status == "ready" and (body := combine_bodies(_list_cures(client, fixed))) and body not in tried
+    ):
+        tried.append(body)
+        if not service.as_json:
+            show_effect(client.datasets.preview_fix(fixed.id, body))
+        fixed = _order_fix(service, fixed, check_spec(VersionSpec, body))
+    if service.as_json:
+        print_json(fixed)
+    return None if fixed.status == "ready" else Exit.FAILED
 
 
-def _order_fix(client: Client, base: DatasetView, spec: VersionSpec, *, quiet: bool) -> DatasetView:
-    """Order the new version, wait for it, and show its audit."""
-    made = client.datasets.fix(base.id, _convert_to_json(spec)).view
-    settled = wait_for_ingest(client, made.id, quiet=quiet)
-    if not quiet:
+def _order_fix(service: Service, base: DatasetView, spec: VersionSpec) -> DatasetView:
+    """Order the new version, wait for it, and show its audit to people."""
+    made = service.client.datasets.fix(base.id, _convert_to_json(spec)).view
+    settled = wait_for_ingest(service.client, made.id, quiet=service.as_json)
+    if not service.as_json:
         if settled.id != made.id:
             known = f"{settled.name}@{settled.version}"
             say(f"{made.name}@{made.version} has the same content as {known}, which is used in its place.")
-        show_outcome(client, settled, as_json=False)
+        show_outcome(service, settled)
     return settled
 
 
@@ -222,32 +216,29 @@ def _parse_numbers(text: str, change: str) -> dict[str, float]:
 
 
 def different(
+    service: Service,
     dataset: Dataset,
     pairs: Annotated[
         list[str] | None, typer.Argument(metavar="A=B...", help="Pairs of image positions, such as 12=40.")
     ] = None,
     all_: Annotated[bool, typer.Option("--all", help="All pairs that the audit shows as look-alikes.")] = False,
     forget: Annotated[bool, typer.Option("--forget", help="Forget that they are different.")] = False,
-    as_json: AsJson = False,
-    home: Home = None,
 ) -> None:
     """Mark look-alike images as different, so that they are not reported again as copies or look-alikes."""
     named = [_parse_pair(text) for text in pairs or ()]
     if bool(named) == all_ or (all_ and forget):
         raise Refused("Name the pairs, such as 12=40, or give --all for those that the audit shows")
-    with open_service(home) as client:
-        row = client.datasets.get(dataset).view
-        if all_:
-            findings = client.datasets.audit(row.id).findings
-            alike = [pair for found in findings if found.code == LOOK_ALIKES for pair in found.pairs]
-            named = [(first.index, second.index) for first, second in alike]
-            if not named:
-                raise Refused(f"--all: the audit of {row.name}@{row.version} shows no look-alikes")
-        noted = client.datasets.mark_different(row.id, named, different=not forget)
-    if as_json:
-        print_json(noted)
-    else:
-        say(f"{row.name}@{row.version} remembers {pluralize(len(noted.pairs), 'pair')} of images as different.")
+    client = service.client
+    row = client.datasets.get(dataset).view
+    if all_:
+        findings = client.datasets.audit(row.id).findings
+        alike = [pair for found in findings if found.code == LOOK_ALIKES for pair in found.pairs]
+        named = [(first.index, second.index) for first, second in alike]
+        if not named:
+            raise Refused(f"--all: the audit of {row.name}@{row.version} shows no look-alikes")
+    noted = client.datasets.mark_different(row.id, named, different=not forget)
+    remembers = f"{row.name}@{row.version} remembers {pluralize(len(noted.pairs), 'pair')} of images as different."
+    service.print(noted, lambda _: say(remembers))
 
 
 def _parse_pair(text: str) -> tuple[int, int]:

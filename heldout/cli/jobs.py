@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from heldout.cli import shown
-from heldout.cli.command import AsJson, Home, JobId, open_service, print_deleted, print_list
+from heldout.cli.command import JobId, Service
 from heldout.cli.outcome import Refused
 from heldout.cli.references import DATASET, JOB, STUDY, Names
 from heldout.cli.screen import print_json, say
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 def jobs(
+    service: Service,
     statuses: Annotated[list[str] | None, typer.Option("--status", help="Only of this status. Repeatable.")] = None,
     dataset: Annotated[str | None, Names(DATASET), typer.Option(help="Only jobs on this dataset.")] = None,
     metadata: Annotated[
@@ -35,55 +36,47 @@ def jobs(
         typer.Option(help="Newest, by name, highest validation accuracy, or widest gap first."),
     ] = "created",
     limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
-    as_json: AsJson = False,
-    home: Home = None,
 ) -> None:
     """List jobs, newest first or sorted."""
-    with open_service(home) as client:
-        found = client.jobs.list(
-            statuses=statuses or (),
-            dataset=dataset,
-            metadata=_parse_pairs(metadata),
-            study=study,
-            search=search,
-            sort=sort,
-            page_size=min(limit + 1, 200),
-        )
-        print_list(found, as_json, shown.show_jobs, limit=limit)
+    found = service.client.jobs.list(
+        statuses=statuses or (),
+        dataset=dataset,
+        metadata=_parse_pairs(metadata),
+        study=study,
+        search=search,
+        sort=sort,
+        page_size=min(limit + 1, 200),
+    )
+    service.print_list(found, shown.show_jobs, limit=limit)
 
 
 def show(
+    service: Service,
     job_id: JobId,
     spec: Annotated[bool, typer.Option("--spec", help="Print its complete spec, ready to send again.")] = False,
-    as_json: AsJson = False,
-    home: Home = None,
 ) -> None:
     """Show a job."""
-    with open_service(home) as client:
-        job = client.jobs.get(job_id).view
-        if spec:
-            print_json(job.spec)
-        elif as_json:
-            print_json(job)
-        else:
-            final = client.jobs.metrics(job_id).final
-            shown.show_job(job, final, None if final is None else client.jobs.diagnosis(job_id))
+    client = service.client
+    job = client.jobs.get(job_id).view
+    if spec or service.as_json:
+        print_json(job.spec if spec else job)
+    else:
+        final = client.jobs.metrics(job_id).final
+        shown.show_job(job, final, None if final is None else client.jobs.diagnosis(job_id))
 
 
 def metrics(
+    service: Service,
     job_id: JobId,
     format_: Annotated[
         Literal["keras", "csv"] | None,
         typer.Option("--format", help="Print the curves as Keras' History, or as the table of its CSVLogger."),
     ] = None,
-    as_json: AsJson = False,
-    home: Home = None,
 ) -> None:
     """Show a job's figures, epoch by epoch and at the end."""
-    if format_ == "csv" and as_json:
+    if format_ == "csv" and service.as_json:
         raise Refused("--json and --format csv would mix on standard output.")
-    with open_service(home) as client:
-        found = client.jobs.metrics(job_id)
+    found = service.client.jobs.metrics(job_id)
     if format_ is not None:
         from heldout.integrations import keras_history  # loads views, which `--help` does not need
 
@@ -92,10 +85,11 @@ def metrics(
         else:
             sys.stdout.write(keras_history.write_csv(found))
         return
-    print_json(found) if as_json else shown.show_metrics(found)
+    service.print(found, shown.show_metrics)
 
 
 def events(
+    service: Service,
     job_id: Annotated[
         str | None,
         Names(JOB),
@@ -108,64 +102,55 @@ def events(
         int | None,
         typer.Option(min=0, help="Only events with a number above this; with --follow, start there.", metavar="N"),
     ] = None,
-    as_json: AsJson = False,
-    home: Home = None,
 ) -> None:
     """List or follow events of a job, or of all jobs, datasets, studies and models, oldest first."""
-    with open_service(home) as client:
-        if not follow:
-            past = client.events.list if job_id is None else partial(client.jobs.events, job_id)
-            print_list(past(after=after or 0), as_json, shown.show_events)
-            return
-        coming = client.events.follow if job_id is None else partial(client.jobs.follow_events, job_id)
-        if not as_json:
-            shown.show_events(coming(after=after))
-            return
-        for event in coming(after=after):
-            print_json(event, one_line=True)
+    client = service.client
+    if not follow:
+        past = client.events.list if job_id is None else partial(client.jobs.events, job_id)
+        service.print_list(past(after=after or 0), shown.show_events)
+        return
+    coming = client.events.follow if job_id is None else partial(client.jobs.follow_events, job_id)
+    if not service.as_json:
+        shown.show_events(coming(after=after))
+        return
+    for event in coming(after=after):
+        print_json(event, one_line=True)
 
 
-def queue(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
+def queue(service: Service, job_id: JobId) -> None:
     """Show where a job stands in the queue."""
-    with open_service(home) as client:
-        position = client.jobs.queue(job_id)
-    print_json(position) if as_json else shown.show_queue(position)
+    service.print(service.client.jobs.queue(job_id), shown.show_queue)
 
 
-def cancel(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
+def cancel(service: Service, job_id: JobId) -> None:
     """Cancel a job; its complete epochs are kept."""
-    with open_service(home) as client:
-        _print_status(client.jobs.cancel(job_id).view, as_json)
+    service.print(service.client.jobs.cancel(job_id).view, _say_status)
 
 
-def pause(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
+def pause(service: Service, job_id: JobId) -> None:
     """Pause a job; it can continue later from where it was."""
-    with open_service(home) as client:
-        _print_status(client.jobs.pause(job_id).view, as_json)
+    service.print(service.client.jobs.pause(job_id).view, _say_status)
 
 
-def resume(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
+def resume(service: Service, job_id: JobId) -> None:
     """Queue a paused job again."""
-    with open_service(home) as client:
-        _print_status(client.jobs.resume(job_id).view, as_json)
+    service.print(service.client.jobs.resume(job_id).view, _say_status)
 
 
 def retry(
+    service: Service,
     job_id: JobId,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Continue from its last state, up to this many epochs in total.")
     ] = None,
     remedy: Annotated[str | None, typer.Option(help="Apply this remedy, such as dropout.")] = None,
-    as_json: AsJson = False,
-    home: Home = None,
 ) -> None:
     """Train a job that has ended again: queue a new job with its spec, and print the new id."""
-    with open_service(home) as client:
-        job = client.jobs.retry(job_id, epochs=epochs, remedy=remedy).view
-    print_json(job) if as_json else say(job.id)
+    service.print_id(service.client.jobs.retry(job_id, epochs=epochs, remedy=remedy).view)
 
 
 def change(
+    service: Service,
     job_id: JobId,
     priority: Annotated[int | None, typer.Option(help="-100 to 100; higher starts first.")] = None,
     name: Annotated[str | None, typer.Option(help="A new name.")] = None,
@@ -173,26 +158,22 @@ def change(
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Set one of its pairs. Repeatable.")
     ] = None,
     remove_metadata: Annotated[list[str] | None, typer.Option(metavar="KEY", help="Remove a pair. Repeatable.")] = None,
-    as_json: AsJson = False,
-    home: Home = None,
 ) -> None:
     """Change a job's name or metadata, or its priority while it is queued."""
     pairs = {**_parse_pairs(metadata), **dict.fromkeys(remove_metadata or ())} or None
     if priority is None and name is None and pairs is None:
         raise Refused("Nothing to change: give --priority, --name, --metadata or --remove-metadata.")
-    with open_service(home) as client:
-        _print_status(client.jobs.update(job_id, priority=priority, name=name, metadata=pairs).view, as_json)
+    service.print(service.client.jobs.update(job_id, priority=priority, name=name, metadata=pairs).view, _say_status)
 
 
-def delete(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
+def delete(service: Service, job_id: JobId) -> None:
     """Delete a job that has ended, with its model."""
-    with open_service(home) as client:
-        client.jobs.delete(job_id)
-    print_deleted("job", job_id, as_json)
+    service.client.jobs.delete(job_id)
+    service.print_deleted("job", job_id)
 
 
-def _print_status(job: JobView, as_json: bool) -> None:
-    print_json(job) if as_json else say(f"{job.id} {job.status}")
+def _say_status(job: JobView) -> None:
+    say(f"{job.id} {job.status}")
 
 
 def _parse_pairs(pairs: list[str] | None) -> dict[str, str]:

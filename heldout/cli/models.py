@@ -8,18 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heldout.cli.command import (
-    AsJson,
-    Dataset,
-    Detach,
-    Group,
-    Home,
-    ModelId,
-    goes_on,
-    open_service,
-    print_deleted,
-    print_list,
-)
+from heldout.cli.command import Dataset, Detach, Group, ModelId, Service, goes_on
 from heldout.cli.figures import format_moment
 from heldout.cli.outcome import Exit, exit_of_job
 from heldout.cli.references import MODEL, Names, may_be_path
@@ -39,45 +28,40 @@ _WAIT_S = 30
 _WEIGHTS = {True: "in the file", False: "none: the file is an architecture, trained from fresh weights", None: None}
 
 
-def list_models(as_json: AsJson = False, home: Home = None) -> None:
+def list_models(service: Service) -> None:
     """List the models that you have uploaded, and those that the operator shares, newest first."""
-    with open_service(home) as client:
-        print_list(client.models.list(), as_json, _show_all)
+    service.print_list(service.client.models.list(), _show_all)
 
 
-def show(model_id: ModelId, as_json: AsJson = False, home: Home = None) -> None:
+def show(service: Service, model_id: ModelId) -> None:
     """Show what a model takes and gives, and its layers."""
-    with open_service(home) as client:
-        found = client.models.get(model_id).view
-    print_json(found) if as_json else _show(found)
+    service.print(service.client.models.get(model_id).view, _show)
 
 
 def push(
+    service: Service,
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="A .keras file, an ONNX file, or the JSON of `model.to_json()`.")
     ],
     name: Annotated[str | None, typer.Option(help="Default: the name of the file.")] = None,
-    as_json: AsJson = False,
-    home: Home = None,
 ) -> Exit | None:
     """Upload a model, wait until it has been read, and show it. A file that was uploaded before is used again."""
     from heldout.client.failures import ModelRejected
 
-    with open_service(home) as client:
-        try:
-            found = client.models.push(file, name=name).view
-        except ModelRejected as rejected:
-            print_json(rejected.model) if as_json else say(str(rejected), file=sys.stderr)
-            return Exit.FAILED
-    print_json(found) if as_json else _show(found)
+    try:
+        found = service.client.models.push(file, name=name).view
+    except ModelRejected as rejected:
+        why = str(rejected)
+        service.print(rejected.model, lambda _: say(why, file=sys.stderr))
+        return Exit.FAILED
+    service.print(found, _show)
     return None
 
 
-def delete(model_id: ModelId, as_json: AsJson = False, home: Home = None) -> None:
+def delete(service: Service, model_id: ModelId) -> None:
     """Delete a model. Its evaluations stay."""
-    with open_service(home) as client:
-        client.models.delete(model_id)
-    print_deleted("model", model_id, as_json)
+    service.client.models.delete(model_id)
+    service.print_deleted("model", model_id)
 
 
 app = Group(list_models, "List models that were uploaded.")
@@ -85,6 +69,7 @@ app.add(push, show, delete)
 
 
 def evaluate(
+    service: Service,
     model: Annotated[
         str,
         Names(MODEL, is_file=may_be_path),
@@ -92,31 +77,30 @@ def evaluate(
     ],
     dataset: Dataset,
     detach: Detach = False,
-    as_json: AsJson = False,
-    home: Home = None,
 ) -> Exit | None:
     """Measure a model that was trained anywhere, and say why its test results are poor."""
-    with open_service(home) as client:
-        found = _wait_for_upload(client, model)
-        if found.error is not None:
-            print_json(found) if as_json else say(f"{found.name} rejected: {found.error.detail}", file=sys.stderr)
-            return Exit.FAILED
-        evaluation = client.evaluations.create(found.id, dataset).view
-        if detach:
-            print_json(evaluation) if as_json else say(evaluation.id)
-            return None
-        with goes_on(evaluation.id, f"GET /v1/evaluations/{evaluation.id} shows it."):
-            while not evaluation.has_ended:
-                evaluation = client.evaluations.get(evaluation.id, wait_s=_WAIT_S).view
-        if as_json:
-            print_json(evaluation)
-        elif evaluation.metrics is not None:
-            _show_evaluation(evaluation)
-            say("")
-            show_diagnosis(client.evaluations.diagnosis(evaluation.id))
-        else:
-            why = "" if evaluation.error is None else f": {evaluation.error.code}: {evaluation.error.detail}"
-            say(f"{evaluation.id} {evaluation.status}{why}", file=sys.stderr)
+    client = service.client
+    found = _wait_for_upload(client, model)
+    if found.error is not None:
+        why = f"{found.name} rejected: {found.error.detail}"
+        service.print(found, lambda _: say(why, file=sys.stderr))
+        return Exit.FAILED
+    evaluation = client.evaluations.create(found.id, dataset).view
+    if detach:
+        service.print_id(evaluation)
+        return None
+    with goes_on(evaluation.id, f"GET /v1/evaluations/{evaluation.id} shows it."):
+        while not evaluation.has_ended:
+            evaluation = client.evaluations.get(evaluation.id, wait_s=_WAIT_S).view
+    if service.as_json:
+        print_json(evaluation)
+    elif evaluation.metrics is not None:
+        _show_evaluation(evaluation)
+        say("")
+        show_diagnosis(client.evaluations.diagnosis(evaluation.id))
+    else:
+        why = "" if evaluation.error is None else f": {evaluation.error.code}: {evaluation.error.detail}"
+        say(f"{evaluation.id} {evaluation.status}{why}", file=sys.stderr)
     return exit_of_job(evaluation.status)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from heldout.cli.command import AsJson, Home, JobId, make_argument, open_service
+from heldout.cli.command import JobId, Service, make_argument
 from heldout.cli.figures import format_points
 from heldout.cli.outcome import Refused
 from heldout.cli.references import JOB, STUDY, Names
@@ -30,17 +30,15 @@ Output = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Out
 
 
 def confusion(
+    service: Service,
     job_id: JobId,
     split: Annotated[
         Split | None, typer.Option(help="Which split to show; by default test, if it was measured.")
     ] = None,
-    as_json: AsJson = False,
-    home: Home = None,
 ) -> None:
     """Show which classes are mistaken for which, with scores for each and the most confident mistakes."""
-    with open_service(home) as client:
-        found = client.jobs.confusion(job_id)
-    if as_json:
+    found = service.client.jobs.confusion(job_id)
+    if service.as_json:
         print_json(found)
         return
     measured: tuple[Split, ...] = ("test", "validation", "train")
@@ -90,20 +88,19 @@ def _build_row(found: SplitScores, label: int, classes: list[str]) -> tuple[str 
 
 
 def memorized(
+    service: Service,
     job_id: JobId,
     class_: Annotated[str | None, typer.Option("--class", metavar="NAME", help="Only images of this class.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many images to list, the hardest first.")] = 20,
-    as_json: AsJson = False,
-    home: Home = None,
 ) -> None:
     """Show which training images were hardest to learn: hard, unusual, and wrongly labeled ones."""
-    with open_service(home) as client:
-        page = client.jobs.memorized(job_id, class_=class_, limit=min(limit, PAGE))
-        images = list(page.data)
-        while page.next is not None and len(images) < limit:
-            page = client.jobs.memorized(job_id, class_=class_, limit=min(limit - len(images), PAGE), after=page.next)
-            images += page.data
-    if as_json:
+    client = service.client
+    page = client.jobs.memorized(job_id, class_=class_, limit=min(limit, PAGE))
+    images = list(page.data)
+    while page.next is not None and len(images) < limit:
+        page = client.jobs.memorized(job_id, class_=class_, limit=min(limit - len(images), PAGE), after=page.next)
+        images += page.data
+    if service.as_json:
         print_json(page.model_copy(update={"data": images}))
         return
     say(page.explanation)
@@ -117,37 +114,34 @@ def memorized(
     print_table(("IMAGE", "LABEL", "ANSWER", "SUM OF LOSSES", "PER EPOCH"), rows, right=(3, 4))
 
 
-def model(job_id: JobId, output: Output, as_json: AsJson = False, home: Home = None) -> None:
+def model(service: Service, job_id: JobId, output: Output) -> None:
     """Download a job's trained model, a .keras file."""
-    with open_service(home) as client:
-        size = client.jobs.download_model(job_id, choose_target(output, as_json))
-    _print_download(output, size, as_json)
+    size = service.client.jobs.download_model(job_id, choose_target(output, service))
+    _print_download(output, size, service)
 
 
 def predictions(
+    service: Service,
     job_id: JobId,
     output: Output,
     format_: Annotated[
         PredictionsFormat | None, typer.Option("--format", help="By default csv if FILE ends in .csv, else npz.")
     ] = None,
-    as_json: AsJson = False,
-    home: Home = None,
 ) -> None:
     """Download a job's answers to all images, as arrays or as a table with one line for each image."""
     wanted = format_ or ("csv" if output.lower().endswith(".csv") else "npz")
-    with open_service(home) as client:
-        size = client.jobs.download_predictions(job_id, choose_target(output, as_json), wanted)
-    _print_download(output, size, as_json)
+    size = service.client.jobs.download_predictions(job_id, choose_target(output, service), wanted)
+    _print_download(output, size, service)
 
 
-def choose_target(output: str, as_json: bool) -> Path:
-    if output == "-" and as_json:
+def choose_target(output: str, service: Service) -> Path:
+    if output == "-" and service.as_json:
         raise Refused("--json and -o - would mix on standard output.")
     return Path("/dev/stdout" if output == "-" else output)
 
 
-def _print_download(output: str, size: int, as_json: bool) -> None:
-    if as_json:
+def _print_download(output: str, size: int, service: Service) -> None:
+    if service.as_json:
         print_json({"path": str(Path(output).absolute()), "size_bytes": size})
     elif output != "-":
         say(f"{output}: {size:,} bytes")
@@ -161,6 +155,7 @@ RUNNERS_UP = 2
 
 
 def predict(
+    service: Service,
     job_id: JobId,
     images: Annotated[
         list[Path],
@@ -173,18 +168,15 @@ def predict(
     calibrated: Annotated[
         bool, typer.Option("--calibrated", help="Calibrate probabilities with the temperature fitted on validation.")
     ] = False,
-    as_json: AsJson = False,
-    home: Home = None,
 ) -> None:
     """Ask a job's model what images show. They are prepared like the dataset's own images."""
     files = _list_files(images)
-    with open_service(home) as client:
-        parts = [
-            client.jobs.predict(job_id, part, top_k=top_k, threshold=threshold, calibrated=calibrated)
-            for part in _divide_into_parts(files)
-        ]
+    parts = [
+        service.client.jobs.predict(job_id, part, top_k=top_k, threshold=threshold, calibrated=calibrated)
+        for part in _divide_into_parts(files)
+    ]
     predictions = [prediction for part in parts for prediction in part.predictions]
-    if as_json:
+    if service.as_json:
         print_json(parts[0].model_copy(update={"predictions": predictions}))
         return
     _show_predictions(predictions)
@@ -231,6 +223,7 @@ def _show_predictions(predictions: Sequence[PredictionView]) -> None:
 
 
 def plot(
+    service: Service,
     subject: Annotated[
         str,
         Names(JOB, STUDY),
@@ -249,18 +242,15 @@ def plot(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write FILE.svg, FILE.html or FILE.png instead."),
     ] = None,
-    as_json: AsJson = False,
-    home: Home = None,
 ) -> None:
     """Draw a job's curves, gap or confusion, or what the remedies of a study change."""
     from heldout.pictures.picture import SUFFIXES, NoPng
 
     if output is not None and output.suffix.lower() not in SUFFIXES:
         raise Refused(f"-o {output}: expected a name that ends in {', '.join(SUFFIXES)}.")
-    with open_service(home) as client:
-        picture = _draw_picture(client, subject, what, split)
+    picture = _draw_picture(service.client, subject, what, split)
     if output is None:
-        if as_json:
+        if service.as_json:
             print_json({"title": picture.title, "svg": picture.svg})
             return
         for line in picture.text.split("\n"):  # `say` escapes control characters, which a name may have
@@ -270,7 +260,7 @@ def plot(
         picture.save(output)
     except NoPng as error:
         raise Refused(str(error)) from None
-    print_json({"title": picture.title, "file": str(output)}) if as_json else say(str(output))
+    service.print({"title": picture.title, "file": str(output)}, lambda saved: say(saved["file"]))
 
 
 def _draw_picture(client: Client, subject: str, what: What | None, split: Split | None) -> Picture:

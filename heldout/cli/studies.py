@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from heldout.cli.command import AsJson, Group, Home, StudyId, open_service, print_deleted, print_list
+from heldout.cli.command import Group, Service, StudyId
 from heldout.cli.curing import follow
 from heldout.cli.figures import format_moment
 from heldout.cli.outcome import Exit, Refused
@@ -30,67 +30,59 @@ class _ShowsAnId(TyperGroup):
 
 
 def list_studies(
+    service: Service,
     statuses: Annotated[list[str] | None, typer.Option("--status", help="Only of this status. Repeatable.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20,
-    as_json: AsJson = False,
-    home: Home = None,
 ) -> None:
     """List studies, newest first; with an id, show that one."""
-    with open_service(home) as client:
-        found = client.studies.list(statuses=statuses or (), page_size=min(limit + 1, 200))
-        print_list(found, as_json, _show_studies, limit=limit)
+    found = service.client.studies.list(statuses=statuses or (), page_size=min(limit + 1, 200))
+    service.print_list(found, _show_studies, limit=limit)
 
 
 def show(
+    service: Service,
     study_id: StudyId,
     watch: Annotated[bool, typer.Option("--watch", help="Follow it until it has ended.")] = False,
-    as_json: AsJson = False,
-    home: Home = None,
 ) -> Exit | None:
     """Show a study: its arms with their intervals, and its answer."""
-    with open_service(home) as client:
-        if watch:
-            return follow(client, study_id, as_json)
-        study = client.studies.get(study_id).view
-    print_json(study) if as_json else show_study(study)
+    if watch:
+        return follow(service, study_id)
+    service.print(service.client.studies.get(study_id).view, show_study)
     return None
 
 
 def report(
+    service: Service,
     study_id: StudyId,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write it as one page of HTML, to open, to print or to send.")
     ] = None,
-    as_json: AsJson = False,
-    home: Home = None,
 ) -> None:
     """Report a study in plain words: what helped, by how much, whether it is sure, what to do now."""
-    if html is not None and as_json:
+    if html is not None and service.as_json:
         raise Refused("--json and --html are two forms of one report: give one of them.")
-    with open_service(home) as client:
-        if as_json:
-            print_json(client.studies.report(study_id))
-        elif html is not None:
-            html.write_text(client.studies.report_text(study_id, "text/html"), encoding="utf-8")
-            say(f"{html}: {html.stat().st_size:,} bytes")
-        else:
-            for line in client.studies.report_text(study_id).splitlines():
-                say(line)
+    studies = service.client.studies
+    if service.as_json:
+        print_json(studies.report(study_id))
+    elif html is not None:
+        html.write_text(studies.report_text(study_id, "text/html"), encoding="utf-8")
+        say(f"{html}: {html.stat().st_size:,} bytes")
+    else:
+        for line in studies.report_text(study_id).splitlines():
+            say(line)
 
 
-def cancel(study_id: StudyId, as_json: AsJson = False, home: Home = None) -> None:
+def cancel(service: Service, study_id: StudyId) -> None:
     """Cancel a study with all of its jobs; their measurements are kept."""
-    with open_service(home) as client:
-        study = client.studies.cancel(study_id).view
+    study = service.client.studies.cancel(study_id).view
     text = f"{study.id} {'cancelling' if study.status == 'running' else study.status}"
-    print_json(study) if as_json else say(text)
+    service.print(study, lambda _: say(text))
 
 
-def delete(study_id: StudyId, as_json: AsJson = False, home: Home = None) -> None:
+def delete(service: Service, study_id: StudyId) -> None:
     """Delete a study that has ended, with all of its jobs and their models."""
-    with open_service(home) as client:
-        client.studies.delete(study_id)
-    print_deleted("study", study_id, as_json)
+    service.client.studies.delete(study_id)
+    service.print_deleted("study", study_id)
 
 
 app = Group(list_studies, "List studies; with an id, show that one.", _ShowsAnId)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heldout.cli.command import AsJson, Home, make_argument, open_service
+from heldout.cli.command import Service, make_argument
 from heldout.cli.outcome import Exit, Refused
 from heldout.cli.references import JOB, STUDY, Names
 from heldout.cli.screen import print_json, say
@@ -62,33 +62,32 @@ def follow_all(client: Client, jobs: Sequence[JobView], act: Callable[[JobView],
 
 
 def tensorboard(
+    service: Service,
     subjects: Annotated[list[str], Names(JOB, STUDY), make_argument("JOB|STUDY…", _SUBJECTS, JOB, STUDY)],
     logdir: Annotated[Path, typer.Option(metavar="DIR", help="Output folder, with a folder for each job.")] = Path(
         "logs"
     ),
     follow: Annotated[bool, typer.Option("--follow", help="Continue until all of them have ended.")] = False,
-    as_json: AsJson = False,
-    home: Home = None,
 ) -> None:
     """Write the curves of jobs for TensorBoard, in the folders and with the tags of Keras' callback."""
     from heldout.integrations.tensorboard import make_folder_name, write_logs
 
     written: dict[str, Path] = {}
-    with open_service(home) as client:
+    client = service.client
 
-        def write(job: JobView) -> None:
-            if write_logs(logdir, job, client.jobs.metrics(job.id)) and job.id not in written:
-                written[job.id] = logdir / make_folder_name(job)
-                if not as_json:
-                    say(str(written[job.id]))
+    def write(job: JobView) -> None:
+        if write_logs(logdir, job, client.jobs.metrics(job.id)) and job.id not in written:
+            written[job.id] = logdir / make_folder_name(job)
+            if not service.as_json:
+                say(str(written[job.id]))
 
-        jobs = collect_jobs(client, subjects)
-        if follow:
-            follow_all(client, jobs, write)
-        else:
-            for job in jobs:
-                write(job)
-    if as_json:
+    jobs = collect_jobs(client, subjects)
+    if follow:
+        follow_all(client, jobs, write)
+    else:
+        for job in jobs:
+            write(job)
+    if service.as_json:
         print_json({"logdir": str(logdir), "jobs": {job: str(folder) for job, folder in written.items()}})
         return
     for job in jobs:
@@ -99,6 +98,7 @@ def tensorboard(
 
 
 def mlflow(
+    service: Service,
     subjects: Annotated[
         list[str] | None, Names(JOB, STUDY), make_argument("[JOB|STUDY…]", _SUBJECTS, JOB, STUDY)
     ] = None,
@@ -114,29 +114,27 @@ def mlflow(
     with_model: Annotated[
         bool, typer.Option("--model/--no-model", help="Whether to send the model's file too.")
     ] = True,
-    as_json: AsJson = False,
-    home: Home = None,
 ) -> Exit | None:
     """Send jobs to MLflow as runs, to the server that MLFLOW_TRACKING_URI names. Running it again adds what is new."""
     if not subjects and not follow:
         raise Refused("Name jobs or studies, or give --follow to send each job that ends from now on.")
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         raise Refused("Set MLFLOW_TRACKING_URI, such as http://localhost:5000. MLflow's other variables also apply.")
-    sender = _Sender(_open_tracking(experiment, with_model), as_json)
-    with open_service(home) as client:
-        if subjects:
-            jobs = collect_jobs(client, subjects)
-            if follow:
-                jobs = follow_all(client, jobs, lambda job: sender.send(client, job))
-                jobs = [job for job in jobs if job.id in sender.unsent]  # again: MLflow may have been unavailable
-            for job in jobs:
-                sender.send(client, job)
-        else:
-            say("Each job that ends from now on is sent; Ctrl-C ends this.", file=sys.stderr)
-            for event in client.events.follow():
-                if event.type in _ENDS:
-                    sender.send(client, client.jobs.get(event.subject.id).view)
-    if as_json:
+    sender = _Sender(_open_tracking(experiment, with_model), service.as_json)
+    client = service.client
+    if subjects:
+        jobs = collect_jobs(client, subjects)
+        if follow:
+            jobs = follow_all(client, jobs, lambda job: sender.send(client, job))
+            jobs = [job for job in jobs if job.id in sender.unsent]  # again: MLflow may have been unavailable
+        for job in jobs:
+            sender.send(client, job)
+    else:
+        say("Each job that ends from now on is sent; Ctrl-C ends this.", file=sys.stderr)
+        for event in client.events.follow():
+            if event.type in _ENDS:
+                sender.send(client, client.jobs.get(event.subject.id).view)
+    if service.as_json:
         print_json({"runs": sender.runs, "unsent": sender.unsent})
     return Exit.FAILED if sender.unsent else None
 

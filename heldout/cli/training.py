@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from heldout.cli import shown
-from heldout.cli.command import AsJson, Home, JobId, complete, goes_on, open_service
+from heldout.cli.command import JobId, Service, complete, goes_on
 from heldout.cli.figures import format_points
 from heldout.cli.outcome import Exit, Refused, exit_of_job
 from heldout.cli.progress import JsonLines, display, follow
@@ -32,6 +32,7 @@ SpecFile = Annotated[
 
 
 def train(
+    service: Service,
     spec: SpecFile = None,
     preset: Annotated[
         Preset | None,
@@ -71,8 +72,6 @@ def train(
     idempotency_key: Annotated[
         str | None, typer.Option(metavar="KEY", help="Requests with the same key queue the job only once.")
     ] = None,
-    as_json: AsJson = False,
-    home: Home = None,
 ) -> Exit | None:
     """Queue a training job and watch it until it ends."""
     if [spec, preset, model, source].count(None) != 3:
@@ -94,33 +93,33 @@ def train(
         )
     if patch is not None and changes:
         raise Refused("--patch is the whole change: put what --set, --name and --dataset would change into it.")
-    with open_service(home) as client:
-        if source is None:
-            if model is not None:
-                body = _describe_own_network(client, model)
-            else:
-                body = read_spec(spec) if spec is not None else get_spec(preset or Preset.OVERFIT)
-            body = apply_settings(body, changes)
-            if dry_run:
-                _show_estimate(client, body, as_json)
-                return None
-            try:
-                job = client.jobs.create(body, idempotency_key=idempotency_key).view
-            except ValueError as error:
-                raise Refused(f"--idempotency-key: {error}") from None
-            return _report_queued(client, job, detach, as_json)
-        change = None if patch is None else parse(patch, "--patch")
-        if change is not None and not isinstance(change, dict):
-            raise Refused(f"--patch {patch}: expected a JSON object.")
-        if changes or dry_run:
-            before = client.jobs.get(source).view.spec.model_dump(mode="json")
-            after = apply_settings(merge(before, change or {}), changes)
-            if dry_run:
-                _show_estimate(client, after, as_json)
-                return None
-            change = make_patch(before, after)
-        job = client.jobs.retry(source, remedy=remedy, patch=change, idempotency_key=idempotency_key).view
-        return _report_queued(client, job, detach, as_json)
+    client = service.client
+    if source is None:
+        if model is not None:
+            body = _describe_own_network(client, model)
+        else:
+            body = read_spec(spec) if spec is not None else get_spec(preset or Preset.OVERFIT)
+        body = apply_settings(body, changes)
+        if dry_run:
+            service.print(client.jobs.estimate(body), shown.show_estimate)
+            return None
+        try:
+            job = client.jobs.create(body, idempotency_key=idempotency_key).view
+        except ValueError as error:
+            raise Refused(f"--idempotency-key: {error}") from None
+        return _report_queued(service, job, detach)
+    change = None if patch is None else parse(patch, "--patch")
+    if change is not None and not isinstance(change, dict):
+        raise Refused(f"--patch {patch}: expected a JSON object.")
+    if changes or dry_run:
+        before = client.jobs.get(source).view.spec.model_dump(mode="json")
+        after = apply_settings(merge(before, change or {}), changes)
+        if dry_run:
+            service.print(client.jobs.estimate(after), shown.show_estimate)
+            return None
+        change = make_patch(before, after)
+    job = client.jobs.retry(source, remedy=remedy, patch=change, idempotency_key=idempotency_key).view
+    return _report_queued(service, job, detach)
 
 
 def _describe_own_network(client: Client, model: str) -> dict[str, Any]:
@@ -134,32 +133,23 @@ def _describe_own_network(client: Client, model: str) -> dict[str, Any]:
     return {"network": {"model": found.id}}
 
 
-def _show_estimate(client: Client, body: dict[str, Any], as_json: bool) -> None:
-    estimate = client.jobs.estimate(body)
-    print_json(estimate) if as_json else shown.show_estimate(estimate)
-
-
-def _report_queued(client: Client, job: JobView, detach: bool, as_json: bool) -> Exit | None:
+def _report_queued(service: Service, job: JobView, detach: bool) -> Exit | None:
     if not detach:
-        return _watch(client, job.id, as_json)
-    for event in client.jobs.events(job.id):  # a user who watches sees them among the others
+        return watch(service, job.id)
+    for event in service.client.jobs.events(job.id):  # a user who watches sees them among the others
         if event.level != "info":
             say(f"{event.message} `heldout queue {job.id}` shows where it waits.", file=sys.stderr)
-    print_json(job) if as_json else say(job.id)
+    service.print_id(job)
     return None
 
 
-def watch(job_id: JobId, as_json: AsJson = False, home: Home = None) -> Exit:
+def watch(service: Service, job_id: JobId) -> Exit:
     """Show a job's progress until it ends."""
-    with open_service(home) as client:
-        return _watch(client, job_id, as_json)
-
-
-def _watch(client: Client, job_id: str, as_json: bool) -> Exit:
+    client = service.client
     with goes_on("The job", f"`heldout watch {job_id}` shows it again."):
-        job = follow(client, job_id, JsonLines() if as_json else display())
+        job = follow(client, job_id, JsonLines() if service.as_json else display())
         final = client.jobs.metrics(job_id).final
-    if as_json:
+    if service.as_json:
         print_json(job, one_line=True)
     else:
         shown.show_outcome(job, final)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from heldout.cli import shown
-from heldout.cli.command import goes_on
+from heldout.cli.command import Service, goes_on
 from heldout.cli.outcome import Exit, Refused, format_setting
 from heldout.cli.screen import print_json, say, show_waiting
 from heldout.cli.shown_diagnosis import show_audit
@@ -115,14 +115,14 @@ def wait_for_ingest(client: Client, dataset_id: str, *, quiet: bool) -> DatasetV
     return dataset.view
 
 
-def show_outcome(client: Client, dataset: DatasetView, as_json: bool) -> Exit | None:
+def show_outcome(service: Service, dataset: DatasetView) -> Exit | None:
     """Print the result of an upload, with the findings of its audit."""
     ready = dataset.status is DatasetStatus.READY
-    if as_json:
+    if service.as_json:
         print_json(dataset)
     elif ready:
         shown.show_dataset_line(dataset)
-        show_audit(client.datasets.audit(dataset.id))
+        show_audit(service.client.datasets.audit(dataset.id))
         if dataset.shape is not None and dataset.classes is not None:  # always the case once it is ready
             say(f"`{build_command(dataset.name, dataset.shape, len(dataset.classes))}` trains on it.")
     elif dataset.error:

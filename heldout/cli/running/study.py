@@ -5,11 +5,12 @@ import json
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from heldout.cli.command import goes_on, open_service
+from heldout.cli.command import Service, goes_on
 from heldout.cli.outcome import Exit, Refused, exit_of_job
 from heldout.cli.progress import JsonLines, make_study_display
 from heldout.cli.running.embedded import run_service
@@ -17,7 +18,7 @@ from heldout.cli.running.memory import FOLDER, StudiesOfFolder
 from heldout.cli.running.runner import Plan, Runner
 from heldout.cli.running.script import check, parse_arms, parse_script
 from heldout.cli.running.training import Limits
-from heldout.cli.screen import print_json, say
+from heldout.cli.screen import say
 from heldout.cli.shown_study import show_study
 from heldout.errors import StudyNotFound
 from heldout.views.study_report import HTML
@@ -34,6 +35,7 @@ DIGEST = "command_digest"
 
 
 def run_study(
+    service: Service,
     command: str,
     arms: Sequence[str],
     study_id: str | None,
@@ -43,8 +45,6 @@ def run_study(
     limits: Limits,
     again: bool,
     dry_run: bool,
-    as_json: bool,
-    home: Path | None,
     embedded: bool = False,
 ) -> Exit | None:
     """Run a study's trainings here, and show its answer.
@@ -71,7 +71,7 @@ def run_study(
         return None
     folder = Path(FOLDER)
     folder.mkdir(exist_ok=True)
-    with open_embedded_service() if embedded else open_service(home) as client:
+    with open_embedded_service() if embedded else nullcontext(service.client) as client:
         where = SERVICE if embedded else client.url
         if study_id is None:
             defaults = {"seeds": given["seeds"] or DEFAULT_SEEDS, "splits": given["splits"] or "fixed"}
@@ -81,14 +81,14 @@ def run_study(
             study = client.studies.get(study_id).view
         _check_study(study, parameters, given)
         check(script, {arm.name: arm.patch for arm in study.arms}, study.splits)
-        display = JsonLines() if as_json else make_study_display()
+        display = JsonLines() if service.as_json else make_study_display()
         ends = "--again starts over." if embedded else f"`heldout studies cancel {study.id}` ends it."
         later = f"The same command continues where it was; {ends}"
         with goes_on("The study", later, now="has stopped here"):
             study = Runner(client, study, Plan(script, folder, jobs, limits), display).run()
         if embedded:
             save_report(client, study.id)
-    print_json(study, one_line=True) if as_json else show_study(study, says_more=not embedded)
+    service.print(study, partial(show_study, says_more=not embedded), one_line=True)
     return exit_of_job(study.status)
 
 
