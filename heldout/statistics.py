@@ -1,7 +1,9 @@
 """Confidence intervals, and Student's t distribution, without SciPy."""
 
+from bisect import bisect_left
 from math import exp, lgamma, log, log1p, pi, sqrt
 from statistics import NormalDist
+from sys import maxsize
 
 # Degrees of freedom beyond which the first correction of the normal quantile is exact to 1e-9.
 MANY_DEGREES = 1e5
@@ -104,13 +106,8 @@ def count_images_needed(share: float, half: float, confidence: float = 0.95) -> 
         confidence: coverage, in (0, 1).
     Source: Wilson 1927, as `compute_wilson_interval`, for shares that need not be whole counts.
     """
-    low, high = 0, 1
-    while _compute_wilson(share, high, confidence)[1] > half:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if _compute_wilson(share, middle, confidence)[1] > half else (low, middle)
-    return high
+    counts = range(1, maxsize)
+    return counts[bisect_left(counts, True, key=lambda count: _compute_wilson(share, count, confidence)[1] <= half)]
 
 
 def _compute_wilson(share: float, total: float, confidence: float) -> tuple[float, float]:

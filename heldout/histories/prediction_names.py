@@ -8,41 +8,22 @@ from heldout.stored.evaluation import SplitName
 
 What = Literal["labels", "probabilities", "answers", "hashes", "logits", "classes", "split"]
 
-SPLITS: dict[str, SplitName] = {
-    **dict.fromkeys(("train", "training", "trn"), "train"),
-    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
+_NAMES_OF_SPLITS: dict[SplitName, str] = {
+    "train": "train, training, trn",
+    "validation": "validation, valid, val, dev",
+    "test": "test, testing",
 }
-_WHATS: dict[str, What] = {
-    **dict.fromkeys(
-        (
-            "labels",
-            "label",
-            "class",
-            "true",
-            "true label",
-            "y",
-            "y true",
-            "targets",
-            "target",
-            "actual",
-            "ground truth",
-        ),
-        "labels",
-    ),
-    **dict.fromkeys(
-        ("probabilities", "probability", "probs", "prob", "proba", "y prob", "y proba", "y probs", "softmax"),
-        "probabilities",
-    ),
-    **dict.fromkeys(
-        ("answers", "answer", "y pred", "preds", "pred", "predicted", "predicted label", "predictions", "prediction"),
-        "answers",
-    ),
-    **dict.fromkeys(("hashes", "hash"), "hashes"),
-    **dict.fromkeys(("logits", "logit", "scores", "outputs"), "logits"),
-    **dict.fromkeys(("classes", "class names", "names"), "classes"),
-    **dict.fromkeys(("split", "splits", "subset", "set"), "split"),
+_NAMES_OF_WHATS: dict[What, str] = {
+    "labels": "labels, label, class, true, true label, y, y true, targets, target, actual, ground truth",
+    "probabilities": "probabilities, probability, probs, prob, proba, y prob, y proba, y probs, softmax",
+    "answers": "answers, answer, y pred, preds, pred, predicted, predicted label, predictions, prediction",
+    "hashes": "hashes, hash",
+    "logits": "logits, logit, scores, outputs",
+    "classes": "classes, class names, names",
+    "split": "split, splits, subset, set",
 }
+SPLITS = {name: split for split, names in _NAMES_OF_SPLITS.items() for name in names.split(", ")}
+_WHATS = {name: what for what, names in _NAMES_OF_WHATS.items() for name in names.split(", ")}
 # Prefix of the class name in a column of probabilities.
 _OF_CLASS = re.compile(r"(?:p|prob|proba|probs|probability|probabilities)[ _.:/-](?P<name>.+)", re.IGNORECASE)
 

@@ -3,6 +3,7 @@
 The figures were fitted to measured peaks: `python -m benchmarks.memory` measures them again.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
@@ -172,13 +173,7 @@ def find_fitting_batch_size(spec: JobSpec, needed: Callable[[JobSpec], int], mem
         training = spec.training.model_copy(update={"batch_size": batch_size})
         return needed(spec.model_copy(update={"training": training})) <= memory_bytes
 
-    if not fits(1):
-        return None
-    low, high = 1, spec.training.batch_size
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle - 1)
-    return low
+    return bisect_left(range(1, spec.training.batch_size + 1), True, key=lambda size: not fits(size)) or None
 
 
 @dataclass(frozen=True)
