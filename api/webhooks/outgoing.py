@@ -1,10 +1,12 @@
 """Sends a POST to a URL chosen by a client. Its host is resolved once, and only checked addresses are called."""
 
+import asyncio
 import socket
 import ssl
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,7 +18,6 @@ from heldout.access.webhooks import Allowed, explain_refused_address, explain_re
 TIMEOUT_S = 15.0
 # The start of an answer's body is read and discarded, so that the sender is not cut off.
 MAX_BODY_BYTES = 16 * 1024
-WRITTEN_AT_ONCE_BYTES = 4 * 1024
 
 # Returns the addresses of a host. Raises OSError.
 Resolve = Callable[[str, int], Sequence[str]]
@@ -53,28 +54,26 @@ def post(
 ) -> Answer:
     """Send a POST and return the answer's status. Ignores redirects and the environment's proxies."""
     began = monotonic()
+    status = error = None
     try:
         reason = explain_refused_url(url, allowed)  # the operator may have changed what is allowed
         if reason is not None:
             raise _Refused(reason)
-        return Answer(
-            _post(url, body, headers, _CheckedAddressesOnly(allowed, resolve, began + timeout_s), tls),
-            None,
-            _count_milliseconds_since(began),
-        )
+        status = asyncio.run(_post(url, body, headers, _CheckedAddressesOnly(allowed, resolve, timeout_s), tls))
     except _Refused as refused:
         error = str(refused)
-    except httpcore2.TimeoutException:
+    except (TimeoutError, httpcore2.TimeoutException):
         error = f"No answer within {timeout_s:g} seconds."
     except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError) as failed:
         # The network stack's messages reveal the host's addresses; its error classes say enough.
         error = _describe_error(failed)
-    return Answer(None, error, _count_milliseconds_since(began))
+    return Answer(status, error, round(1000 * (monotonic() - began)))
 
 
-def _post(
+async def _post(
     url: str, body: bytes, headers: Mapping[str, str], network: "_CheckedAddressesOnly", tls: ssl.SSLContext | None
 ) -> int:
+    """Return the answer's status. Raises TimeoutError if its head is not complete at the deadline."""
     parts = urlsplit(url)
     target = httpcore2.URL(
         scheme=parts.scheme,
@@ -83,45 +82,42 @@ def _post(
         target=(parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
     )
     host = parts.netloc.rpartition("@")[2]
-    with (
-        httpcore2.ConnectionPool(ssl_context=tls, network_backend=network, max_connections=1) as pool,
-        pool.stream("POST", target, headers=[("Host", host), *headers.items()], content=body) as response,
-    ):
-        with suppress(httpcore2.TimeoutException, httpcore2.NetworkError, httpcore2.ProtocolError):
-            received = 0
-            for chunk in response.iter_stream():
-                received += len(chunk)
-                if received > MAX_BODY_BYTES:
-                    break
-        return response.status
+    async with httpcore2.AsyncConnectionPool(ssl_context=tls, network_backend=network, max_connections=1) as pool:
+        asked = pool.stream("POST", target, headers=[("Host", host), *headers.items()], content=body)
+        async with AsyncExitStack() as opened:
+            async with asyncio.timeout_at(network.deadline):
+                response = await opened.enter_async_context(asked)
+            with suppress(TimeoutError, httpcore2.NetworkError, httpcore2.ProtocolError):
+                async with asyncio.timeout_at(network.deadline):
+                    received = 0
+                    async for chunk in response.aiter_stream():
+                        received += len(chunk)
+                        if received > MAX_BODY_BYTES:
+                            break
+            return response.status
 
 
-class _CheckedAddressesOnly(httpcore2.NetworkBackend):
-    """Connects only to checked addresses, with one deadline for everything.
+class _CheckedAddressesOnly(httpcore2.AnyIOBackend):
+    """Connects only to checked addresses. TLS still requests and verifies the name in the URL."""
 
-    TLS still requests and verifies the name in the URL.
-    """
-
-    def __init__(self, allowed: Allowed, resolve: Resolve, deadline: float) -> None:
+    def __init__(self, allowed: Allowed, resolve: Resolve, timeout_s: float) -> None:
         self._allowed = allowed
         self._resolve = resolve
-        self._deadline = deadline
-        self._plain = httpcore2.SyncBackend()
+        self._timeout_s = timeout_s
 
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore2.NetworkStream:
+    @cached_property
+    def deadline(self) -> float:
+        """The end of everything, by the clock of the event loop, from the first use on."""
+        return asyncio.get_running_loop().time() + self._timeout_s
+
+    async def connect_tcp(self, host: str, port: int, *_: Any, **options: Any) -> httpcore2.AsyncNetworkStream:
         addresses = self._check(host, port)
         for address in addresses[:-1]:
+            # Half of the remaining time, so that some is left for the next address.
+            half_s = (self.deadline - asyncio.get_running_loop().time()) / 2
             with suppress(httpcore2.ConnectError, httpcore2.ConnectTimeout):
-                # Half of the remaining time, so that some is left for the next address.
-                return self._connect(address, port, _count_seconds_left(self._deadline) / 2)
-        return self._connect(addresses[-1], port, _count_seconds_left(self._deadline))
+                return await super().connect_tcp(address, port, half_s)
+        return await super().connect_tcp(addresses[-1], port)
 
     def _check(self, host: str, port: int) -> Sequence[str]:
         try:
@@ -136,45 +132,6 @@ class _CheckedAddressesOnly(httpcore2.NetworkBackend):
             raise _Refused(f"The name {host} has no address.")
         return addresses
 
-    def _connect(self, address: str, port: int, timeout_s: float) -> httpcore2.NetworkStream:
-        return _StreamWithDeadline(self._plain.connect_tcp(address, port, timeout=timeout_s), self._deadline)
-
-
-class _StreamWithDeadline(httpcore2.NetworkStream):
-    """A stream whose every step ends at one deadline, however slow the other side is."""
-
-    def __init__(self, stream: httpcore2.NetworkStream, deadline: float) -> None:
-        self._stream = stream
-        self._deadline = deadline
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _count_seconds_left(self._deadline))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        # In parts, because the timeout of a write restarts whenever the other side accepts some bytes.
-        for start in range(0, len(buffer), WRITTEN_AT_ONCE_BYTES):
-            self._stream.write(buffer[start : start + WRITTEN_AT_ONCE_BYTES], _count_seconds_left(self._deadline))
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore2.NetworkStream:
-        return _StreamWithDeadline(
-            self._stream.start_tls(ssl_context, server_hostname, _count_seconds_left(self._deadline)), self._deadline
-        )
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
-
-
-def _count_seconds_left(deadline: float) -> float:
-    left = deadline - monotonic()
-    if left <= 0:
-        raise httpcore2.ReadTimeout
-    return left
-
 
 def _describe_error(error: Exception) -> str:
     if isinstance(error, ssl.SSLError) or any(isinstance(arg, ssl.SSLError) for arg in error.args):
@@ -184,7 +141,3 @@ def _describe_error(error: Exception) -> str:
     if isinstance(error, httpcore2.ProtocolError):
         return "The host's answer is not HTTP or is incomplete."
     return "The connection was lost."
-
-
-def _count_milliseconds_since(began: float) -> int:
-    return round(1000 * (monotonic() - began))
