@@ -13,8 +13,9 @@ from typing import Any
 
 import structlog
 
-from heldout.errors import DatabaseUnavailable
+from heldout.errors import DatabaseUnavailable, OperatorError
 from heldout.lifecycle.resources import DatasetStatus
+from heldout.service.database_urls import get_sqlite_file
 from heldout.service.parent_process import build_launch_command
 from heldout.service.settings import Settings
 from heldout.work.kinds import CHECKS_IN_SLOTS, KINDS_BESIDE_SLOTS, KINDS_OF_WORKERS, JobKind, require_all_kinds
@@ -102,8 +103,13 @@ class Worker:
         """Import TensorFlow in the fork server, then start keeping leases and reconciling.
 
         Raises:
-            OperatorError: if the database has the revision of another release.
+            OperatorError: if the database has the revision of another release, or its file is the blob store, too.
         """
+        if get_sqlite_file(self.settings.blobs_url) is not None:
+            raise OperatorError(
+                "HELDOUT_BLOBS names a SQLite file, which is for services without workers (`heldout cure --embedded`). "
+                "Set it to file:///FOLDER or s3://BUCKET/PREFIX, as for the API."
+            )
         require_newest(self.database)
         keep_capabilities_to_itself()
         self._reporter.start()

@@ -1,5 +1,8 @@
 """The driver of an embedded worker."""
 
+import os
+import subprocess
+import sys
 import threading
 
 from structlog.testing import capture_logs
@@ -41,3 +44,10 @@ def test_an_attempt_that_raises_frees_its_slot_and_is_logged():
         drive(Faulty())
     [entry] = [entry for entry in logs if entry["log_level"] == "error"]
     assert str(entry["exc_info"]) == "No one expected this."
+
+
+def test_a_worker_refuses_a_blob_store_in_a_sqlite_file(tmp_path):
+    environment = os.environ | {"HELDOUT_HOME": str(tmp_path), "HELDOUT_BLOBS": f"sqlite:///{tmp_path / 'all.sqlite'}"}
+    refused = subprocess.run([sys.executable, "-m", "worker.local"], env=environment, capture_output=True, text=True)
+    assert refused.returncode == 1
+    assert "heldout: HELDOUT_BLOBS names a SQLite file" in refused.stderr
