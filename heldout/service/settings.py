@@ -100,7 +100,7 @@ class Settings(BaseSettings):
         None,
         ge=1,
         le=65_535,
-        description="Port of the API's Prometheus metrics; default: `/metrics` on its own port.",
+        description="Port for the API's `/metrics`, which is then not on its own port; default: its own port.",
         examples=[9091],
     )
 

@@ -56,6 +56,7 @@ def test_a_setting_moves_metrics_to_their_own_port(settings, app, free_port):
         assert client.get("/metrics").status_code == 404
         client.get("/v1/jobs")
         metrics = httpx2.get(f"http://127.0.0.1:{free_port}/metrics").text
+        assert httpx2.get(f"http://127.0.0.1:{free_port}/v1/jobs").status_code == 404
     assert 'http_requests_total{handler="/v1/jobs",method="GET",status="4xx"} 1.0' in metrics
     assert "heldout_database_up 1.0" in metrics
     with pytest.raises(httpx2.ConnectError):
