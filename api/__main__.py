@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from heldout.errors import OperatorError
+from heldout.service.collection import freeze_what_stays, pause_collection
 from heldout.service.settings import DEFAULT_HOME, Settings, make_embedded_settings
 from heldout.service.start import list_unknown_settings
 from host.commands import commands, main, models_commands
@@ -27,10 +28,11 @@ def up(
     file: Annotated[Path | None, typer.Option("--file", hidden=True)] = None,
 ) -> None:
     """Run the service until you stop it: API and worker on SQLite, all in one folder."""
-    from api.app import EmbeddedServer
-    from api.connections.server import freeze_what_stays, limit_allocator
-    from api.dashboard import is_built
-    from host.up import run
+    with pause_collection():
+        from api.app import EmbeddedServer
+        from api.connections.server import limit_allocator
+        from api.dashboard import is_built
+        from host.up import run
 
     if stack:
         raise OperatorError(
@@ -54,10 +56,11 @@ def up(
 @commands.command(hidden=True)
 def serve() -> None:
     """Serve only the API, with the database, broker and blob store that the environment names."""
-    from api.app import ApiServer, from_environment
-    from api.connections.server import freeze_what_stays, limit_allocator
-    from models.database import Database
-    from models.migrations import require_newest
+    with pause_collection():
+        from api.app import ApiServer, from_environment
+        from api.connections.server import limit_allocator
+        from models.database import Database
+        from models.migrations import require_newest
 
     limit_allocator()
     settings = Settings()

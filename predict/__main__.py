@@ -5,6 +5,7 @@ import socket
 from collections.abc import Sequence
 
 from heldout.errors import OperatorError
+from heldout.service.collection import pause_collection
 from heldout.service.start import bind_socket, read_settings_or_exit
 from models import logs
 
@@ -17,7 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     settings = read_settings_or_exit()
     logs.configure(settings.log_level)
-    from predict.server import BACKLOG, serve, serve_by_processes
+    with pause_collection():
+        from predict.server import BACKLOG, serve, serve_by_processes
 
     try:
         listener = bind_socket(settings, "Set HELDOUT_PORT.") if asked.fd is None else socket.socket(fileno=asked.fd)

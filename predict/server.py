@@ -23,13 +23,14 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.types import Scope
 
-from api.connections.server import Server, freeze_what_stays
+from api.connections.server import Server
 from api.factory import close, make_app, make_context
 from api.http.app_context import AppContext
 from api.http.deps import AppContextDep
 from api.http.request_id import Outcome, log_request
 from api.routes import health, predictions
 from heldout.errors import DatabaseUnavailable
+from heldout.service.collection import freeze_what_stays
 from heldout.service.parent_process import build_launch_command
 from heldout.service.settings import Settings
 from predict import metrics, open_inference

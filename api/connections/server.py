@@ -2,7 +2,6 @@
 
 import asyncio
 import ctypes
-import gc
 import resource
 import socket
 from collections.abc import Callable
@@ -104,16 +103,6 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._answer_waiting()
         await super().shutdown(sockets)
-
-
-def freeze_what_stays() -> None:
-    """Exempt all present objects from garbage collection, in a process that will only serve from now on.
-
-    Most objects belong to modules and the app. Scanning them takes a tenth of a second during which no request is
-    answered, and many concurrent requests trigger it again and again.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 def _choose_limits(settings: Settings) -> ConnectionLimits:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import parent_process
 
+from heldout.service.collection import pause_collection
 from heldout.service.parent_process import end_with_parent
 from worker.machine.parent import SUPERVISOR_VARIABLE
 
@@ -46,7 +47,7 @@ def _hide_packages(*packages: str) -> Iterator[None]:
 
 # Keras imports these if installed, for wrappers, tables and notebooks that no training here uses. Scikit-learn alone
 # takes a fifth of the import time, and 60 MB; the other two, if installed, as much again.
-with _silence_tensorflow(), _hide_packages("sklearn", "pandas", "IPython"):
+with _silence_tensorflow(), _hide_packages("sklearn", "pandas", "IPython"), pause_collection():
     import keras  # noqa: F401
     import tensorflow  # noqa: F401
 
