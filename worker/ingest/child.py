@@ -7,13 +7,13 @@ import os
 import sys
 import traceback
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from heldout.fixes.changes import VersionChanges
 from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import DatasetSpec
-from worker.ingest.messages import Message, Related, encode
 from worker.ingest.pipeline import derive, relate, run
 from worker.ingest.pool import ProcessPool
 from worker.ingest.rejection import GIB, IngestLimits, Rejection, empty_folder
@@ -41,31 +41,32 @@ def main() -> None:
         os.nice(BACKGROUND_NICENESS)
     with ProcessPool(limits.processes) as pool:  # while its locks, in /dev/shm, can be created
         enclose(assignment["readable"], assignment["writable"])
-        tell(pipe, encode(_answer(work, assignment, limits, pool)))
+        tell(pipe, _answer(work, assignment, limits, pool))
 
 
-def _answer(work: str, given: dict[str, Any], limits: IngestLimits, pool: ProcessPool) -> Message:
+def _answer(work: str, given: dict[str, Any], limits: IngestLimits, pool: ProcessPool) -> dict[str, Any]:
+    """Do the work; `worker.ingest.parent` parses the answer."""
     target, names = Path(given["target"]), given.get("names") and Path(given["names"])
     try:
         if work == "relate":
             content, group_by = Path(given["content"]), given["group_by"]
-            return Related(digests=relate(content, target, limits, names=names, group_by=group_by, pool=pool))
+            return {"related": relate(content, target, limits, names=names, group_by=group_by, pool=pool)}
         spec, base = DatasetSpec.model_validate(given["spec"]), None
         if given["base"] is not None:
             base = read_base(Path(given["content"]), names, **given["base"])
         if work == "derive":
             assert base is not None
-            return derive(base, spec, VersionChanges.model_validate(given["changes"]), target, limits, pool)
-        return run(Path(given["source"]), spec, target, limits, pool, base)
+            made = derive(base, spec, VersionChanges.model_validate(given["changes"]), target, limits, pool)
+        else:
+            made = run(Path(given["source"]), spec, target, limits, pool, base)
+        return {"ingested": asdict(made)}
     except Rejection as rejection:
-        return rejection
+        return {"rejection": rejection.as_json()}
     except Exception:  # noqa: BLE001 - printed to the log, and told
         traceback.print_exc()
         empty_folder(target)
-        return Rejection(
-            RejectionCode.INTERNAL,
-            "The ingest broke on our side. Upload again; if it happens again, tell the operator.",
-        )
+        detail = "The ingest broke on our side. Upload again; if it happens again, tell the operator."
+        return {"rejection": Rejection(RejectionCode.INTERNAL, detail).as_json()}
 
 
 if __name__ == "__main__":

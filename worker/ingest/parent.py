@@ -10,12 +10,13 @@ from pathlib import Path
 from signal import SIGKILL, SIGXCPU
 from typing import Any, Literal, NoReturn
 
+from pydantic import TypeAdapter
+
 from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from heldout.stored.audit import IngestedContent
-from worker.ingest.messages import Related, decode
 from worker.ingest.rejection import MIB, IngestLimits, Rejection, empty_folder, make_out_of_memory
-from worker.machine.enclosed_process import EnclosedProcess, NoAnswer
+from worker.machine.enclosed_process import EnclosedProcess, ProcessDied, describe_end
 
 SET_VARIABLES = {
     "ARROW_DEFAULT_MEMORY_POOL": "system",
@@ -35,6 +36,8 @@ class BoundedProcess(EnclosedProcess):
         assignment: what `worker.ingest.child` expects for this work, besides the inputs.
     """
 
+    reads = "upload"
+
     def __init__(
         self,
         work: Literal["ingest", "derive", "relate"],
@@ -46,35 +49,29 @@ class BoundedProcess(EnclosedProcess):
         if target.is_dir() and any(target.iterdir()):
             raise ValueError(f"{target} is not empty")
         self._limits = limits
-        self._is_done = False
         self._ends_at = time.monotonic() + limits.wall_s
         whole = {**assignment, "limits": asdict(limits)}
         super().__init__("worker.ingest.child", work, whole, inputs, target, SET_VARIABLES)
-        self._expected = Related if work == "relate" else IngestedContent
+        self._work = work
 
-    def receive(self, timeout_s: float) -> IngestedContent | Related | None:
-        """Return its answer, or None after `timeout_s` without it.
+    def receive(self, timeout_s: float) -> IngestedContent | dict[str, str] | None:
+        """Return its answer, or None after `timeout_s` without it; a search for copies answers with digests of splits.
 
         Raises:
             Rejection: the upload is rejected, or the process ended without an answer; `target` then is empty.
         """
         try:
-            line = self.read_line(min(timeout_s, self._ends_at - time.monotonic()))
-            answer = None if line is None else decode(line)
-        except NoAnswer as ended:
-            self._fail(self._explain_death(ended))
+            answer = super().receive(min(timeout_s, self._ends_at - time.monotonic()))
+            found = None if answer is None else parse_answer(self._work, answer)
+        except ProcessDied as died:
+            self._fail(self._explain_death(died))
         except ValueError:
-            self._fail(_make_crashed("sent a message that is not understood"))
-        if isinstance(answer, Rejection):
-            self._fail(answer)
-        if answer is not None and not isinstance(answer, self._expected):
-            self._fail(_make_crashed("sent the answer of another kind of work"))
-        if answer is not None:
-            self._is_done = True
-            self.kill()
-        elif time.monotonic() >= self._ends_at:
+            self._fail(self._explain_death(self.make_misunderstood()))
+        except Rejection as rejection:
+            self._fail(rejection)
+        if found is None and time.monotonic() >= self._ends_at:
             self._fail(_make_timed_out(self._limits))
-        return answer
+        return found
 
     def kill(self) -> None:
         """End the process and everything that it started; does nothing if it has ended.
@@ -82,20 +79,44 @@ class BoundedProcess(EnclosedProcess):
         Unless its answer has been received, `target` is emptied.
         """
         super().kill()
-        if not self._is_done:
+        if not self.has_answered:
             empty_folder(self.target)
 
     def _fail(self, rejection: Rejection) -> NoReturn:
         self.kill()
+        empty_folder(self.target)
         raise rejection
 
-    def _explain_death(self, ended: NoAnswer) -> Rejection:
+    def _explain_death(self, died: ProcessDied) -> Rejection:
         """Say why the process gave no answer."""
         if any("bad_alloc" in line or "MemoryError" in line for line in self.last_lines()):
             return make_out_of_memory(self._limits)
-        if ended.exit_code == -SIGXCPU:
+        if died.exit_code == -SIGXCPU:
             return _make_timed_out(self._limits)
-        return _make_crashed(f"{ended}" + (", perhaps because memory ran out" if ended.exit_code == -SIGKILL else ""))
+        how = "sent an invalid message" if died.exit_code is None else describe_end(died.exit_code)
+        likely = ", perhaps because memory ran out" if died.exit_code == -SIGKILL else ""
+        return Rejection(
+            RejectionCode.CRASHED,
+            f"The process that read the upload {how}{likely}. Upload it again; if it happens again, save the files "
+            "again.",
+        )
+
+
+def parse_answer(work: str, answer: Mapping[str, Any]) -> IngestedContent | dict[str, str]:
+    """Return what a process has made.
+
+    Raises:
+        Rejection: it has rejected the upload.
+        ValueError: it is not an answer to this work; the process may have been taken over by a file that it read.
+    """
+    match answer:
+        case {"ingested": content} if work != "relate":
+            return TypeAdapter(IngestedContent).validate_python(content)
+        case {"related": digests} if work == "relate":
+            return TypeAdapter(dict[str, str]).validate_python(digests)
+        case {"rejection": {"code": code, "detail": str(detail), "member": str() | None as member}}:
+            raise Rejection(RejectionCode(code), detail, member)
+    raise ValueError("not an answer of an ingest")
 
 
 def ingest(
@@ -117,11 +138,4 @@ def _make_timed_out(limits: IngestLimits) -> Rejection:
         RejectionCode.TIMED_OUT,
         f"The ingest took longer than the limit of {limits.wall_s} s. Upload fewer or smaller images, or ask the "
         "operator for a higher limit.",
-    )
-
-
-def _make_crashed(how: str) -> Rejection:
-    return Rejection(
-        RejectionCode.CRASHED,
-        f"The process that read the upload {how}. Upload it again; if it happens again, save the files again.",
     )

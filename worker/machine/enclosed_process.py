@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from json import dumps
+from json import dumps, loads
 from pathlib import Path
 from typing import Any, Self
 
@@ -34,15 +34,13 @@ _LOG_BYTES = 16_384
 _LOG_LINES = 20
 
 
-class NoAnswer(Exception):
-    """The process ended without an answer, or sent something else.
+class ProcessDied(Exception):
+    """A process ended without a reason; exit_code: None if it is alive, but sent an invalid message."""
 
-    exit_code: negative for a signal; None if it has not ended.
-    """
-
-    def __init__(self, how: str, exit_code: int | None = None) -> None:
+    def __init__(self, exit_code: int | None, detail: str | None = None) -> None:
         self.exit_code = exit_code
-        super().__init__(how)
+        likely = ", perhaps because memory ran out" if exit_code == -signal.SIGKILL else ""
+        super().__init__(detail or f"The training process {describe_end(exit_code)}{likely}.")
 
 
 def describe_end(exit_code: int | None) -> str:
@@ -56,12 +54,18 @@ def describe_end(exit_code: int | None) -> str:
 class EnclosedProcess:
     """A process with an assignment. The thread that starts it must outlive it: on Linux it dies with that thread.
 
+    Attributes:
+        reads: what untrusted file it reads, in words.
+        has_answered: whether `receive` has returned its answer.
     Args:
         module: the entry point, which calls `begin` and `enclose` of `worker.machine.enclosure`.
         inputs: the files and dataset folders that it reads; the assignment has each under its name.
         target: the folder that it writes, created if missing; the assignment has it as `target`.
         variables: our constants that libraries read when they are loaded.
     """
+
+    reads = "file"
+    has_answered = False
 
     def __init__(
         self,
@@ -123,18 +127,43 @@ class EnclosedProcess:
         return self._process.pid
 
     def read_line(self, timeout_s: float) -> bytes | None:
-        """Return its answer, a line, or None after `timeout_s` without it. Raises NoAnswer."""
+        """Return its answer, a line, or None after `timeout_s` without it. Raises ProcessDied."""
         until = time.monotonic() + timeout_s
         while not self._answer.endswith(b"\n"):
             if not self._selector.select(max(0.0, until - time.monotonic())):
                 return None
             data = os.read(self._out.fileno(), 1024**2)
             if not data:
-                raise NoAnswer(describe_end(self._process.wait()), self._process.returncode)
+                code = self._process.wait()
+                likely = ", perhaps because memory or time ran out" if code < 0 else ""
+                raise ProcessDied(code, f"The process that read the {self.reads} {describe_end(code)}{likely}.")
             self._answer += data
             if len(self._answer) > MAX_ANSWER_BYTES:
-                raise NoAnswer("sent too long a message")
+                raise self.make_misunderstood()
         return bytes(self._answer)
+
+    def receive(self, timeout_s: float) -> Any | None:
+        """Return its only answer, a JSON object with one entry, or None after `timeout_s` without it.
+
+        After the answer it is killed; `target` stays.
+
+        Raises:
+            ProcessDied: it ended without an answer, or sent an invalid one.
+        """
+        line = self.read_line(timeout_s)
+        if line is None:
+            return None
+        try:
+            [(kind, content)] = loads(line).items()
+        except (ValueError, AttributeError, RecursionError):
+            raise self.make_misunderstood() from None
+        self.has_answered = True
+        self.kill()
+        return {kind: content}
+
+    def make_misunderstood(self) -> ProcessDied:
+        """Say that it sent what is not an answer: a file may have taken it over."""
+        return ProcessDied(None, f"The process that read the {self.reads} sent an invalid message.")
 
     def last_lines(self) -> list[str]:
         """Return the end of the process's output, for the operator's log."""

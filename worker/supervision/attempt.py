@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import structlog
 
@@ -24,13 +24,14 @@ from models.store import claims
 from models.store.claims import Claimed
 from worker.machine.cores import JobCores
 from worker.machine.devices import Gpu
+from worker.machine.enclosed_process import EnclosedProcess, ProcessDied
 from worker.machine.memory import count_memory_kills, read_peak_bytes
 from worker.machine.scratch import Scratch
 from worker.machine.shares import Shares
 from worker.messages import AnyAssignment, AssignedDataset, Failed, FromTraining, StopCause
 from worker.supervision.attempt_files import AttemptFiles, CannotBegin, Interrupted, ModelGone
 from worker.supervision.lease import AttemptLease
-from worker.supervision.processes import ProcessDied, TrainingProcess
+from worker.supervision.processes import TrainingProcess
 
 # How often the peak memory of a process is read. Peaks after the last reading are lost once it is dead.
 LOOK_EVERY_S = 0.1
@@ -87,20 +88,8 @@ Asked = TypeVar("Asked", bound=WorkSpec)  # the spec of the kind of work
 Computed = TypeVar("Computed", bound=JobSpec | SuspectSpec | EvaluateSpec | ExportSpec)
 
 
-class Child(Protocol):
-    """A process that does the work of an attempt."""
-
-    @property
-    def pid(self) -> int: ...
-
-    def receive(self, timeout_s: float) -> Any | None:
-        """Return the next message, or None after `timeout_s` without one. Raises ProcessDied."""
-
-    def kill(self) -> None:
-        """Kill the process; does nothing if it has ended."""
-
-    def last_lines(self) -> list[str]:
-        """Return the end of its output."""
+# A process that does the work of an attempt.
+Child = TrainingProcess | EnclosedProcess
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Attempts at an uploaded model: a sandboxed process reads the untrusted file, to check or measure it."""
 
-import json
 import time
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -22,10 +21,9 @@ from heldout.work.memory import MemoryKill
 from models.store import model_evaluations, models
 from models.store.artifacts import Artifact
 from models.stored_files import store_artifact
-from worker.machine.enclosed_process import EnclosedProcess, NoAnswer
+from worker.machine.enclosed_process import EnclosedProcess
 from worker.machine.enclosure import GIB
 from worker.supervision.attempt import Attempt, describe_cause
-from worker.supervision.processes import ProcessDied
 
 SET_VARIABLES = {
     "KERAS_BACKEND": "tensorflow",
@@ -63,6 +61,8 @@ class ForeignProcess(EnclosedProcess):
         wall_s: processor seconds that it may take.
     """
 
+    reads = "model"
+
     def __init__(
         self,
         work: Literal["check", "measure", "weights", "backbone"],
@@ -75,25 +75,6 @@ class ForeignProcess(EnclosedProcess):
     ) -> None:
         whole = {**assignment, "memory_bytes": memory_bytes, "wall_s": wall_s}
         super().__init__("worker.training.foreign.child", work, whole, inputs, target, SET_VARIABLES)
-
-    def receive(self, timeout_s: float) -> dict[str, Any] | None:
-        """Return its only answer, or None after `timeout_s` without it. After the answer it is killed; `target` stays.
-
-        Raises:
-            ProcessDied: it ended without an answer, or sent an invalid one.
-        """
-        try:
-            line = self.read_line(timeout_s)
-            if line is None:
-                return None
-            [(kind, content)] = json.loads(line).items()
-        except NoAnswer as ended:
-            likely = ", perhaps because memory or time ran out" if (ended.exit_code or 0) < 0 else ""
-            raise ProcessDied(ended.exit_code, f"The process that read the model {ended}{likely}.") from None
-        except (ValueError, AttributeError, RecursionError):
-            raise ProcessDied(None, "The process that read the model sent an invalid message.") from None
-        self.kill()
-        return {kind: content}
 
 
 log = structlog.get_logger()
@@ -111,6 +92,7 @@ class ForeignAttempt(Attempt[OfModel]):
 
     remedy = "Upload a smaller model."
     threads = 1
+    child: ForeignProcess
 
     @abstractmethod
     def process(self, model: Path, in_use: ExitStack) -> ForeignProcess:
@@ -136,7 +118,7 @@ class ForeignAttempt(Attempt[OfModel]):
         try:
             self.end(kind, content)
         except ValueError as error:
-            raise ProcessDied(None, "The process that read the model sent an invalid message.") from error
+            raise self.child.make_misunderstood() from error
         return True
 
 

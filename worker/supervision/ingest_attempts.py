@@ -22,7 +22,6 @@ from heldout.work.kinds import DeriveSpec, IngestSpec, RelateSpec
 from heldout.work.memory import MemoryKill
 from models.database import Session
 from models.store import file_digests, ingests, relations, suspects, versions
-from worker.ingest.messages import Related
 from worker.ingest.parent import BoundedProcess
 from worker.ingest.rejection import IngestLimits, Rejection
 from worker.supervision.attempt import Attempt
@@ -178,12 +177,12 @@ class RelateAttempt(BoundedAttempt[RelateSpec]):
         else:
             self.lease.fail(rejection.code, rejection.detail)
 
-    def settle(self, said: Related) -> bool:
+    def settle(self, said: dict[str, str]) -> bool:
         dataset_id = self.claimed.dataset.id
         self.lease.require()
         files = self.files.store({make_relations_key(dataset_id): self.written / RELATIONS_FILE})
         status = self.lease.settle(
-            lambda session: relations.mark_stored(session, self.lease.held, dataset_id, said.digests, files)
+            lambda session: relations.mark_stored(session, self.lease.held, dataset_id, said, files)
         )
         if status is JobStatus.SUCCEEDED:
             log.info("relations_stored", dataset_id=dataset_id)

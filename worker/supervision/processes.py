@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from heldout.markup import make_visible
-from worker.machine.enclosed_process import describe_end
+from worker.machine.enclosed_process import ProcessDied
 from worker.machine.parent import SUPERVISOR_VARIABLE
 from worker.messages import Alive, AnyAssignment, Assignment, StopCause
 from worker.training import child
@@ -34,15 +34,6 @@ _START_LOCK = threading.Lock()
 
 # A training process does not inherit environment variables that start with one of these, or with `HELDOUT_`.
 SECRET_NAME_PREFIXES = ("DATABASE_", "REDIS_", "API_KEY", "SECRETS_", "AWS_", "PG")
-
-
-class ProcessDied(Exception):
-    """A process ended without a reason; exit_code: None if it is alive, but sent an invalid message."""
-
-    def __init__(self, exit_code: int | None, detail: str | None = None) -> None:
-        self.exit_code = exit_code
-        likely = ", perhaps because memory ran out" if exit_code == -signal.SIGKILL else ""
-        super().__init__(detail or f"The training process {describe_end(exit_code)}{likely}.")
 
 
 def warm_up(socket_folder: Path | None) -> None:

@@ -19,8 +19,9 @@ from models.store import calibrations, claims, workers
 from models.store.claims import HeldAttempt
 from worker.machine.cores import Cores
 from worker.machine.devices import get_host_name, get_processor
+from worker.machine.enclosed_process import ProcessDied
 from worker.machine.speed import Times, fit_speed
-from worker.supervision.processes import PipedProcess, ProcessDied
+from worker.supervision.processes import PipedProcess
 from worker.training import child
 
 log = structlog.get_logger()

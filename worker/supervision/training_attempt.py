@@ -17,10 +17,11 @@ from models.stored_files import store_artifact
 from worker import messages
 from worker.machine.cores import limit_towers
 from worker.machine.devices import Device, limit_precision
+from worker.machine.enclosed_process import ProcessDied
 from worker.supervision import metrics as worker_metrics
 from worker.supervision.attempt import ComputedAttempt
 from worker.supervision.attempt_files import Interrupted
-from worker.supervision.processes import ProcessDied, hide_folders
+from worker.supervision.processes import hide_folders
 from worker.supervision.training_files import (
     fetch_backbone,
     fetch_initial,

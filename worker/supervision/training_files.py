@@ -20,6 +20,7 @@ from models.database import Session
 from models.digests import compute_file_digest
 from models.store import claims, events
 from models.store.claims import Checkpoint
+from worker.machine.enclosed_process import ProcessDied
 from worker.machine.held_folders import hold_folder, make_room, remove_unless_used
 from worker.messages import AssignedBackbone, EpochDone, Overfits
 from worker.supervision import metrics as worker_metrics
@@ -27,7 +28,6 @@ from worker.supervision.attempt import Attempt
 from worker.supervision.attempt_files import CannotBegin
 from worker.supervision.foreign_attempts import ForeignProcess, get_model_memory_bytes
 from worker.supervision.lease import AttemptLease
-from worker.supervision.processes import ProcessDied
 
 MAX_S = 900
 WEIGHTS_FILE = "initial.npz"

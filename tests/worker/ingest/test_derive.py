@@ -1,6 +1,7 @@
 """A derived version equals an upload of fixed arrays, byte for byte; the arrays are fixed by plain numpy."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from analysis.arrays.relations import find_superfluous_copies
 from heldout.fixes.changes import VersionChanges
 from heldout.spec.dataset import DatasetSpec
 from tests.worker.ingest.uploads import ALONE, Report, add_audit, noise, npz, taken
-from worker.ingest.messages import decode, encode
+from worker.ingest.parent import parse_answer
 from worker.ingest.pipeline import derive
 from worker.ingest.rejection import Rejection
 from worker.ingest.sources.stored import read_base
@@ -301,7 +302,7 @@ def test_pairs_marked_as_different_stay_so_in_the_derived_version(tmp_path):
     left = (target / "members.txt").read_text().split("\n")[:-1]
     kept = [[left[first], left[second]] for first, second in found.different]
     assert kept == [[f"x_train[{row}]", f"x_test[{row}]"] for row in (0, 2)]  # image 1 is gone
-    assert decode(json.dumps(encode(found)).encode()) == found
+    assert parse_answer("derive", {"ingested": json.loads(json.dumps(asdict(found)))}) == found
 
 
 # --- which copies ------------------------------------------------------------------------------------

@@ -18,7 +18,6 @@ from tests.worker.ingest.process.test_process import until
 from tests.worker.ingest.uploads import ALONE, MIB, encoded, pictures, taken, zipped
 from worker.ingest.audit.copies import Copies, are_copies_in_place, build_relations
 from worker.ingest.images.pixels import Pixels
-from worker.ingest.messages import Related
 from worker.ingest.parent import BoundedProcess
 from worker.ingest.pipeline import relate
 from worker.ingest.rejection import IngestLimits, Rejection
@@ -195,18 +194,18 @@ def start(content: Path, target: Path, limits: IngestLimits, **given: Any) -> Bo
     return BoundedProcess("relate", {"group_by": given.get("group_by")}, inputs, target, limits)
 
 
-def receive_last(process: BoundedProcess) -> Related:
+def receive_last(process: BoundedProcess) -> dict[str, str]:
     with process:
         while (message := process.receive(60)) is None:
             pass
-    assert isinstance(message, Related)
+    assert isinstance(message, dict)
     return message
 
 
 def test_a_separate_process_finds_the_same(planted, content, tmp_path):
     target = tmp_path / "found"
     answer = receive_last(start(content, target, IngestLimits()))
-    assert answer.digests == split_digests(planted[0])
+    assert answer == split_digests(planted[0])
     assert load_relations(target / FILE_NAME).copy_of.tolist() == planted[1]
 
 

@@ -31,6 +31,7 @@ from models.tables import ArtifactRow, DatasetRow, JobRow
 from tests.models.work import ALICE, BOB, ENGINE, Work, dots, final_of
 from tests.worker.supervision.bench import GIB, Bench, script_process
 from tests.worker.training.backbones import small_backbone
+from worker.machine.enclosed_process import ProcessDied
 from worker.machine.shares import Share, Shares
 from worker.messages import (
     Assignment,
@@ -45,7 +46,6 @@ from worker.messages import (
     TrainedFile,
 )
 from worker.supervision import lease as holds
-from worker.supervision.processes import ProcessDied
 
 Script = Callable[[Assignment], Iterable[FromTraining]]
 

@@ -21,7 +21,6 @@ from models.store import datasets, discards, quotas, versions
 from models.tables import DatasetRow
 from tests.models.work import ALICE
 from tests.worker.supervision.bench import Bench
-from worker.ingest.messages import Related
 from worker.ingest.parent import BoundedProcess
 from worker.supervision import ingest_attempts
 
@@ -80,7 +79,7 @@ def bench(database: Database, tmp_path: Path):
 class KilledProcess(BoundedProcess):
     """Is killed from outside before it answers."""
 
-    def receive(self, timeout_s: float) -> IngestedContent | Related | None:
+    def receive(self, timeout_s: float) -> IngestedContent | dict[str, str] | None:
         os.kill(self.pid, signal.SIGKILL)
         return super().receive(timeout_s)
 

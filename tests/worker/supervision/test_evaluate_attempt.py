@@ -25,8 +25,8 @@ from models.store.new_jobs import NewJob
 from models.tables import LabelReadRow, StudyRow
 from tests.models.work import ALICE, final_of
 from tests.worker.supervision.bench import Bench, ScriptedProcess, repeat, script_process
+from worker.machine.enclosed_process import ProcessDied
 from worker.messages import EvaluateAssignment, Evaluated, FromTraining
-from worker.supervision.processes import ProcessDied
 from worker.training.data import select as select_data
 from worker.training.export import build_exported
 from worker.training.network import build_network

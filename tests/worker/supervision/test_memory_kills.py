@@ -23,9 +23,9 @@ from models.store.claims.claiming import InitialWeights
 from models.tables import DatasetRow, JobRow, ModelRow
 from tests.models.work import ALICE, Work, dots
 from tests.worker.supervision.bench import GIB, Bench
+from worker.machine.enclosed_process import ProcessDied
 from worker.machine.shares import Share, Shares
 from worker.supervision.attempt import Means
-from worker.supervision.processes import ProcessDied
 from worker.supervision.training_attempt import TrainingAttempt
 from worker.supervision.training_files import fetch_initial
 

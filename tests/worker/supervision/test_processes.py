@@ -5,8 +5,9 @@ import itertools
 import pytest
 
 from heldout.lifecycle.job import JobRequest
+from worker.machine.enclosed_process import ProcessDied
 from worker.supervision.lease import choose_stop
-from worker.supervision.processes import ProcessDied, _is_secret, hide_folders
+from worker.supervision.processes import _is_secret, hide_folders
 
 ALL = list(itertools.product([None, *JobRequest], [False, True], [False, True]))
 

@@ -16,8 +16,8 @@ from models.store import file_digests, suspects
 from models.tables import DatasetRow, JobRow
 from tests.models.work import ALICE, dots
 from tests.worker.supervision.bench import Bench, repeat, script_process
+from worker.machine.enclosed_process import ProcessDied
 from worker.messages import Failed, FromTraining, SuspectAssignment, SuspectsFound
-from worker.supervision.processes import ProcessDied
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 

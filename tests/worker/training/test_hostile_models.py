@@ -22,8 +22,8 @@ from heldout.lifecycle.resources import ModelRejectionCode
 from predict.model import OnnxNetwork
 from tests.onnx_files import dense_onnx, with_tensor_elsewhere
 from tests.worker.training import hostile_models
+from worker.machine.enclosed_process import ProcessDied
 from worker.supervision.foreign_attempts import ForeignProcess, get_model_memory_bytes
-from worker.supervision.processes import ProcessDied
 from worker.training import keras_config
 from worker.training.exports.run import load_models
 from worker.training.foreign.child import read_facts

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import zipfile
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,7 @@ from heldout.spec.dataset import DatasetSpec
 from heldout.stored.audit import IngestedContent
 from tests.worker.ingest.test_hostile import chunk, png
 from tests.worker.ingest.uploads import MIB, SPEC, add_audit, arrays_of, encoded, noise, npz, pictures, taken, zipped
-from worker.ingest.messages import decode
-from worker.ingest.messages import encode as encode_message
-from worker.ingest.parent import BoundedProcess, ingest
+from worker.ingest.parent import BoundedProcess, ingest, parse_answer
 from worker.ingest.pipeline import run
 from worker.ingest.rejection import IngestLimits, Rejection
 from worker.machine.enclosure import ROOT, find_doors
@@ -93,18 +92,11 @@ def test_the_process_gives_the_report_of_run(tmp_path):
 
 def test_messages_survive_encoding(tmp_path):
     report = run(npz(tmp_path / "a.npz", **arrays_of(40)), SPEC, tmp_path / "target", TWO)
-    assert decode(json.dumps(encode_message(report)).encode()) == report
-    rejection = decode(json.dumps(encode_message(Rejection(RejectionCode.BAD_LABELS, "…", "é\n"))).encode())
-    assert isinstance(rejection, Rejection)
-    assert rejection.as_json() == {"code": "bad_labels", "detail": "…", "member": "é\\n"}
-
-
-@pytest.mark.parametrize(
-    "line", [b"", b"[]", b"{}", b'{"ingested": {}}', b'{"rejection": {"code": "x"}}', b"\xff", b"[" * 9999]
-)
-def test_an_invalid_message_is_an_error(line):
-    with pytest.raises(ValueError):  # noqa: PT011 - any text
-        decode(line)
+    assert parse_answer("ingest", json.loads(json.dumps({"ingested": asdict(report)}))) == report
+    rejection = Rejection(RejectionCode.BAD_LABELS, "…", "é\n")
+    with pytest.raises(Rejection) as caught:
+        parse_answer("ingest", json.loads(json.dumps({"rejection": rejection.as_json()})))
+    assert caught.value.as_json() == {"code": "bad_labels", "detail": "…", "member": "é\\n"}
 
 
 def test_the_process_never_imports_tensorflow_or_a_database():
@@ -226,9 +218,25 @@ def test_the_process_ends_with_its_parent(tmp_path, large):
     until(lambda: list_processes(group) == [])
 
 
-@pytest.mark.parametrize("line", [b"gibberish", b'{"related": {"digests": {}}}'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"gibberish",
+        b"",
+        b"[]",
+        b"{}",
+        b'{"ingested": {}}',
+        b'{"ingested": {}, "more": {}}',
+        b'{"related": {}}',
+        b'{"rejection": {"code": "x"}}',
+        b'{"rejection": {"code": "x", "detail": "y", "member": null}}',
+        b"\xff",
+        b"[" * 9999,
+    ],
+)
 def test_an_invalid_message_or_one_of_other_work_ends_the_process(tmp_path, large, monkeypatch, line):
-    monkeypatch.setattr("worker.ingest.parent.decode", lambda _: decode(line))
-    with start(large, tmp_path / "target") as process, pytest.raises(Rejection) as caught:
+    monkeypatch.setattr(BoundedProcess, "read_line", lambda *_: line)
+    with start(large, tmp_path / "target") as process, pytest.raises(Rejection, match="an invalid message") as caught:
         process.receive(60)
     assert caught.value.code == "crashed"
+    assert list((tmp_path / "target").iterdir()) == []
