@@ -93,8 +93,8 @@ def find_copies(dataset: IngestedDataset, scan: Scan, pool: ProcessPool) -> Copi
     Images with different labels that may only look alike are listed separately.
     """
     pixels, (low, high) = dataset.pixels, dataset.value_range
-    is_picture = scan.high - scan.low > MIN_CONTRAST * (high - low)
-    original = _find_originals(pixels, scan.digests, is_picture)
+    is_picture = scan.images["high"] - scan.images["low"] > MIN_CONTRAST * (high - low)
+    original = _find_originals(pixels, scan.images["digest"], is_picture)
     unique = np.flatnonzero((original == np.arange(len(original))) & is_picture)
     pairs, is_bounded = _propose_pairs(scan.signatures, unique)
     near, how = _confirm_copies(pixels, scan.signatures, pairs, pool)

@@ -163,8 +163,8 @@ def compute_statistics(dataset: IngestedDataset, scan: Scan) -> dict[str, dict[s
         rows = dataset.splits[split]
         channels = [_summarize_histogram(counts, _compute_centers(dataset)) for counts in scan.histograms[code]]
         found[split] = {
-            "low": _round_to_six_digits(float(np.min(scan.low[rows]))),
-            "high": _round_to_six_digits(float(np.max(scan.high[rows]))),
+            "low": _round_to_six_digits(float(np.min(scan.images["low"][rows]))),
+            "high": _round_to_six_digits(float(np.max(scan.images["high"][rows]))),
             "channels": channels,
         }
     return found
@@ -176,7 +176,7 @@ def find_value_faults(dataset: IngestedDataset, scan: Scan) -> list[AuditFinding
 
 
 def _find_blank(dataset: IngestedDataset, scan: Scan) -> AuditFinding | None:
-    blank = np.flatnonzero(scan.low == scan.high)
+    blank = np.flatnonzero(scan.images["low"] == scan.images["high"])
     if not len(blank):
         return None
     share = len(blank) / len(dataset.labels)

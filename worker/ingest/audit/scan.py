@@ -22,17 +22,19 @@ SAMPLED_SIDE = 64  # histograms use at most this many rows and columns of an ima
 class Scan:
     """The results of one pass over the images.
 
-    digests: (images,) uint64, equal where pixels are. signatures: near where images look alike. low, high: (images,)
-    extremes.
-    histograms: (splits, channels, BINS) counts of values over the value range. is_coloured: whether channels differ.
+    images: (images,) with the fields `digest`, equal where pixels are, the extremes `low` and `high`, and those of
+    `Signatures`. histograms: (splits, channels, BINS) counts of values over the value range. is_coloured: whether
+    channels differ.
     """
 
-    digests: NDArray[np.uint64]
-    signatures: Signatures
-    low: NDArray[np.float32]
-    high: NDArray[np.float32]
+    images: NDArray[np.void]
     histograms: NDArray[np.int64]
     is_coloured: bool
+
+    @property
+    def signatures(self) -> Signatures:
+        """Near where images look alike."""
+        return Signatures(*(self.images[name] for name in Signatures._fields))
 
 
 @dataclass(frozen=True)
@@ -48,32 +50,22 @@ class _ScanPart:
 
 def scan(dataset: IngestedDataset, pool: ProcessPool) -> Scan:
     """Scan all images, a few megabytes at a time."""
-    pixels = dataset.pixels
-    count, values = pixels.count, count_values(pixels.shape[3])
+    count, channels = dataset.pixels.count, dataset.pixels.shape[3]
     # Filled part by part, because all parts together would take as much memory again.
-    found = Scan(
-        digests=np.empty(count, np.uint64),
-        signatures=Signatures(
-            even=np.empty((count, values), np.float16),
-            odd=np.empty((count, values), np.float16),
-            frames=np.empty((count, 4), np.float32),
-        ),
-        low=np.empty(count, np.float32),
-        high=np.empty(count, np.float32),
-        histograms=np.zeros((len(SPLITS), pixels.shape[3], BINS), np.int64),
-        is_coloured=False,
-    )
-    first, is_coloured = 0, False
+    images = np.empty(count, _make_image_dtype(channels))
+    histograms, is_coloured, first = np.zeros((len(SPLITS), channels, BINS), np.int64), False, 0
     for part in pool.map(scan_part, _cut_into_parts(dataset), names=lambda part: [f"images from {part.first} on"]):
-        rows = slice(first, first + len(part.digests))
-        for name in ("digests", "low", "high"):
-            getattr(found, name)[rows] = getattr(part, name)
-        for name in ("even", "odd", "frames"):
-            getattr(found.signatures, name)[rows] = getattr(part.signatures, name)
-        found.histograms[:] += part.histograms
+        images[first : first + len(part.images)] = part.images
+        histograms += part.histograms
         is_coloured |= part.is_coloured
-        first = rows.stop
-    return replace(found, is_coloured=is_coloured)
+        first += len(part.images)
+    return Scan(images, histograms, is_coloured)
+
+
+def _make_image_dtype(channels: int) -> np.dtype[np.void]:
+    half = (np.float16, count_values(channels))
+    fields = [("digest", np.uint64), ("low", np.float32), ("high", np.float32), ("frames", np.float32, 4)]
+    return np.dtype([*fields, ("even", *half), ("odd", *half)])
 
 
 def replace_splits(seen: Scan, dataset: IngestedDataset) -> Scan:
@@ -107,15 +99,13 @@ def scan_part(part: _ScanPart) -> Scan:
     """Scan the images of one part."""
     block = part.read()
     count, channels = block.shape[0], block.shape[3]
-    flat = block.reshape(count, -1)
-    return Scan(
-        digests=np.array([_compute_digest(row.data) for row in flat], np.uint64),
-        signatures=compute_signatures(block),
-        low=flat.min(axis=1).astype(np.float32),
-        high=flat.max(axis=1).astype(np.float32),
-        histograms=_count_histograms(block, part),
-        is_coloured=channels == 3 and bool(np.any(block[..., :2] != block[..., 1:])),
-    )
+    flat, images = block.reshape(count, -1), np.empty(count, _make_image_dtype(channels))
+    images["digest"] = [_compute_digest(row.data) for row in flat]
+    images["low"], images["high"] = flat.min(axis=1), flat.max(axis=1)
+    for name, values in compute_signatures(block)._asdict().items():
+        images[name] = values
+    is_coloured = channels == 3 and bool(np.any(block[..., :2] != block[..., 1:]))
+    return Scan(images, _count_histograms(block, part), is_coloured)
 
 
 def _compute_digest(row: memoryview) -> int:
