@@ -142,10 +142,7 @@ def _append_head(model: Config, classes: int) -> None:
         layer = {"module": "keras.layers", "class_name": kind, "config": arguments, "registered_name": None}
         graph = Graph(settings)
         [end] = graph.ends
-        if isinstance(end[0], int):
-            settings["layers"].append(layer)
-        else:
-            _insert_after(settings, graph, end, layer)
+        _insert(settings, graph, end, layer)
 
 
 # --- dropout ----------------------------------------------------------------------------------------
@@ -168,13 +165,13 @@ def _add_dropout_in(model: Config, rate: float, taken: set[str], *, gives_answer
     ]
     dropouts = [(key, _make_dropout(graph.calls[key], rate, taken)) for key in pools]
     for key, layer in reversed(dropouts):  # from the back, so that places in a chain stay valid
-        _insert_after(settings, graph, key, layer)
+        _insert(settings, graph, key, layer)
     graph = Graph(settings)
     heads = graph.find_heads()[0] if gives_answers else set()
     for key in sorted(heads, key=list(graph.calls).index, reverse=True):
         call = graph.calls[key]
         if not is_model(call.layer) and len(call.sources) == 1 and not _comes_from_dropout(graph, call.sources[0]):
-            _insert_before(settings, key, _make_dropout(call, rate, taken))
+            _insert(settings, graph, call.sources[0], _make_dropout(call, rate, taken), key)
 
 
 def _shrinks_map(call: Call) -> bool:
@@ -212,47 +209,32 @@ def _make_dropout(beside: Call, rate: float, taken: set[str]) -> Config:
     return {"module": "keras.layers", "class_name": "Dropout", "config": settings, "registered_name": None}
 
 
-def _insert_after(settings: Config, graph: Graph, key: Key, layer: Config) -> None:
-    """Insert a layer after a call, for everything that takes its output."""
-    name, number = key
+def _insert(settings: Config, graph: Graph, source: Key, layer: Config, taker: Key | None = None) -> None:
+    """Insert a layer after a call: for one call that takes its output, or else for everything that does."""
+    name, number = source
     if isinstance(name, int):
         settings["layers"].insert(name + 1, layer)
         return
-    taken = [
-        tensor
+    nodes = [
+        node
         for other in settings["layers"]
-        for tensor in iterate_tensors(other["inbound_nodes"])
-        if tensor["keras_history"][:2] == [name, number]
+        for place, node in enumerate(other["inbound_nodes"])
+        if taker in (None, (other["name"], place))
     ]
+    taken = [tensor for tensor in iterate_tensors(nodes) if tensor["keras_history"][:2] == [name, number]]
     # If only the end of the model takes it, no call tells the shape; Keras computes its own.
     given = deepcopy(taken[0]) if taken else {"shape": [None], "dtype": "float32", "keras_history": [name, number, 0]}
-    _add_call(settings, layer, given, after=graph.calls[key].layer)
-    for tensor in taken:
-        tensor["keras_history"] = [layer["name"], 0, 0]
-    calls = list_ends(settings, "output_layers")
-    for end, call in zip(iterate_ends(settings["output_layers"]), calls, strict=True):
-        if call == key:
-            end[:] = [layer["name"], 0, 0]
-
-
-def _insert_before(settings: Config, key: Key, layer: Config) -> None:
-    """Insert a layer before a call with one source."""
-    name, number = key
-    if isinstance(name, int):
-        settings["layers"].insert(name, layer)
-        return
-    [called] = [other for other in settings["layers"] if other["name"] == name]
-    [tensor] = iterate_tensors(called["inbound_nodes"][number])
-    source = next(other for other in settings["layers"] if other["name"] == tensor["keras_history"][0])
-    _add_call(settings, layer, deepcopy(tensor), after=source)
-    tensor["keras_history"] = [layer["name"], 0, 0]
-
-
-def _add_call(settings: Config, layer: Config, given: Config, *, after: Config) -> None:
     call = {"args": [{"class_name": "__keras_tensor__", "config": given}], "kwargs": {}}
     layer |= {"name": layer["config"]["name"], "inbound_nodes": [call]}
-    place = next(place for place, other in enumerate(settings["layers"]) if other is after)
+    place = next(place for place, other in enumerate(settings["layers"]) if other is graph.calls[source].layer)
     settings["layers"].insert(place + 1, layer)
+    for tensor in taken:
+        tensor["keras_history"] = [layer["name"], 0, 0]
+    if taker is None:
+        ends = iterate_ends(settings["output_layers"])
+        for end, key in zip(ends, list_ends(settings, "output_layers"), strict=True):
+            if key == source:
+                end[:] = [layer["name"], 0, 0]
 
 
 def _list_names(config: Config) -> set[str]:
