@@ -35,8 +35,7 @@ from worker.ingest.rejection import (
     group_by_fault,
     make_out_of_memory,
 )
-from worker.ingest.sources.base import StoredImages, UploadSource
-from worker.ingest.sources.layout import LeftOut
+from worker.ingest.sources.base import LeftOut, StoredImages, UploadSource
 from worker.ingest.sources.opening import AddedSource, open_source
 from worker.ingest.sources.stored import BaseVersion, DerivedSource
 from worker.ingest.splits import Splits, find_groups, make_splits

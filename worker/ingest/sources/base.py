@@ -1,5 +1,6 @@
 """The interface of all formats: names, labels and splits when opened, and pixels when stored."""
 
+import unicodedata
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,13 +13,21 @@ from numpy.typing import NDArray
 
 from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import MAX_SIDE, MIN_SIDE, DatasetSpec
+from heldout.spec.job import MAX_CLASS_CHARACTERS, MAX_CLASS_NAMES_BYTES
 from worker.ingest.images.batches import DecodeBatch, Decoded, Target, decode_batch
 from worker.ingest.images.decode import ColourFound, DepthFound, ImageProperties, TargetShape, read_properties
 from worker.ingest.images.deep import WHITE, choose_range
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.pool import ProcessPool
-from worker.ingest.rejection import BROKEN_FILES, IngestLimits, Rejection, clean_name, format_size, make_broken_files
-from worker.ingest.sources.layout import LeftOut
+from worker.ingest.rejection import (
+    BROKEN_FILES,
+    IngestLimits,
+    Rejection,
+    clean_name,
+    format_size,
+    make_bad_labels,
+    make_broken_files,
+)
 
 MAX_SHOWN_SIZES = 10
 NAME_A_SIZE = (
@@ -45,6 +54,14 @@ class StoredImages:
     notes: Sequence[str] = ()
     derived: Mapping[str, Any] | None = None
     different: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Members that are not in the dataset though the owner may expect them; `what` describes them."""
+
+    what: str
+    names: list[str]
 
 
 class UploadSource(ABC):
@@ -216,3 +233,34 @@ def check_shape(
             "or ask the operator for a higher limit.",
         )
     return shape
+
+
+def check_classes(classes: Sequence[str], limits: IngestLimits, least: int = 2) -> tuple[str, ...]:
+    """Return the names of the classes, if their number is allowed.
+
+    Raises:
+        Rejection: `too_few_classes`, `too_many_classes`, `bad_labels`.
+    """
+    if len(classes) < least:
+        only = f"is only one class, {clean_name(classes[0])!r}" if classes else "are no classes"
+        raise Rejection(RejectionCode.TOO_FEW_CLASSES, f"There {only}; at least two are needed.")
+    if len(classes) > limits.classes:
+        raise Rejection(
+            RejectionCode.TOO_MANY_CLASSES,
+            f"There are {len(classes):,} classes, at most {limits.classes:,} are allowed. Are the labels classes, "
+            "rather than numbers or file names?",
+        )
+    for name in classes:
+        if len(name) > MAX_CLASS_CHARACTERS or any(unicodedata.category(char) in ("Cc", "Cs") for char in name):
+            raise make_bad_labels(
+                f"The class {clean_name(name)!r} has a name of {len(name)} characters; at most {MAX_CLASS_CHARACTERS} "
+                "are allowed, without control characters. Rename it.",
+                name,
+            )
+    size = sum(len(name.encode()) for name in classes)
+    if size > MAX_CLASS_NAMES_BYTES:
+        raise make_bad_labels(
+            f"The names of the {len(classes):,} classes take {size:,} bytes; at most {MAX_CLASS_NAMES_BYTES:,} are "
+            "allowed. Shorten them."
+        )
+    return tuple(classes)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from heldout.words.labels import MEASURED_VALUES, OTHER_TASK, SEVERAL_LABELS
 from worker.ingest.archives.npy import StoredArray
 from worker.ingest.rejection import IngestLimits, clean_name, format_size, make_bad_labels
-from worker.ingest.sources.layout import check_classes
+from worker.ingest.sources.base import check_classes
 
 CLASS_NAME_KEYS = ("class_names", "classes", "label_names")
 

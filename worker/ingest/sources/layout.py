@@ -1,26 +1,19 @@
-"""The layout of an archive: `class/file` or `split/class/file`, with or without folders around everything."""
+"""Images in an archive's folders: `class/file` or `split/class/file`, with or without folders around everything."""
 
-import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from heldout.lifecycle.resources import RejectionCode
-from heldout.spec.dataset import FolderUse
-from heldout.spec.job import MAX_CLASS_CHARACTERS, MAX_CLASS_NAMES_BYTES
-from worker.ingest.images.formats import is_image, is_refused_image
-from worker.ingest.rejection import (
-    IngestLimits,
-    Rejection,
-    clean_name,
-    make_bad_labels,
-    make_broken_files,
-    make_no_images,
-)
-from worker.ingest.sources.split_folders import place_images
+from heldout.spec.dataset import DatasetSpec, FolderUse
+from worker.ingest.archives.members import Archive
+from worker.ingest.images.batches import DecodeBatch, Target, iterate_cuts
+from worker.ingest.images.formats import HEAD_BYTES, is_image, is_refused_image
+from worker.ingest.rejection import IngestLimits, Rejection, clean_name, format_size, make_broken_files, make_no_images
+from worker.ingest.sources.base import ImageFiles, LeftOut, check_classes
+from worker.ingest.sources.split_folders import place_images, split_named
 
 READ_EXTENSIONS = frozenset({"png", "jpg", "jpeg", "jpe", "jfif", "webp", "bmp", "dib"})
 # Skipping these would lose images silently.
@@ -31,123 +24,134 @@ NAMED_EXTENSIONS = READ_EXTENSIONS | REFUSED_EXTENSIONS
 MAX_SHOWN_FOLDERS = 3
 
 
-@dataclass(frozen=True)
-class LeftOut:
-    """Members that are not in the dataset though the owner may expect them; `what` describes them."""
+class FolderSource(ImageFiles):
+    """An archive of image files in folders, in the order of split, class and name: however a folder was packed.
 
-    what: str
-    names: list[str]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The members that are images, and what their paths say.
-
-    rows: (images,) positions among the archive's members, in the order of split, class and name, so that the same
-    folder gives the same dataset however it was packed. labels: (images,) positions in `classes`. given_splits:
-    (images,) positions in SPLITS, or NO_SPLIT throughout. ignored: names of files that are not images. left_out: images
-    and
-    folders that are not in the dataset. faults: of images that cannot be read, known before they are decoded. notes:
-    sentences that tell the owner how folders were understood.
-    """
-
-    rows: NDArray[np.int64]
-    labels: NDArray[np.int32]
-    given_splits: NDArray[np.int8]
-    classes: tuple[str, ...]
-    ignored: list[str]
-    left_out: list[LeftOut]
-    faults: list[Rejection]
-    notes: list[str]
-
-
-def read_folder_layout(
-    names: Sequence[str],
-    limits: IngestLimits,
-    uses: Mapping[str, FolderUse] = MappingProxyType({}),
-    head_of: Callable[[int], bytes] = lambda row: b"",
-    folders: Sequence[str] = (),
-    faults: Sequence[Rejection] = (),
-    *,
-    skip_broken: bool = False,
-    least_classes: int = 2,
-) -> Layout:
-    """Read classes and splits from the members' names.
-
-    Args: uses has the dataset spec's rules for folders. head_of returns the first bytes of a member, for names that do
-    not say whether it is an image. folders are those that the archive lists. faults are of members that cannot be read,
-    in `names` or not; with skip_broken the others are still used. least_classes is 1 if images
-    are added to a dataset.
     Raises:
         Rejection: with a member that does not fit.
     """
-    images, refused, ignored = _find_images(names, head_of, faults)
-    if not images:
-        if refused:
-            raise make_broken_files(refused, can_skip=False)
-        raise make_no_images(
-            "The archive has no PNG, JPEG, WebP or BMP file. Pack folders named after the classes, with images in them."
-            + (f" It has, for example, {clean_name(ignored[0])!r}." if ignored else "")
-        )
-    try:
-        return _build_layout(names, limits, uses, folders, images, refused, ignored, least_classes)
-    except Rejection as rejection:
-        if refused and not skip_broken:
-            # All files of a class or a split may be unreadable.
-            raise make_broken_files(refused) from rejection
-        if rejection.code in (RejectionCode.UNEXPECTED_LAYOUT, RejectionCode.TOO_FEW_CLASSES):
-            hint = describe_labels_elsewhere(names, ignored)
-            raise Rejection(rejection.code, f"{rejection.detail} {hint}".rstrip(), rejection.member) from rejection
-        raise
 
+    def __init__(self, archive: Archive, spec: DatasetSpec, limits: IngestLimits) -> None:
+        self.kind = f"image folder in {archive.kind}"
+        images, self.faults, self.passed_over = _find_images(archive, limits)
+        if not images and self.faults:
+            raise make_broken_files(self.faults, can_skip=False)
+        if not images:
+            example = f" It has, for example, {clean_name(self.passed_over[0])!r}." if self.passed_over else ""
+            raise make_no_images(
+                "The archive has no PNG, JPEG, WebP or BMP file. Pack folders named after the classes, with images in "
+                f"them.{example}"
+            )
+        try:
+            self._archive = archive.select(self._place(archive, images, spec, limits))
+        except Rejection as rejection:
+            if self.faults and not spec.skip_broken:
+                # All files of a class or a split may be unreadable.
+                raise make_broken_files(self.faults) from rejection
+            if rejection.code in (RejectionCode.UNEXPECTED_LAYOUT, RejectionCode.TOO_FEW_CLASSES):
+                hint = describe_labels_elsewhere(archive.names, self.passed_over)
+                raise Rejection(rejection.code, f"{rejection.detail} {hint}".rstrip(), rejection.member) from rejection
+            raise
+        self.names = self._archive.names
 
-def _build_layout(
-    names: Sequence[str],
-    limits: IngestLimits,
-    uses: Mapping[str, FolderUse],
-    folders: Sequence[str],
-    images: Sequence[int],
-    refused: list[Rejection],
-    ignored: list[str],
-    least_classes: int,
-) -> Layout:
-    paths = [names[row] for row in images]
-    wrapper = ""
-    # Folders around everything are left out, unless no class would remain.
-    while (
-        len({path.partition("/")[0] for path in paths}) == 1
-        and min(path.count("/") for path in paths) > 1
-        and not (uses.keys() & {paths[0].partition("/")[0]})
-    ):
-        wrapper += f"{paths[0].partition('/')[0]}/"
-        paths = [path.partition("/")[2] for path in paths]
-    if strays := _find_strays(paths):
-        raise _make_stray(wrapper, strays, len(paths))
-    placed = place_images(paths, uses)
-    of_class = [path.partition("/")[0] for path in placed.paths]
-    classes = check_classes(sorted(set(of_class)), limits, least_classes)
-    label_of = {name: label for label, name in enumerate(classes)}
-    members = [images[row] for row in placed.rows]
-    # Zeros in the place of slashes sort folder by folder.
-    keys = [
-        (split, path.replace("/", "\0"), names[member])
-        for split, path, member in zip(placed.splits, placed.paths, members, strict=True)
-    ]
-    order = sorted(range(len(keys)), key=keys.__getitem__)
-    return Layout(
-        rows=np.array(members, np.int64)[order],
-        labels=np.array([label_of[name] for name in of_class], np.int32)[order],
-        given_splits=np.array(placed.splits, np.int8)[order],
-        classes=classes,
-        ignored=ignored,
-        left_out=[
+    def _place(
+        self, archive: Archive, images: Sequence[int], spec: DatasetSpec, limits: IngestLimits
+    ) -> NDArray[np.int64]:
+        """Read classes and splits from the names of `images`, and return the members that are used, in order."""
+        names, uses = archive.names, spec.splits.folders
+        if spec.adds_to and not uses:
+            uses = _find_only_split(names)
+        paths = [names[row] for row in images]
+        wrapper = ""
+        # Folders around everything are left out, unless no class would remain.
+        while (
+            len({path.partition("/")[0] for path in paths}) == 1
+            and min(path.count("/") for path in paths) > 1
+            and not (uses.keys() & {paths[0].partition("/")[0]})
+        ):
+            wrapper += f"{paths[0].partition('/')[0]}/"
+            paths = [path.partition("/")[2] for path in paths]
+        if strays := _find_strays(paths):
+            raise _make_stray(wrapper, strays, len(paths))
+        placed = place_images(paths, uses)
+        of_class = [path.partition("/")[0] for path in placed.paths]
+        # One class is enough for images that are added to a dataset.
+        self.classes = check_classes(sorted(set(of_class)), limits, 1 if spec.adds_to else 2)
+        label_of = {name: label for label, name in enumerate(self.classes)}
+        members = [images[row] for row in placed.rows]
+        # Zeros in the place of slashes sort folder by folder.
+        keys = [
+            (split, path.replace("/", "\0"), names[member])
+            for split, path, member in zip(placed.splits, placed.paths, members, strict=True)
+        ]
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+        self.labels = np.array([label_of[name] for name in of_class], np.int32)[order]
+        self.given_splits = np.array(placed.splits, np.int8)[order]
+        self.left_out = [
             *_iterate_left_out("images without labels in", placed.unlabelled, images, names),
             *_iterate_left_out("images that `splits.folders` ignores in", placed.ignored, images, names),
-            *_iterate_without_images(folders, names, images),
-        ],
-        faults=refused,
-        notes=_describe_inner_folders(placed.paths),
-    )
+            *_iterate_without_images(archive.folders, names, images),
+        ]
+        self.notes = _describe_inner_folders(placed.paths)
+        return np.array(members, np.int64)[order]
+
+    def files(self) -> Iterator[bytes | Rejection]:
+        for row in range(len(self.names)):
+            try:
+                data: bytes | Rejection = self._archive.read(row)
+            except Rejection as damage:
+                data = damage
+            yield data
+
+    def batches(self, target: Target) -> Iterator[DecodeBatch]:
+        for first, end in iterate_cuts(self._archive.table["packed"], target.pixels):
+            part = self._archive.select(np.arange(first, end))
+            yield DecodeBatch(first, part.names, target, part.read)
+
+
+def _find_images(archive: Archive, limits: IngestLimits) -> tuple[list[int], list[Rejection], list[str]]:
+    """Return positions of images, faults of those that cannot be read, and names of files that are not images.
+
+    Content decides if the name does not.
+    """
+    images: list[int] = []
+    ignored: list[str] = []
+    faults = [*archive.faults, *_iterate_too_large(archive, limits)]
+    fault_of = {fault.member: fault for fault in faults}
+    known = set(map(clean_name, archive.names)) if faults else set()
+    refused = [fault for fault in faults if fault.member not in known]
+    for row, name in enumerate(archive.names):
+        extension = _get_extension(name)
+        head = b"" if extension in NAMED_EXTENSIONS else archive.head(row, HEAD_BYTES)
+        if extension in READ_EXTENSIONS or is_image(head):
+            if fault := fault_of.get(clean_name(name)):
+                refused.append(fault)
+            else:
+                images.append(row)
+        elif extension in REFUSED_EXTENSIONS or is_refused_image(head):
+            what = "has a format that is not read. Convert it to PNG, JPEG, WebP or BMP."
+            refused.append(Rejection(RejectionCode.UNSUPPORTED_IMAGE, f"{clean_name(name)!r} {what}", name))
+        else:
+            ignored.append(name)
+    return images, refused, ignored
+
+
+def _iterate_too_large(archive: Archive, limits: IngestLimits) -> Iterator[Rejection]:
+    for row in np.flatnonzero(archive.table["size"] > limits.member_bytes).tolist():
+        name = archive.names[row]
+        yield Rejection(
+            RejectionCode.MEMBER_TOO_LARGE,
+            f"{clean_name(name)!r} has {format_size(int(archive.table['size'][row]))}; an image file may have "
+            f"{format_size(limits.member_bytes)}. Save it smaller.",
+            name,
+        )
+
+
+def _find_only_split(names: Sequence[str]) -> dict[str, FolderUse]:
+    """The one folder around all images, if it is called like a split: so more test images alone can be added."""
+    tops = {name.partition("/")[0] for name in names}
+    said = split_named(next(iter(tops))) if len(tops) == 1 else None
+    return {next(iter(tops)): cast(FolderUse, said[0])} if said and not said[1] else {}
 
 
 def _find_strays(paths: Sequence[str]) -> list[str]:
@@ -193,34 +197,6 @@ def _describe_inner_folders(paths: Sequence[str]) -> list[str]:
     ]
 
 
-def _find_images(
-    names: Sequence[str], head_of: Callable[[int], bytes], faults: Sequence[Rejection]
-) -> tuple[list[int], list[Rejection], list[str]]:
-    """Return positions of images, faults of those that cannot be read, and names of files that are not images.
-
-    Content decides if the name does not.
-    """
-    images: list[int] = []
-    ignored: list[str] = []
-    fault_of = {fault.member: fault for fault in faults}
-    known = set(map(clean_name, names)) if faults else set()
-    refused = [fault for fault in faults if fault.member not in known]
-    for row, name in enumerate(names):
-        extension = name.rpartition("/")[2].rpartition(".")[2].lower()
-        head = b"" if extension in NAMED_EXTENSIONS else head_of(row)
-        if extension in READ_EXTENSIONS or is_image(head):
-            if fault := fault_of.get(clean_name(name)):
-                refused.append(fault)
-            else:
-                images.append(row)
-        elif extension in REFUSED_EXTENSIONS or is_refused_image(head):
-            what = "has a format that is not read. Convert it to PNG, JPEG, WebP or BMP."
-            refused.append(Rejection(RejectionCode.UNSUPPORTED_IMAGE, f"{clean_name(name)!r} {what}", name))
-        else:
-            ignored.append(name)
-    return images, refused, ignored
-
-
 def _iterate_left_out(
     what: str, by_folder: Mapping[str, list[int]], images: Sequence[int], names: Sequence[str]
 ) -> Iterator[LeftOut]:
@@ -242,37 +218,6 @@ def _iterate_without_images(folders: Sequence[str], names: Sequence[str], images
     empty = sorted(folder for folder in seen if folder not in full and folder.rpartition("/")[0] in full)
     if empty:
         yield LeftOut("folders without images", empty)
-
-
-def check_classes(classes: Sequence[str], limits: IngestLimits, least: int = 2) -> tuple[str, ...]:
-    """Return the names of the classes, if their number is allowed.
-
-    Raises:
-        Rejection: `too_few_classes`, `too_many_classes`, `bad_labels`.
-    """
-    if len(classes) < least:
-        only = f"is only one class, {clean_name(classes[0])!r}" if classes else "are no classes"
-        raise Rejection(RejectionCode.TOO_FEW_CLASSES, f"There {only}; at least two are needed.")
-    if len(classes) > limits.classes:
-        raise Rejection(
-            RejectionCode.TOO_MANY_CLASSES,
-            f"There are {len(classes):,} classes, at most {limits.classes:,} are allowed. Are the labels classes, "
-            "rather than numbers or file names?",
-        )
-    for name in classes:
-        if len(name) > MAX_CLASS_CHARACTERS or any(unicodedata.category(char) in ("Cc", "Cs") for char in name):
-            raise make_bad_labels(
-                f"The class {clean_name(name)!r} has a name of {len(name)} characters; at most {MAX_CLASS_CHARACTERS} "
-                "are allowed, without control characters. Rename it.",
-                name,
-            )
-    size = sum(len(name.encode()) for name in classes)
-    if size > MAX_CLASS_NAMES_BYTES:
-        raise make_bad_labels(
-            f"The names of the {len(classes):,} classes take {size:,} bytes; at most {MAX_CLASS_NAMES_BYTES:,} are "
-            "allowed. Shorten them."
-        )
-    return tuple(classes)
 
 
 _TABLE_EXTENSIONS = frozenset({"csv", "tsv", "xlsx", "xls"})

@@ -1,26 +1,21 @@
 """Opens an upload, recognized by its first bytes and not by its name: alone, or after a stored version's images."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from heldout.lifecycle.resources import RejectionCode
-from heldout.spec.dataset import DatasetSpec, FolderUse, ResizeSpec
+from heldout.spec.dataset import DatasetSpec, ResizeSpec
 from worker.ingest.archives.containers import BLOCK, gunzip, holds_archives, is_tar, open_nested, open_tar, open_zip
 from worker.ingest.archives.members import Archive
-from worker.ingest.images.batches import DecodeBatch, Target, iterate_cuts
-from worker.ingest.images.formats import HEAD_BYTES
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.pool import ProcessPool
-from worker.ingest.rejection import IngestLimits, Rejection, clean_name, format_size, make_broken_files
+from worker.ingest.rejection import IngestLimits, Rejection, format_size, make_broken_files
 from worker.ingest.sources.arrays import ArraySource
-from worker.ingest.sources.base import ImageFiles, StoredImages, UploadSource, check_shape
-from worker.ingest.sources.layout import NAMED_EXTENSIONS, READ_EXTENSIONS, check_classes, read_folder_layout
-from worker.ingest.sources.split_folders import split_named
+from worker.ingest.sources.base import StoredImages, UploadSource, check_classes, check_shape
+from worker.ingest.sources.layout import NAMED_EXTENSIONS, READ_EXTENSIONS, FolderSource
 from worker.ingest.sources.stored import BaseVersion
 
 EXPECTED = (
@@ -109,59 +104,6 @@ def _make_source(archive: Archive, spec: DatasetSpec, scratch: Path, limits: Ing
 
 def _list_extensions(archive: Archive) -> set[str]:
     return {name.rpartition(".")[2].lower() for name in archive.names}
-
-
-class FolderSource(ImageFiles):
-    """An archive of `class/file` or `split/class/file`."""
-
-    def __init__(self, archive: Archive, spec: DatasetSpec, limits: IngestLimits) -> None:
-        layout = read_folder_layout(
-            archive.names,
-            limits,
-            _find_only_split(archive.names) if spec.adds_to and not spec.splits.folders else spec.splits.folders,
-            lambda row: archive.head(row, HEAD_BYTES),
-            archive.folders,
-            [*archive.faults, *_iterate_too_large(archive, limits)],
-            skip_broken=spec.skip_broken,
-            least_classes=1 if spec.adds_to else 2,
-        )
-        self._archive = archive.select(layout.rows)
-        self.kind = f"image folder in {archive.kind}"
-        self.names = self._archive.names
-        self.labels, self.given_splits, self.classes = layout.labels, layout.given_splits, layout.classes
-        self.passed_over, self.left_out, self.faults = layout.ignored, layout.left_out, layout.faults
-        self.notes = layout.notes
-
-    def files(self) -> Iterator[bytes | Rejection]:
-        for row in range(len(self.names)):
-            try:
-                data: bytes | Rejection = self._archive.read(row)
-            except Rejection as damage:
-                data = damage
-            yield data
-
-    def batches(self, target: Target) -> Iterator[DecodeBatch]:
-        for first, end in iterate_cuts(self._archive.table["packed"], target.pixels):
-            part = self._archive.select(np.arange(first, end))
-            yield DecodeBatch(first, part.names, target, part.read)
-
-
-def _find_only_split(names: Sequence[str]) -> dict[str, FolderUse]:
-    """The one folder around all images, if it is called like a split: so more test images alone can be added."""
-    tops = {name.partition("/")[0] for name in names}
-    said = split_named(next(iter(tops))) if len(tops) == 1 else None
-    return {next(iter(tops)): cast(FolderUse, said[0])} if said and not said[1] else {}
-
-
-def _iterate_too_large(archive: Archive, limits: IngestLimits) -> Iterator[Rejection]:
-    for row in np.flatnonzero(archive.table["size"] > limits.member_bytes).tolist():
-        name = archive.names[row]
-        yield Rejection(
-            RejectionCode.MEMBER_TOO_LARGE,
-            f"{clean_name(name)!r} has {format_size(int(archive.table['size'][row]))}; an image file may have "
-            f"{format_size(limits.member_bytes)}. Save it smaller.",
-            name,
-        )
 
 
 class AddedSource(UploadSource):

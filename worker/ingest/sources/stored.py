@@ -30,8 +30,7 @@ from worker.ingest.rejection import (
     make_no_images,
 )
 from worker.ingest.sources.arrays import RowNames, find_usual_range
-from worker.ingest.sources.base import StoredImages, UploadSource
-from worker.ingest.sources.layout import LeftOut, check_classes
+from worker.ingest.sources.base import LeftOut, StoredImages, UploadSource, check_classes
 from worker.ingest.splits import NO_SPLIT
 
 
