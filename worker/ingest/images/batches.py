@@ -88,10 +88,14 @@ def decode_batch(batch: DecodeBatch) -> Decoded:
     return found
 
 
-def iterate_cuts(packed: NDArray[Any], pixels: Pixels) -> Iterator[tuple[int, int]]:
+def count_in_batch(row_bytes: int) -> int:
+    """How many images a batch may have if the pixels of each take this many bytes."""
+    return max(1, min(BATCH_IMAGES, BATCH_BYTES // row_bytes))
+
+
+def iterate_cuts(packed: NDArray[Any], row_bytes: int) -> Iterator[tuple[int, int]]:
     """First and last + 1 of each batch, so that neither files nor pixels of one batch take much memory."""
-    most = max(1, min(BATCH_IMAGES, BATCH_BYTES // pixels.row_bytes))
-    ends = np.cumsum(packed, dtype=np.uint64)
+    most, ends = count_in_batch(row_bytes), np.cumsum(packed, dtype=np.uint64)
     first = 0
     while first < len(packed):
         before = ends[first - 1] if first else np.uint64(0)

@@ -3,7 +3,7 @@
 import unicodedata
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import MAX_SIDE, MIN_SIDE, DatasetSpec
 from heldout.spec.job import MAX_CLASS_CHARACTERS, MAX_CLASS_NAMES_BYTES
-from worker.ingest.images.batches import DecodeBatch, Decoded, Target, decode_batch
+from worker.ingest.images.batches import BATCH_BYTES, DecodeBatch, Decoded, Target, decode_batch
 from worker.ingest.images.decode import ColourFound, DepthFound, ImageProperties, TargetShape, read_properties
 from worker.ingest.images.deep import WHITE, choose_range
 from worker.ingest.images.pixels import Pixels
@@ -93,12 +93,12 @@ class ImageFiles(UploadSource):
     faults: Sequence[Rejection] = ()
 
     @abstractmethod
-    def files(self) -> Iterator[bytes | Rejection]:
-        """Yield the files of all images in order; or why one cannot be read."""
+    def iterate_parts(self, row_bytes: int) -> Iterator[tuple[Sequence[str], Callable[[int], bytes]]]:
+        """Yield the names of some images after the other, and what reads the file of one of them, or raises Rejection.
 
-    @abstractmethod
-    def batches(self, target: Target) -> Iterator[DecodeBatch]:
-        """Return the files of all images in order, as tasks."""
+        Args:
+            row_bytes: of the pixels of an image: those of a part are at most `BATCH_BYTES`, unless it has one image.
+        """
 
     def store(self, path: Path, spec: DatasetSpec, limits: IngestLimits, pool: ProcessPool) -> StoredImages:
         """Decode all files into `images.npy` at `path`.
@@ -125,7 +125,7 @@ class ImageFiles(UploadSource):
             target = Target(pixels, wanted, limits, any_grey=spec.colour == "grey")
             try:
                 decoded = Decoded()
-                for part in pool.map(decode_batch, self.batches(target), names=lambda batch: batch.names):
+                for part in pool.map(decode_batch, self._iterate_batches(target), names=lambda batch: batch.names):
                     decoded.add(part)
             except ColourFound:
                 channels = 3
@@ -145,15 +145,18 @@ class ImageFiles(UploadSource):
                 pixels = pixels.without(np.array(list(decoded.broken), np.int64))
             return StoredImages(pixels, value_range, decoded.encodings, tuple(decoded.broken), faults, notes)
 
+    def _iterate_batches(self, target: Target) -> Iterator[DecodeBatch]:
+        first = 0
+        for names, read in self.iterate_parts(target.pixels.row_bytes):
+            yield DecodeBatch(first, names, target, read)
+            first += len(names)
+
     def _find_first_readable(self, limits: IngestLimits) -> tuple[str, ImageProperties]:
         """Return the name and properties of the first image that is not broken. Raises Rejection."""
         faults = list(self.faults)
-        for name, data in zip(self.names, self.files(), strict=True):
-            if isinstance(data, Rejection):
-                faults.append(data)
-                continue
+        for [name], read in self.iterate_parts(BATCH_BYTES):
             try:
-                return name, read_properties(data, name, limits)
+                return name, read_properties(read(0), name, limits)
             except Rejection as rejection:
                 if rejection.code not in BROKEN_FILES:
                     raise

@@ -1,6 +1,6 @@
 """Images in an archive's folders: `class/file` or `split/class/file`, with or without folders around everything."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import cast
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import DatasetSpec, FolderUse
 from worker.ingest.archives.members import Archive
-from worker.ingest.images.batches import DecodeBatch, Target, iterate_cuts
+from worker.ingest.images.batches import iterate_cuts
 from worker.ingest.images.formats import HEAD_BYTES, is_image, is_refused_image
 from worker.ingest.rejection import IngestLimits, Rejection, clean_name, format_size, make_broken_files, make_no_images
 from worker.ingest.sources.base import ImageFiles, LeftOut, check_classes
@@ -95,18 +95,10 @@ class FolderSource(ImageFiles):
         self.notes = _describe_inner_folders(placed.paths)
         return np.array(members, np.int64)[order]
 
-    def files(self) -> Iterator[bytes | Rejection]:
-        for row in range(len(self.names)):
-            try:
-                data: bytes | Rejection = self._archive.read(row)
-            except Rejection as damage:
-                data = damage
-            yield data
-
-    def batches(self, target: Target) -> Iterator[DecodeBatch]:
-        for first, end in iterate_cuts(self._archive.table["packed"], target.pixels):
+    def iterate_parts(self, row_bytes: int) -> Iterator[tuple[Sequence[str], Callable[[int], bytes]]]:
+        for first, end in iterate_cuts(self._archive.table["packed"], row_bytes):
             part = self._archive.select(np.arange(first, end))
-            yield DecodeBatch(first, part.names, target, part.read)
+            yield part.names, part.read
 
 
 def _find_images(archive: Archive, limits: IngestLimits) -> tuple[list[int], list[Rejection], list[str]]:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from analysis.arrays.dataset import SPLITS
 from heldout.lifecycle.resources import RejectionCode
 from worker.ingest.archives.members import Archive
-from worker.ingest.images.batches import BATCH_BYTES, BATCH_IMAGES, DecodeBatch, Target
+from worker.ingest.images.batches import BATCH_BYTES, count_in_batch
 from worker.ingest.rejection import IngestLimits, Rejection, clean_name, make_bad_labels, make_no_images
 from worker.ingest.sources.base import ImageFiles
 from worker.ingest.sources.labels import number_classes
@@ -78,17 +78,11 @@ class TableSource(ImageFiles):
         self.labels, self.classes = _read_labels(self._tables, limits)
         self.names = _read_names(self._tables)
 
-    def files(self) -> Iterator[bytes]:
-        for table in self._tables:
-            for [file] in _iterate_files(table, 1):
-                yield file
-
-    def batches(self, target: Target) -> Iterator[DecodeBatch]:
+    def iterate_parts(self, row_bytes: int) -> Iterator[tuple[Sequence[str], Callable[[int], bytes]]]:
         first = 0
-        most = max(1, min(BATCH_IMAGES, BATCH_BYTES // target.pixels.row_bytes))
         for table in self._tables:
-            for files in _iterate_files(table, most):
-                yield DecodeBatch(first, self.names[first : first + len(files)], target, files.__getitem__)
+            for files in _iterate_files(table, count_in_batch(row_bytes)):
+                yield self.names[first : first + len(files)], files.__getitem__
                 first += len(files)
 
 
