@@ -143,8 +143,13 @@ def format_signed_range(unit: Unit, value: float | None, bounds: Interval) -> st
 
 
 def format_figure(value: float, *, is_loss: bool) -> str:
-    """Format a loss, or a share of wrong answers as a percentage."""
-    return _format_digits(value, 4) if is_loss else percent(value)
+    """Format a share as a percentage, or a loss: `0.50`, `2.303`, `0.00001725` unless it has more than ten zeros."""
+    if not is_loss:
+        return percent(value)
+    text = f"{value:.4g}"
+    if float(short := f"{value:.2f}") == float(text):
+        return short
+    return format(Decimal(text), "f") if "e-0" in text else text
 
 
 def _count_decimals(unit: Unit, value: float | None, bounds: Interval) -> int:
@@ -161,9 +166,3 @@ def _format_signed(unit: Unit, value: float, decimals: int) -> str:
     if float(text) == 0:
         return text
     return f"{'+' if value > 0 else '−'}{text}"
-
-
-def _format_digits(value: float, count: int) -> str:
-    """Write `count` significant digits; `0.00001725` rather than `1.725e-05`, unless it has more than ten zeros."""
-    text = f"{value:.{count}g}"
-    return format(Decimal(text), "f") if "e-0" in text else text

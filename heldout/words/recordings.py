@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from heldout.words import percent, pluralize
+from heldout.words import format_figure, pluralize
 from heldout.words.labels import join_remedies, quote_remedy, say_helps
 from heldout.words.studies import describe_at_least, describe_change, describe_needs, rename_measure
 
@@ -142,5 +142,5 @@ def _describe(arm: ArmView, measure: Measure, metric: str | None) -> str:
     reached, change = getattr(arm.validation, measure), getattr(arm.difference, measure)
     if reached is None or change is None:
         return text
-    before, after = (percent(v) if measure == "accuracy" else f"{v:.3g}" for v in (reached - change, reached))
+    before, after = (format_figure(v, is_loss=measure == "loss") for v in (reached - change, reached))
     return f"{text} (from {before} to {after})"

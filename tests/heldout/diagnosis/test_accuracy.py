@@ -231,7 +231,7 @@ def test_an_unusual_last_epoch_is_reported_as_a_range():
     curves = list(OVERFIT.validation_loss)
     curves[-1] = 0.4
     words = diagnose(history(list(OVERFIT.train_loss), curves)).explanation
-    assert f"ends between 0.4 and {curves[-2]:.4g} (the last 3 epochs)" in words
+    assert f"ends between 0.40 and {curves[-2]:.2f} (the last 3 epochs)" in words
     assert f"ends at {OVERFIT.validation_loss[-1]:.4g}" in diagnose(OVERFIT).explanation
     curves[-1] = curves[-2] - 0.05  # a tenth of the rise
     assert f"ends at {curves[-1]:.4g}" in diagnose(history(list(OVERFIT.train_loss), curves)).explanation

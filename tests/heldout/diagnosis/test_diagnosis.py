@@ -212,7 +212,7 @@ def test_a_rise_too_small_to_matter_is_reported_as_healthy():
     turned = [max(1.9, 2.3 - 0.04 * epoch) + 0.001 * max(0, epoch - 20) for epoch in range(30)]
     found = diagnose(history([2.3 - 0.05 * epoch for epoch in range(30)], turned))
     assert found.verdict == "healthy"
-    assert "(1.9) and ends at 1.909. That is too little to matter" in found.explanation
+    assert "(1.90) and ends at 1.909. That is too little to matter" in found.explanation
 
 
 def test_a_rise_within_negligible_losses_is_not_overfitting():
@@ -345,12 +345,12 @@ UNHEALTHY = {
     "both turned up": (
         [2, 1, 0.5, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0],
         [2, 1.1, 0.6, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1],
-        "lowest in epoch 4 (0.5) and ends at 1.1",
+        "lowest in epoch 4 (0.50) and ends at 1.10",
     ),
     "training stands still": (
         [0.2] * 11,
         [0.3 + 0.034 * epoch for epoch in range(11)],
-        "the training loss ends at 0.2, and was 0.2 in epoch 1. The network has learned nothing",
+        "the training loss ends at 0.20, and was 0.20 in epoch 1. The network has learned nothing",
     ),
     "nothing learned": (
         [2.303] * 10,
@@ -360,7 +360,7 @@ UNHEALTHY = {
     "learned and of no use": (
         falling(12),
         [2.3] * 12,
-        "is 2.3 after 12 epochs; no epoch in between was clearly better",
+        "is 2.30 after 12 epochs; no epoch in between was clearly better",
     ),
 }
 
@@ -451,7 +451,7 @@ def test_the_quoted_figures_are_those_that_were_judged():
     finding = find_overfitting(history(training, turning(40)), Evaluation({}))
     assert finding.evidence["training_at_end"] < finding.evidence["training_at_best"]
     assert (
-        f"fell below {finding.evidence['training_at_best']:.4g} (and was 0.5 in the last epoch)" in finding.explanation
+        f"fell below {finding.evidence['training_at_best']:.4g} (and was 0.50 in the last epoch)" in finding.explanation
     )
 
 

@@ -272,7 +272,7 @@ def test_the_command_judges_the_chosen_run(tmp_path):
         f"heldout: {path}: there are 2 runs (1: 9 epochs, 2: 9 epochs); say which one to use, for example with "
         '`--run 2` or `"run": 2` for the second.\n'
     )
-    for run, figure in (("1", "2"), ("2", "1")):
+    for run, figure in (("1", "2.00"), ("2", "1.00")):
         ran = CliRunner().invoke(app, ["diagnose", str(path), "--run", run, "--json"])
         assert ran.exit_code == 0
         assert f"was {figure} after the first epoch" in json.loads(ran.stdout)["explanation"]
