@@ -19,6 +19,7 @@ from api.http.app_context import AppContext
 from api.http.request_id import HAS_VALID_KEY
 from heldout.access.rights import NeededScope
 from heldout.errors import InsufficientScope, Unauthenticated
+from models.blobs import Blobs
 from models.database import Session
 from models.store import accounts, activity, sessions
 from models.store.keys import Caller
@@ -39,7 +40,9 @@ class NotedChange:
 
 
 class RequestContext:
-    """The caller and the database sessions of one request, created on first use.
+    """What an endpoint works with: the caller and the database sessions of one request, created on first use.
+
+    What an endpoint in a worker thread writes is committed when it returns.
 
     Args:
         state: the request's state, which records that its key is valid.
@@ -61,9 +64,10 @@ class RequestContext:
         self.change = change
         self._scope = scope
         self.endpoint_called = False
+        self.session: Session  # `Reading` or `Writing` chooses it
         # Closed after the answer is sent.
         self.held = ExitStack()
-        self.after_commit: list[Callable[[], None]] = []
+        self._deleted: list[str] = []
         self._sessions = ExitStack()
 
     @cached_property
@@ -89,6 +93,15 @@ class RequestContext:
             raise InsufficientScope(self._scope, caller.scopes)
 
     @property
+    def owner(self) -> str:
+        """The owner of the request's key."""
+        return self.caller.owner
+
+    @property
+    def blobs(self) -> Blobs:
+        return self.app.blobs
+
+    @property
     def _knows_caller(self) -> bool:
         """Whether the caller was looked up. Endpoints that look up the key themselves avoid a second query."""
         return "caller" in self.__dict__
@@ -104,18 +117,22 @@ class RequestContext:
             accounts.note_key(session, self.caller.key_id)
         return session
 
+    def delete_files(self, *folders: str) -> None:
+        """Delete folders of the blob store after the commit. Failures are logged."""
+        self._deleted += folders
+
     def call(self, endpoint: Callable[[], Any]) -> Any:
-        """Call the endpoint, commit, then run what was registered for after the commit, all in this thread."""
+        """Call the endpoint, commit, then delete files that are no longer needed, all in this thread."""
         with self._sessions:
             answer = endpoint()
             if self.change is not None and "write_session" in self.__dict__:
                 self.note_change(self.write_session, answer)
-        for effect in self.after_commit:
+        for folder in self._deleted:
             try:
-                effect()
-            except Exception:
-                # The request itself succeeded; the reconciler does what failed here.
-                log.exception("after_commit_failed")
+                self.blobs.delete_all(folder)
+            except Exception as error:
+                # The request itself succeeded. `heldout check --deep --collect` finds these files.
+                log.warning("files_not_deleted", folder=folder, exc_info=error)
         return answer
 
     def note_change(self, session: Session, answer: Any) -> None:
@@ -135,7 +152,7 @@ class RequestContext:
         for subject in subjects:
             activity.add(
                 session,
-                self.caller.owner,
+                self.owner,
                 change.action,
                 subject=subject,
                 key_id=self.caller.key_id,

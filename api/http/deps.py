@@ -1,10 +1,7 @@
 """Dependencies of endpoints: the app, the session and the caller of a request, and ids."""
 
-from dataclasses import dataclass
-from functools import partial
 from typing import Annotated
 
-import structlog
 from fastapi import Depends, Path, Request
 from pydantic import AfterValidator
 
@@ -12,12 +9,7 @@ from api.http.app_context import AppContext
 from api.http.context import RequestContext, get_current_context
 from api.http.problems import raises
 from heldout.errors import EvaluationNotFound, HeldoutError, JobNotFound, ModelNotFound, StudyNotFound
-from models.blobs import Blobs
-from models.database import Session
 from models.ids import is_id
-from models.store.keys import Caller
-
-log = structlog.get_logger("heldout.api")
 
 
 async def _get_app_context(request: Request) -> AppContext:
@@ -28,55 +20,21 @@ async def _get_app_context(request: Request) -> AppContext:
 AppContextDep = Annotated[AppContext, Depends(_get_app_context)]
 
 
-@dataclass(frozen=True)
-class Work:
-    """What an endpoint in a worker thread works with. What it writes is committed when it returns."""
-
-    context: RequestContext
-    session: Session
-
-    @property
-    def caller(self) -> Caller:
-        """The owner and the key of the request."""
-        return self.context.caller
-
-    @property
-    def owner(self) -> str:
-        """The owner of the request's key."""
-        return self.context.caller.owner
-
-    @property
-    def app(self) -> AppContext:
-        return self.context.app
-
-    @property
-    def blobs(self) -> Blobs:
-        return self.context.app.blobs
-
-    def delete_files(self, *folders: str) -> None:
-        """Delete folders of the blob store after the commit. Failures are logged."""
-        self.context.after_commit += [partial(_delete_folder, self.blobs, folder) for folder in folders]
-
-
-def _delete_folder(blobs: Blobs, folder: str) -> None:
-    try:
-        blobs.delete_all(folder)
-    except HeldoutError as error:
-        log.warning("files_not_deleted", folder=folder, reason=error.detail)
-
-
-async def _read() -> Work:
+async def _read() -> RequestContext:
     context = get_current_context()
-    return Work(context, context.read_session)
+    context.session = context.read_session
+    return context
 
 
-async def _write() -> Work:
+async def _write() -> RequestContext:
     context = get_current_context()
-    return Work(context, context.write_session)
+    context.session = context.write_session
+    return context
 
 
-Reading = Annotated[Work, Depends(_read)]
-Writing = Annotated[Work, Depends(_write)]
+# An endpoint that writes may also take `read_session` from its context.
+Reading = Annotated[RequestContext, Depends(_read)]
+Writing = Annotated[RequestContext, Depends(_write)]
 # Only endpoints in worker threads may use these: after an `async` endpoint, nothing commits or closes their sessions.
 NEEDS_A_THREAD = frozenset({_read, _write})
 

@@ -8,7 +8,7 @@ from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.http.body import Body
-from api.http.context import get_current_context
+from api.http.context import RequestContext
 from api.http.deps import Reading, Writing
 from api.http.idempotency import Memory, Once, OnceDep
 from api.http.parameters import MomentWithZone, make_page
@@ -18,9 +18,7 @@ from heldout.access.rights import SCOPES, Quota, Scope
 from heldout.errors import KeyNotFound, KeyRefused
 from heldout.views.account import KeyPage, KeyView, NewKeyView
 from heldout.views.base import make_view
-from models.database import Session
 from models.store import keys, quotas
-from models.store.keys import Caller
 
 router = make_router("/v1/keys", "keys", scope="admin", has_secrets=True)
 
@@ -71,7 +69,7 @@ def make_key(
             work.session, work.owner, secret, scopes=scopes, expires_at=wanted.expires_at, made_by=work.caller.key_id
         )
 
-    return _make_once(work.caller, work.session, once, wanted, make)
+    return _make_once(work, once, wanted, make)
 
 
 @router.post("/{key_id}/roll", status_code=201)
@@ -95,17 +93,15 @@ def roll_key(
             work.session, work.owner, key_id, secret, overlap_s=rolling.overlap_s, made_by=work.caller.key_id
         )
 
-    return _make_once(work.caller, work.session, once, rolling, make)
+    return _make_once(work, once, rolling, make)
 
 
-def _make_once(
-    caller: Caller, session: Session, once: Once, wanted: BaseModel, make: Callable[[str], str]
-) -> NewKeyView:
+def _make_once(work: RequestContext, once: Once, wanted: BaseModel, make: Callable[[str], str]) -> NewKeyView:
     """Create the key that `make` derives from a secret, or return the one that the same request created before."""
-    asked_with, salt = get_current_context().key, keys.make_salt()
+    asked_with, salt = work.key, keys.make_salt()
 
     def build_view(text: str) -> NewKeyView:
-        return make_view(NewKeyView, keys.get_row(session, text), object="key", key=text)
+        return make_view(NewKeyView, keys.get_row(work.session, text), object="key", key=text)
 
     def make_new() -> NewKeyView:
         return build_view(make(keys.derive_secret(asked_with, salt)))
@@ -116,8 +112,8 @@ def _make_once(
 
     memory = Memory[NewKeyView](lambda view: {"object": view.object, "id": view.id, "salt": salt}, recall)
     # The requesting key is part of the fingerprint, because another key would derive another text.
-    of_key = replace(once, route=f"{once.route} by {caller.key_id}")
-    return of_key.make(session, wanted, make_new, memory)
+    of_key = replace(once, route=f"{once.route} by {work.caller.key_id}")
+    return of_key.make(work.session, wanted, make_new, memory)
 
 
 @router.delete("/{key_id}", status_code=204)

@@ -10,7 +10,7 @@ from pydantic import Field
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep, KeyDep
 from api.http.body import Body
-from api.http.context import get_current_context
+from api.http.context import RequestContext, get_current_context
 from api.http.deps import AppContextDep, JobId, Reading, Writing
 from api.http.parameters import METADATA_PARAMETER, AskedPage, FiltersDep, make_page_dependency
 from api.http.problems import NO_ROOM, raises
@@ -177,16 +177,16 @@ def cancel_jobs(
             "`?status=queued&status=running&status=paused` matches all unfinished jobs."
         )
     if named.ids:
-        return _cancel_named(work.session, work.owner, named.ids)
-    get_current_context().note_changes(work.session, [unquote_plus(request.url.query)])
+        return _cancel_named(work, named.ids)
+    work.note_changes(work.session, [unquote_plus(request.url.query)])
     cancelled, cancelling, more = jobs.cancel_matching(work.session, work.owner, filters, limit=MAX_CANCELLED_AT_ONCE)
     return CancellationView(object="cancellation", cancelled=cancelled, cancelling=cancelling, has_more=more)
 
 
-def _cancel_named(session: Session, owner: str, ids: list[str]) -> CancellationView:
-    ends = jobs.cancel_named(session, owner, ids)
+def _cancel_named(work: RequestContext, ids: list[str]) -> CancellationView:
+    ends = jobs.cancel_named(work.session, work.owner, ids)
     changed = [job_id for job_id, end in ends.items() if not isinstance(end, HeldoutError)]
-    get_current_context().note_changes(session, changed)
+    work.note_changes(work.session, changed)
     results = [
         NamedCancellationView(
             id=job_id,

@@ -7,7 +7,7 @@ from fastapi import Body, Depends, Query
 from starlette.responses import JSONResponse, Response
 
 from api.http.auth import CallerDep
-from api.http.deps import AppContextDep, Reading, Writing
+from api.http.deps import AppContextDep, Writing
 from api.http.idempotency import OnceDep
 from api.http.problems import NO_ROOM, REFUSED_SPEC, raises
 from api.http.routing import make_router
@@ -53,7 +53,6 @@ async def take_turn(caller: CallerDep, app: AppContextDep) -> AsyncIterator[None
 def order_study(
     spec: Annotated[AnyStudySpec, Body()],
     work: Writing,
-    reading: Reading,
     once: OnceDep,
     dry_run: Annotated[bool, Query(description="Estimate the number of trainings without starting the study.")] = False,
 ) -> Response | StudyView:
@@ -105,7 +104,7 @@ def order_study(
 
     def begin() -> StudyView:
         # Checked first, because examining all arms takes a while.
-        quotas.require_room(reading.session, work.owner, *quotas.OF_NEW_STUDIES)
+        quotas.require_room(work.read_session, work.owner, *quotas.OF_NEW_STUDIES)
         ordered = waiting_studies.order(
             work.session,
             work.blobs,
@@ -113,7 +112,7 @@ def order_study(
             spec,
             max_parameters=max_parameters,
             max_ingest_s=work.app.settings.max_ingest_s,
-            reading=reading.session,
+            reading=work.read_session,
         )
         return build_study_view(*ordered)
 
