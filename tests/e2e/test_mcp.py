@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 
 import pytest
+from anyio.from_thread import start_blocking_portal
 from mcp import Client as Assistant
 from mcp import StdioServerParameters
 
@@ -40,19 +41,36 @@ def environment(home):
     return kept | {"PYTHONPATH": str(ROOT), "HELDOUT_HOME": str(home), "HOME": str(home)}
 
 
+def open_session(home):
+    return Assistant(
+        StdioServerParameters(
+            command=sys.executable, args=["-m", "heldout", "mcp"], env=environment(home), cwd=home.parent
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def session(service):
+    """A function that calls tools in one session with the service, which all tests share: its start takes a second."""
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(open_session(service.home)) as assistant,
+    ):
+        yield lambda calls: portal.call(call_all, assistant, calls)
+
+
 @pytest.fixture
-def asked(service):
-    """Calls tools in one session, in order. Returns each answer's text and whether it is an error."""
+def asked(session):
+    """Calls tools in order, in a session of its own if it names another home. Returns each answer's text and whether
+    it is an error.
+    """
 
-    def ask(*calls, home=service.home):
-        async def session():
-            program = StdioServerParameters(
-                command=sys.executable, args=["-m", "heldout", "mcp"], env=environment(home), cwd=home.parent
-            )
-            async with Assistant(program) as assistant:
-                return [await call(assistant) for call in calls]
+    def ask(*calls, home=None):
+        async def ask_there():
+            async with open_session(home) as assistant:
+                return await call_all(assistant, calls)
 
-        return asyncio.run(session())
+        return session(calls) if home is None else asyncio.run(ask_there())
 
     return ask
 
@@ -70,6 +88,10 @@ def call(tool, **arguments):
         return answer.content[0].text, answer.is_error
 
     return made
+
+
+async def call_all(assistant, calls):
+    return [await call(assistant) for call in calls]
 
 
 async def tools_of(assistant):
