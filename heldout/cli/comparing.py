@@ -29,7 +29,7 @@ def compare(
     arms: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[ARM=FILES…]",
+            metavar="ARM=FILES",
             help="The runs of each way to train, base first: base='runs/base-*.npz' drop=runs/drop. Files of answers, "
             "folders of them, or histories of any tool.",
             show_default=False,
@@ -45,7 +45,7 @@ def compare(
     experiment: Annotated[str | None, typer.Option(metavar="NAME", help="With --mlflow: the experiment.")] = None,
     by: Annotated[
         str | None,
-        typer.Option(metavar="COLUMN", help="The column, parameter or tag whose values are the arms; else arm."),
+        typer.Option(metavar="COLUMN", help="The column, parameter or tag whose values are the arms; by default arm."),
     ] = None,
     base: Annotated[str | None, typer.Option(metavar="VALUE", help="The value of the base; by default base.")] = None,
     seed: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column or parameter of the seed.")] = None,
@@ -56,15 +56,15 @@ def compare(
     better: Better = None,
     images: Annotated[
         int | None,
-        typer.Option(min=2, help="How many images a figure is a share of, to include the luck of the images."),
+        typer.Option(min=2, help="How many images each figure was measured on, to include the luck of the images."),
     ] = None,
     objective: Objective = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="A name for the study.")] = None,
     embedded: Annotated[
-        bool, typer.Option("--embedded", help="No service runs; the study is kept in heldout-studies.sqlite.")
+        bool, typer.Option("--embedded", help="Use no service, and keep the study in heldout-studies.sqlite.")
     ] = False,
 ) -> Exit | None:
-    """Compare trainings that you already have, over their seeds: better, worse, or luck."""
+    """Compare trainings that you already have. Say which are better, worse, or only lucky."""
     from heldout.cli.recorded_tables import group_rows, guess_better, read_csv_rows, read_mlflow_rows
     from heldout.cli.running.study import open_embedded_service, save_report  # loads what only this needs
     from heldout.cli.shown_study import show_study

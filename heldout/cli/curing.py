@@ -28,7 +28,8 @@ _WAYS_ON = {
 }
 
 Splits = Annotated[
-    Literal["auto", "fixed", "resampled"] | None, typer.Option(help="resampled gives each seed its own fold.")
+    Literal["auto", "fixed", "resampled"] | None,
+    typer.Option(help="fixed keeps the dataset's splits; resampled gives each seed its own fold."),
 ]
 BudgetJobs = Annotated[int | None, typer.Option(min=2, max=2000, help="The most trainings that the study may run.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the number of trainings, and start none.")]
@@ -65,11 +66,12 @@ def cure(
         float | None, typer.Option(min=1, help="With --run: the most seconds that one training may take.")
     ] = None,
     memory: Annotated[
-        float | None, typer.Option(min=0.01, help="With --run: the most gigabytes of data of one training.")
+        float | None,
+        typer.Option(min=0.01, help="With --run: the most memory for the data of one training, in gigabytes."),
     ] = None,
     embedded: Annotated[
         bool,
-        typer.Option("--embedded", help="With --run: no service runs; the study is kept in heldout-studies.sqlite."),
+        typer.Option("--embedded", help="With --run: use no service, and keep the study in heldout-studies.sqlite."),
     ] = False,
     again: Annotated[
         bool, typer.Option("--again", help="With --run: start a new study, even if this command has one here already.")
@@ -82,7 +84,7 @@ def cure(
         ),
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option(min=2, max=20, help="Seeds of the first look at each; by default 3.")
+        int | None, typer.Option(min=2, max=20, help="Seeds of each remedy in the first look; by default 3.")
     ] = None,
     splits: Splits = None,
     objective: Objective = None,

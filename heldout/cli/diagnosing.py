@@ -74,7 +74,7 @@ def diagnose(
 
 
 def diagnoses(service: Service) -> None:
-    """List the diagnoses of other trainings that you keep; the page `/diagnoses/ID` of the service shows one."""
+    """List the diagnoses of other trainings that you keep. The page `/diagnoses/ID` of the service shows one."""
     service.print_list(service.client.diagnoses.list(), _show_kept)
 
 

@@ -14,7 +14,7 @@ COMMANDS = {
     "keys": "Create, list and revoke API keys.",
     "models add": "Share a model with all owners.",
     "models withdraw": "Offer a shared model no longer.",
-    "owners": "Show what owners use; limit, suspend and resume them, and cancel their work.",
+    "owners": "Show what owners use, and limit or suspend them.",
     "check": "Say what works here and what does not.",
     "backup": "Write the database and the files that it names into a folder.",
     "restore": "Fill an empty database and blob store from a backup.",

@@ -103,7 +103,7 @@ def events(
         typer.Option(min=0, help="Only events with a number above this; with --follow, start there.", metavar="N"),
     ] = None,
 ) -> None:
-    """List or follow events of a job, or of all jobs, datasets, studies and models, oldest first."""
+    """List or follow events, oldest first. Without a job: those of all jobs, datasets, studies and models."""
     client = service.client
     if not follow:
         past = client.events.list if job_id is None else partial(client.jobs.events, job_id)
@@ -145,7 +145,7 @@ def retry(
     ] = None,
     remedy: Annotated[str | None, typer.Option(help="Apply this remedy, such as dropout.")] = None,
 ) -> None:
-    """Train a job that has ended again: queue a new job with its spec, and print the new id."""
+    """Train a job that has ended once more. Queue a new job with its spec, and print the new id."""
     service.print_id(service.client.jobs.retry(job_id, epochs=epochs, remedy=remedy).view)
 
 
@@ -159,7 +159,7 @@ def change(
     ] = None,
     remove_metadata: Annotated[list[str] | None, typer.Option(metavar="KEY", help="Remove a pair. Repeatable.")] = None,
 ) -> None:
-    """Change a job's name or metadata, or its priority while it is queued."""
+    """Change a job's name, metadata or priority. The priority can change only while the job is queued."""
     pairs = {**_parse_pairs(metadata), **dict.fromkeys(remove_metadata or ())} or None
     if priority is None and name is None and pairs is None:
         raise Refused("Nothing to change: give --priority, --name, --metadata or --remove-metadata.")

@@ -78,7 +78,7 @@ def evaluate(
     dataset: Dataset,
     detach: Detach = False,
 ) -> Exit | None:
-    """Measure a model that was trained anywhere, and say why its test results are poor."""
+    """Measure a model that was trained anywhere. Say why its test results are poor."""
     client = service.client
     found = _wait_for_upload(client, model)
     if found.error is not None:

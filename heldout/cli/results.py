@@ -36,7 +36,7 @@ def confusion(
         Split | None, typer.Option(help="Which split to show; by default test, if it was measured.")
     ] = None,
 ) -> None:
-    """Show which classes are mistaken for which, with scores for each and the most confident mistakes."""
+    """Show which classes are mistaken for which. Add scores for each and the most confident mistakes."""
     found = service.client.jobs.confusion(job_id)
     if service.as_json:
         print_json(found)
@@ -93,7 +93,7 @@ def memorized(
     class_: Annotated[str | None, typer.Option("--class", metavar="NAME", help="Only images of this class.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many images to list, the hardest first.")] = 20,
 ) -> None:
-    """Show which training images were hardest to learn: hard, unusual, and wrongly labeled ones."""
+    """Show which training images were hardest to learn. They are hard, unusual, or wrongly labeled."""
     client = service.client
     page = client.jobs.memorized(job_id, class_=class_, limit=min(limit, PAGE))
     images = list(page.data)
@@ -128,7 +128,7 @@ def predictions(
         PredictionsFormat | None, typer.Option("--format", help="By default csv if FILE ends in .csv, else npz.")
     ] = None,
 ) -> None:
-    """Download a job's answers to all images, as arrays or as a table with one line for each image."""
+    """Download a job's answers to all images. They are arrays, or a table with one line for each image."""
     wanted = format_ or ("csv" if output.lower().endswith(".csv") else "npz")
     size = service.client.jobs.download_predictions(job_id, choose_target(output, service), wanted)
     _print_download(output, size, service)
@@ -169,7 +169,7 @@ def predict(
         bool, typer.Option("--calibrated", help="Calibrate probabilities with the temperature fitted on validation.")
     ] = False,
 ) -> None:
-    """Ask a job's model what images show. They are prepared like the dataset's own images."""
+    """Classify images with a job's model. They are prepared like the dataset's own images."""
     files = _list_files(images)
     parts = [
         service.client.jobs.predict(job_id, part, top_k=top_k, threshold=threshold, calibrated=calibrated)
@@ -243,7 +243,7 @@ def plot(
         typer.Option("--output", "-o", metavar="FILE", help="Write FILE.svg, FILE.html or FILE.png instead."),
     ] = None,
 ) -> None:
-    """Draw a job's curves, gap or confusion, or what the remedies of a study change."""
+    """Draw a job's curves, gap or confusion. Of a study, draw what its remedies change."""
     from heldout.pictures.picture import SUFFIXES, NoPng
 
     if output is not None and output.suffix.lower() not in SUFFIXES:

@@ -30,7 +30,7 @@ def init(
         typer.Option("--output", "-o", metavar="FILE", help="Where to write it; by default train.py, or SKILL.md."),
     ] = None,
 ) -> None:
-    """Write a script whose trainings `heldout cure --run` compares, or a SKILL.md for a coding assistant."""
+    """Write a script for `heldout cure --run` to compare. Or write a SKILL.md for a coding assistant."""
     template, name = TEMPLATES[what]
     target = to or Path(name)
     text = (files("heldout") / "templates" / template).read_text(encoding="utf-8")

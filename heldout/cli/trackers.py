@@ -69,7 +69,7 @@ def tensorboard(
     ),
     follow: Annotated[bool, typer.Option("--follow", help="Continue until all of them have ended.")] = False,
 ) -> None:
-    """Write the curves of jobs for TensorBoard, in the folders and with the tags of Keras' callback."""
+    """Write the curves of jobs for TensorBoard. Folders and tags are those of Keras' callback."""
     from heldout.integrations.tensorboard import make_folder_name, write_logs
 
     written: dict[str, Path] = {}
@@ -115,7 +115,7 @@ def mlflow(
         bool, typer.Option("--model/--no-model", help="Whether to send the model's file too.")
     ] = True,
 ) -> Exit | None:
-    """Send jobs to MLflow as runs, to the server that MLFLOW_TRACKING_URI names. Running it again adds what is new."""
+    """Send jobs to MLflow as runs. MLFLOW_TRACKING_URI names the server. Running it again adds what is new."""
     if not subjects and not follow:
         raise Refused("Name jobs or studies, or give --follow to send each job that ends from now on.")
     if not os.environ.get("MLFLOW_TRACKING_URI"):
