@@ -23,10 +23,10 @@ from heldout.diagnosis.confidence_fit import FITS_OF_JOBS
 from heldout.diagnosis.logistic import Fit, Weight
 
 FITTED = Path(heldout.diagnosis.__file__).with_name("verdict_fit.py")
-PRIOR = 16.0  # verdicts of a code that are added at the rate of all
+PRIOR = 8.0  # verdicts of a code that are added at the rate of all
 # Taken off the log odds. Sets that no fit has seen are less like the others than these are like each other, and people
 # act on the word "sure".
-CAUTION = 0.3
+CAUTION = 0.15
 STRENGTH = 0.3  # of the penalty on slopes, as scikit-learn has it, of standardised figures
 BOUNDS = (0.02, 0.98)  # quantiles of a figure beyond which it adds no more
 SURE = 0.9
@@ -62,8 +62,9 @@ def calibrate() -> Iterator[str]:
 
 
 def read_cases() -> list[Case]:
-    """Every kept training of the first lot whose verdict is known to be right or wrong."""
-    return [case for name in sets_of_lot(1) for record in read_set(name) if (case := _case(judge(record))) is not None]
+    """Every kept training of the two open lots whose verdict is known to be right or wrong."""
+    names = [*sets_of_lot(1), *sets_of_lot(2)]
+    return [case for name in names for record in read_set(name) if (case := _case(judge(record))) is not None]
 
 
 def _case(judged: Judged) -> Case | None:
