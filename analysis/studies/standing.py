@@ -117,9 +117,9 @@ def _find_fewest(suffices: Callable[[int], bool], most: int) -> int | None:
     """Return the smallest whole number from 1 that suffices, if larger ones always do; None if `most` does not."""
     low, high = 0, 1
     while not suffices(high):
-        low, high = high, 2 * high
-        if low >= most:
+        if high == most:
             return None
+        low, high = high, min(2 * high, most)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if suffices(middle) else (middle, high)
