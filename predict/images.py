@@ -4,7 +4,6 @@ The ingest's own decoders read image files, within its limits. Orientation, colo
 same rules (docs/reference/images.md). Arrays must already have the dataset's type and range.
 """
 
-from collections import Counter
 from dataclasses import dataclass
 from io import BytesIO
 from math import prod
@@ -12,14 +11,13 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL.ImageFile import ImageFile as OpenedImage
 
 from analysis.arrays.npy_rows import read_npy_header
 from heldout.errors import ImageRefused, TooManyImages, WrongChannels, WrongDtype, WrongRange, WrongSize
 from predict.model import ServedModel
 from predict.work import Pieces
-from worker.ingest.images.decode import ColourFound, DepthFound, OtherSize, TargetShape, decode, open_image
-from worker.ingest.images.deep import WHITE, is_deep
+from worker.ingest.images.decode import ColourFound, DepthFound, OpenedImage, OtherSize, TargetShape
+from worker.ingest.images.deep import WHITE
 from worker.ingest.images.pixels import USUAL_RANGES, convert_block_channels, resize_block
 from worker.ingest.rejection import IngestLimits, Rejection
 
@@ -89,11 +87,11 @@ def open_files(files: list[SentFile], model: ServedModel) -> Pieces[OpenedFiles]
                 of_arrays += 2 * np.dtype(np.float32).itemsize * content.size
         else:
             content = _open_image(file, opened.images, model)
-            count, pixels = 1, content.width * content.height
-            decode_bytes = _estimate_decode_bytes(file, content)
+            count, pixels = 1, content.file.width * content.file.height
+            decode_bytes = _estimate_decode_bytes(content)
             of_largest_image, of_images = max(of_largest_image, decode_bytes), of_images + decode_bytes
             if decode_bytes > MAX_DECODE_BYTES or of_images > MAX_DECODE_BYTES_TOGETHER:
-                raise _make_too_much_to_decode(opened.images, file.name, content.size, decode_bytes)
+                raise _make_too_much_to_decode(opened.images, file.name, content.file.size, decode_bytes)
         opened.files.append((file, content))
         opened.images += count
         opened.pixels += pixels
@@ -166,19 +164,19 @@ def _open_image(file: SentFile, index: int, model: ServedModel) -> OpenedImage:
             "file has. Send an .npy of float32, made as the dataset's arrays were.",
         )
     try:
-        image = open_image(file.content, file.name or f"image {index + 1}", LIMITS)
+        opened = OpenedImage(file.content, file.name or f"image {index + 1}", LIMITS)
     except Rejection as rejection:
         raise ImageRefused(index, file.name, rejection.detail) from None
     # Only the orientation tells width from height, and it is read with the pixels.
-    if model.facts.resize is None and sorted(image.size) != sorted(model.shape[:2]):
-        raise _make_wrong_size(index, file.name, (image.height, image.width), model)
-    return image
+    if model.facts.resize is None and sorted(opened.file.size) != sorted(model.shape[:2]):
+        raise _make_wrong_size(index, file.name, (opened.file.height, opened.file.width), model)
+    return opened
 
 
-def _estimate_decode_bytes(file: SentFile, image: OpenedImage) -> int:
+def _estimate_decode_bytes(opened: OpenedImage) -> int:
     """Estimate the peak memory for decoding the image."""
-    a_pixel = BYTES_A_PIXEL
-    if is_deep(file.content):
+    image, a_pixel = opened.file, BYTES_A_PIXEL
+    if opened.is_deep:
         a_pixel = OF_16_BITS
     elif image.has_transparency_data:
         a_pixel += WITH_ALPHA
@@ -208,15 +206,7 @@ def _read_image(file: SentFile, opened: OpenedImage, index: int, model: ServedMo
     rule = None if facts.resize is None else facts.resize.rule
     wanted = TargetShape(height, width, 1 if channels == 1 else 3, rule, bits)
     try:
-        content = decode(
-            file.content,
-            file.name or f"image {index + 1}",
-            wanted,
-            LIMITS,
-            Counter(),
-            any_grey=facts.any_grey,
-            opened=opened,
-        )
+        content = opened.decode(wanted, any_grey=facts.any_grey)
     except Rejection as rejection:
         raise ImageRefused(index, file.name, rejection.detail) from None
     except OtherSize as other:
@@ -230,7 +220,7 @@ def _read_image(file: SentFile, opened: OpenedImage, index: int, model: ServedMo
             index, file.name, "Received 16 bits per channel, but the dataset's images have 8. Save it with 8 bits."
         ) from None
     pixels: Pixels = np.frombuffer(content, facts.dtype).reshape(model.shape)
-    if bits == 16 and white is not None and not is_deep(file.content):
+    if bits == 16 and white is not None and not opened.is_deep:
         pixels = pixels * np.float32(white / WHITE)
     require_range(pixels[np.newaxis], index, file.name, model)
     return pixels

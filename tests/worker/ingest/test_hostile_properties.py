@@ -5,7 +5,6 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections import Counter
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -18,7 +17,7 @@ from heldout.lifecycle.resources import RejectionCode
 from tests.worker.ingest.sources.test_formats import table
 from tests.worker.ingest.uploads import ALONE, SPEC, arrays_of, encoded, noise, npz, pictures, tarred, zipped
 from worker.ingest.archives.members import make_safe
-from worker.ingest.images.decode import DepthFound, OtherSize, TargetShape, decode
+from worker.ingest.images.decode import DepthFound, OpenedImage, OtherSize, TargetShape
 from worker.ingest.pipeline import run
 from worker.ingest.rejection import IngestLimits, Rejection
 
@@ -226,7 +225,7 @@ def test_a_damaged_image_is_decoded_or_refused(data):
     )
     limits = IngestLimits(pixels=1_000_000)
     try:
-        found = decode(changed, "a.png", wanted, limits, Counter(), any_grey=True)
+        found = OpenedImage(changed, "a.png", limits).decode(wanted, any_grey=True)
     except Rejection as rejection:
         event(rejection.code)
     except OtherSize:
@@ -263,5 +262,5 @@ def test_any_header_of_a_png_is_refused_before_memory_is_allocated(width, height
     body = b"IHDR" + struct.pack(">2I5B", width, height, depth, kind, 0, 0, 0)
     data = b"\x89PNG\r\n\x1a\n" + (13).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
     with pytest.raises(Rejection) as caught:
-        decode(data, "a.png", TargetShape(16, 16, 1, "pad"), IngestLimits(pixels=1_000_000), Counter(), any_grey=True)
+        OpenedImage(data, "a.png", IngestLimits(pixels=1_000_000)).decode(TargetShape(16, 16, 1, "pad"), any_grey=True)
     assert caught.value.code in ("image_too_large", "unreadable_member", "image_truncated")

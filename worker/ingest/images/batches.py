@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.ingest.images.decode import OtherSize, TargetShape, decode
-from worker.ingest.images.deep import is_deep
+from worker.ingest.images.decode import OpenedImage, OtherSize, TargetShape
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.pool import mark
 from worker.ingest.rejection import BROKEN_FILES, MIB, IngestLimits, Rejection
@@ -72,10 +71,12 @@ def decode_batch(batch: DecodeBatch) -> Decoded:
         mark(part)
         row = batch.first + part
         try:
-            data = batch.read(part)
-            rows.append(decode(data, name, target.wanted, target.limits, found.encodings, any_grey=target.any_grey))
-            if target.wanted.bits == 16 and not is_deep(data):
+            image = OpenedImage(batch.read(part), name, target.limits)
+            rows.append(image.decode(target.wanted, any_grey=target.any_grey))
+            found.encodings[image.encoding] += 1
+            if target.wanted.bits == 16 and not image.is_deep:
                 found.shallow.append(row)
+            del image  # before the next file is read, because it has all pixels
         except OtherSize as other:
             found.other_sizes.setdefault(other.size, []).append(row)
             rows.append(black)

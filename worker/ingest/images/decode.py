@@ -3,7 +3,6 @@
 import struct
 import warnings
 import zlib
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,16 +61,6 @@ class TargetShape:
     bits: Literal[8, 16] = 8
 
 
-@dataclass(frozen=True)
-class ImageProperties:
-    """Size, colour and depth of an image, its orientation applied."""
-
-    height: int
-    width: int
-    is_grey: bool
-    is_deep: bool
-
-
 class ColourFound(Exception):
     """An image has color, and the images before it did not."""
 
@@ -88,60 +77,74 @@ class DepthFound(Exception):
     """An image has 16 bits a channel, and the images before it had 8."""
 
 
-def read_properties(data: bytes, name: str, limits: IngestLimits) -> ImageProperties:
-    """Size and colour of an image. Raises Rejection."""
-    opened = open_image(data, name, limits)
-    with _explain_faults(name, limits):
-        opened.load()
-    image = _turn_upright(opened)
-    return ImageProperties(image.height, image.width, is_grey(image), is_deep(data))
+class OpenedImage:
+    """An image file, opened as its header describes it. Only its methods read pixels.
 
-
-def decode(
-    data: bytes,
-    name: str,
-    wanted: TargetShape,
-    limits: IngestLimits,
-    encodings: Counter[str],
-    *,
-    any_grey: bool,
-    opened: ImageFile | None = None,
-) -> bytes:
-    """The pixels of an image, (height, width, channels) as bytes; `encodings` counts formats and modes.
-
-    Args:
-        opened: the result of `open_image` for `data`, if it was called before.
+    Attributes:
+        file: as Pillow has it. is_deep: whether it has 16 bits a channel.
     Raises:
         Rejection: with the image's name.
-        OtherSize: if it has another size, and no rule says how to change it.
-        DepthFound: if it has 16 bits a channel and 8 are wanted.
-        ColourFound: if it has colour, one channel is wanted and not `any_grey` (colour may be given up).
     """
-    opened = opened or open_image(data, name, limits)
-    with _explain_faults(name, limits):
-        opened.load()
-        if not any_grey and wanted.channels == 1 and not is_grey(opened):
-            raise ColourFound
-        if wanted.bits == 8 and is_deep(data):
-            raise DepthFound
-        if wanted.bits == 16:
-            pixels = _decode_deep(data, opened, wanted)
+
+    def __init__(self, data: bytes, name: str, limits: IngestLimits) -> None:
+        self._data, self._name, self._limits = data, name, limits
+        self.is_deep = is_deep(data)
+        format_ = _detect_format(data, name)
+        with _explain_faults(name, limits):
+            if format_ == "WebP":
+                # Pillow allocates the pixels before it reports their number.
+                _check_size(*_read_webp_size(data), name, limits)
+            _refuse_excess(describe_excess(data, format_), name)
+            self.file = PLUGINS[format_](BytesIO(data))
+            _check_size(self.file.width, self.file.height, name, limits)
+            _refuse_excess(describe_opened_excess(self.file, len(data)), name)
+            if getattr(self.file, "is_animated", False) and format_ != "JPEG":
+                raise Rejection(
+                    RejectionCode.ANIMATED_IMAGE,
+                    f"{clean_name(name)!r} has {getattr(self.file, 'n_frames', 'several')} frames. Upload each frame "
+                    "as a file.",
+                    name,
+                )
+
+    @property
+    def encoding(self) -> str:
+        """Its format and mode, as reports count them."""
+        return f"{self.file.format} {self.file.mode}{' 16 bits' if self.is_deep else ''}"
+
+    def read_upright(self) -> Image.Image:
+        """Return the whole image, turned as its EXIF orientation says. Raises Rejection."""
+        with _explain_faults(self._name, self._limits):
+            self.file.load()
+        return _turn_upright(self.file)
+
+    def decode(self, wanted: TargetShape, *, any_grey: bool) -> bytes:
+        """Return the pixels, (height, width, channels) as bytes.
+
+        Raises:
+            Rejection: with the image's name.
+            OtherSize: if it has another size, and no rule says how to change it.
+            DepthFound: if it has 16 bits a channel and 8 are wanted.
+            ColourFound: if it has colour, one channel is wanted and not `any_grey` (colour may be given up).
+        """
+        with _explain_faults(self._name, self._limits):
+            self.file.load()
+            if not any_grey and wanted.channels == 1 and not is_grey(self.file):
+                raise ColourFound
+            if wanted.bits == 8 and self.is_deep:
+                raise DepthFound
+            if wanted.bits == 16:
+                return self._decode_deep(wanted)
+            image = _turn_upright(self.file) if self.file.info else self.file
+            return _fit_image(_convert_to_mode(image, "L" if wanted.channels == 1 else "RGB"), wanted).tobytes()
+
+    def _decode_deep(self, wanted: TargetShape) -> bytes:
+        """The pixels as float32, 0 to 65535."""
+        if self.is_deep:
+            planes = read_deep_planes(self._data, self.file)
         else:
-            image = _turn_upright(opened) if opened.info else opened
-            image = _convert_to_mode(image, "L" if wanted.channels == 1 else "RGB")
-            pixels = _fit_image(image, wanted).tobytes()
-    encodings[f"{opened.format} {opened.mode}{' 16 bits' if is_deep(data) else ''}"] += 1
-    return pixels
-
-
-def _decode_deep(data: bytes, image: ImageFile, wanted: TargetShape) -> bytes:
-    """The pixels as float32, 0 to 65535."""
-    if is_deep(data):
-        planes = read_deep_planes(data, image)
-    else:
-        planes = read_8_bit_planes(_convert_to_mode(image, "L" if is_grey(image) else "RGB"))
-    fitted = [_fit_image(_turn_upright(plane), wanted) for plane in convert_channels(planes, wanted.channels)]
-    return np.stack([np.asarray(plane, np.float32) for plane in fitted], axis=-1).tobytes()
+            planes = read_8_bit_planes(_convert_to_mode(self.file, "L" if is_grey(self.file) else "RGB"))
+        fitted = [_fit_image(_turn_upright(plane), wanted) for plane in convert_channels(planes, wanted.channels)]
+        return np.stack([np.asarray(plane, np.float32) for plane in fitted], axis=-1).tobytes()
 
 
 def is_grey(image: Image.Image) -> bool:
@@ -152,27 +155,6 @@ def is_grey(image: Image.Image) -> bool:
         return False
     palette = np.asarray(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
     return bool(np.all(palette == palette[:, :1]))
-
-
-def open_image(data: bytes, name: str, limits: IngestLimits) -> ImageFile:
-    """Open the image as its header describes it, without pixels. Raises Rejection."""
-    format_ = _detect_format(data, name)
-    with _explain_faults(name, limits):
-        if format_ == "WebP":
-            # Pillow allocates the pixels before it reports their number.
-            _check_size(*_read_webp_size(data), name, limits)
-        _refuse_excess(describe_excess(data, format_), name)
-        image = PLUGINS[format_](BytesIO(data))
-        _check_size(image.width, image.height, name, limits)
-        _refuse_excess(describe_opened_excess(image, len(data)), name)
-        if getattr(image, "is_animated", False) and format_ != "JPEG":
-            raise Rejection(
-                RejectionCode.ANIMATED_IMAGE,
-                f"{clean_name(name)!r} has {getattr(image, 'n_frames', 'several')} frames. Upload each frame as a "
-                "file.",
-                name,
-            )
-    return image
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import unicodedata
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import MAX_SIDE, MIN_SIDE, DatasetSpec
 from heldout.spec.job import MAX_CLASS_CHARACTERS, MAX_CLASS_NAMES_BYTES
 from worker.ingest.images.batches import BATCH_BYTES, DecodeBatch, Decoded, Target, decode_batch
-from worker.ingest.images.decode import ColourFound, DepthFound, ImageProperties, TargetShape, read_properties
+from worker.ingest.images.decode import ColourFound, DepthFound, OpenedImage, TargetShape, is_grey
 from worker.ingest.images.deep import WHITE, choose_range
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.pool import ProcessPool
@@ -109,17 +109,15 @@ class ImageFiles(UploadSource):
         Raises:
             Rejection: with the image that cannot be taken.
         """
-        sized_by, first = self._find_first_readable(limits)
-        channels: Literal[1, 3] = 1 if spec.colour == "grey" or (spec.colour == "auto" and first.is_grey) else 3
-        bits: Literal[8, 16] = 16 if first.is_deep else 8
+        sized_by, wanted = self._find_first_readable(limits)
+        if spec.colour != "auto":
+            wanted = replace(wanted, channels=1 if spec.colour == "grey" else 3)
+        if (resize := spec.resize) is not None:
+            wanted = replace(wanted, height=resize.height, width=resize.width, rule=resize.rule)
         while True:
-            dtype = np.dtype(np.uint8 if bits == 8 else np.float32)
-            if spec.resize is not None:
-                wanted = TargetShape(spec.resize.height, spec.resize.width, channels, spec.resize.rule, bits=bits)
-            else:
-                wanted = TargetShape(first.height, first.width, channels, None, bits)
+            dtype = np.dtype(np.uint8 if wanted.bits == 8 else np.float32)
             shape = check_shape(
-                (len(self.names), wanted.height, wanted.width, channels), dtype.itemsize, limits, sized_by
+                (len(self.names), wanted.height, wanted.width, wanted.channels), dtype.itemsize, limits, sized_by
             )
             pixels = Pixels.create(path, shape, dtype)
             target = Target(pixels, wanted, limits, any_grey=spec.colour == "grey")
@@ -128,10 +126,10 @@ class ImageFiles(UploadSource):
                 for part in pool.map(decode_batch, self._iterate_batches(target), names=lambda batch: batch.names):
                     decoded.add(part)
             except ColourFound:
-                channels = 3
+                wanted = replace(wanted, channels=3)
                 continue
             except DepthFound:
-                bits = 16
+                wanted = replace(wanted, bits=16)
                 continue
             faults = (*self.faults, *decoded.broken.values())
             has_none = len(decoded.broken) == len(self.names)
@@ -140,7 +138,7 @@ class ImageFiles(UploadSource):
                 raise _make_mixed_sizes(self.names, wanted, decoded, None if spec.skip_broken else unreadable)
             if unreadable is not None and (has_none or not spec.skip_broken):
                 raise unreadable
-            value_range, notes = _choose_range(pixels, decoded, bits)
+            value_range, notes = _choose_range(pixels, decoded, wanted.bits)
             if decoded.broken:
                 pixels = pixels.without(np.array(list(decoded.broken), np.int64))
             return StoredImages(pixels, value_range, decoded.encodings, tuple(decoded.broken), faults, notes)
@@ -151,12 +149,15 @@ class ImageFiles(UploadSource):
             yield DecodeBatch(first, names, target, read)
             first += len(names)
 
-    def _find_first_readable(self, limits: IngestLimits) -> tuple[str, ImageProperties]:
-        """Return the name and properties of the first image that is not broken. Raises Rejection."""
+    def _find_first_readable(self, limits: IngestLimits) -> tuple[str, TargetShape]:
+        """Return the name of the first image that is not broken, and its own form. Raises Rejection."""
         faults = list(self.faults)
         for [name], read in self.iterate_parts(BATCH_BYTES):
             try:
-                return name, read_properties(read(0), name, limits)
+                opened = OpenedImage(read(0), name, limits)
+                image = opened.read_upright()
+                size = image.height, image.width
+                return name, TargetShape(*size, 1 if is_grey(image) else 3, None, 16 if opened.is_deep else 8)
             except Rejection as rejection:
                 if rejection.code not in BROKEN_FILES:
                     raise

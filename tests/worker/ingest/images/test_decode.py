@@ -1,7 +1,6 @@
 """Each kind of image is decoded by one rule, which is checked against hand-made pixels and Pillow."""
 
 import zlib
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ from PIL import Image, ImageDraw, ImageOps
 from analysis.arrays.dataset import load
 from heldout.spec.dataset import DatasetSpec, ResizeSpec
 from tests.worker.ingest.uploads import encoded, noise, npz, pictures, rejection_of, taken, zipped
-from worker.ingest.images.decode import TargetShape, decode, read_properties
+from worker.ingest.images.decode import OpenedImage, TargetShape
 from worker.ingest.rejection import IngestLimits, Rejection
 
 LIMITS = IngestLimits()
@@ -21,7 +20,7 @@ SMOOTH = np.add.outer(np.arange(12) * 9, np.arange(10) * 11).astype(np.uint8)
 def decode_image(data: bytes, channels: int = 3, *, any_grey: bool = True) -> np.ndarray:
     """Decode an image file of 12×10 pixels."""
     wanted = TargetShape(12, 10, channels, None)  # type: ignore[arg-type]
-    raw = decode(data, "a.png", wanted, LIMITS, Counter(), any_grey=any_grey)
+    raw = OpenedImage(data, "a.png", LIMITS).decode(wanted, any_grey=any_grey)
     found = np.frombuffer(raw, np.uint8).reshape(12, 10, channels)
     return found[..., 0] if channels == 1 else found
 
@@ -74,7 +73,7 @@ DEEP = np.random.default_rng(0).integers(0, 65536, (12, 10, 4), dtype=np.uint16)
 def decode_deep(data: bytes, channels: int = 3) -> np.ndarray:
     """Decode an image file of 12×10 pixels to 16 bits."""
     wanted = TargetShape(12, 10, channels, None, bits=16)  # type: ignore[arg-type]
-    raw = decode(data, "a.png", wanted, LIMITS, Counter(), any_grey=True)
+    raw = OpenedImage(data, "a.png", LIMITS).decode(wanted, any_grey=True)
     return np.frombuffer(raw, np.float32).reshape(12, 10, channels)
 
 
@@ -190,7 +189,7 @@ def test_a_quarter_turn_swaps_height_and_width():
     exif = Image.Exif()
     exif[0x0112] = 6
     data = encoded(np.rot90(GRAY).copy(), exif=exif)
-    seen = read_properties(data, "a.png", LIMITS)
+    seen = OpenedImage(data, "a.png", LIMITS).read_upright()
     assert (seen.height, seen.width) == (12, 10)
     np.testing.assert_array_equal(decode_image(data, 1), GRAY)
 
@@ -311,7 +310,7 @@ def test_float_arrays_are_resized_within_their_range(tmp_path):
 def test_cropping_keeps_the_proportions():
     photo = Image.fromarray(np.repeat(np.repeat(SMOOTH, 8, 0), 8, 1))
     wanted = TargetShape(32, 32, 1, "crop")
-    raw = decode(encoded(photo), "a.png", wanted, LIMITS, Counter(), any_grey=True)
+    raw = OpenedImage(encoded(photo), "a.png", LIMITS).decode(wanted, any_grey=True)
     rows, columns = np.gradient(np.frombuffer(raw, np.uint8).reshape(32, 32).astype(float))
     # Brightness rises by 9 per row and 11 per column of 8 pixels, and keeps this ratio.
     assert columns.mean() / rows.mean() == pytest.approx(11 / 9, rel=0.1)

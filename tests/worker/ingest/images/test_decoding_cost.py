@@ -4,14 +4,13 @@ import io
 import struct
 import time
 import zlib
-from collections import Counter
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests.worker.ingest.uploads import encoded, noise, with_scans
-from worker.ingest.images.decode import TargetShape, decode
+from worker.ingest.images.decode import OpenedImage, TargetShape
 from worker.ingest.images.formats import MAX_EXIF_BYTES, MAX_SCANS, describe_excess
 from worker.ingest.rejection import IngestLimits, Rejection
 
@@ -22,7 +21,7 @@ PNG = encoded(COLOR)
 
 
 def decode_file(data: bytes) -> None:
-    decode(data, "a", TargetShape(16, 16, 3, "stretch"), IngestLimits(), Counter(), any_grey=True)
+    OpenedImage(data, "a", IngestLimits()).decode(TargetShape(16, 16, 3, "stretch"), any_grey=True)
 
 
 def segment(marker: int, content: bytes = b"") -> bytes:
