@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,25 +26,123 @@ IMAGE_NAMES, LABEL_NAMES = ("image", "img", "images"), ("label", "labels", "clas
 SPLIT_IN_NAME = re.compile(rf"(?:^|[/_.-])({'|'.join(SPLIT_NAMES)})(?=[/_.-])", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class _TableColumns:
-    """Names of the columns that are read; `path` is None where images have no names."""
-
-    bytes: str
-    path: str | None
-    label: str
-    classes: tuple[str, ...] | None  # the names that numbers in `label` stand for
-
-
-@dataclass(frozen=True)
 class _Table:
-    """One Parquet file: where it lies, what it is called, the split that its name says, and its columns."""
+    """One Parquet file, called `name`.
 
-    path: Path
-    name: str
-    split: str | None
-    rows: int
-    columns: _TableColumns
+    split: that its name says. rows: how many. classes: the names that numbers among its labels stand for.
+    """
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.name, self._path = name, path
+        self.split = _split_in(name)
+        with self._guard_reading(), pq.ParquetFile(path) as file:
+            self.rows = file.metadata.num_rows
+            self._find_columns(file.schema_arrow)
+
+    def _find_columns(self, schema: Any) -> None:
+        features = _read_features(schema)
+        by_feature = {str(feature.get("_type")): key for key, feature in reversed(features.items())}
+        image = by_feature.get("Image") or next((key for key in IMAGE_NAMES if key in schema.names), None)
+        label = by_feature.get("ClassLabel") or next((key for key in LABEL_NAMES if key in schema.names), None)
+        if image is None or label is None or not {image, label} <= set(schema.names):
+            raise Rejection(
+                RejectionCode.BAD_TABLE,
+                f"{clean_name(self.name)!r} has the columns {clean_name(', '.join(schema.names))}. Expected are "
+                "`image` (bytes, path) and `label`, as Hugging Face's `datasets` writes them.",
+                self.name,
+            )
+        type_ = schema.field(image).type
+        self.label, self._image, self._path_in_image = label, image, ""
+        if pa.types.is_struct(type_):
+            fields = [type_.field(index).name for index in range(type_.num_fields)]
+            self._path_in_image = f"{image}.path" if "path" in fields else ""
+            if "bytes" in fields:
+                self._image, type_ = f"{image}.bytes", type_.field("bytes").type
+        if not (pa.types.is_binary(type_) or pa.types.is_large_binary(type_)):
+            raise Rejection(
+                RejectionCode.BAD_TABLE,
+                f"The column {clean_name(image)!r} of {clean_name(self.name)!r} is of type "
+                f"{clean_name(str(type_), 80)}; expected are image files as bytes. Write them with "
+                "`Dataset.cast_column(…, Image())` and `to_parquet`.",
+                self.name,
+            )
+        names = features.get(label, {}).get("names")
+        self.classes = tuple(map(str, names)) if isinstance(names, list) else None
+
+    def read_labels(self) -> list[NDArray[Any]]:
+        """Return the labels in parts: whole numbers, or text."""
+        return [self._convert_labels(column) for column in self._iterate_column(self.label, 65_536)]
+
+    def _convert_labels(self, column: Any) -> NDArray[Any]:
+        if column.null_count:
+            raise make_bad_labels(f"{clean_name(self.name)!r} has rows without a label. Leave them out.", self.name)
+        if pa.types.is_dictionary(column.type):
+            column = column.dictionary_decode()
+        is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+        if not (pa.types.is_integer(column.type) or is_text):
+            raise make_bad_labels(
+                f"The labels in {clean_name(self.name)!r} are of type {clean_name(str(column.type), 80)}; expected are "
+                "whole numbers or text, one an image.",
+                self.name,
+            )
+        with self._guard_reading():
+            return column.to_numpy(zero_copy_only=False).astype(str if is_text else np.int64)
+
+    def read_names(self) -> list[str]:
+        """Return what each image is called."""
+        unnamed = (f"{self.name}[{row}]" for row in range(self.rows))
+        if not self._path_in_image:
+            return list(unnamed)
+        names: list[str] = []
+        for column in self._iterate_column(self._path_in_image, 65_536):
+            with self._guard_reading():
+                paths = column.to_pylist()
+            names += [clean_name(path) if path else default for path, default in zip(paths, unnamed, strict=False)]
+        return names
+
+    def iterate_files(self, most: int) -> Iterator[list[bytes]]:
+        """Yield the images as files, at most `most` at a time; rows without an image are empty files."""
+        empty = 0
+        for column in self._iterate_column(self._image, most):
+            empty += column.null_count
+            with self._guard_reading():
+                files = column.to_pylist()
+            yield [file or b"" for file in files]
+        if empty == self.rows:
+            raise Rejection(
+                RejectionCode.UNREADABLE_MEMBER,
+                f"{clean_name(self.name)!r} has no image's bytes. Embed the files (`embed_external_files`).",
+                self.name,
+            )
+
+    def _iterate_column(self, column: str, batch_rows: int) -> Iterator[Any]:
+        # Pages are read one after the other, so that memory does not grow with the size of a row group.
+        with self._guard_reading(), pq.ParquetFile(self._path, pre_buffer=False, buffer_size=BATCH_BYTES) as file:
+            seen = 0
+            for batch in file.iter_batches(batch_rows, columns=[column], use_threads=False):
+                found = batch.column(0)
+                if pa.types.is_struct(found.type):
+                    found = found.flatten()[0]
+                seen += len(found)
+                yield found
+            if seen != self.rows:
+                raise self._make_unreadable(f": it has {seen:,} rows and declares {self.rows:,}")
+
+    @contextmanager
+    def _guard_reading(self) -> Iterator[None]:
+        try:
+            yield
+        except MemoryError:
+            raise
+        except (pa.ArrowException, OSError, ValueError, TypeError, LookupError, NotImplementedError):
+            raise self._make_unreadable() from None
+
+    def _make_unreadable(self, why: str = "") -> Rejection:
+        return Rejection(
+            RejectionCode.BAD_TABLE,
+            f"{clean_name(self.name)!r} cannot be read as Parquet{why}. Write it again.",
+            self.name,
+        )
 
 
 class TableSource(ImageFiles):
@@ -54,7 +151,7 @@ class TableSource(ImageFiles):
     def __init__(self, files: Sequence[tuple[Path, str]], passed_over: Sequence[str], limits: IngestLimits) -> None:
         self.kind = "parquet" if len(files) == 1 else f"parquet, {len(files)} files"
         self.passed_over = passed_over
-        self._tables = [_open_table(path, name) for path, name in files]
+        self._tables = [_Table(path, name) for path, name in files]
         count = sum(table.rows for table in self._tables)
         if count > limits.images:
             raise Rejection(
@@ -76,12 +173,12 @@ class TableSource(ImageFiles):
         ]
         self.given_splits: NDArray[np.int8] = np.concatenate(of_tables).astype(np.int8)
         self.labels, self.classes = _read_labels(self._tables, limits)
-        self.names = _read_names(self._tables)
+        self.names = [name for table in self._tables for name in table.read_names()]
 
     def iterate_parts(self, row_bytes: int) -> Iterator[tuple[Sequence[str], Callable[[int], bytes]]]:
         first = 0
         for table in self._tables:
-            for files in _iterate_files(table, count_in_batch(row_bytes)):
+            for files in table.iterate_files(count_in_batch(row_bytes)):
                 yield self.names[first : first + len(files)], files.__getitem__
                 first += len(files)
 
@@ -93,8 +190,7 @@ def unpack_tables(archive: Archive, scratch: Path) -> list[tuple[Path, str]]:
     for row in sorted(rows, key=lambda row: (_order(archive.names[row]), archive.names[row])):
         path = scratch / f"table-{row}.parquet"
         with path.open("wb") as out:
-            for piece in archive.stream(row):
-                out.write(piece)
+            out.writelines(archive.stream(row))
         files.append((path, archive.names[row]))
     return files
 
@@ -109,42 +205,6 @@ def _split_in(name: str) -> str | None:
     return SPLIT_NAMES[found[-1].lower()] if found else None
 
 
-def _open_table(path: Path, name: str) -> _Table:
-    with _guard_reading(name), pq.ParquetFile(path) as file:
-        return _Table(path, name, _split_in(name), file.metadata.num_rows, _find_columns(file.schema_arrow, name))
-
-
-def _find_columns(schema: Any, name: str) -> _TableColumns:
-    features = _read_features(schema)
-    by_feature = {str(feature.get("_type")): key for key, feature in reversed(features.items())}
-    image = by_feature.get("Image") or next((key for key in IMAGE_NAMES if key in schema.names), None)
-    label = by_feature.get("ClassLabel") or next((key for key in LABEL_NAMES if key in schema.names), None)
-    if image is None or label is None or not {image, label} <= set(schema.names):
-        raise Rejection(
-            RejectionCode.BAD_TABLE,
-            f"{clean_name(name)!r} has the columns {clean_name(', '.join(schema.names))}. Expected are `image` (bytes, "
-            "path) and `label`, as Hugging Face's `datasets` writes them.",
-            name,
-        )
-    type_ = schema.field(image).type
-    has_path = False
-    column = image
-    if pa.types.is_struct(type_):
-        fields = [type_.field(index).name for index in range(type_.num_fields)]
-        has_path = "path" in fields
-        column, type_ = (f"{image}.bytes", type_.field("bytes").type) if "bytes" in fields else (image, type_)
-    if not (pa.types.is_binary(type_) or pa.types.is_large_binary(type_)):
-        raise Rejection(
-            RejectionCode.BAD_TABLE,
-            f"The column {clean_name(image)!r} of {clean_name(name)!r} is of type {clean_name(str(type_), 80)}; "
-            "expected are image files as bytes. Write them with `Dataset.cast_column(…, Image())` and `to_parquet`.",
-            name,
-        )
-    names = features.get(label, {}).get("names")
-    classes = tuple(map(str, names)) if isinstance(names, list) else None
-    return _TableColumns(column, f"{image}.path" if has_path else None, label, classes)
-
-
 def _read_features(schema: Any) -> dict[str, dict[str, Any]]:
     """What Hugging Face's library notes about columns; nothing if it is not there or not as expected."""
     try:
@@ -155,89 +215,12 @@ def _read_features(schema: Any) -> dict[str, dict[str, Any]]:
 
 
 def _read_labels(tables: Sequence[_Table], limits: IngestLimits) -> tuple[NDArray[np.int32], tuple[str, ...]]:
-    values: list[Any] = []
-    classes = tables[0].columns.classes
+    first = tables[0]
     for table in tables:
-        if table.columns.classes != classes:
+        if table.classes != first.classes:
             raise make_bad_labels(
-                f"{clean_name(table.name)!r} names other classes than {clean_name(tables[0].name)!r}.", table.name
+                f"{clean_name(table.name)!r} names other classes than {clean_name(first.name)!r}.", table.name
             )
-        for column in _iterate_column(table, table.columns.label, 65_536):
-            if column.null_count:
-                raise make_bad_labels(
-                    f"{clean_name(table.name)!r} has rows without a label. Leave them out.", table.name
-                )
-            if pa.types.is_dictionary(column.type):
-                column = column.dictionary_decode()
-            is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-            if not (pa.types.is_integer(column.type) or is_text):
-                raise make_bad_labels(
-                    f"The labels in {clean_name(table.name)!r} are of type {clean_name(str(column.type), 80)}; "
-                    "expected are whole numbers or text, one an image.",
-                    table.name,
-                )
-            with _guard_reading(table.name):
-                found = column.to_numpy(zero_copy_only=False)
-                values.append(found.astype(np.int64) if pa.types.is_integer(column.type) else found.astype(str))
-    is_named = classes is not None and values[0].dtype.kind == "i"
-    return number_classes(values, classes if is_named else None, tables[0].columns.label, limits)
-
-
-def _read_names(tables: Sequence[_Table]) -> list[str]:
-    names: list[str] = []
-    for table in tables:
-        unnamed = (f"{table.name}[{row}]" for row in range(table.rows))
-        if table.columns.path is None:
-            names += unnamed
-            continue
-        for column in _iterate_column(table, table.columns.path, 65_536):
-            with _guard_reading(table.name):
-                paths = column.to_pylist()
-            names += [clean_name(path) if path else default for path, default in zip(paths, unnamed, strict=False)]
-    return names
-
-
-def _iterate_files(table: _Table, most: int) -> Iterator[list[bytes]]:
-    """The images of a table as files, at most `most` at a time; rows without an image are empty files."""
-    empty = 0
-    for column in _iterate_column(table, table.columns.bytes, most):
-        empty += column.null_count
-        with _guard_reading(table.name):
-            files = column.to_pylist()
-        yield [file or b"" for file in files]
-    if empty == table.rows:
-        raise Rejection(
-            RejectionCode.UNREADABLE_MEMBER,
-            f"{clean_name(table.name)!r} has no image's bytes. Embed the files (`embed_external_files`).",
-            table.name,
-        )
-
-
-def _iterate_column(table: _Table, column: str, batch_rows: int) -> Iterator[Any]:
-    # Pages are read one after the other, so that memory does not grow with the size of a row group.
-    with _guard_reading(table.name), pq.ParquetFile(table.path, pre_buffer=False, buffer_size=BATCH_BYTES) as file:
-        seen = 0
-        for batch in file.iter_batches(batch_rows, columns=[column], use_threads=False):
-            found = batch.column(0)
-            if pa.types.is_struct(found.type):
-                found = found.flatten()[0]
-            seen += len(found)
-            yield found
-        if seen != table.rows:
-            raise _make_unreadable(table.name, f": it has {seen:,} rows and declares {table.rows:,}")
-
-
-@contextmanager
-def _guard_reading(name: str) -> Iterator[None]:
-    try:
-        yield
-    except MemoryError:
-        raise
-    except (pa.ArrowException, OSError, ValueError, TypeError, LookupError, NotImplementedError):
-        raise _make_unreadable(name) from None
-
-
-def _make_unreadable(name: str, why: str = "") -> Rejection:
-    return Rejection(
-        RejectionCode.BAD_TABLE, f"{clean_name(name)!r} cannot be read as Parquet{why}. Write it again.", name
-    )
+    values = [part for table in tables for part in table.read_labels()]
+    is_named = first.classes is not None and values[0].dtype.kind == "i"
+    return number_classes(values, first.classes if is_named else None, first.label, limits)
