@@ -28,7 +28,6 @@ from worker.training.pixel_changes import (
     ChangeKind,
     PixelChange,
     PixelSample,
-    differ,
     find_change,
     list_changes_to_try,
     measure_distance_left,
@@ -132,13 +131,13 @@ class ComparedSplit:
     def _list_candidates(self) -> tuple[list[_Candidate], tuple[list[_Candidate], list[_Candidate]]]:
         """Return changes of images that look altered, nearest first, and for each half others that are worth trying."""
         value_range, source = self._data.value_range, self._predictor.source
-        train = self.train = self.train or sample_of(source, self._data.rows["train"])
-        halves = [sample_of(source, rows) for rows in self._rows]
+        train = self.train = self.train or sample_of(source, self._data.rows["train"], value_range)
+        halves = [sample_of(source, rows, value_range) for rows in self._rows]
         both = halves[0].add_images_of(halves[1])
-        kinds = list_changes_to_try(train, both, value_range)
-        first, second = ([find_change(kind, train, half, value_range) for kind in kinds] for half in halves)
+        kinds = list_changes_to_try(train, both)
+        first, second = ([find_change(kind, train, half) for kind in kinds] for half in halves)
         shown = list[tuple[float, _Candidate]]()
-        is_suspect = differ(train.statistics, both.statistics, value_range, MIN_SUSPECT_SIGMAS)
+        is_suspect = train.differs_from(both, MIN_SUSPECT_SIGMAS)
         for kind in KINDS if is_suspect else ():
             candidate = self._make_candidate_of_some(kind, train)
             if candidate is not None:
@@ -146,7 +145,7 @@ class ComparedSplit:
                     self._find_images(half, candidate)[spread_evenly(len(rows), MAX_IMAGES)]
                     for half, rows in enumerate(self._rows)
                 ]
-                undone = both.under(candidate.change, value_range, np.concatenate(images))
+                undone = both.under(candidate.change, np.concatenate(images))
                 shown.append((measure_distance_left(train, both, undone), candidate))
         shown.sort(key=lambda pair: pair[0])
         nearest = [candidate for left, candidate in shown if left < 1]
@@ -155,7 +154,7 @@ class ComparedSplit:
     def _make_candidate_of_some(self, kind: ChangeKind, train: PixelSample) -> _Candidate | None:
         """Return the change of the images that look altered; None if there may be none."""
         rows, value_range = np.concatenate(self._rows), self._data.value_range
-        change = find_change(kind, train, train, value_range)
+        change = find_change(kind, train, train)
         if change is None:
             return None
         found = find_altered(self._predictor.source, self._data.rows["train"], rows, change, value_range)

@@ -1,7 +1,7 @@
 """Changes of pixel values that make held-out images like those of training, and how they are found without labels."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -97,9 +97,10 @@ _LEVELS = np.linspace(0.005, 0.995, 199)  # of quantiles
 
 @dataclass(frozen=True)
 class PixelSample:
-    """(images, pixels, channels) float32 raw values of some images."""
+    """(images, pixels, channels) float32 raw values of some images, and the range of the dataset's values."""
 
     values: NDArray[np.float32]
+    value_range: tuple[float, float]
 
     @property
     def channels(self) -> int:
@@ -116,14 +117,21 @@ class PixelSample:
         return np.concatenate(parts, axis=1)
 
     def add_images_of(self, other: "PixelSample") -> "PixelSample":
-        return PixelSample(np.concatenate([self.values, other.values]))
+        return replace(self, values=np.concatenate([self.values, other.values]))
 
-    def under(
-        self, change: PixelChange, value_range: tuple[float, float], images: NDArray[np.bool_] | None = None
-    ) -> "PixelSample":
+    def under(self, change: PixelChange, images: NDArray[np.bool_] | None = None) -> "PixelSample":
         """Apply the change to all images, or to some."""
-        changed = change_pixels(self.values, *change.make_tensors(self.channels, value_range)).numpy()
-        return PixelSample(changed if images is None else np.where(images[:, None, None], changed, self.values))
+        changed = change_pixels(self.values, *change.make_tensors(self.channels, self.value_range)).numpy()
+        return replace(
+            self, values=changed if images is None else np.where(images[:, None, None], changed, self.values)
+        )
+
+    def differs_from(self, other: "PixelSample", sigmas: float) -> bool:
+        """Return whether any mean over images differs by more than chance, and by enough to matter."""
+        return _differ(self.statistics, other.statistics, self.value_range, sigmas)
+
+    def measure_distance(self, other: "PixelSample") -> float:
+        return float(np.abs(self.statistics.mean(axis=0) - other.statistics.mean(axis=0)).sum())
 
 
 def compute_quantiles(values: NDArray[np.float32], shares: Sequence[float]) -> NDArray[np.float64]:
@@ -137,7 +145,7 @@ def compute_quantiles(values: NDArray[np.float32], shares: Sequence[float]) -> N
     return np.where(share < 0.5, lower + step * share, upper - step * (1 - share))
 
 
-def sample_of(source: BatchSource, rows: NDArray[np.int32]) -> PixelSample:
+def sample_of(source: BatchSource, rows: NDArray[np.int32], value_range: tuple[float, float]) -> PixelSample:
     """Return evenly spaced pixels of evenly spaced images."""
     rows = rows[spread_evenly(len(rows), MAX_IMAGES)]
     source.expect(rows, _BATCH)
@@ -146,7 +154,7 @@ def sample_of(source: BatchSource, rows: NDArray[np.int32]) -> PixelSample:
         images = source.pixels(tf.constant(rows[begin : begin + _BATCH])).numpy()
         pixels = images.reshape(len(images), -1, images.shape[-1])
         parts.append(pixels[:, spread_evenly(pixels.shape[1], MAX_PIXELS)].astype(np.float32))
-    return PixelSample(np.concatenate(parts))
+    return PixelSample(np.concatenate(parts), value_range)
 
 
 def spread_evenly(count: int, at_most: int) -> NDArray[np.int64]:
@@ -154,26 +162,23 @@ def spread_evenly(count: int, at_most: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, count - 1, min(count, at_most)).round().astype(np.int64))
 
 
-def list_changes_to_try(
-    train: PixelSample, held_out: PixelSample, value_range: tuple[float, float]
-) -> list[ChangeKind]:
+def list_changes_to_try(train: PixelSample, held_out: PixelSample) -> list[ChangeKind]:
     """Return changes that may undo the difference between held-out images and those of training, simplest first.
 
     Empty if they do not certainly differ, or by too little to matter.
     """
-    before, now = train.statistics, held_out.statistics
-    if not differ(before, now, value_range):
+    if not train.differs_from(held_out, MIN_DIFFERENCE_SIGMAS):
         return []
     kinds: list[ChangeKind] = []
     undone: list[PixelSample] = []
     for kind in ("scale", "inversion", "channel_order", "brightness"):
-        change = find_change(kind, train, held_out, value_range)
+        change = find_change(kind, train, held_out)
         if change is None:
             continue
-        if kind == "brightness" and any(_fit_brightness(train, sample, value_range) is None for sample in undone):
+        if kind == "brightness" and any(_fit_brightness(train, sample) is None for sample in undone):
             continue  # a simpler change has left nothing to improve
-        changed = held_out.under(change, value_range)
-        left = _measure_distance(before, changed.statistics) / _measure_distance(before, now)
+        changed = held_out.under(change)
+        left = measure_distance_left(train, held_out, changed)
         if kind != "brightness":
             is_worth_trying = left < MAX_DISTANCE_LEFT
         elif change.is_cut_off or _measure_roughness(changed) > MAX_ROUGHNESS * _measure_roughness(train):
@@ -189,30 +194,27 @@ def list_changes_to_try(
 
 def measure_distance_left(train: PixelSample, held_out: PixelSample, undone: PixelSample) -> float:
     """Return the share of the distance from the training images that remains after undoing a change."""
-    before = train.statistics
-    return _measure_distance(before, undone.statistics) / _measure_distance(before, held_out.statistics)
+    return train.measure_distance(undone) / train.measure_distance(held_out)
 
 
-def find_change(
-    kind: ChangeKind, train: PixelSample, held_out: PixelSample, value_range: tuple[float, float]
-) -> PixelChange | None:
+def find_change(kind: ChangeKind, train: PixelSample, held_out: PixelSample) -> PixelChange | None:
     """Return the change of this kind that brings held-out images nearest to training; None if no change does."""
-    low, high = value_range
     match kind:
         case "scale":
-            return _fit_scale(train, held_out, low)
+            return _fit_scale(train, held_out)
         case "inversion":
-            return PixelChange("inversion", factor=-1.0, offset=low + high)
+            return PixelChange("inversion", factor=-1.0, offset=sum(train.value_range))
         case "channel_order":
             return PixelChange("channel_order", reversed_channels=True) if train.channels == 3 else None
         case "brightness":
-            return _fit_brightness(train, held_out, value_range)
+            return _fit_brightness(train, held_out)
         case "none":
             return PixelChange()
 
 
-def _fit_scale(train: PixelSample, held_out: PixelSample, low: float) -> PixelChange | None:
+def _fit_scale(train: PixelSample, held_out: PixelSample) -> PixelChange | None:
     """Fit one factor for all values, from the lower end of the range."""
+    low, _ = train.value_range
     wanted, found = (float(np.quantile(sample.values, 0.999)) - low for sample in (train, held_out))
     if wanted <= 0 or found <= 0 or 1 / MIN_SCALE < wanted / found < MIN_SCALE:
         return None
@@ -223,20 +225,17 @@ def _fit_scale(train: PixelSample, held_out: PixelSample, low: float) -> PixelCh
     return PixelChange("scale", factor=factor, offset=low - factor * low)
 
 
-def _fit_brightness(train: PixelSample, held_out: PixelSample, value_range: tuple[float, float]) -> PixelChange | None:
+def _fit_brightness(train: PixelSample, held_out: PixelSample) -> PixelChange | None:
     """Fit brightness and contrast for all pixels; None if images are as bright as those of training.
 
     It uses the mean values of images, which brightness changes, while blur, noise and rotation hardly do. If values
     were clipped at an end, it uses single pixels, because means do not show clipping.
     """
-    wanted, found = (np.quantile(sample.values.astype(np.float64), _LEVELS) for sample in (train, held_out))
-    cut_off = _fit_by_quantiles(train, held_out, wanted, found, value_range)
-    if cut_off is not None and cut_off.is_cut_off:
-        return cut_off
-    return _fit_by_means(train, held_out, value_range)
+    cut_off = _fit_by_quantiles(train, held_out)
+    return cut_off if cut_off is not None and cut_off.is_cut_off else _fit_by_means(train, held_out)
 
 
-def _fit_by_means(train: PixelSample, held_out: PixelSample, value_range: tuple[float, float]) -> PixelChange | None:
+def _fit_by_means(train: PixelSample, held_out: PixelSample) -> PixelChange | None:
     """Fit from mean and spread of the images' mean values, if these certainly differ.
 
     The spread of all single pixels is more exact. It is used unless the means clearly contradict it.
@@ -247,7 +246,8 @@ def _fit_by_means(train: PixelSample, held_out: PixelSample, value_range: tuple[
     factor, pixel_factor = float(means.std() / others.std()), _measure_spread(train) / _measure_spread(held_out)
     error = float(np.hypot(_estimate_log_spread_error(means), _estimate_log_spread_error(others)))
     is_contrast_sure = abs(np.log(factor)) > MIN_DIFFERENCE_SIGMAS * error
-    if not is_contrast_sure and not differ(means[:, None], others[:, None], value_range):
+    is_sure = is_contrast_sure or _differ(means[:, None], others[:, None], train.value_range, MIN_DIFFERENCE_SIGMAS)
+    if not is_sure:
         return None
     if abs(np.log(factor / pixel_factor)) <= MAX_SPREAD_SIGMAS * error:
         factor = pixel_factor
@@ -270,19 +270,14 @@ def _estimate_log_spread_error(values: NDArray[np.float64]) -> float:
     return float(np.sqrt(max(kurtosis - 1, 0.0) / (4 * len(values))))
 
 
-def _fit_by_quantiles(
-    train: PixelSample,
-    held_out: PixelSample,
-    wanted: NDArray[np.float64],
-    found: NDArray[np.float64],
-    value_range: tuple[float, float],
-) -> PixelChange | None:
+def _fit_by_quantiles(train: PixelSample, held_out: PixelSample) -> PixelChange | None:
     """Fit a straight line through the quantiles of both, where held-out values are within the range.
 
     Clipped values are lost; such pixels get the mean of the training pixels beyond the end. Values that a darker set
     rounds to its end do not count: they hardly differ from it.
     """
-    low, high = value_range
+    low, high = train.value_range
+    wanted, found = (np.quantile(sample.values.astype(np.float64), _LEVELS) for sample in (train, held_out))
     slack = MIN_DIFFERENCE * (high - low) / 10
     inside = (found > low + slack) & (found < high - slack)
     if len(np.unique(found[inside])) < 2:
@@ -307,24 +302,13 @@ def _fit_by_quantiles(
     return PixelChange("brightness", factor=float(factor), offset=float(offset), bottom=bottom, top=top)
 
 
-def differ(
-    first: NDArray[np.float64],
-    second: NDArray[np.float64],
-    value_range: tuple[float, float],
-    sigmas: float = MIN_DIFFERENCE_SIGMAS,
+def _differ(
+    first: NDArray[np.float64], second: NDArray[np.float64], value_range: tuple[float, float], sigmas: float
 ) -> bool:
-    """Return whether any mean over images differs by more than chance, and by enough to matter.
-
-    Args:
-        first, second: (images, statistics).
-    """
+    """Return whether any mean of (images, statistics) differs by more than chance, and by enough to matter."""
     if len(first) < 2 or len(second) < 2:
         return False
     difference = np.abs(first.mean(axis=0) - second.mean(axis=0))
     error = np.sqrt(first.var(axis=0, ddof=1) / len(first) + second.var(axis=0, ddof=1) / len(second))
     matters = difference > MIN_DIFFERENCE * (value_range[1] - value_range[0])
     return bool((matters & (difference > sigmas * error)).any())
-
-
-def _measure_distance(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    return float(np.abs(first.mean(axis=0) - second.mean(axis=0)).sum())
