@@ -12,7 +12,7 @@ from analysis.arrays.dataset import SPLITS
 from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from worker.ingest.archives.members import Archive
-from worker.ingest.archives.npy import StoredArray, read_stored_array
+from worker.ingest.archives.npy import StoredArray
 from worker.ingest.images.pixels import USUAL_RANGES, Pixels, convert_block_channels, resize_block
 from worker.ingest.pool import ProcessPool
 from worker.ingest.rejection import IngestLimits, Rejection, clean_name, make_bad_array, make_bad_labels, make_no_images
@@ -69,7 +69,7 @@ class ArraySource(UploadSource):
     def __init__(self, archive: Archive, limits: IngestLimits) -> None:
         by_key = {name.removesuffix(".npy"): row for row, name in enumerate(archive.names) if name.endswith(".npy")}
         # Read all headers: objects are refused anywhere.
-        stored = {key: read_stored_array(archive, row) for key, row in by_key.items()}
+        stored = {key: StoredArray(archive, row) for key, row in by_key.items()}
         by_file = _group_by_file(stored)
         self.kind = "arrays in npz" if len(by_file) == 1 else f"arrays in {len(by_file)} npz files"
         pairs = _pair_files(by_file)
