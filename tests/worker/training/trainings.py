@@ -113,7 +113,7 @@ class Training:
 
 def scale_to_unit(images: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
     """Convert pixels to what the network sees: float32 in [0, 1]."""
-    low, high = np.float32(value_range)
+    low, high = np.float32(value_range[0]), np.float32(value_range[1])
     return (images.astype(np.float32) - low) / (high - low)
 
 
