@@ -96,6 +96,7 @@ class _SuggestsOptions(TyperGroup):
         try:
             return super().invoke(ctx)
         except UsageError as error:
+            error.message = error.message.removeprefix("Value error, ")  # of pydantic
             if name := getattr(error, "option_name", None) if hasattr(error, "possibilities") else None:
                 from heldout.spec.field_errors import (  # load longer than `--help` takes
                     ask_whether_meant,

@@ -42,7 +42,7 @@ class LinearChange(SpecPart):
     @model_validator(mode="after")
     def _check_changes_something(self) -> Self:
         if self == LinearChange.model_construct():
-            raise ValueError("changes nothing: give a `factor` other than 1, an `offset` other than 0, or both")
+            raise ValueError("this changes nothing; give a `factor` other than 1, an `offset` other than 0, or both")
         return self
 
 
@@ -117,7 +117,7 @@ class VersionChanges(SpecPart):
     def _check_changes_something(self) -> Self:
         if not self.body():
             raise ValueError(
-                "names no change: give at least one of exclude, relabel, rename_classes, pixel_values, resplit, "
+                "no change is given; expected at least one of exclude, relabel, rename_classes, pixel_values, resplit, "
                 "drop_copies"
             )
         return self

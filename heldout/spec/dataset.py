@@ -18,11 +18,11 @@ DATASET_NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 def check_name(name: Any) -> Any:
     """Return the name. Raises ValueError with an explanation if it is not allowed or looks like an id."""
     if isinstance(name, str) and name.startswith("ds_"):
-        raise ValueError("must not begin with `ds_`, as ids do")
+        raise ValueError("A name must not begin with `ds_`, as ids do")
     if isinstance(name, str) and not re.fullmatch(DATASET_NAME, name):
         raise ValueError(
-            "must have 1 to 64 lowercase letters (a to z), digits, dots, hyphens and underscores, and begin with a "
-            "letter or a digit"
+            f'Received "{name[:80]}"; expected 1 to 64 lowercase letters (a to z), digits, dots, hyphens and '
+            "underscores, with a letter or a digit first"
         )
     return name
 
@@ -96,12 +96,15 @@ class DatasetSpec(SpecPart):
             groups = re.compile(pattern).groups
         except re.error as error:
             where = "" if error.pos is None else f" from character {error.pos + 1} on"
-            raise ValueError(f"not a regular expression: it cannot be parsed{where}") from None
+            raise ValueError(f"this is not a regular expression: it cannot be parsed{where}") from None
         except (RecursionError, OverflowError):
-            raise ValueError("too complex for a regular expression: it is nested or repeated too much") from None
+            raise ValueError(
+                "this is too complex for a regular expression: it is nested or repeated too much"
+            ) from None
         if groups != 1:
             raise ValueError(
-                f"needs exactly one group in parentheses but has {groups}; `(?:…)` makes a group that does not count"
+                f"the expression needs exactly one group in parentheses but has {groups}; `(?:…)` makes a group that "
+                "does not count"
             )
         return pattern
 

@@ -105,7 +105,7 @@ def _describe_finding(error: Mapping[str, Any]) -> str:
             return f"Received {_format_value(error['input'])}; expected an object."
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "value_error":
-        return f"{message}."
+        return f"{message[:1].upper()}{message[1:]}."
     for ours, json_has in _JSON_WORDS:
         message = message.replace(ours, json_has)
     return f"Received {_format_value(error['input'])}; {message[:1].lower()}{message[1:]}."

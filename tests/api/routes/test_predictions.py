@@ -102,7 +102,7 @@ def test_refusals_point_at_the_value(client):
 def test_bodies_without_curves_or_predictions_are_refused(client):
     for body in ({}, {"classes": 2}, {"predictions": None}):
         problem = assert_problem(client.post("/v1/diagnoses", json=body), 422, "invalid_spec", "")
-        assert problem["detail"].endswith("expected one of `history`, `csv`, `scalars` and `log`, or `predictions`.")
+        assert problem["detail"].endswith("Expected one of `history`, `csv`, `scalars` and `log`, or `predictions`.")
     assert_problem(client.post("/v1/diagnoses", json={"predictions": {}}), 422, "invalid_spec", "/predictions")
     wrong = {"predictions": BODY, "classes": 3}
     assert_problem(client.post("/v1/diagnoses", json=wrong), 422, "invalid_spec", "/classes")

@@ -71,7 +71,7 @@ def test_invalid_changes_are_refused_before_anything_is_sent(heldout, client, pe
     for name, content in {"none.csv": "", "bare.csv": "3,7\n", "twice.csv": "image,label\n3,7\n3,8\n"}.items():
         (tmp_path / name).write_text(content)
     for arguments, why in (
-        ((), "names no change"),
+        ((), "No change is given"),
         (("--seed", "3"), "--seed only works with --resplit"),
         (("--relabel", "nowhere.csv"), "No such file"),
         (("--relabel", "none.csv"), "expected a line `image,label`"),

@@ -53,6 +53,12 @@ def test_the_home_names_the_service(run_bare, service, client, tmp_path):
         assert job_id in run_bare(*arguments, **changes).stdout
 
 
+def test_a_wrong_choice_is_refused_with_all_choices(run_bare):
+    refused = run_bare("compare", "base=x", "--better", "bigger")
+    assert refused.returncode == 2
+    assert "Invalid value for '--better': 'bigger' is not one of 'higher', 'lower'." in refused.stderr
+
+
 # --- the server's commands -------------------------------------------------------------------------
 
 
