@@ -15,7 +15,6 @@ from api.http.body import deliver_refusal
 from api.http.context import RequestContext, get_current_context
 from heldout.errors import CrossSiteRequest, Unauthenticated
 from models.store import keys, sessions
-from models.store.keys import Caller
 
 SESSION_COOKIE = "heldout_session_"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -101,14 +100,17 @@ async def require_valid_key(request: Request, context: RequestContext, *, may_be
         context.app.callers.keep(context.key, context.caller)
 
 
-async def require_valid_caller() -> Caller:
-    return get_current_context().caller
+async def require_valid_caller() -> RequestContext:
+    context = get_current_context()
+    _ = context.caller  # looked up before the endpoint is called
+    return context
 
 
 async def get_unchecked_key() -> str:
     return get_current_context().key
 
 
-CallerDep = Annotated[Caller, Depends(require_valid_caller)]
+# For endpoints in the event loop, and for those with transactions of their own.
+Asking = Annotated[RequestContext, Depends(require_valid_caller)]
 # For endpoints that look up the key themselves, in the same statement as something else.
 KeyDep = Annotated[str, Depends(get_unchecked_key)]

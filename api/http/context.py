@@ -6,7 +6,7 @@ thread, after a detour through the event loop, while holding SQLite's only write
 
 import inspect
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property, wraps
@@ -116,6 +116,17 @@ class RequestContext:
         if self._knows_caller:
             accounts.note_key(session, self.caller.key_id)
         return session
+
+    def read(self) -> AbstractContextManager[Session]:
+        """Open a transaction of its own to read in, for an endpoint that needs several."""
+        return self.app.database.read()
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """Open a transaction of its own to write in. The jobs that it queues are attributed to the request's key."""
+        with self.app.database.write() as session:
+            accounts.note_key(session, self.caller.key_id)
+            yield session
 
     def delete_files(self, *folders: str) -> None:
         """Delete folders of the blob store after the commit. Failures are logged."""

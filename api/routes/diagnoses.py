@@ -9,8 +9,8 @@ from pydantic import ConfigDict, ValidationError, model_validator
 from starlette.datastructures import UploadFile
 
 from analysis.answers.foreign import diagnose_answers
-from api.http.auth import CallerDep
-from api.http.deps import AppContextDep, Reading, Writing, check_id_form
+from api.http.auth import Asking
+from api.http.deps import Reading, Writing, check_id_form
 from api.http.parameters import AskedPage, make_page_dependency
 from api.http.problems import NO_ROOM, UPLOADED, raises
 from api.http.routing import make_router
@@ -41,19 +41,19 @@ _PREDICTIONS = describe_body(
 
 
 @router.post("")
-def diagnose_history(training: ForeignTraining, caller: CallerDep) -> DiagnosisView:
+def diagnose_history(training: ForeignTraining, work: Asking) -> DiagnosisView:
     """Diagnose a training recorded elsewhere, from curves, predictions for labeled images, or both. Stores nothing."""
     return DiagnosisView.of(diagnose_answers(training.answers(), training.curves(), training.class_count))
 
 
 @router.post("/predictions", openapi_extra=_PREDICTIONS)
 @raises(*UPLOADED, errors.InvalidJson, errors.BodyTooLarge, errors.InvalidSpec, *NO_ROOM)
-async def diagnose_predictions(request: Request, caller: CallerDep, app: AppContextDep) -> DiagnosisView:
+async def diagnose_predictions(request: Request, work: Asking) -> DiagnosisView:
     """Diagnose a file of predictions for labeled images, which may be larger than a JSON body. Stores nothing."""
-    limit_bytes = app.settings.max_predictions_bytes
-    async with app.uploads.form(request, caller.owner, limit_bytes) as form:
+    limit_bytes = work.app.settings.max_predictions_bytes
+    async with work.app.uploads.form(request, work.owner, limit_bytes) as form:
         file, training = get_form_file(form), read_form_texts(form, ["training"]).get("training")
-        async with app.diagnosing.taken(caller.owner):
+        async with work.app.diagnosing.taken(work.owner):
             return await asyncio.get_running_loop().run_in_executor(
                 FOREIGN_THREADS, _diagnose_file, file, training, limit_bytes
             )

@@ -7,9 +7,8 @@ from typing import Annotated, Any
 from fastapi import Depends, Response
 from starlette.concurrency import run_in_threadpool
 
-from api.http.app_context import AppContext
-from api.http.auth import CallerDep
-from api.http.deps import AppContextDep
+from api.http.auth import Asking
+from api.http.context import RequestContext
 from api.http.parameters import cut_to_page
 from api.http.problems import raises
 from api.http.routing import make_router
@@ -20,7 +19,6 @@ from heldout.errors import InvalidCursor, QuotaExceeded
 from heldout.views.account import EventPage, OwnerEventPage
 from models.database import Session
 from models.store import events
-from models.store.keys import Caller
 from models.tables import EventRow, JobRow, StudyRow
 
 Answered = Response | EventPage | OwnerEventPage
@@ -60,8 +58,7 @@ class _Found:
 class AskedEvents:
     """A request for events. after: number of the last event that the client has; None: the newest."""
 
-    app: AppContext
-    caller: Caller
+    work: RequestContext
     response: Response
     after: int | None
     limit: int
@@ -83,13 +80,13 @@ class AskedEvents:
                 return Response(status_code=204)
             is_new = self.after is None
             return streams.EventStream(
-                self.app.hub,
-                self.app.places,
+                self.work.app.hub,
+                self.work.app.places,
                 channel,
                 cursor=found.last if self.after is None else self.after,
                 first=[source.encode_start(found.last)] if is_new else [source.encode_event(view) for view in views],
                 last=found.last,
-                caller=self.caller,
+                caller=self.work.caller,
             )
         self.response.headers["Vary"] = "Accept"
         data = cut_to_page(views)
@@ -99,7 +96,7 @@ class AskedEvents:
         return page(object="list", data=data, has_more=more, next=end)
 
     def _read(self, channel: Channel, find: Find | None, limit: int) -> _Found:
-        database, after = self.app.database, self.after
+        database, after = self.work.app.database, self.after
         if find is not None:
             with database.read() as session:
                 subject = find(session)
@@ -120,8 +117,7 @@ def make_asked_events(max_number: int) -> Any:
 
     @raises(InvalidCursor, QuotaExceeded)
     async def read(
-        app: AppContextDep,
-        caller: CallerDep,
+        work: Asking,
         response: Response,
         after: After = "0",
         limit: Limit = 20,
@@ -129,7 +125,7 @@ def make_asked_events(max_number: int) -> Any:
         accept: Accept = "",
     ) -> AskedEvents:
         cursor = parse_cursor(after, last_event_id, max_number)
-        return AskedEvents(app, caller, response, cursor, limit, as_stream=streams.wants_stream(accept))
+        return AskedEvents(work, response, cursor, limit, as_stream=streams.wants_stream(accept))
 
     return Depends(read)
 
@@ -149,6 +145,6 @@ MAX_NUMBER = 2**53 - 1
     response_model=OwnerEventPage,
     responses=describe_responses("the service stops or the key is revoked"),
 )
-async def list_all_events(caller: CallerDep, asked: Annotated[AskedEvents, make_asked_events(MAX_NUMBER)]) -> Answered:
+async def list_all_events(work: Asking, asked: Annotated[AskedEvents, make_asked_events(MAX_NUMBER)]) -> Answered:
     """List all your events, or stream them as server-sent events."""
-    return await asked.answer(Channel(ChannelKind.OWNER, caller.owner))
+    return await asked.answer(Channel(ChannelKind.OWNER, work.owner))

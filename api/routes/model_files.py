@@ -8,8 +8,8 @@ from fastapi import APIRouter, Depends, Query
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from api.http.app_context import AppContext
-from api.http.deps import AppContextDep, Writing
+from api.http.context import RequestContext
+from api.http.deps import Writing
 from api.http.problems import EXPORT_PROBLEMS, NO_ROOM, raises
 from api.routes.downloads import FILE, attach, download
 from api.routes.long_poll import MAX_WAIT_S
@@ -21,7 +21,6 @@ from models.blobs import BlobMissing, Blobs
 from models.ordered_exports import Find, OrderedExport, find_or_order
 from models.store import exports
 from models.store.artifacts import Artifact
-from models.store.keys import Caller
 from models.tables import ExportRow
 
 FORMATS = " ".join(
@@ -39,7 +38,7 @@ class Asked:
     """The model that a request asks for. id: of a job or study. find: finds the training that produced the model."""
 
     id: str
-    caller: Caller
+    work: RequestContext
     find: Find
 
 
@@ -62,11 +61,10 @@ def add_routes(
     @raises(*EXPORT_PROBLEMS)
     async def get_report(
         asked: Annotated[Asked, Depends(asked_by)],
-        app: AppContextDep,
         format_: Format = ExportFormat.KERAS,
         wait: Wait = 0,
     ) -> ExportReportView:
-        found = await _require_proven(asked, app, format_, wait)
+        found = await _require_proven(asked, format_, wait)
         return ExportReportView.model_validate(found.row.report)
 
     @router.post(
@@ -95,30 +93,29 @@ def add_routes(
         return ExportView(job_id=source.id, format=format_, status=row.status)
 
 
-async def send_proven_file(asked: Asked, app: AppContext, format_: ExportFormat, *, wait_s: float) -> StreamingResponse:
+async def send_proven_file(asked: Asked, format_: ExportFormat, *, wait_s: float) -> StreamingResponse:
     """Return the proven file of an export, and order the export if needed. Raises what `_require_proven` raises."""
-    found = await _require_proven(asked, app, format_, wait_s)
+    found = await _require_proven(asked, format_, wait_s)
     lost = errors.ExportLost(asked.id, format_)
-    return await run_in_threadpool(send_model, app, asked.id, found.source_name, format_, found.stored(), lost=lost)
+    return await run_in_threadpool(send_model, asked, found.source_name, format_, found.stored(), lost=lost)
 
 
-async def _require_proven(asked: Asked, app: AppContext, format_: ExportFormat, wait_s: float) -> OrderedExport:
+async def _require_proven(asked: Asked, format_: ExportFormat, wait_s: float) -> OrderedExport:
     """Wait for the export to be stored and return it. Raises `EXPORT_PROBLEMS` and what `asked.find` raises."""
 
     def ask() -> OrderedExport:
-        return find_or_order(app.database, asked.caller, asked.find, format_)
+        return find_or_order(asked.work.app.database, asked.work.caller, asked.find, format_)
 
     ordered = await run_in_threadpool(ask)
     if not ordered.has_ended and wait_s:
-        await app.hub.wait_for_end(ordered.row.export_job_id, wait_s)
+        await asked.work.app.hub.wait_for_end(ordered.row.export_job_id, wait_s)
         ordered = await run_in_threadpool(ask)
     ordered.stored()
     return ordered
 
 
 def send_model(
-    app: AppContext,
-    source_id: str,
+    asked: Asked,
     source_name: str,
     format_: ExportFormat,
     file: Artifact | ExportRow,
@@ -130,9 +127,9 @@ def send_model(
     lost: the error raised if the file is gone.
     """
     assert file.key is not None, "a successful export has a file"
-    disposition = attach(source_name, source_id, format_.facts.suffix)
-    answer = download(app.blobs, file.key, disposition, lost, expected=file.digest)
-    answer.headers["Link"] = f'<{get_model_route(source_id)}/report?format={format_}>; rel="describedby"'
+    disposition = attach(source_name, asked.id, format_.facts.suffix)
+    answer = download(asked.work.blobs, file.key, disposition, lost, expected=file.digest)
+    answer.headers["Link"] = f'<{get_model_route(asked.id)}/report?format={format_}>; rel="describedby"'
     return answer
 
 

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 from fastapi import Query, Response
 from starlette.concurrency import run_in_threadpool
 
-from api.http.app_context import AppContext
-from api.http.auth import CallerDep
-from api.http.deps import AppContextDep, Reading
+from api.http.auth import Asking
+from api.http.context import RequestContext
+from api.http.deps import Reading
 from api.http.parameters import AskedPage, OnlyClass, PageLimit, PageStart, make_page_dependency
 from api.http.problems import NO_ROOM, raises
 from api.http.routing import make_router
@@ -24,8 +24,7 @@ from heldout.views.dataset import DatasetImagePage, DatasetImageView, LedgerView
 from models.blob_files import guard_reading
 from models.blobs import raise_if_missing
 from models.database import Session
-from models.store import accounts, datasets, label_reads, suspects
-from models.store.keys import Caller
+from models.store import datasets, label_reads, suspects
 from models.stored_files import list_split_images, read_suspects
 from models.tables import DatasetRow, JobRow
 from models.views.dataset import build_ledger_view, get_thumbnail_route
@@ -104,8 +103,7 @@ NOT_YET: dict[int | str, dict[str, Any]] = {
 @raises(errors.DatasetNotReady, errors.DatasetLost, errors.StorageUnavailable, errors.FileOfLaterRelease, *NO_ROOM)
 async def get_suspects(
     dataset: Reference,
-    caller: CallerDep,
-    app: AppContextDep,
+    work: Asking,
     response: Response,
     limit: PageLimit = 20,
     after: PageStart = 0,
@@ -124,57 +122,54 @@ async def get_suspects(
 
     The first request for a dataset starts the search, in the background.
     """
-    row, job = await run_in_threadpool(_get_or_begin_search, app, caller, dataset, again=again)
+    row, job = await run_in_threadpool(_get_or_begin_search, work, dataset, again=again)
     if wait and job is not None and job.status not in TERMINAL:
-        await app.hub.wait_for_end(job.id, wait)
-        row, job = await run_in_threadpool(_get_or_begin_search, app, caller, row.id, again=False)
+        await work.app.hub.wait_for_end(job.id, wait)
+        row, job = await run_in_threadpool(_get_or_begin_search, work, row.id, again=False)
     if row.suspects_status is SuspectsStatus.FAILED:
         return build_failed_view(row, job)
     if row.suspects_status is not SuspectsStatus.STORED:
         response.status_code = 202
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
         return build_waiting_view(row, job)
-    stored = await run_in_threadpool(_read, app, caller.owner, row)
+    stored = await run_in_threadpool(_read, work, row)
     with guard_reading(make_suspects_key(row.id)):  # a file from an earlier release may name unknown classes
         return build_ready_view(row, stored, after=after, limit=limit)
 
 
-def _get_or_begin_search(
-    app: AppContext, caller: Caller, reference: str, *, again: bool
-) -> tuple[DatasetRow, JobRow | None]:
+def _get_or_begin_search(work: RequestContext, reference: str, *, again: bool) -> tuple[DatasetRow, JobRow | None]:
     """Get the dataset and its last search, starting the first search if there was none."""
-    with app.database.read() as session:
-        row = datasets.require(session, caller.owner, reference)
+    with work.read() as session:
+        row = datasets.require(session, work.owner, reference)
         datasets.require_content(row, "suspected labels")
         job = suspects.find_newest_job(session, row.id)
-        is_lost = again and row.suspects_status is SuspectsStatus.STORED and not _is_usable(session, app, row)
+        is_lost = again and row.suspects_status is SuspectsStatus.STORED and not _is_usable(session, work, row)
     if row.suspects_status is None or is_lost or (again and row.suspects_status is SuspectsStatus.FAILED):
-        with app.database.write() as session:
-            accounts.note_key(session, caller.key_id)
-            suspects.queue(session, caller.owner, row.id, again=again, is_lost=is_lost)
-        with app.database.read() as session:
-            return datasets.require(session, caller.owner, row.id), suspects.find_newest_job(session, row.id)
+        with work.write() as session:
+            suspects.queue(session, work.owner, row.id, again=again, is_lost=is_lost)
+        with work.read() as session:
+            return datasets.require(session, work.owner, row.id), suspects.find_newest_job(session, row.id)
     return row, job
 
 
-def _read(app: AppContext, owner: str, row: DatasetRow) -> StoredSuspects:
-    with app.database.read() as session:
-        stored = _read_stored(session, app, row)
+def _read(work: RequestContext, row: DatasetRow) -> StoredSuspects:
+    with work.read() as session:
+        stored = _read_stored(session, work, row)
         # The search trained on validation and test labels, too.
-        note_shown_labels(session, app, owner, row)
+        note_shown_labels(session, work.app, work.owner, row)
     return stored
 
 
-def _read_stored(session: Session, app: AppContext, row: DatasetRow) -> StoredSuspects:
-    stored = read_suspects(session, app.blobs, row, StoredSuspects)
+def _read_stored(session: Session, work: RequestContext, row: DatasetRow) -> StoredSuspects:
+    stored = read_suspects(session, work.blobs, row, StoredSuspects)
     if stored is None:  # deleted meanwhile
         raise errors.DatasetLost(row.name)
     return stored
 
 
-def _is_usable(session: Session, app: AppContext, row: DatasetRow) -> bool:
+def _is_usable(session: Session, work: RequestContext, row: DatasetRow) -> bool:
     """Whether the stored result is intact and from a search that checked itself."""
     try:
-        return _read_stored(session, app, row).verdict is not None
+        return _read_stored(session, work, row).verdict is not None
     except (errors.DatasetLost, errors.DatasetDamaged):
         return False

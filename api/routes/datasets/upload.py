@@ -11,11 +11,10 @@ from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 
-from api.http.app_context import AppContext
-from api.http.auth import CallerDep
+from api.http.auth import Asking
 from api.http.body import parse_json
-from api.http.context import get_current_context
-from api.http.deps import AppContextDep, Writing
+from api.http.context import RequestContext
+from api.http.deps import Writing
 from api.http.idempotency import Once, OnceDep
 from api.http.problems import JSON_BODY, NO_ROOM, UPLOADED, raises
 from api.http.routing import make_router
@@ -34,8 +33,7 @@ from heldout.spec.dataset import DatasetSpec
 from heldout.spec.field_errors import make_values_refusal
 from heldout.views.dataset import DatasetView
 from models.database import Session
-from models.store import accounts, discards, idempotency, keys, quotas, uploads
-from models.store.keys import Caller
+from models.store import discards, idempotency, keys, quotas, uploads
 from models.views.dataset import build_dataset_view
 
 log = structlog.get_logger("heldout.api")
@@ -74,22 +72,22 @@ CONTENT: dict[str, Any] = {
     openapi_extra=NEW_DATASET,
 )
 @raises(*UPLOADED, errors.DatasetNotFound, *NO_ROOM, *JSON_BODY)
-async def create_dataset(request: Request, caller: CallerDep, app: AppContextDep, once: OnceDep) -> DatasetView:
+async def create_dataset(request: Request, work: Asking, once: OnceDep) -> DatasetView:
     """Announce the next version of a name. Send its content with PUT, or all in one form."""
 
     def add(session: Session, spec: DatasetSpec) -> DatasetView:
-        return build_dataset_view(uploads.announce(session, caller.owner, spec))
+        return build_dataset_view(uploads.announce(session, work.owner, spec))
 
     def announce(spec: DatasetSpec, *, is_all: bool = False) -> DatasetView:
-        with app.database.write() as session:
+        with work.write() as session:
             view = once.make(session, spec, lambda: add(session, spec))
             if is_all:
-                get_current_context().note_change(session, view)
+                work.note_change(session, view)
             return view
 
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data":
-        return await _create_whole(request, caller, app, announce, once)
-    async with app.large_bodies.received(request, app.settings.max_body_bytes, caller.owner) as raw:
+        return await _create_whole(request, work, announce, once)
+    async with work.app.large_bodies.received(request, work.app.settings.max_body_bytes, work.owner) as raw:
         return await run_in_threadpool(lambda: announce(_parse_spec(parse_json(raw)), is_all=True))
 
 
@@ -103,17 +101,16 @@ async def create_dataset(request: Request, caller: CallerDep, app: AppContextDep
 async def put_content(
     dataset: Reference,
     request: Request,
-    caller: CallerDep,
-    app: AppContextDep,
+    work: Asking,
     content_digest: Annotated[
         str | SkipJsonSchema[None],  # may be absent, but null is not a value of a header
         Header(alias="Content-Digest", pattern=DIGEST, description="RFC 9530. Compared with the received content."),
     ] = None,
 ) -> DatasetView:
     """Send a dataset's content, of any length. After a failure, send it again from the beginning."""
-    dataset_id = await run_in_threadpool(_require_expecting, app, caller.owner, dataset)
-    received = await app.uploads.receive_body(request, caller.owner, f"uploads/{dataset_id}", content_digest)
-    return await _accept(app, caller, dataset_id, received)
+    dataset_id = await run_in_threadpool(_require_expecting, work, dataset)
+    received = await work.app.uploads.receive_body(request, work.owner, f"uploads/{dataset_id}", content_digest)
+    return await _accept(work, dataset_id, received)
 
 
 @router.delete("/{dataset}", status_code=204)
@@ -170,66 +167,65 @@ def _parse_spec(content: Any) -> DatasetSpec:
 
 
 async def _create_whole(
-    request: Request, caller: Caller, app: AppContext, announce: Callable[[DatasetSpec], DatasetView], once: Once
+    request: Request, work: RequestContext, announce: Callable[[DatasetSpec], DatasetView], once: Once
 ) -> DatasetView:
     """Announce a dataset and receive its content. As with PUT, sending the same content again changes nothing."""
-    async with app.uploads.form(request, caller.owner, app.settings.max_upload_bytes) as form:
+    async with work.app.uploads.form(request, work.owner, work.app.settings.max_upload_bytes) as form:
         spec, file = _parse_form_spec(form), get_form_file(form)
-        change = get_current_context().change
+        change = work.change
         view = await run_in_threadpool(announce, spec)
-        get_current_context().change = change  # a repeated announcement changes nothing, but its content may be new
+        work.change = change  # a repeated announcement changes nothing, but its content may be new
         try:
-            received = await app.uploads.receive_file(file, f"uploads/{view.id}")
-            return await _accept(app, caller, view.id, received)
+            received = await work.app.uploads.receive_file(file, f"uploads/{view.id}")
+            return await _accept(work, view.id, received)
         except errors.HeldoutError:
             if not once.is_replayed:  # otherwise the dataset belongs to an earlier request
-                await run_in_threadpool(_withdraw, app, caller.owner, view.id, once.key)
+                await run_in_threadpool(_withdraw, work, view.id, once.key)
             raise
 
 
-def _withdraw(app: AppContext, owner: str, dataset_id: str, idempotency_key: str | None) -> None:
+def _withdraw(work: RequestContext, dataset_id: str, idempotency_key: str | None) -> None:
     """Undo an announcement whose content failed, so that the same request can be sent again."""
-    with app.database.write() as session:
-        discards.remove(session, owner, dataset_id)
+    with work.write() as session:
+        discards.remove(session, work.owner, dataset_id)
         if idempotency_key is not None:
-            idempotency.forget(session, owner, idempotency_key)
+            idempotency.forget(session, work.owner, idempotency_key)
 
 
-def _require_expecting(app: AppContext, owner: str, reference: str) -> str:
-    with app.database.read() as session:
-        dataset_id = uploads.get_owned_dataset(session, owner, reference).id
+def _require_expecting(work: RequestContext, reference: str) -> str:
+    with work.read() as session:
+        dataset_id = uploads.get_owned_dataset(session, work.owner, reference).id
         # Checked before the content is received, and again when the job that reads it is queued.
-        quotas.require_room(session, owner, *quotas.OF_UPLOADS)
+        quotas.require_room(session, work.owner, *quotas.OF_UPLOADS)
     return dataset_id
 
 
-async def _accept(app: AppContext, caller: Caller, dataset_id: str, received: ReceivedContent) -> DatasetView:
+async def _accept(work: RequestContext, dataset_id: str, received: ReceivedContent) -> DatasetView:
     """Queue the ingest of an upload. Deletes the upload if no ingest is needed."""
     try:
-        view, is_kept = await run_in_threadpool(_queue, app, caller, dataset_id, received)
+        view, is_kept = await run_in_threadpool(_queue, work, dataset_id, received)
     except (errors.DatasetNotFound, errors.UploadFinished, errors.Unauthenticated, *NO_ROOM):
-        await app.uploads.delete(received)
+        await work.app.uploads.delete(received)
         raise
     if not is_kept:
-        await app.uploads.delete(received)
+        await work.app.uploads.delete(received)
     return view
 
 
-def _queue(app: AppContext, caller: Caller, dataset_id: str, received: ReceivedContent) -> tuple[DatasetView, bool]:
-    with app.database.write() as session:
+def _queue(work: RequestContext, dataset_id: str, received: ReceivedContent) -> tuple[DatasetView, bool]:
+    with work.write() as session:
         # The upload may have taken hours, so the key is checked again.
-        keys.require_valid(session, caller.key_id)
-        accounts.note_key(session, caller.key_id)
+        keys.require_valid(session, work.caller.key_id)
         row, is_needed = uploads.receive(
             session,
-            caller.owner,
+            work.owner,
             dataset_id,
             key=received.key,
             sha256=received.sha256,
-            max_runtime_s=app.settings.max_ingest_s,
+            max_runtime_s=work.app.settings.max_ingest_s,
             size_bytes=received.size_bytes,
         )
         view = build_dataset_view(row)
         if is_needed:
-            get_current_context().note_change(session, view)
+            work.note_change(session, view)
     return view, is_needed

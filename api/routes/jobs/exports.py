@@ -6,9 +6,8 @@ from fastapi import Depends, Query, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from api.http.app_context import AppContext
-from api.http.auth import CallerDep
-from api.http.deps import AppContextDep, JobId, Reading
+from api.http.auth import Asking
+from api.http.deps import JobId, Reading
 from api.http.problems import EXPORT_PROBLEMS, raises
 from api.http.routing import make_router
 from api.routes import model_files
@@ -44,15 +43,14 @@ FormatOrScript = Annotated[
 
 
 @raises(*_NO_MODEL)
-async def _get_asked(job_id: JobId, caller: CallerDep) -> Asked:
-    return Asked(job_id, caller, lambda session: find_training_with_model(session, caller, job_id))
+async def _get_asked(job_id: JobId, work: Asking) -> Asked:
+    return Asked(job_id, work, lambda session: find_training_with_model(session, work.caller, job_id))
 
 
 @router.get("/model", response_class=StreamingResponse, responses=model_files.MODEL)
 @raises(errors.NotSupported, errors.DatasetLost, errors.SpecUnreadable, errors.FileOfLaterRelease, *EXPORT_PROBLEMS)
 async def get_model(
     asked: Annotated[Asked, Depends(_get_asked)],
-    app: AppContextDep,
     format_: FormatOrScript = ExportFormat.KERAS,
     wait: Wait = 0,
 ) -> Response:
@@ -64,12 +62,12 @@ async def get_model(
     SHA-256, and `Link` names its report.
     """
     if format_ == SCRIPT:
-        return await run_in_threadpool(_send_script, app, asked)
+        return await run_in_threadpool(_send_script, asked)
     if format_ == CONFIGURATION:
-        return await run_in_threadpool(_send_configuration, app, asked)
+        return await run_in_threadpool(_send_configuration, asked)
     if format_ is ExportFormat.KERAS:
-        return await run_in_threadpool(_send_trained, app, asked)
-    return await model_files.send_proven_file(asked, app, format_, wait_s=wait)
+        return await run_in_threadpool(_send_trained, asked)
+    return await model_files.send_proven_file(asked, format_, wait_s=wait)
 
 
 model_files.add_routes(
@@ -100,9 +98,9 @@ def get_model_card(job_id: JobId, work: Reading) -> Response:
     return Response(card, media_type=f"{MARKDOWN}; charset=utf-8")
 
 
-def _send_trained(app: AppContext, asked: Asked) -> StreamingResponse:
+def _send_trained(asked: Asked) -> StreamingResponse:
     """Send the training's own file, or its export with the model card if that passed its check. Raises if it failed."""
-    with app.database.read() as session:
+    with asked.work.read() as session:
         source = asked.find(session)
         model = artifacts.find_model(session, source.job)
         row = exports.find(session, asked.id, ExportFormat.KERAS)
@@ -110,28 +108,28 @@ def _send_trained(app: AppContext, asked: Asked) -> StreamingResponse:
         raise explain_failure(row, asked.id)
     if row is not None and row.key is not None:
         lost: errors.HeldoutError = errors.ExportLost(asked.id, ExportFormat.KERAS)
-        return model_files.send_model(app, asked.id, source.name, ExportFormat.KERAS, row, lost=lost)
+        return model_files.send_model(asked, source.name, ExportFormat.KERAS, row, lost=lost)
     assert model is not None, "find_training_with_model returns only jobs with a model"
     lost = errors.ModelLost(asked.id)
-    return model_files.send_model(app, asked.id, source.name, ExportFormat.KERAS, model, lost=lost)
+    return model_files.send_model(asked, source.name, ExportFormat.KERAS, model, lost=lost)
 
 
-def _send_script(app: AppContext, asked: Asked) -> Response:
+def _send_script(asked: Asked) -> Response:
     """Send the script that trains the job again."""
-    with app.database.read() as session:
+    with asked.work.read() as session:
         source = asked.find(session)
         if source.dataset.sha256 is None:
             raise errors.DatasetNotFound(source.dataset.name)
-        text = build_plain_script(session, app.blobs, source.job, source.dataset)
+        text = build_plain_script(session, asked.work.blobs, source.job, source.dataset)
     headers = {"Content-Disposition": attach(source.name, source.id, ".py")}
     return Response(text, media_type="text/x-python; charset=utf-8", headers=headers)
 
 
-def _send_configuration(app: AppContext, asked: Asked) -> Response:
+def _send_configuration(asked: Asked) -> Response:
     """Send the layers of the job's own network as JSON."""
-    with app.database.read() as session:
+    with asked.work.read() as session:
         source = asked.find(session)
-        content = read_network_configuration(session, app.blobs, source.job)
+        content = read_network_configuration(session, asked.work.blobs, source.job)
     headers = {"Content-Disposition": attach(source.name, source.id, ".json")}
     return Response(content, media_type="application/json", headers=headers)
 

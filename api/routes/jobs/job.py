@@ -8,7 +8,7 @@ from fastapi import Header, Query, Request, Response
 from pydantic import Field
 
 from api.http.app_context import AppContext
-from api.http.auth import CallerDep, KeyDep
+from api.http.auth import Asking, KeyDep
 from api.http.body import Body
 from api.http.context import RequestContext, get_current_context
 from api.http.deps import AppContextDep, JobId, Reading, Writing
@@ -265,7 +265,7 @@ def _find_waits_for(session: Session, job: JobRow) -> WaitsFor | None:
 
 
 @router.get("/{job_id}/events", response_model=EventPage, responses=describe_subject_responses("job"))
-async def list_events(job_id: JobId, caller: CallerDep, asked: AskedEventsDep) -> Answered:
+async def list_events(job_id: JobId, work: Asking, asked: AskedEventsDep) -> Answered:
     """List the job's events, oldest first, or stream them as server-sent events."""
     channel = Channel(ChannelKind.JOB, job_id)
-    return await asked.answer(channel, lambda session: jobs.find(session, caller.owner, job_id))
+    return await asked.answer(channel, lambda session: jobs.find(session, work.owner, job_id))

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 from fastapi import Query, Response
 from pydantic import Field
 
-from api.http.auth import CallerDep
+from api.http.auth import Asking
 from api.http.body import Body
-from api.http.deps import AppContextDep, EvaluationId, Reading, Writing
+from api.http.deps import EvaluationId, Reading, Writing
 from api.http.idempotency import OnceDep
 from api.http.parameters import AskedPage, make_page, make_page_dependency
 from api.http.problems import NO_ROOM, raises
@@ -81,15 +81,14 @@ def list_evaluations(
 @router.get("/{evaluation_id}", response_model=EvaluationView, responses=describe_not_changed("evaluation"))
 async def get_evaluation(
     evaluation_id: EvaluationId,
-    caller: CallerDep,
-    app: AppContextDep,
+    work: Asking,
     poll: Annotated[LongPoll, make_long_poll("evaluation")],
 ) -> Response | EvaluationView:
     """Get an evaluation, now or once it has changed: its figures with their intervals."""
 
     def find() -> EvaluationView:
-        with app.database.read() as session:
-            return _build_view(session, *model_evaluations.find(session, caller.owner, evaluation_id))
+        with work.read() as session:
+            return _build_view(session, *model_evaluations.find(session, work.owner, evaluation_id))
 
     return await poll.wait_for_latest(Channel(ChannelKind.JOB, evaluation_id), find)
 

@@ -9,10 +9,9 @@ from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 
-from api.http.app_context import AppContext
-from api.http.auth import CallerDep
-from api.http.context import get_current_context
-from api.http.deps import AppContextDep, ModelId, Reading, Writing
+from api.http.auth import Asking
+from api.http.context import RequestContext
+from api.http.deps import ModelId, Reading, Writing
 from api.http.idempotency import Once, OnceDep
 from api.http.parameters import AskedPage, make_page_dependency
 from api.http.problems import NO_ROOM, UPLOADED, raises
@@ -23,8 +22,7 @@ from heldout import errors
 from heldout.lifecycle.resources import FIRST_BYTES, MAX_ARCHITECTURE_BYTES, begins_as_architecture
 from heldout.views.model import ModelPage, ModelView
 from models.ids import make_id
-from models.store import accounts, keys, models
-from models.store.keys import Caller
+from models.store import keys, models
 from models.views.evaluation import build_model_view
 
 router = make_router("/v1/models", "models")
@@ -50,8 +48,7 @@ class _Sent(BaseModel):
 @raises(errors.BodyTooLarge, errors.DigestMismatch, *UPLOADED, *NO_ROOM)
 async def upload_model(
     request: Request,
-    caller: CallerDep,
-    app: AppContextDep,
+    work: Asking,
     once: OnceDep,
     name: Annotated[
         ModelName | SkipJsonSchema[None],
@@ -63,25 +60,25 @@ async def upload_model(
     ] = None,
 ) -> ModelView:
     """Upload a model: a `.keras` file with built-in layers only, an ONNX file, or an architecture alone as JSON."""
-    await run_in_threadpool(_require_room, app, caller.owner)
+    await run_in_threadpool(_require_room, work)
     model_id = make_id("mod")
-    folder, limit_bytes = f"models/{model_id}", app.settings.max_model_bytes
+    folder, limit_bytes = f"models/{model_id}", work.app.settings.max_model_bytes
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data":
-        async with app.uploads.form(request, caller.owner, limit_bytes) as form:
+        async with work.app.uploads.form(request, work.owner, limit_bytes) as form:
             file = get_form_file(form)
             name = _get_form_name(form, file.filename) or name
-            received = await app.uploads.receive_file(file, folder, _limit_architecture)
+            received = await work.app.uploads.receive_file(file, folder, _limit_architecture)
     else:
-        received = await app.uploads.receive_body(
-            request, caller.owner, folder, content_digest, limit_bytes=limit_bytes, check=_limit_architecture
+        received = await work.app.uploads.receive_body(
+            request, work.owner, folder, content_digest, limit_bytes=limit_bytes, check=_limit_architecture
         )
     try:
-        view = await run_in_threadpool(_add, app, caller, model_id, name, received, once)
+        view = await run_in_threadpool(_add, work, model_id, name, received, once)
     except errors.HeldoutError:
-        await app.uploads.delete(received)
+        await work.app.uploads.delete(received)
         raise
     if once.is_replayed:
-        await app.uploads.delete(received)
+        await work.app.uploads.delete(received)
     return view
 
 
@@ -107,33 +104,30 @@ def _get_form_name(form: FormData, file_name: str | None) -> str | None:
         raise errors.InvalidForm("`name` must have 1 to 128 characters, without control characters.") from None
 
 
-def _require_room(app: AppContext, owner: str) -> None:
-    with app.database.read() as session:
-        models.require_room(session, owner, 0)
+def _require_room(work: RequestContext) -> None:
+    with work.read() as session:
+        models.require_room(session, work.owner, 0)
 
 
-def _add(
-    app: AppContext, caller: Caller, model_id: str, name: str | None, received: ReceivedContent, once: Once
-) -> ModelView:
+def _add(work: RequestContext, model_id: str, name: str | None, received: ReceivedContent, once: Once) -> ModelView:
     def add() -> ModelView:
         row = models.add(
             session,
-            caller.owner,
+            work.owner,
             model_id,
             name or model_id,
             key=received.key,
             sha256=received.sha256,
             size_bytes=received.size_bytes,
-            max_parameters=app.settings.max_parameters,
+            max_parameters=work.app.settings.max_parameters,
         )
         return build_model_view(row)
 
-    with app.database.write() as session:
+    with work.write() as session:
         # The upload may have taken hours, so the key is checked again.
-        keys.require_valid(session, caller.key_id)
-        accounts.note_key(session, caller.key_id)
+        keys.require_valid(session, work.caller.key_id)
         view = once.make(session, _Sent(name=name, sha256=received.sha256), add)
-        get_current_context().note_change(session, view)
+        work.note_change(session, view)
     return view
 
 
@@ -154,17 +148,16 @@ def list_models(
 @router.get("/{model_id}")
 async def get_model_file(
     model_id: ModelId,
-    caller: CallerDep,
-    app: AppContextDep,
+    work: Asking,
     wait: Annotated[
         float, Query(ge=0, le=MAX_WAIT_S, description="Wait up to this many seconds for its file to be read.")
     ] = 0,
 ) -> ModelView:
     """Get a model and what its file contains, now or once the file has been read."""
-    view, check_job = await run_in_threadpool(_find, app, caller.owner, model_id)
+    view, check_job = await run_in_threadpool(_find, work, model_id)
     if wait and not view.has_ended:
-        await app.hub.wait_for_end(check_job, wait)
-        view, _ = await run_in_threadpool(_find, app, caller.owner, model_id)
+        await work.app.hub.wait_for_end(check_job, wait)
+        view, _ = await run_in_threadpool(_find, work, model_id)
     return view
 
 
@@ -176,8 +169,8 @@ def delete_model(model_id: ModelId, work: Writing) -> None:
     work.delete_files(f"models/{model_id}")
 
 
-def _find(app: AppContext, owner: str, model_id: str) -> tuple[ModelView, str]:
+def _find(work: RequestContext, model_id: str) -> tuple[ModelView, str]:
     """Find the model, and the id of the job that reads its file."""
-    with app.database.read() as session:
-        row = models.find(session, owner, model_id)
+    with work.read() as session:
+        row = models.find(session, work.owner, model_id)
         return build_model_view(row), row.check_job

@@ -6,8 +6,8 @@ from typing import Annotated
 from fastapi import Body, Depends, Query
 from starlette.responses import JSONResponse, Response
 
-from api.http.auth import CallerDep
-from api.http.deps import AppContextDep, Writing
+from api.http.auth import Asking
+from api.http.deps import Writing
 from api.http.idempotency import OnceDep
 from api.http.problems import NO_ROOM, REFUSED_SPEC, raises
 from api.http.routing import make_router
@@ -22,9 +22,9 @@ from models.views.study import build_study_view
 router = make_router("/v1/studies", "studies")
 
 
-async def take_turn(caller: CallerDep, app: AppContextDep) -> AsyncIterator[None]:
+async def take_turn(work: Asking) -> AsyncIterator[None]:
     """Wait until no other study is being created. Owners take turns."""
-    async with app.study_turns.taken(caller.owner):
+    async with work.app.study_turns.taken(work.owner):
         yield
 
 

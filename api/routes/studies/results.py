@@ -8,8 +8,8 @@ from starlette.responses import StreamingResponse
 
 from analysis.reports.contents import build_document
 from analysis.reports.document import POLICY, render_markdown, render_page
-from api.http.auth import CallerDep
-from api.http.deps import AppContextDep, Reading, StudyId
+from api.http.auth import Asking
+from api.http.deps import Reading, StudyId
 from api.http.problems import EXPORT_PROBLEMS, raises
 from api.http.routing import make_router
 from api.live.streams import Accept
@@ -22,7 +22,6 @@ from heldout.views.study_report import HTML, MARKDOWN, StudyReportView
 from models.database import Session
 from models.ordered_exports import ModelSource
 from models.store import studies
-from models.store.keys import Caller
 from models.study_report import build_study_report
 from models.tables import JobRow
 from models.views.study import build_study_view
@@ -98,15 +97,14 @@ def _get_quality(offered: str, ranges: Sequence[tuple[str, float]]) -> float:
 
 
 @raises(EnsembleNotReady, NoEnsemble)
-async def _get_asked(study_id: StudyId, caller: CallerDep) -> Asked:
-    return Asked(study_id, caller, lambda session: _get_ensemble_source(session, caller, study_id))
+async def _get_asked(study_id: StudyId, work: Asking) -> Asked:
+    return Asked(study_id, work, lambda session: _get_ensemble_source(session, work.owner, study_id))
 
 
 @router.get("/model", response_class=StreamingResponse, responses=model_files.MODEL)
 @raises(*EXPORT_PROBLEMS)
 async def get_ensemble(
     asked: Annotated[Asked, Depends(_get_asked)],
-    app: AppContextDep,
     format_: Format = ExportFormat.KERAS,
     wait: Wait = 0,
 ) -> Response:
@@ -115,7 +113,7 @@ async def get_ensemble(
     The first request for a format orders its export. A worker writes the file, loads it in its own runtime, and
     compares its predictions with the mean of the jobs' predictions. Only a file that passes is served.
     """
-    return await model_files.send_proven_file(asked, app, format_, wait_s=wait)
+    return await model_files.send_proven_file(asked, format_, wait_s=wait)
 
 
 model_files.add_routes(
@@ -127,9 +125,9 @@ model_files.add_routes(
 )
 
 
-def _get_ensemble_source(session: Session, caller: Caller, study_id: str) -> ModelSource:
+def _get_ensemble_source(session: Session, owner: str, study_id: str) -> ModelSource:
     """Find the job that measured the study's ensemble. Raises StudyNotFound, EnsembleNotReady, NoEnsemble."""
-    study, dataset = studies.find(session, caller.owner, study_id)
+    study, dataset = studies.find(session, owner, study_id)
     job = None if study.evaluation is None else session.get(JobRow, study.evaluation)
     if job is not None and dataset is not None and study.found.get("ensemble") is not None:
         return ModelSource(study_id, study.name, job, dataset)

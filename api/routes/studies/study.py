@@ -4,10 +4,9 @@ from typing import Annotated, Any
 
 from fastapi import Query, Response
 
-from api.http.app_context import AppContext
-from api.http.auth import CallerDep
-from api.http.context import get_current_context
-from api.http.deps import AppContextDep, Reading, StudyId, Writing
+from api.http.auth import Asking
+from api.http.context import RequestContext
+from api.http.deps import Reading, StudyId, Writing
 from api.http.parameters import AskedPage, make_page_dependency
 from api.http.problems import raises
 from api.http.routing import make_router
@@ -44,14 +43,13 @@ def list_studies(
 @raises(errors.SpecUnreadable)
 async def get_study(
     study_id: StudyId,
-    caller: CallerDep,
-    app: AppContextDep,
+    work: Asking,
     poll: Annotated[LongPoll, make_long_poll("study")],
 ) -> Response | StudyView:
     """Get a study, now or once it has changed: its arms, their differences with intervals, and its answer."""
 
     def find() -> StudyView:
-        return _find(app, caller.owner, study_id)
+        return _find(work, study_id)
 
     return await poll.wait_for_latest(Channel(ChannelKind.STUDY, study_id), find)
 
@@ -67,15 +65,15 @@ _REQUESTED: dict[int | str, dict[str, Any]] = {
     responses=_REQUESTED,
 )
 @raises(errors.StudyFinished, errors.SpecUnreadable)
-def cancel_study(study_id: StudyId, caller: CallerDep, app: AppContextDep, response: Response) -> StudyView:
+def cancel_study(study_id: StudyId, work: Asking, response: Response) -> StudyView:
     """Cancel a study and all its jobs. Results measured so far are kept."""
     # Two transactions: jobs are locked before their study, and no job may be added after they were listed.
-    with app.database.write() as session:
-        study_jobs.request_cancel(session, caller.owner, study_id)
-        get_current_context().note_change(session, None)
-    with app.database.write() as session:
+    with work.write() as session:
+        study_jobs.request_cancel(session, work.owner, study_id)
+        work.note_change(session, None)
+    with work.write() as session:
         study_jobs.cancel_jobs(session, study_id)
-    view = _find(app, caller.owner, study_id)
+    view = _find(work, study_id)
     response.status_code = 200 if view.has_ended else 202
     response.headers["ETag"] = write_etag(view.version)
     return view
@@ -94,12 +92,12 @@ def delete_study(study_id: StudyId, work: Writing) -> None:
     response_model=EventPage,
     responses=describe_subject_responses("study"),
 )
-async def list_study_events(study_id: StudyId, caller: CallerDep, asked: AskedEventsDep) -> Answered:
+async def list_study_events(study_id: StudyId, work: Asking, asked: AskedEventsDep) -> Answered:
     """List the study's events, oldest first, or stream them. Its jobs have their own events."""
     channel = Channel(ChannelKind.STUDY, study_id)
-    return await asked.answer(channel, lambda session: studies.find(session, caller.owner, study_id)[0])
+    return await asked.answer(channel, lambda session: studies.find(session, work.owner, study_id)[0])
 
 
-def _find(app: AppContext, owner: str, study_id: str) -> StudyView:
-    with app.database.read() as session:
-        return build_study_view(*studies.find(session, owner, study_id))
+def _find(work: RequestContext, study_id: str) -> StudyView:
+    with work.read() as session:
+        return build_study_view(*studies.find(session, work.owner, study_id))

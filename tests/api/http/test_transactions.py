@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import event
 
 from api.app import create_app
-from api.http.auth import CallerDep, KeyDep
+from api.http.auth import Asking, KeyDep
 from api.http.deps import Writing
 from api.http.routing import ResourceRoute
 from heldout.service.settings import Settings
@@ -101,7 +101,7 @@ def test_an_async_endpoint_cannot_take_a_session():
 def test_an_endpoint_that_looks_up_the_key_itself_cannot_take_the_caller():
     """The caller would be looked up in the event loop."""
 
-    async def endpoint(key: KeyDep, caller: CallerDep) -> None: ...
+    async def endpoint(key: KeyDep, work: Asking) -> None: ...
 
     with pytest.raises(TypeError, match="endpoint looks up the key itself"):
         ResourceRoute("/nowhere", endpoint)
