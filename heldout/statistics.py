@@ -3,7 +3,6 @@
 from bisect import bisect_left
 from math import exp, lgamma, log, log1p, pi, sqrt
 from statistics import NormalDist
-from sys import maxsize
 
 # Degrees of freedom beyond which the first correction of the normal quantile is exact to 1e-9.
 MANY_DEGREES = 1e5
@@ -106,7 +105,7 @@ def count_images_needed(share: float, half: float, confidence: float = 0.95) -> 
         confidence: coverage, in (0, 1).
     Source: Wilson 1927, as `compute_wilson_interval`, for shares that need not be whole counts.
     """
-    counts = range(1, maxsize)
+    counts = range(1, 2**62)
     return counts[bisect_left(counts, True, key=lambda count: _compute_wilson(share, count, confidence)[1] <= half)]
 
 
