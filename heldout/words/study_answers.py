@@ -61,7 +61,8 @@ def describe_study(study: StudyView) -> tuple[str, str]:
         which = f"{'Neither' if len(remedies) == 2 else 'None'} of the {len(remedies)} remedies"
         headline, each = f"{which} {say_helps(study.objective)}.", "Each"
     what = "the network" if study.objective is None else study.objective
-    return headline, f"{each} makes {what} worse or gains too little to matter. {_say_next(study)}"
+    gains = "" if len(study.find_arms("worse")) == len(study.arms) - 1 else " or gains too little to matter"
+    return headline, f"{each} makes {what} worse{gains}. {_say_next(study)}"
 
 
 def _describe_recorded(study: StudyView, conclusion: ConclusionView) -> tuple[str, str]:

@@ -85,6 +85,13 @@ def test_a_recorded_study_says_whether_it_is_confirmed():
     assert describe_study(STUDIES["recorded doubt"])[1] == small, "no number of seeds would change that"
 
 
+def test_remedies_that_surely_harm_are_not_said_to_gain_too_little():
+    base, *_, harmful = STUDIES["nothing"].arms
+    assert describe_study(changed(STUDIES["nothing"], arms=[base, harmful]))[1].startswith(
+        "It makes the network worse."
+    )
+
+
 def test_a_study_with_an_objective_speaks_of_that_measure():
     headlines = {name: describe_study(study)[0] for name, study in STUDIES.items() if name.endswith(" by accuracy")}
     assert list(headlines.values()) == [
