@@ -154,7 +154,7 @@ def test_the_named_run_of_two_is_diagnosed(client):
     turned = [f"{n},{a},{b}" for n, (a, b) in enumerate(PAIRS)]
     body = {"csv": "\n".join([head, *lines, *turned])}
     problem = assert_problem(client.post("/v1/diagnoses", json=body), 422, "invalid_spec", "/csv")
-    assert "there are 2 runs (1: 12 epochs, 2: 12 epochs)" in problem["detail"]
+    assert "There are 2 runs (1: 12 epochs, 2: 12 epochs)" in problem["detail"]
     verdicts = [client.post("/v1/diagnoses", json=body | {"run": run}).json()["verdict"] for run in (1, 2)]
     assert verdicts[1] == "overfitting" != verdicts[0]
     assert_problem(client.post("/v1/diagnoses", json=body | {"run": 3}), 422, "invalid_spec", "/run")
