@@ -1,1 +1,1 @@
-"""A server of the Model Context Protocol, through which developers' assistants use a Heldout service."""
+"""A server of the Model Context Protocol, through which coding assistants use a Heldout service."""
