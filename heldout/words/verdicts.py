@@ -89,11 +89,13 @@ def describe_underfitting(facts: Facts, finding: Finding) -> Words:
     epochs = pluralize(facts.curves.epochs, "epoch")
     if spec is not None and spec.get("augmentation"):
         return Words(
-            "It learns too little.",
+            "The network learns too little.",
             f"{right}: the augmentation is too strong for {epochs}.",
             "Train longer or augment less",
         )
-    return Words("It learns too little.", f"{right} after {epochs}.", "Use a larger network or less regularization")
+    return Words(
+        "The network learns too little.", f"{right} after {epochs}.", "Use a larger network or less regularization"
+    )
 
 
 def describe_not_converged(facts: Facts, finding: Finding) -> Words:
