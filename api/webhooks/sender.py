@@ -61,8 +61,7 @@ class Sender:
         self._clock = clock
         self._box = SecretBox.of(settings)
         self._has_sealed = False
-        self._in_flight: Counter[str] = Counter()  # attempts by webhook
-        self._of_owners: Counter[str] = Counter()  # attempts by owner
+        self._running: list[ClaimedDelivery] = []
         self._changed = threading.Condition()
         self._stop = threading.Event()
         self._forgot = monotonic()
@@ -79,26 +78,26 @@ class Sender:
     def run_once(self) -> int:
         """Start attempts at due deliveries up to the limits; return how many. Raises DatabaseUnavailable."""
         with self._changed:
-            running, of_owners = Counter(self._in_flight), Counter(self._of_owners)
-        if running.total() >= ATTEMPTS_AT_ONCE:
+            running = list(self._running)
+        if len(running) >= ATTEMPTS_AT_ONCE:
             return 0
         with self._database.read() as session:
             # Idle services run this all the time, so it saves the extra query for the database's time.
             if not outbox.is_any_due(session, None if self._clock is transitions.get_now else self._clock(session)):
                 return 0
+        of_webhooks, of_owners = Counter(due.webhook_id for due in running), Counter(due.owner for due in running)
         with self._database.write() as session:
-            claimed = outbox.claim(session, self._clock(session), running, of_owners, lease_s=LEASE_S)
+            claimed = outbox.claim(session, self._clock(session), of_webhooks, of_owners, lease_s=LEASE_S)
         for due in claimed:
             with self._changed:
-                self._in_flight[due.webhook_id] += 1
-                self._of_owners[due.owner] += 1
+                self._running.append(due)
             threading.Thread(target=self._send, args=(due,), name="webhook", daemon=True).start()
         return len(claimed)
 
     def join(self, timeout_s: float) -> bool:
         """Wait until no attempt is running. Returns False after the timeout."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._in_flight.total(), timeout_s)
+            return self._changed.wait_for(lambda: not self._running, timeout_s)
 
     def _run(self) -> None:
         busy_at = monotonic()
@@ -138,8 +137,7 @@ class Sender:
             log.exception("webhook_failed", delivery=due.id)
         finally:
             with self._changed:
-                _count_down(self._in_flight, due.webhook_id)
-                _count_down(self._of_owners, due.owner)
+                self._running.remove(due)
                 self._changed.notify_all()
 
     def _attempt(self, due: ClaimedDelivery) -> Answer:
@@ -177,12 +175,6 @@ class Sender:
             milliseconds=answer.milliseconds,
             delivery_status=status,
         )
-
-
-def _count_down(counts: Counter[str], name: str) -> None:
-    counts[name] -= 1
-    if not counts[name]:
-        del counts[name]
 
 
 def build_body(due: ClaimedDelivery) -> str:
