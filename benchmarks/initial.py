@@ -30,7 +30,7 @@ from worker.training.evaluate import Evaluator
 from worker.training.export import PreparedExport
 from worker.training.finish import export_kept
 from worker.training.network import build_network, freeze_blocks
-from worker.training.runner import start_from
+from worker.training.prepared import start_from
 from worker.training.trainer import Trainer
 
 SEEDS = range(5)

@@ -71,7 +71,7 @@ def main() -> None:
 def _run(spec: Any, data: Path) -> dict[str, float]:
     """Train in this process, and return the seconds of each part."""
     from worker.messages import Assignment, EpochDone, Finished
-    from worker.training import evaluate, export, finish, runner
+    from worker.training import evaluate, export, finish, prepared, runner
 
     took: dict[str, list[float]] = defaultdict(list)
 
@@ -90,8 +90,9 @@ def _run(spec: Any, data: Path) -> dict[str, float]:
         setattr(owner, name, timed)
 
     owners: dict[Any, tuple[str, ...]] = {
-        runner: ("_train", "select", "make_source", "build_network"),
-        runner.Engine: ("__init__", "trace", "run"),
+        runner: ("prepare", "_train"),
+        prepared: ("select", "make_source", "build_network"),
+        prepared.Engine: ("__init__", "trace", "run"),
         evaluate.Evaluator: ("measure_each", "_prepare"),
         export.PreparedExport: ("_make", "make_predictor"),
         export.Predictor: ("predict",),
@@ -110,7 +111,8 @@ def _run(spec: Any, data: Path) -> dict[str, float]:
         assignment = Assignment("job_parts", spec, AssignedDataset(data), Path(scratch), machine)
         began = time.process_time()
         with ExitStack() as in_use:
-            done = runner._train(assignment, send, lambda: None, in_use)
+            given = runner.prepare(assignment, lambda: None, in_use)
+            done = runner._train(assignment, given, send, lambda: None)
         took["processor"].append(time.process_time() - began)
     assert isinstance(done, Finished), done
     return {part: seconds_of(took) for part, seconds_of in PARTS.items()}

@@ -168,7 +168,8 @@ def _run(spec: JobSpec, data: Path) -> int:
         machine = AssignedMachine(precision=precision, towers="auto", cores=cores)
         assignment = Assignment("job_memory", spec, AssignedDataset(data), Path(scratch), machine)
         with ExitStack() as in_use:
-            done = runner._train(assignment, lambda message: None, lambda: None, in_use)
+            prepared = runner.prepare(assignment, lambda: None, in_use)
+            done = runner._train(assignment, prepared, lambda message: None, lambda: None)
     assert isinstance(done, Finished), done
     return read_peak_bytes(os.getpid())
 

@@ -1,7 +1,7 @@
 """The messages between the supervisor and the process that trains for one job."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -16,6 +16,9 @@ from heldout.stored.gap import GapOnTest
 from heldout.stored.results import FinalView
 from heldout.views.model import ExportReportView
 from heldout.views.study import EnsembleView
+
+# The output of a process, in the scratch folder of its attempt.
+LOG_FILE = "log.txt"
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,17 @@ class Assignment:
     start: AssignedStart = AssignedStart()
     features: AssignedFeatures | None = None  # None if there is no cache
     for_study: bool = False  # whether a study compares the job with others
+
+    def differs_only_by_seed(self, other: object) -> bool:
+        """Return whether one process may train both jobs: also, they must have the same owner."""
+        is_owner_known = self.features is not None
+        return is_owner_known and isinstance(other, Assignment) and self._drop_own() == other._drop_own()
+
+    def _drop_own(self) -> "Assignment":
+        training = self.spec.training.model_copy(update={"seed": None})
+        spec = self.spec.model_copy(update={"training": training, "name": None, "metadata": {}})
+        dataset = replace(self.dataset, relations=None, names=None)
+        return replace(self, job_id="", spec=spec, dataset=dataset, scratch=Path())
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -31,7 +31,7 @@ from worker.machine.shares import Shares
 from worker.messages import AnyAssignment, AssignedDataset, Failed, FromTraining, StopCause
 from worker.supervision.attempt_files import AttemptFiles, CannotBegin, Interrupted, ModelGone
 from worker.supervision.lease import AttemptLease
-from worker.supervision.processes import TrainingProcess
+from worker.supervision.processes import SpareProcesses, TrainingProcess
 
 # How often the peak memory of a process is read. Peaks after the last reading are lost once it is dead.
 LOOK_EVERY_S = 0.1
@@ -55,6 +55,10 @@ class MemoryWatch:
     def begin(self) -> None:
         self._kills_before, self._peak_bytes = count_memory_kills(), 0
         self._is_alone = self._shares.is_alone(self._held)
+
+    def is_within_limit(self, pid: int) -> bool:
+        """Return whether the process never had more memory than was reserved."""
+        return 0 < read_peak_bytes(pid) <= self._reserved_bytes
 
     def look(self, pid: int) -> None:
         now = time.monotonic()
@@ -100,6 +104,7 @@ class Means:
     scratch: Scratch
     shares: Shares
     cores: JobCores
+    spares: SpareProcesses = field(default_factory=SpareProcesses)
     gpus: Sequence[Gpu] = ()
     has_bfloat16: bool = False
 
@@ -222,7 +227,11 @@ class Attempt(ABC, Generic[Asked]):
             self._settle_dead(died, [] if started is None else started.last_lines())
         finally:
             if started is not None:
-                started.kill()
+                self.let_go(started)
+
+    def let_go(self, child: Any) -> None:
+        """End the process, whose job is settled, or is another worker's now."""
+        child.kill()
 
     def look_after(self) -> None:
         """Run between two messages of the process. Raises Interrupted if it should stop."""
@@ -268,7 +277,8 @@ class ComputedAttempt(Attempt[Computed]):
         """Return the assignment, and fetch its files into `folder`. Raises CannotBegin, and whatever `files` raises."""
 
     def start(self, in_use: ExitStack) -> TrainingProcess:
-        return TrainingProcess(self.assignment(in_use), self.folder)
+        assignment = self.assignment(in_use)
+        return self.means.spares.take(assignment) or TrainingProcess(assignment, self.folder)
 
     @abstractmethod
     def end(self, said: Any) -> bool:

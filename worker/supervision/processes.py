@@ -16,7 +16,7 @@ from typing import Any
 from heldout.markup import make_visible
 from worker.machine.enclosed_process import ProcessDied
 from worker.machine.parent import SUPERVISOR_VARIABLE
-from worker.messages import Alive, AnyAssignment, Assignment, StopCause
+from worker.messages import LOG_FILE, Alive, AnyAssignment, Assignment, StopCause
 from worker.training import child
 
 _FOLDERS = re.compile(r"(?:/[\w.@+~-]+)+/(?=[\w.@+~-])")
@@ -107,7 +107,8 @@ class TrainingProcess(PipedProcess):
     """One attempt's process."""
 
     def __init__(self, assignment: AnyAssignment, scratch: Path) -> None:
-        self._log = scratch / "log.txt"
+        self._log = scratch / LOG_FILE
+        self._assignment = assignment
         given = (assignment, str(self._log))
         # Forking is not proven on a GPU: its jobs start from a fresh interpreter.
         fork = not isinstance(assignment, Assignment) or assignment.machine.device != "gpu"
@@ -125,6 +126,18 @@ class TrainingProcess(PipedProcess):
         except (EOFError, OSError):
             return False
 
+    def fits(self, assignment: AnyAssignment | None) -> bool:
+        """Return whether a process that has finished its job could do another."""
+        return isinstance(assignment, Assignment) and assignment.differs_only_by_seed(self._assignment)
+
+    def take(self, assignment: Assignment) -> bool:
+        """Have it do a job that fits. False if it does not take the job, perhaps because it has just ended."""
+        self._log = assignment.scratch / LOG_FILE
+        with suppress(OSError):
+            self._pipe.send(assignment)
+            return self._answers(FORK_READY_TIMEOUT_S)
+        return False
+
     def stop(self, why: StopCause) -> None:
         """Ask the process to stop at its next half second."""
         with suppress(OSError):
@@ -137,6 +150,32 @@ class TrainingProcess(PipedProcess):
                 return [line.rstrip("\n")[:500] for line in deque(file, LAST_LINES)]
         except OSError:
             return []
+
+
+class SpareProcesses:
+    """Processes that have trained a job, and wait a moment for one of which only the seed differs."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: list[TrainingProcess] = []
+
+    def put(self, process: TrainingProcess) -> None:
+        with self._lock:
+            self._waiting.append(process)
+
+    def take(self, assignment: AnyAssignment | None = None) -> TrainingProcess | None:
+        """Return a process that has taken the job, if any. Others that could not take it end: the job needs memory."""
+        with self._lock:
+            fit = [process for process in self._waiting if process.fits(assignment)]
+            for process in set(self._waiting) - set(fit):
+                process.kill()
+            self._waiting = fit[1:]
+        if not fit or not isinstance(assignment, Assignment):
+            return None
+        if fit[0].take(assignment):
+            return fit[0]
+        fit[0].kill()
+        return self.take(assignment)
 
 
 def hide_folders(lines: list[str]) -> list[str]:

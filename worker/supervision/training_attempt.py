@@ -21,7 +21,7 @@ from worker.machine.enclosed_process import ProcessDied
 from worker.supervision import metrics as worker_metrics
 from worker.supervision.attempt import ComputedAttempt
 from worker.supervision.attempt_files import Interrupted
-from worker.supervision.processes import hide_folders
+from worker.supervision.processes import TrainingProcess, hide_folders
 from worker.supervision.training_files import (
     fetch_backbone,
     fetch_initial,
@@ -55,6 +55,7 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
     _requested: messages.StopCause | None = None
     _requested_at = 0.0
     _whole_epochs = 0
+    _is_reusable = False  # whether its process may train another job
 
     # --- start ---------------------------------------------------------------------------------------
 
@@ -222,6 +223,7 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
         except LeaseLost:
             self.lease.forget(keys)
             raise
+        self._is_reusable = status is JobStatus.SUCCEEDED and self.claimed.study_id is not None
         if status is not JobStatus.SUCCEEDED:
             self.lease.forget(keys - {artifact.key for artifact in claims.select_kept_when_cancelled(stored)})
 
@@ -244,6 +246,13 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
         except StorageUnavailable:
             self.lease.warn("The kept weights could not be stored as a model.")
             return []
+
+    def let_go(self, child: TrainingProcess) -> None:
+        """Keep the process for a moment if nothing unusual has happened: it may train a job with another seed."""
+        if self._is_reusable and self._requested is None and self.watch.is_within_limit(child.pid):
+            self.means.spares.put(child)
+        else:
+            super().let_go(child)
 
     def settle_late(self) -> None:
         detail = "limits.max_runtime_s has passed and the process did not end in time."

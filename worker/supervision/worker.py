@@ -88,6 +88,7 @@ class Worker:
         self.shares = Shares(int(settings.worker_memory_share * get_memory_bytes()), self.slots, gpus)
         self._room = RoomForLargeJob(self.database, self.name, self.shares)
         self.cores = Cores()
+        self._spares = processes.SpareProcesses()
         self.has_bfloat16 = has_bfloat16_units(get_processor())
         self.scratch = Scratch(settings.home_path / "scratch")
         self.keeper = LeaseKeeper(self.database, settings, self.name, self.scratch.sign_of_life)
@@ -200,8 +201,11 @@ class Worker:
             self.stopping.wait(BESIDE_POLL_INTERVAL_S)
 
     def _run_attempt(self, claimed: Claimed, cores: JobCores) -> None:
+        if claimed.kind is not JobKind.TRAIN:
+            self._spares.take()  # their memory may be needed
         gpus = self.shares.get_gpus(claimed.held)
-        means = Means(self.settings, self.scratch, self.shares, cores, gpus, has_bfloat16=self.has_bfloat16)
+        common = self.settings, self.scratch, self.shares, cores, self._spares
+        means = Means(*common, gpus, has_bfloat16=self.has_bfloat16)
         lease = AttemptLease(
             claimed.held, database=self.database, blobs=self.blobs, keeper=self.keeper, stopping=self.stopping
         )
@@ -221,6 +225,7 @@ class Worker:
             self._beside.join()  # until its job is settled
         self._reconciler.stop()
         self.keeper.stop()
+        self._spares.take()
         self.scratch.close()
         self.database.dispose()
         log.info("worker_stopped", worker=self.name)

@@ -5,6 +5,7 @@ import sys
 import tempfile
 from importlib import import_module
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Literal
 
 from analysis.scheduling.cost import Precision
@@ -35,14 +36,7 @@ def main(pipe: Connection, assignment: AnyAssignment, log: str) -> None:
     makes some for each model that it saves, and leaves them behind if it is killed or the disk is full.
     """
     end_with_supervisor()
-    os.environ["TMPDIR"] = tempfile.tempdir = os.path.dirname(log)
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
-    os.close(file)
-    # The parent's streams may be closed or have another encoding; the process gets its own.
-    sys.stdout = open(1, "w", encoding="utf-8", errors="replace", buffering=1, closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", encoding="utf-8", errors="replace", buffering=1, closefd=False)  # noqa: SIM115
+    begin_output(Path(log))
     be_first_in_line()
     pipe.send(Alive())
     if isinstance(assignment, Assignment) and assignment.machine.gpus:
@@ -51,6 +45,18 @@ def main(pipe: Connection, assignment: AnyAssignment, log: str) -> None:
     import worker.training.preload  # noqa: F401 - a process that was not forked chooses the backend of Keras here
 
     import_module(_WORK[type(assignment)]).run(assignment, pipe)
+
+
+def begin_output(log: Path) -> None:
+    """Redirect output to the file `log`, and temporary files to its folder."""
+    os.environ["TMPDIR"] = tempfile.tempdir = str(log.parent)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+    # The parent's streams may be closed or have another encoding; the process gets its own.
+    sys.stdout = open(1, "w", encoding="utf-8", errors="replace", buffering=1, closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", errors="replace", buffering=1, closefd=False)  # noqa: SIM115
 
 
 def warm_up() -> None:

@@ -167,6 +167,11 @@ class Engine:
         for variable in self._averages:
             variable.assign(next(values))
 
+    def begin_again(self, fresh: "Engine") -> None:
+        """Continue as an engine of which only the seed differs: graphs that are traced know no seed."""
+        self.restore(fresh.state())
+        self._training, self._seed = fresh._training, fresh._seed
+
     def _list_variables(self) -> list[keras.Variable]:
         return [*self.network.variables, *self._shared_draws]
 

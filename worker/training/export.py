@@ -4,6 +4,7 @@ import hashlib
 import zipfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -142,8 +143,13 @@ class PreparedExport:
         self._made: Future[Predictor] | None = None
 
     def begin(self) -> None:
-        """Build them in the thread. The graphs of the training must be traced before."""
-        self._made = self._thread.submit(self._make)
+        """Build them in the thread, if they are not built yet. The graphs of the training must be traced before."""
+        self._made = self._made or self._thread.submit(self._make)
+
+    def begin_again(self, job_id: str, scratch: Path) -> None:
+        """Write the files of another job from now on, with the same predictor."""
+        self._job_id = job_id
+        self._base = self._base and replace(self._base, scratch=scratch)
 
     def save(self, predictor: Predictor, file: Path) -> Future[ModelAbout]:
         """Write the model to a file in the thread, and return its metadata.
@@ -171,7 +177,7 @@ class PreparedExport:
         return predictor
 
     def _make(self) -> Predictor:
-        predictor = self._make_whole() if self._base is None else self._make_head(self._base)
+        predictor = self._make_whole() if self._base is None else self._make_head()
         predictor.prepare()
         return predictor
 
@@ -179,7 +185,7 @@ class PreparedExport:
         exported = build_exported(self._network, self._data, backbone=self._backbone)
         return Predictor(exported, self._source, self._data.value_range, self._match_features())
 
-    def _make_head(self, base: KeptBase) -> Predictor:
+    def _make_head(self) -> Predictor:
         network, backbone, known = self._network, self._backbone, self._match_features()
         assert not isinstance(network, OwnNetworkSpec)
         assert backbone is not None
@@ -191,8 +197,15 @@ class PreparedExport:
             make_whole=self._make_whole,
             fixed=backbone.weights,
             image=self._data.image,
-            open_base=lambda: base.open(lambda file: build_exported_base(network, self._data, backbone).save(file)),
+            open_base=self._open_base,
         )
+
+    def _open_base(self) -> Path:
+        network, backbone = self._network, self._backbone
+        assert self._base is not None
+        assert not isinstance(network, OwnNetworkSpec)
+        assert backbone is not None
+        return self._base.open(lambda file: build_exported_base(network, self._data, backbone).save(file))
 
     def _match_features(self) -> FeatureRows | None:
         if self._features is None:

@@ -2,49 +2,28 @@
 
 import signal
 import traceback
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import cache, partial
 from multiprocessing.connection import Connection
-from pathlib import Path
 
-import keras
-import numpy as np
 import tensorflow as tf
 
-from analysis.arrays.dataset import load
 from analysis.arrays.relations import load_relations
 from heldout.lifecycle.job import FailureCode, StopReason
-from worker.machine.devices import Policy, get_policy
-from worker.messages import Assignment, Failed, FromTraining, Started, StopCause, Stopped, Warned
-from worker.training.backbone import UploadedBackbone
-from worker.training.batch_sources import make_source
-from worker.training.choices import (
-    GpuUnavailable,
-    choose_precision,
-    choose_threads,
-    choose_towers,
-    collect_bit_facts,
-    collect_engine_facts,
-    configure,
-)
-from worker.training.data import compute_own_digests, select
+from worker.messages import LOG_FILE, Alive, Assignment, Failed, Finished, FromTraining, StopCause, Stopped, Warned
+from worker.training.child import begin_output
+from worker.training.choices import GpuUnavailable
 from worker.training.decisions import Diverged, StopRequested
-from worker.training.engine import Engine
-from worker.training.evaluate import make_evaluator
-from worker.training.export import PreparedExport
-from worker.training.feature_cache import KeptBase, NotCached
 from worker.training.finish import export_kept, finish
-from worker.training.frozen import FrozenSplit
-from worker.training.inputs import FeatureMaker, Input, Inputs
-from worker.training.keras_file import load_model
-from worker.training.network import build_network, divide_built, divide_early, freeze_blocks
 from worker.training.position import CheckpointDamaged, describe_fault
+from worker.training.prepared import CannotTrain, Prepared, prepare
 from worker.training.refusal import ModelRefused
-from worker.training.replicas import Replicas
-from worker.training.second_phase import SecondPhase
 from worker.training.trainer import Trainer
+
+# How long a process waits for another job. Until then it holds memory that no job has reserved.
+NEXT_JOB_WITHIN_S = 1.0
 
 
 class SupervisorGone(Exception):
@@ -74,22 +53,42 @@ class SupervisorPipe:
             self._requested = message
         return self._requested
 
+    def wait_for_next(self) -> Assignment | None:
+        """Wait a moment for another job."""
+        try:
+            message = self._pipe.recv() if self._pipe.poll(NEXT_JOB_WITHIN_S) else None
+        except (OSError, EOFError) as error:
+            raise SupervisorGone from error
+        return message if isinstance(message, Assignment) else None
+
 
 def run(assignment: Assignment, pipe: Connection) -> None:
-    """Train the assigned job in this process, which does nothing else and ends afterwards."""
+    """Train the assigned job, and then jobs of which only the seed differs, each as if it were the first."""
     begin_process()
-    supervisor = SupervisorPipe(pipe)
-    with suppress(SupervisorGone):
-        supervisor.send(_make_final_message(assignment, supervisor))
+    with suppress(SupervisorGone), ExitStack() as in_use:
+        supervisor = SupervisorPipe(pipe)
+        make = cache(lambda: prepare(assignment, supervisor.requested_stop, in_use))
+        last = _make_final_message(assignment, supervisor, make)
+        supervisor.send(last)
+        while isinstance(last, Finished) and make().is_reusable and (another := supervisor.wait_for_next()):
+            if not another.differs_only_by_seed(assignment):
+                return
+            begin_output(another.scratch / LOG_FILE)
+            supervisor.send(Alive())
+            last = _make_final_message(another, supervisor, partial(make().begin_again, another))
+            supervisor.send(last)
 
 
-def _make_final_message(assignment: Assignment, supervisor: SupervisorPipe) -> FromTraining:
+def _make_final_message(
+    assignment: Assignment, supervisor: SupervisorPipe, make: Callable[[], Prepared]
+) -> FromTraining:
     """Train; success, stop or failure becomes the last message."""
     try:
-        with ExitStack() as in_use:
-            return _train(assignment, supervisor.send, supervisor.requested_stop, in_use)
+        return _train(assignment, make(), supervisor.send, supervisor.requested_stop)
     except SupervisorGone:
         raise
+    except CannotTrain as error:
+        return error.last
     except (GpuUnavailable, CheckpointDamaged) as error:
         return Failed(FailureCode(error.code), error.detail)
     except (MemoryError, tf.errors.ResourceExhaustedError):
@@ -108,119 +107,13 @@ def _make_final_message(assignment: Assignment, supervisor: SupervisorPipe) -> F
 
 def _train(
     assignment: Assignment,
+    prepared: Prepared,
     send: Callable[[FromTraining], None],
     requested_stop: Callable[[], StopCause | None],
-    in_use: ExitStack,
 ) -> FromTraining:
-    spec, machine = assignment.spec, assignment.machine
-    assert spec.training.seed is not None, "the API completes every spec"
-    scratch, dataset = assignment.scratch, assignment.dataset
-    relations = load_relations(dataset.relations) if dataset.relations else None
-    data = select(load(dataset.folder), spec, machine.resident_bytes, relations)
-    uploaded = assignment.start.backbone
-    known = None if uploaded is None else uploaded.known
-    towers = choose_towers(machine.towers, machine.cores, spec, data.image, len(data.classes), known)
-    machine = replace(machine, threads=choose_threads(spec, machine, towers))
-    # The features of a frozen part are computed on all cores.
-    devices = configure(machine, max(towers, machine.cores if spec.network.has_frozen_part else 1))
-    precision = choose_precision(machine.precision, spec, data.image, len(data.classes), towers, known)
-    policy = get_policy(precision, machine.device)
-    if spec.network.unfreezing is not None and policy == "mixed_float16":
-        precision, policy = "float32", "float32"  # each phase would scale its own loss
-    backbone = None if uploaded is None else UploadedBackbone.read(uploaded)
-    replicas = Replicas(devices)
-
-    def build(policy: Policy) -> keras.Model:
-        assert spec.training.seed is not None
-        return build_network(spec.network, data.image, len(data.classes), spec.training.seed, policy, backbone=backbone)
-
-    def divide(policy: Policy) -> tuple[keras.Model | None, FrozenSplit | None]:
-        """Return the network, if it is built, and its parts, if it has a frozen one."""
-        assert spec.training.seed is not None
-        asked = spec.network, data.image, len(data.classes), spec.training.seed
-        early = divide_early(*asked, backbone, replicas.scope)
-        if early is not None:
-            return None, early
-        built = build(policy)
-        return built, divide_built(built, spec.network, backbone) if spec.network.has_frozen_part else None
-
-    with replicas.scope():
-        whole, split = divide(policy)
-        network = split.head if split is not None else whole
-        if whole is not None:
-            freeze_blocks(whole, spec.initial.freeze_blocks if spec.initial else 0)
-    assert network is not None
-    if assignment.start.initial is not None and whole is not None:
-        try:
-            start_from(whole, assignment.start.initial, assignment.start.initial_layers)
-        except ModelRefused as refused:
-            return Failed(FailureCode.INITIAL_UNAVAILABLE, refused.detail)
-    images = make_source(data, devices)
-    data = replace(data, images=np.asarray(data.images[:0]).copy())  # TensorFlow has them, or reads the file
-    facts = collect_engine_facts(machine, towers, precision)
-    inputs = Inputs(Input(data, images), Input(data, images))
-    if spec.network.has_frozen_part:
-        inputs = replace(inputs, features="computed in each step: no single tensor leaves the frozen part")
-    if split is not None:
-        maker = FeatureMaker(
-            assignment,
-            split,
-            data,
-            images,
-            devices=devices,
-            facts=collect_bit_facts(facts),
-            watch=lambda: _stop_waiting(requested_stop()),
-            in_use=in_use,
-        )
-        try:
-            inputs = maker.make_inputs()
-        except StopRequested:
-            return Stopped(None)
-
-    def build_again(policy: Policy) -> keras.Model:
-        again, divided = divide(policy)
-        made = again if divided is None else divided.head
-        assert made is not None
-        return made
-
-    train, measured = inputs.train, inputs.measured
-    engine = Engine(network, train.data, train.source, spec, towers, replicas, frozen=train.frozen, copies=train.copies)
-    told = facts if inputs.features is None else facts | {"features": inputs.features}
-    send(Started(told, compute_own_digests(dataset.folder, spec, data)))
-    evaluator = make_evaluator(spec, network, measured.source, engine.weights, policy, build_again)
-    base = None
-    if whole is None and inputs.folder is not None and assignment.features is not None and backbone is not None:
-        base = KeptBase(inputs.folder, assignment.features.cap_bytes, scratch, backbone.config)
-    beside = ThreadPoolExecutor(1, thread_name_prefix="beside")
-    exported = PreparedExport(
-        spec.network,
-        data,
-        images,
-        beside,
-        job_id=assignment.job_id,
-        dataset_sha256=assignment.dataset.sha256,
-        # On several GPUs, the variables of the trained network are mirrored.
-        backbone=replace(backbone) if backbone is not None and len(devices) > 1 else backbone,
-        features=None if inputs.folder is None else measured,
-        base=base,
-    )
-
-    def prepare_beside() -> None:
-        evaluator.prepare_in(beside)
-        exported.begin()
-
-    trainer = Trainer(
-        spec,
-        measured.data,
-        engine,
-        evaluator,
-        scratch=scratch,
-        send=send,
-        requested_stop=requested_stop,
-        facts=collect_bit_facts(facts),
-        after_tracing=prepare_beside,
-        second_phase=SecondPhase(spec, whole, data, images, towers, replicas, policy, build, beside),
-    )
+    scratch, dataset, exported = assignment.scratch, assignment.dataset, prepared.exported
+    send(prepared.started)
+    trainer = prepared.make_trainer(assignment.spec, scratch=scratch, send=send, requested_stop=requested_stop)
     if assignment.start.checkpoint is not None:
         trainer.resume(assignment.start.checkpoint)
     reason: StopReason
@@ -242,9 +135,9 @@ def _train(
         trainer,
         reason,
         exported,
-        data,
+        prepared.data,
         scratch=scratch,
-        relations=relations,
+        relations=load_relations(dataset.relations) if dataset.relations else None,
         names_file=dataset.names,
         send=send,
         for_study=assignment.for_study,
@@ -264,43 +157,10 @@ def _stop_training(trainer: Trainer, send: Callable[[FromTraining], None]) -> St
     return Stopped(file, epoch=trainer.position.epoch - 1, step=trainer.position.step)
 
 
-def _stop_waiting(why: StopCause | None) -> None:
-    """Stop computing features. Past its deadline a job can still succeed with the epochs that it has."""
-    if why is StopCause.DEADLINE:
-        raise NotCached("the job's time is over")
-    if why is not None:
-        raise StopRequested(why)
-
-
 def begin_process() -> None:
     """Set up a process that works for a supervisor: only the supervisor ends it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor handles the terminal's interrupt
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def start_from(network: keras.Model, model: Path, layers: Sequence[str]) -> None:
-    """Copy the weights of some layers, by name, from a model file of a training.
-
-    Args:
-        model: `.keras`; or `.npz` with the weights of an uploaded model, `<layer>/<weight>`, both counted from 0.
-
-    Raises:
-        ModelRefused: the file was not written by a training.
-        ValueError: a layer is missing, or its weights have other shapes.
-    """
-    if model.suffix == ".npz":
-        _start_by_position(network, model, layers)
-        return
-    known = load_model(model)
-    for name in layers:
-        network.get_layer(name).set_weights(known.get_layer(name).get_weights())
-
-
-def _start_by_position(network: keras.Model, weights: Path, layers: Sequence[str]) -> None:
-    with np.load(weights, allow_pickle=False) as arrays:
-        for number, layer in enumerate(built_layer for built_layer in network.layers if built_layer.weights):
-            if layer.name in layers:
-                layer.set_weights([arrays[f"{number}/{place}"] for place in range(len(layer.weights))])
 
 
 def answer_once(work: Callable[[], FromTraining], pipe: Connection, *, too_large: str, side_by_side: int = 1) -> None:

@@ -16,7 +16,7 @@ from analysis.arrays.dataset import save
 from analysis.arrays.relations import Relations, load_relations, make_relations_key, save_relations
 from analysis.studies.state import Scores
 from heldout.errors import DatabaseUnavailable, StorageUnavailable
-from heldout.lifecycle.job import JobStatus, StopReason
+from heldout.lifecycle.job import FailureCode, JobStatus, StopReason
 from heldout.lifecycle.resources import RelationsStatus
 from heldout.spec.backbone import Backbone
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
@@ -46,6 +46,7 @@ from worker.messages import (
     TrainedFile,
 )
 from worker.supervision import lease as holds
+from worker.supervision.processes import SpareProcesses
 
 Script = Callable[[Assignment], Iterable[FromTraining]]
 
@@ -178,6 +179,28 @@ def test_only_trainings_of_studies_leave_scores_of_each_validation_image(work: W
         [stored] = list_runs(session, study)
     for name, value in asdict(scores).items():
         np.testing.assert_array_equal(getattr(stored.scores, name), value)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_process_of_a_studys_job_waits_for_another_seed_unless_it_took_too_much_memory(
+    work: Work, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone, failed, large, usual = (work.submit() for _ in range(4))
+    work.ended_study(failed, large, usual)
+    peaks = {alone: GIB, failed: GIB, large: 17 * GIB, usual: GIB}
+    spares, waiting = SpareProcesses(), list[str]()
+    monkeypatch.setattr(spares, "put", lambda process: waiting.append(process.assignment.job_id))
+
+    def script(assignment: Assignment) -> Iterator[FromTraining]:
+        monkeypatch.setattr("worker.supervision.attempt.read_peak_bytes", lambda _: peaks[assignment.job_id])
+        fails = assignment.job_id == failed
+        return iter([Failed(FailureCode.DIVERGED, "")] if fails else train_fully(assignment, 1))
+
+    started = script_process(monkeypatch, script)
+    for _ in peaks:
+        bench.run(spares=spares)
+    assert waiting == [usual]
+    assert [process.killed for process in started] == [True, True, True, False]
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -31,8 +31,8 @@ from worker.training.foreign.keras_model import KerasAnswers
 from worker.training.keras_config import MAX_LAYERS, read_network
 from worker.training.keras_file import build_model, load_model
 from worker.training.keras_parts import ADVICE, LAYERS, MODELS, iterate_parts
+from worker.training.prepared import start_from
 from worker.training.refusal import ModelRefused
-from worker.training.runner import start_from
 
 ROOT = Path(__file__).parents[3]
 SECRET = "hld_a-key-that-no-model-may-read"

@@ -36,11 +36,11 @@ def run_on_three(pipe: Connection, assignment: Assignment, log: str) -> None:
 
 def _run_on_virtual_devices(count: int, pipe: Connection, assignment: Assignment, log: str) -> None:
     """Run the training process with parts of the processor in place of its GPUs."""
-    import worker.training.runner
+    import worker.training.prepared
 
     parts = [tf.config.LogicalDeviceConfiguration() for _ in range(count)]
     tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
-    worker.training.runner.configure = lambda *_: tuple(f"CPU:{number}" for number in range(count))
+    worker.training.prepared.configure = lambda *_: tuple(f"CPU:{number}" for number in range(count))
     child.main(pipe, assignment, log)
 
 

@@ -38,7 +38,7 @@ from worker.training.decisions import StopRequested
 from worker.training.evaluate import Evaluator
 from worker.training.export import build_exported
 from worker.training.network import build_network, freeze_blocks
-from worker.training.runner import start_from
+from worker.training.prepared import start_from
 
 DATA = Path(sklearn.datasets.__file__).parent / "data" / "digits.csv.gz"
 
