@@ -111,7 +111,9 @@ def make_proofs(names: Iterable[str]) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet", "transformer", "penalized", "normalized", *make_proofs(["mobilenet", "nested"])]
+    # A residual network does so in 16 bits, below.
+    "name",
+    ["transformer", "penalized", "normalized", *make_proofs(["resnet", "mobilenet", "nested"])],
 )
 def test_one_tower_gives_the_bits_of_fit(name, images):
     training = Training(SPEC, images, network=build(name, drop=0.2))
