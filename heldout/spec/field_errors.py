@@ -105,7 +105,8 @@ def _describe_finding(error: Mapping[str, Any]) -> str:
             return f"Received {_format_value(error['input'])}; expected an object."
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "value_error":
-        return f"{message[:1].upper()}{message[1:]}."
+        begins_with_word = message.partition(" ")[0].isalpha()  # and not with a name, as in `best_epoch: …`
+        return f"{message[:1].upper() if begins_with_word else message[:1]}{message[1:]}."
     for ours, json_has in _JSON_WORDS:
         message = message.replace(ours, json_has)
     return f"Received {_format_value(error['input'])}; {message[:1].lower()}{message[1:]}."

@@ -125,7 +125,7 @@ def test_invalid_recorded_studies_are_refused_by_pointer(client):
     for arms, changes, pointer, words in [
         ({"drop": make_runs(BASE), "base": make_runs(BASE)}, {}, "", "name it `base`"),
         (with_drop([0.8]), {}, "/arms/1/runs", "has one run"),
-        (with_drop(base=make_runs(BASE[:2], [3, 3])), {}, "/arms/0/runs/1/seed", "seed 3 comes twice in `base`"),
+        (with_drop(base=make_runs(BASE[:2], [3, 3])), {}, "/arms/0/runs/1/seed", "Seed 3 comes twice in `base`"),
         (with_drop(base=make_runs([80.0, 81.0])), {}, "/arms/0/runs/0/value", "Divide percentages by 100"),
         (with_drop(base=make_runs([0.8, None])), {}, "/arms/0/runs/1/value", "expected its accuracy"),
         (with_drop(), {"metric": None}, "/arms/0/runs/0/value", "no `metric`"),
