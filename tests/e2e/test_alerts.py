@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from heldout.lifecycle.job import FailureCode
 from heldout.service.settings import make_embedded_settings
-from tests.e2e.running import ROOT, spec, until
+from tests.e2e.running import ROOT, until
 from tests.predict.world import predicting
 
 FOLDER = ROOT / "monitoring"
@@ -20,9 +20,12 @@ PROMTOOL = shutil.which("promtool")
 PROMETHEUS_METRICS = {"up": {"job", "instance"}}
 WORDS = {"and", "or", "unless", "by", "without", "on", "ignoring", "bool", "offset"}
 SMALL = {"dataset": "digits", "network": {"blocks": [{"filters": 2}]}, "training": {"epochs": 1}}
-# As in test_main_job.py: the weights grow without end.
-DIVERGING = spec("overfit", optimizer={"name": "sgd", "learning_rate": 1.0, "momentum": 0.99}, epochs=20)
-DIVERGING["network"]["l2"] = 1.0
+# One epoch takes longer than the second that the job may run.
+HUGE = {
+    "dataset": "digits",
+    "network": {"blocks": [{"filters": 512, "padding": "same", "pool": 1, "repeat": 4}], "head": "global_average"},
+    "limits": {"max_runtime_s": 1},
+}
 
 
 def rules():
@@ -34,7 +37,7 @@ def rules():
 def served(service):
     """Labels and their values by metric: of the API, of the prediction process, and of a worker after two jobs."""
     with service.client() as client:
-        jobs = [client.jobs.create(job).id for job in (SMALL, DIVERGING)]
+        jobs = [client.jobs.create(spec).id for spec in (SMALL, HUGE)]
         ends = [until(lambda job=job: (now := client.jobs.poll(job)).has_ended and now.status, job) for job in jobs]
         assert ends == ["succeeded", "failed"]
         client.jobs.create({**SMALL, "resources": {"device": "gpu"}})  # waits: this machine has no GPU
