@@ -162,6 +162,7 @@ def test_a_network_trained_after_one_that_stopped_early_equals_one_trained_alone
 def begin(dataset, tmp_path, monkeypatch):
     """Start processes as a supervisor does, and kill them when the test ends."""
     monkeypatch.setattr(processes.child, "main", wait_long)
+    monkeypatch.setattr(processes, "FORK_READY_TIMEOUT_S", 100)
     begun = list[TrainingProcess]()
 
     def assign(seed: int, owner: str = "ann", **changes: Any) -> Assignment:
@@ -197,7 +198,8 @@ def test_only_a_job_of_the_same_owner_that_differs_by_its_seed_goes_to_a_spare_p
         finish(spare)
         spares.put(spare)
         assert spares.take(other) is None
-        assert not Path(f"/proc/{spare.pid}").exists()
+        spare._process.join(100)
+        assert spare._process.exitcode is not None
     spare = start(assign(0))
     finish(spare)
     spares.put(spare)
