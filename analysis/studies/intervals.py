@@ -1,8 +1,9 @@
 """The uncertainty of a mean over images and trainings, and of a difference between two arms. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 from math import isfinite, sqrt
 from statistics import NormalDist, median
 
@@ -140,17 +141,29 @@ def compute_unpaired_spread(first: NDArray[np.float64], second: NDArray[np.float
     return subtract_spreads(own, other, lasting)
 
 
-def compute_figures_spread(figures: Sequence[float], images: int | None, lasting_image_noise: float) -> Spread:
-    """Return the spread of a mean of final figures, whose answers to single images are unknown."""
+def compute_figures_spread(
+    figures: Sequence[float], images: int | None, lasting_image_noise: float, rounding: float
+) -> Spread:
+    """Return the spread of a mean of final figures, whose answers to single images are unknown.
+
+    Args:
+        rounding: the variance of a figure by its rounding alone. Equal figures do not vary less than that.
+    """
     values = np.asarray(figures, np.float64)
     return Spread(
         float(values.mean()),
         len(values),
         images or 0,
-        run_variance=float(values.var(ddof=1)) if len(values) > 1 else 0.0,
+        run_variance=max(float(values.var(ddof=1)), rounding) if len(values) > 1 else 0.0,
         image_noise=0.0,
         lasting_image_noise=lasting_image_noise,
     )
+
+
+def compute_rounding(figures: Iterable[float]) -> float:
+    """Return the variance of a figure by its rounding, to steps as long as the smallest difference of two figures."""
+    steps = (higher - lower for lower, higher in pairwise(sorted(set(figures))))
+    return min(steps, default=0.0) ** 2 / 12
 
 
 def compute_share_noise(share: float, images: int | None) -> float:

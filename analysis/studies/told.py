@@ -15,6 +15,10 @@ from analysis.studies.state import Scores
 from analysis.studies.stored import pack_arrays, unpack_arrays
 from heldout.stored.evaluation import SplitName
 
+SAME_ANSWERS = (
+    "Both gave exactly the same answers, so the seed changed nothing. Seed the script's random numbers with it. If the "
+    'training has none, order the study with `"splits": "resampled"`, where each seed learns from other images.'
+)
 # How many classes are shown of two lists that differ.
 SHOWN_CLASSES = 5
 
@@ -24,8 +28,8 @@ class ToldRun:
     """What was reported about one training.
 
     sealed: its packed answers to test images; None without such answers.
-    facts: what the run's row stores: the classes, and the number of images, accuracy and digest of each split,
-        and the accuracy and loss on validation images.
+    facts: what the run's row stores: the classes, and the number of images, accuracy and digest of each split. For
+        validation images also the mean accuracy and loss, and a digest of the answers.
     """
 
     scores: Scores
@@ -64,7 +68,8 @@ def read_told(answers: ForeignAnswers, train_accuracy: float | None, train_loss:
         train_images=0 if train is None else len(train),
     )
     splits = {name: _describe_split(said, answers.hashes.get(name)) for name, said in answers.splits.items()}
-    facts = {"classes": list(answers.classes), "splits": splits, "means": scores.means}
+    digest = hashlib.sha256(scores.losses.tobytes() + scores.right.tobytes()).hexdigest()
+    facts = {"classes": list(answers.classes), "splits": splits, "means": scores.means, "answers": digest}
     return ToldRun(scores, _seal(answers), facts)
 
 

@@ -102,7 +102,8 @@ class StudyResource(ModelSources[OneHandle, Mode]):
             objective: the measure of answers that decides, if only one does.
         Raises:
             TunerTrials: most arms have a single run.
-            RunsDisagree: two runs answer other images or classes. The study is cancelled.
+            RunsDisagree: two runs answer other images or classes, or two seeds give the same answers. The study is
+                cancelled.
         """
         runs = {arm: name_runs(arm, given) for arm, given in arms.items()}
         order = {
@@ -185,7 +186,8 @@ class StudyResource(ModelSources[OneHandle, Mode]):
         Raises:
             OSError: if a file cannot be read.
             ValueError: if a file of curves has none, or those of several trainings.
-            RunsDisagree: it answers other images or classes than a training that it would be compared with.
+            RunsDisagree: it answers other images or classes than a training that it would be compared with, or has the
+                answers of another seed.
         """
         form: dict[str, Any] = {"token": token, "file": pack_predictions(predictions)}
         if isinstance(history, Path | str):

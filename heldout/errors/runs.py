@@ -38,7 +38,7 @@ class TunerTrials(
 
 
 class RunsDisagree(HeldoutError, code="runs_disagree", status=409, title="Two trainings cannot be compared"):
-    """A training of a study answers other images or classes than one that it would be compared with."""
+    """A training of a study answers other images or classes than another, or two seeds give the same answers."""
 
     def __init__(self, run_id: str, other: str, why: str) -> None:
         super().__init__(f"{run_id} cannot be compared with {other}. {why}")

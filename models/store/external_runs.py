@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, case, func, select, update
 from sqlalchemy.orm import Session, defer, load_only
 
 from analysis.studies.stored import pack_scores
-from analysis.studies.told import ToldRun, explain_disagreement
+from analysis.studies.told import SAME_ANSWERS, ToldRun, explain_disagreement
 from heldout.errors import InvalidSpec, LeaseLost, RunNotFound, RunReplaced, RunsDisagree
 from heldout.lifecycle.job import TERMINAL, FailureCode, JobEvent, JobStatus, StopReason
 from heldout.stored.evaluation import SplitName
@@ -111,7 +111,8 @@ def tell(session: Session, study_id: str, run_id: str, token: str, told: ToldRun
         Whether this call ended the training; False if it had ended before.
     Raises:
         RunNotFound, RunReplaced.
-        RunsDisagree: its images are not those of a training that it is compared with.
+        RunsDisagree: its images are not those of a training that it is compared with, or its answers are exactly those
+            of another seed.
         InvalidSpec: all trainings of the study together would have too many answers.
     """
     found = session.execute(
@@ -132,6 +133,7 @@ def tell(session: Session, study_id: str, run_id: str, token: str, told: ToldRun
     if isinstance(told, ToldRun):
         _require_few_answers(session, study_id, told)
         _require_agreement(session, run, told)
+        _require_own_answers(session, run, told)
     if job.status is JobStatus.QUEUED:
         take(session, job, job.worker or "late", 60.0)
         session.refresh(job)
@@ -205,6 +207,15 @@ def _require_agreement(session: Session, own: StudyRunRow, told: ToldRun) -> Non
         why = explain_disagreement(told.facts, other.told, name, shared)
         if why is not None:
             raise RunsDisagree(_name_run(own), name, why)
+
+
+def _require_own_answers(session: Session, own: StudyRunRow, told: ToldRun) -> None:
+    """Refuse exactly the answers of another seed: such seeds would hide how much luck there is in a training."""
+    same = (StudyRunRow.study_id == own.study_id, StudyRunRow.arm == own.arm, StudyRunRow.fold == own.fold)
+    query = select(StudyRunRow).where(*same, StudyRunRow.told["answers"].as_string() == told.facts["answers"])
+    other = session.scalars(query.limit(1).options(*_WITHOUT_ANSWERS)).one_or_none()
+    if other is not None:
+        raise RunsDisagree(_name_run(own), _name_run(other), SAME_ANSWERS)
 
 
 def _name_run(run: StudyRunRow) -> str:

@@ -40,6 +40,21 @@ def test_paired_figures_have_students_interval_of_their_differences():
     assert steps.arms[1].difference.intervals.accuracy == pytest.approx(tuple(expected), abs=1e-9)
 
 
+def test_equal_differences_of_rounded_figures_are_not_taken_for_certain():
+    def measure(base, drop):
+        steps = decided({"base": runs_of(base, range(3)), "drop": runs_of(drop, range(3))})
+        return steps.conclusion.kind, next(arm.difference for arm in steps.arms if arm.name == "drop")
+
+    kind, difference = measure([0.80] * 3, [0.82] * 3)
+    low, high = difference.intervals.accuracy
+    # Each figure is off by up to half a step; a step is the smallest difference seen.
+    deviation = 0.02 * np.sqrt(2 / 12)
+    assert (high - low) / 2 >= stats.t.ppf(0.975, 2) * deviation / np.sqrt(3) - 1e-9
+    assert (kind, difference.accuracy) == ("cannot_tell", pytest.approx(0.02))
+    # Figures that vary more than their rounding are judged as before.
+    assert measure([0.801, 0.804, 0.799], [0.901, 0.905, 0.902])[0] == "cure"
+
+
 def test_a_loss_is_compared_with_the_opposite_sign():
     steps = decided({"base": runs_of(OTHER, range(5)), "drop": runs_of(BASE[:5], range(5))}, "loss", "lower")
     assert steps.conclusion.kind in ("better", "cure")

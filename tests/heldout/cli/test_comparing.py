@@ -59,7 +59,7 @@ def test_a_seed_that_comes_twice_in_the_names_of_files_is_refused_with_both(held
         write_answers(tmp_path / folder, "any", 0.0, 2)
     result = heldout("compare", "base=base", "base=again", "other=other")
     assert result.returncode == Exit.REFUSED
-    assert "seed 0 comes twice in `base`: base/any-seed0.npz and again/any-seed0.npz" in result.stderr
+    assert "Seed 0 comes twice in `base`: base/any-seed0.npz and again/any-seed0.npz" in result.stderr
 
 
 def test_histories_give_their_last_validation_figure(heldout, client, tmp_path):
@@ -123,7 +123,7 @@ def test_an_experiment_of_mlflow_is_grouped_by_a_parameter(heldout, client, mlfl
 def test_runs_can_be_grouped_by_a_tag_and_a_duplicate_seed_is_refused(heldout, mlflow_database):
     asked = ("compare", "--mlflow", "mlflow.db", "--experiment", "nothing", "--metric", "val_acc")
     result = heldout(*asked, "--by", "team", "--base", "t0")
-    assert (result.returncode, "seed 0 comes twice in `base`: 0.0-0 and 0.3-0" in result.stderr) == (Exit.REFUSED, True)
+    assert (result.returncode, "Seed 0 comes twice in `base`: 0.0-0 and 0.3-0" in result.stderr) == (Exit.REFUSED, True)
 
 
 def test_a_folder_of_mlflow_gives_the_same_rows_as_a_database(tmp_path: Path, mlflow_database):

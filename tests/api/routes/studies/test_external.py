@@ -333,6 +333,23 @@ def test_runs_that_cannot_be_compared_are_refused_with_the_difference(client):
         assert report(client, study, second).json()["accepted"] is True
 
 
+def test_seeds_that_change_nothing_are_refused_because_they_would_hide_luck(client):
+    study = order(client)
+    first = ask(client, study)["run"]
+    runs = [ask(client, study)["run"] for _ in range(4)]
+    another_seed = next(run for run in runs if (run["arm"], run["seed"]) == (first["arm"], 1))
+    another_arm = next(run for run in runs if run["arm"] != first["arm"] and run["seed"] == first["seed"])
+    content = make_file(first)
+    assert report(client, study, first, content).status_code == 200
+    refused = assert_problem(report(client, study, another_seed, content), 409, "runs_disagree")
+    assert first["run"] in refused["detail"]
+    assert "the seed changed nothing" in refused["detail"]
+    # An arm may have no effect, and sending a result twice changes nothing.
+    assert report(client, study, another_arm, content).status_code == 200
+    assert report(client, study, first, content).json()["accepted"] is False
+    assert report(client, study, another_seed).json()["accepted"] is True
+
+
 @sqlite_only
 def test_images_in_another_order_are_paired_by_their_ids(client):
     study = order(client)
