@@ -82,12 +82,16 @@ async def _post(
         target=(parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
     )
     host = parts.netloc.rpartition("@")[2]
-    async with httpcore2.AsyncConnectionPool(ssl_context=tls, network_backend=network, max_connections=1) as pool:
+    async with (
+        network.opened,
+        httpcore2.AsyncConnectionPool(ssl_context=tls, network_backend=network, max_connections=1) as pool,
+    ):
         asked = pool.stream("POST", target, headers=[("Host", host), *headers.items()], content=body)
         async with AsyncExitStack() as opened:
             async with asyncio.timeout_at(network.deadline):
                 response = await opened.enter_async_context(asked)
-            with suppress(TimeoutError, httpcore2.NetworkError, httpcore2.ProtocolError):
+            # OSError includes timeouts, and what TLS raises while it reads.
+            with suppress(OSError, httpcore2.NetworkError, httpcore2.ProtocolError):
                 async with asyncio.timeout_at(network.deadline):
                     received = 0
                     async for chunk in response.aiter_stream():
@@ -104,6 +108,8 @@ class _CheckedAddressesOnly(httpcore2.AnyIOBackend):
         self._allowed = allowed
         self._resolve = resolve
         self._timeout_s = timeout_s
+        # Closes all connections at its exit. The pool does not close one whose TLS handshake was cancelled.
+        self.opened = AsyncExitStack()
 
     @cached_property
     def deadline(self) -> float:
@@ -111,6 +117,11 @@ class _CheckedAddressesOnly(httpcore2.AnyIOBackend):
         return asyncio.get_running_loop().time() + self._timeout_s
 
     async def connect_tcp(self, host: str, port: int, *_: Any, **options: Any) -> httpcore2.AsyncNetworkStream:
+        stream = await self._connect(host, port)
+        self.opened.push_async_callback(stream.aclose)
+        return stream
+
+    async def _connect(self, host: str, port: int) -> httpcore2.AsyncNetworkStream:
         addresses = self._check(host, port)
         for address in addresses[:-1]:
             # Half of the remaining time, so that some is left for the next address.

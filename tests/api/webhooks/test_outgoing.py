@@ -1,5 +1,6 @@
 """Calls to addresses chosen by strangers reach only checked addresses, follow no redirects and time out."""
 
+import gc
 import shutil
 import socket
 import ssl
@@ -184,6 +185,29 @@ def test_a_response_with_a_slow_body_is_still_a_response():
         assert call(url, timeout_s=1).status == 200
 
 
+def test_the_connection_to_a_host_that_never_shakes_hands_is_closed_at_once():
+    received = []
+
+    def accept() -> None:
+        with server.accept()[0] as connection:
+            connection.settimeout(60)
+            with suppress(TimeoutError):
+                while received.append(connection.recv(65536)) or received[-1]:
+                    pass
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=accept)
+        thread.start()
+        gc.disable()  # it would close the connection some time later
+        try:
+            answer = call(f"https://127.0.0.1:{server.getsockname()[1]}/", timeout_s=0.5)
+            thread.join()
+        finally:
+            gc.enable()
+    assert (answer.status, answer.error) == (None, "No answer within 0.5 seconds.")
+    assert received[-1] == b"", "the end of the connection"
+
+
 @pytest.mark.parametrize("response", [b"nonsense\r\n\r\n", b"", b"HTTP/1.1 99999 X\r\n\r\n", b"\0" * 200_000], ids=len)
 def test_invalid_http_is_an_error_in_words(response):
     with run_server_sending(response) as url:
@@ -233,3 +257,26 @@ def test_tls_verifies_the_name_at_the_checked_address(certificate):
     for answer in (wrong, unknown):
         assert answer.status is None
         assert answer.error.startswith("TLS failed")
+
+
+def test_a_response_whose_body_breaks_tls_is_still_a_response(certificate):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+
+    def answer_once() -> None:
+        connection = context.wrap_socket(server.accept()[0], server_side=True)
+        message = b""
+        while not message.endswith(b"{}"):  # bytes left unread would reset the connection
+            message += connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
+        with socket.socket(fileno=connection.detach()) as plain:
+            plain.sendall(b"not encrypted" * 10)
+            plain.recv(1)
+
+    trusting = ssl.create_default_context(cafile=str(certificate / "cert.pem"))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer_once)
+        thread.start()
+        url = f"https://hooks.test:{server.getsockname()[1]}/"
+        assert call(url, Resolver(["127.0.0.1"]), NAMED, tls=trusting).status == 200
+        thread.join()
