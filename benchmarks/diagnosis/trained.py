@@ -282,7 +282,7 @@ def audit_with_relations(images: ImageSet) -> tuple[list[dict[str, Any]], Relati
         )
         seen = scan(dataset, workers)
         copies = find_copies(dataset, seen, workers)
-        found = audit(dataset, seen, copies, workers)["findings"]
+        found = audit(dataset, seen, copies, workers).findings
     copy_of = np.arange(len(images.labels), dtype=np.int32)
     copy_of[rows] = rows[build_relations(copies, None).copy_of]
     kept = ("code", "severity", "numbers", "explanation", "what_to_do")

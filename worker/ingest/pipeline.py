@@ -130,12 +130,12 @@ def ingest(
             value_range=dataset.value_range,
             classes=dataset.classes,
             splits={
-                split: {**found["splits"][split], "sha256": digest} for split, digest in split_digests(written).items()
+                split: {**found.splits[split], "sha256": digest} for split, digest in split_digests(written).items()
             },
             different=tuple((first, second) for first, second in dataset.different.tolist()),
         )
         described = _describe_source(size_bytes, opened, stored, dataset, splits)
-        audited = StoredAudit.model_validate({"sha256": content.sha256, "source": described, **found})
+        audited = StoredAudit.model_validate({"sha256": content.sha256, "source": described, **vars(found)})
         (target / StoredAudit.file_name).write_bytes(audited.to_bytes())
         return content
 

@@ -1,7 +1,7 @@
 """The whole audit: which checks run, in which order, how their findings are combined, and what their codes mean."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,12 +21,18 @@ from worker.ingest.pool import ProcessPool
 SEVERITIES = ("critical", "warning", "info")
 
 
-def audit(dataset: IngestedDataset, seen: Scan, copies: Copies, pool: ProcessPool) -> dict[str, Any]:
-    """Audit a dataset whose scan and copies are known. The answer is the same each time.
+@dataclass(frozen=True)
+class Audit:
+    """The fields of a `StoredAudit` that are computed from the images. splits: their counts. findings: worst first."""
 
-    Returns the fields of a `StoredAudit`: `splits` (counts), `statistics`, `findings` (worst first) and `checks`, which
-    says what was compared and how much of it.
-    """
+    splits: dict[str, dict[str, Any]]
+    statistics: dict[str, Any]
+    findings: list[AuditFinding]
+    checks: dict[str, Any]
+
+
+def audit(dataset: IngestedDataset, seen: Scan, copies: Copies, pool: ProcessPool) -> Audit:
+    """Audit a dataset whose scan and copies are known. The answer is the same each time."""
     light = replace(dataset, names=())  # names would take long to send to other processes
     compared = pool.map(_compare, [("shift", light), ("label_order", light)], names=lambda task: [task[0]])
     findings = [
@@ -44,15 +50,15 @@ def audit(dataset: IngestedDataset, seen: Scan, copies: Copies, pool: ProcessPoo
         checks |= of_part
     require_known(findings)
     counts = count_per_class(dataset)
-    return {
-        "splits": {
+    return Audit(
+        splits={
             split: {"count": int(of_split.sum()), "per_class": of_split.tolist()}
             for split, of_split in zip(SPLITS, counts, strict=True)
         },
-        "statistics": compute_statistics(dataset, seen),
-        "findings": sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)),
-        "checks": checks,
-    }
+        statistics=compute_statistics(dataset, seen),
+        findings=sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)),
+        checks=checks,
+    )
 
 
 def _compare(task: tuple[str, IngestedDataset]) -> tuple[list[AuditFinding], dict[str, Any]]:
