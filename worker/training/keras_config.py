@@ -222,8 +222,8 @@ class _Reading:
                 "layer without it."
             )
         is_function = isinstance(value, dict) and value.get("class_name") == "function"
-        if is_function and value.get("module") in ("builtins", "keras.activations"):
-            value = value.get("config")  # the function's name
+        if is_function and value.get("module") in ("builtins", "keras.activations") and value.get("config") is not None:
+            value = value["config"]  # the function's name
         return self._read_value(rule, value, f"argument `{name}` of {place}")
 
     def _read_value(self, rule: Rule, value: Any, place: str) -> Any:

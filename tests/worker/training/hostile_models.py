@@ -211,6 +211,7 @@ def _twisted(path: str) -> Iterator[tuple[str, Config]]:
     yield "a path as the name of a dtype policy", _conv(dtype=part("keras", "DTypePolicy", {"name": path}))
     yield "a path as padding", _conv(padding=path)
     yield "a function of another module as the activation", _conv(activation="keras.utils.get_file")
+    yield "a function without a name as the activation", _conv(activation=part("builtins", "function", None))
     yield "a layer where a number belongs", _conv(filters=part("keras.layers", "Dense", {"units": 1}))
     yield "an initializer where a layer belongs", _changed(lambda config: _instead_of_a_layer(config, zeros))
     yield "more filters than memory", _conv(filters=2**40)
