@@ -95,6 +95,7 @@ class Retention:
             return False
         with self._database.read() as session:
             found = retention.list_old_studies(session, self._keep_jobs_s)
+        count = 0
         for owner, study_id in found:
             # Another process or the owner may delete it first.
             with suppress(StudyNotFound, StudyNotFinished):
@@ -103,7 +104,8 @@ class Retention:
                 for folder in (f"studies/{study_id}", *(f"jobs/{job_id}" for job_id in job_ids)):
                     self._delete_files(folder)
                 log.info("old_study_deleted", study_id=study_id)
-        return bool(found)
+                count += 1
+        return count > 0
 
     def _remove_events(self) -> bool:
         if self._keep_events_s is None:

@@ -145,7 +145,7 @@ def retry(
     ] = None,
     remedy: Annotated[str | None, typer.Option(help="Apply this remedy, such as dropout.")] = None,
 ) -> None:
-    """Train a job that has ended once more. Queue a new job with its spec, and print the new id."""
+    """Train an ended job again. Queue a new job with its spec, and print the new id."""
     service.print_id(service.client.jobs.retry(job_id, epochs=epochs, remedy=remedy).view)
 
 
