@@ -23,6 +23,7 @@ from heldout.spec.job import JobSpec
 from heldout.spec.layers import NetworkPlan, plan_network
 from heldout.statistics import compute_t_quantile
 from models.bundled import BUNDLED
+from worker.messages import AssignedDataset, Assignment
 from worker.training.batch_sources import ResidentData
 from worker.training.data import select
 from worker.training.engine import Engine
@@ -89,8 +90,9 @@ def trained(
     engine = Engine(network, data, source, spec)
     trainer = Trainer(spec, data, engine, evaluator, scratch=scratch, send=lambda message: None)
     trainer.train()
+    assignment = Assignment("job_initial", spec, AssignedDataset(Path()), scratch)
     with ThreadPoolExecutor(1) as thread:
-        export_kept(trainer.get_trained_weights(), PreparedExport(spec.network, data, source, thread), scratch)
+        export_kept(trainer.get_trained_weights(), PreparedExport(spec.network, data, source, thread), assignment)
     return evaluator.measure(data.rows["test"]).accuracy
 
 

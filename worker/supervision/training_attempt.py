@@ -223,7 +223,8 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
         except LeaseLost:
             self.lease.forget(keys)
             raise
-        self._is_reusable = status is JobStatus.SUCCEEDED and self.claimed.study_id is not None
+        is_usual = status is JobStatus.SUCCEEDED and not self.means.gpus
+        self._is_reusable = is_usual and self.claimed.study_id is not None
         if status is not JobStatus.SUCCEEDED:
             self.lease.forget(keys - {artifact.key for artifact in claims.select_kept_when_cancelled(stored)})
 

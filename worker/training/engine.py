@@ -118,7 +118,7 @@ class Engine:
         # `StochasticDepth` draws from a generator of the whole process, which is not a variable of the network.
         draws_shared = any(type(step).__name__ == "StochasticDepth" for step in list_steps(network))
         with self._replicas.scope():
-            self._shared_draws = [global_seed_generator().state] if draws_shared else []
+            self.shared_draws = [global_seed_generator().state] if draws_shared else []
         self.towers = Towers(network, towers) if towers > 1 else None
         self.batch_size = spec.training.batch_size
         self.steps_per_epoch = -(-len(data.rows["train"]) // self.batch_size)
@@ -173,7 +173,7 @@ class Engine:
         self._training, self._seed = fresh._training, fresh._seed
 
     def _list_variables(self) -> list[keras.Variable]:
-        return [*self.network.variables, *self._shared_draws]
+        return [*self.network.variables, *self.shared_draws]
 
     @property
     def _averages(self) -> list[tf.Variable]:

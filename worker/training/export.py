@@ -4,7 +4,7 @@ import hashlib
 import zipfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -111,7 +111,7 @@ class PreparedExport:
     """The exported model of a job and its predictor, which a thread can build while the network is still training.
 
     Args:
-        job_id, dataset_sha256: the metadata of its files.
+        dataset_sha256: for the metadata of its files.
         backbone: the uploaded model that the network is built with.
         features: what the frozen part gives of the job's images, if it is kept; the trained weights are those of the
         head then.
@@ -125,7 +125,6 @@ class PreparedExport:
         source: BatchSource,
         thread: Executor,
         *,
-        job_id: str = "",
         dataset_sha256: str = "",
         backbone: UploadedBackbone | None = None,
         features: Input | None = None,
@@ -134,7 +133,6 @@ class PreparedExport:
         self._features = features
         self._base = base
         self._backbone = backbone
-        self._job_id = job_id
         self._dataset_sha256 = dataset_sha256
         self._network = network
         self._data = data
@@ -146,21 +144,16 @@ class PreparedExport:
         """Build them in the thread, if they are not built yet. The graphs of the training must be traced before."""
         self._made = self._made or self._thread.submit(self._make)
 
-    def begin_again(self, job_id: str, scratch: Path) -> None:
-        """Write the files of another job from now on, with the same predictor."""
-        self._job_id = job_id
-        self._base = self._base and replace(self._base, scratch=scratch)
-
-    def save(self, predictor: Predictor, file: Path) -> Future[ModelAbout]:
-        """Write the model to a file in the thread, and return its metadata.
+    def save(self, predictor: Predictor, file: Path, job_id: str) -> Future[ModelAbout]:
+        """Write the model of a job to a file in the thread, and return its metadata.
 
         Until it is written, the predictor must keep its weights.
         """
-        return self._thread.submit(self._save, predictor, file)
+        return self._thread.submit(self._save, predictor, file, job_id)
 
-    def _save(self, predictor: Predictor, file: Path) -> ModelAbout:
+    def _save(self, predictor: Predictor, file: Path, job_id: str) -> ModelAbout:
         data = self._data
-        about = describe_model(predictor, self._job_id, self._dataset_sha256, data.classes, data.value_range)
+        about = describe_model(predictor, job_id, self._dataset_sha256, data.classes, data.value_range)
         members = {about.file_name: about.to_bytes()}
         if isinstance(self._network, OwnNetworkSpec):
             assert self._backbone is not None, "the caller reads the uploaded model"
@@ -177,7 +170,7 @@ class PreparedExport:
         return predictor
 
     def _make(self) -> Predictor:
-        predictor = self._make_whole() if self._base is None else self._make_head()
+        predictor = self._make_whole() if self._base is None else self._make_head(self._base)
         predictor.prepare()
         return predictor
 
@@ -185,7 +178,7 @@ class PreparedExport:
         exported = build_exported(self._network, self._data, backbone=self._backbone)
         return Predictor(exported, self._source, self._data.value_range, self._match_features())
 
-    def _make_head(self) -> Predictor:
+    def _make_head(self, base: KeptBase) -> Predictor:
         network, backbone, known = self._network, self._backbone, self._match_features()
         assert not isinstance(network, OwnNetworkSpec)
         assert backbone is not None
@@ -197,15 +190,8 @@ class PreparedExport:
             make_whole=self._make_whole,
             fixed=backbone.weights,
             image=self._data.image,
-            open_base=self._open_base,
+            open_base=partial(base.open, lambda file: build_exported_base(network, self._data, backbone).save(file)),
         )
-
-    def _open_base(self) -> Path:
-        network, backbone = self._network, self._backbone
-        assert self._base is not None
-        assert not isinstance(network, OwnNetworkSpec)
-        assert backbone is not None
-        return self._base.open(lambda file: build_exported_base(network, self._data, backbone).save(file))
 
     def _match_features(self) -> FeatureRows | None:
         if self._features is None:

@@ -39,20 +39,19 @@ _NOT_IN_USE = ("_initializer", "_regularizer", "_constraint", "seed", "trainable
 
 @dataclass(frozen=True)
 class KeptBase:
-    """The model file of everything before the features: next to them, if there is room, else in `scratch`.
+    """The model file of everything before the features, next to them if there is room.
 
     config: of the backbone. Uploads whose layers only have other names share features, but not this file.
     """
 
     folder: Path
     cap_bytes: int
-    scratch: Path
     config: Mapping[str, Any]
 
-    def open(self, write: Callable[[Path], None]) -> Path:
-        """Return the file, written first if it is missing or damaged."""
+    def open(self, write: Callable[[Path], None], scratch: Path) -> Path:
+        """Return the file. If it is missing or damaged, it is written into the folder `scratch` first."""
         digest = hashlib.sha256(json.dumps(self.config, sort_keys=True).encode()).hexdigest()
-        kept, made = (folder / f"{BASE_PREFIX}{digest[:16]}.keras" for folder in (self.folder, self.scratch))
+        kept, made = (folder / f"{BASE_PREFIX}{digest[:16]}.keras" for folder in (self.folder, scratch))
         if zipfile.is_zipfile(kept):  # after a loss of power, a file may have its name but not its end
             return kept
         write(made)

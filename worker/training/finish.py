@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from analysis.answers.answers import Predictions
 from analysis.answers.temperature import compute_scores
 from analysis.arrays.file_names import FileNames
-from analysis.arrays.relations import Relations
+from analysis.arrays.relations import load_relations
 from analysis.studies.state import Scores
 from heldout.lifecycle.job import FailureCode, StopReason
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.evaluation import LastEpochScores, SplitName, StoredEvaluation
 from heldout.stored.gap import StoredGap
 from heldout.stored.results import FinalView, ModelAbout
-from worker.messages import Failed, Finished, FromTraining, Stopped, TrainedFile, Warned
+from worker.messages import Assignment, Failed, Finished, FromTraining, Stopped, TrainedFile, Warned
 from worker.training.data import TrainingData
 from worker.training.decisions import TrainedWeights
 from worker.training.evaluate import build_final_figures, measure_predictions
@@ -43,32 +43,29 @@ def finish(
     reason: StopReason,
     exported: PreparedExport,
     data: TrainingData,
+    assignment: Assignment,
     *,
-    scratch: Path,
-    relations: Relations | None,
-    names_file: Path | None,
     send: Callable[[FromTraining], None],
-    for_study: bool = False,
-    is_cancelled: Callable[[], bool] = lambda: False,
+    is_cancelled: Callable[[], bool],
 ) -> Finished | Failed | Stopped:
-    """Write the files of a finished training into `scratch`, for its kept weights.
+    """Write the files of a finished training into its scratch folder, for its kept weights.
 
     Args:
-        for_study: whether a study compares it with others, image by image.
         is_cancelled: whether the job was cancelled; then only the model is written.
     """
+    scratch = assignment.scratch
     weights = trainer.get_trained_weights()
     if not weights.kept:
         return Failed(FailureCode.DEADLINE, "limits.max_runtime_s passed before one epoch was complete.")
     predictor = exported.make_predictor(weights.of_epoch[weights.kept])
-    saved = exported.save(predictor, scratch / MODEL_FILE)
+    saved = exported.save(predictor, scratch / MODEL_FILE, assignment.job_id)
     predictions = scratch / "predictions.npz"
     started = perf_counter()
     kept = {split: predictor.predict(rows) for split, rows in data.rows.items()}
     seconds_per_image = (perf_counter() - started) / sum(map(len, data.rows.values()))
     about = saved.result()
     model = describe_model_file(scratch)
-    names = read_image_names(names_file, data)
+    names = read_image_names(assignment.dataset.names, data)
     save_predictions(predictions, data, kept, names, about, trainer.loss_sums)
     cost = _measure_last_epoch(predictor, data, weights, kept)
     evaluation = scratch / StoredEvaluation.file_name
@@ -84,6 +81,8 @@ def finish(
     pixels_s = _MAX_PASSES * len(data.rows.get("test", ())) * seconds_per_image
     in_time = reason is not StopReason.DEADLINE or pixels_s < MAX_PIXELS_S_AFTER_DEADLINE
     try:
+        related = assignment.dataset.relations
+        relations = None if related is None else load_relations(related)
         gap = measure_gap(predictor, data, weights, kept, relations, try_pixels=in_time)
         if gap is not None:
             file = scratch / StoredGap.file_name
@@ -98,14 +97,15 @@ def finish(
     }
     other_reads = () if cost is None else ((cost.split, cost.epoch),)
     final = build_final_figures(weights.kept, measured)
-    for_comparison = make_study_scores(data, kept, final) if for_study and "validation" in kept else None
+    for_comparison = make_study_scores(data, kept, final) if assignment.for_study and "validation" in kept else None
     return Finished(final, reason, tuple(files), other_reads, for_comparison)
 
 
-def export_kept(weights: TrainedWeights, exported: PreparedExport, scratch: Path) -> TrainedFile:
+def export_kept(weights: TrainedWeights, exported: PreparedExport, assignment: Assignment) -> TrainedFile:
     """Save the kept weights as the model that users download."""
-    exported.save(exported.make_predictor(weights.of_epoch[weights.kept]), scratch / MODEL_FILE).result()
-    return describe_model_file(scratch)
+    predictor, file = exported.make_predictor(weights.of_epoch[weights.kept]), assignment.scratch / MODEL_FILE
+    exported.save(predictor, file, assignment.job_id).result()
+    return describe_model_file(assignment.scratch)
 
 
 def describe_model_file(scratch: Path) -> TrainedFile:

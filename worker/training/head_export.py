@@ -33,7 +33,7 @@ class HeadPredictor(Predictor):
         head: from features to probabilities.
         make_whole: returns the predictor of the whole model, with any weights of the head.
         fixed: the weights before the head. image: (height, width, channels).
-        open_base: returns the file of the model from raw pixels to features.
+        open_base: returns the file of the model from raw pixels to features. It may be written into the given folder.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class HeadPredictor(Predictor):
         make_whole: Callable[[], Predictor],
         fixed: Weights,
         image: tuple[int, int, int],
-        open_base: Callable[[], Path],
+        open_base: Callable[[Path], Path],
     ) -> None:
         super().__init__(head, source, (0.0, 1.0), features)
         self._make_whole = make_whole
@@ -74,7 +74,7 @@ class HeadPredictor(Predictor):
         return [*self._fixed, *self.model.get_weights()]
 
     def write(self, file: Path) -> None:
-        join_files(self._open_base(), self.model, file)
+        join_files(self._open_base(file.parent), self.model, file)
 
     def _divide(self) -> tuple[keras.Model, Weights]:
         return take_pool_out(FrozenSplit(self._logits, lambda: self._logits)).head, []

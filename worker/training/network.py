@@ -1,5 +1,6 @@
 """Builds a Keras model from a network spec, with the layers and names of `heldout.spec.layers.plan_network`."""
 
+import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -37,6 +38,8 @@ def build_network(
     Returns:
         A functional model from (batch, height, width, channels) float32 to (batch, classes) float32.
     """
+    # Layers without a seed of their own, such as `StochasticDepth`, draw from a generator that is seeded from here.
+    random.seed(seed)
     seeds = _iterate_layer_seeds(seed)
     if isinstance(network, OwnNetworkSpec):
         assert backbone is not None, "the caller reads the uploaded model"

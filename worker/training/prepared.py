@@ -68,7 +68,7 @@ class Prepared:
     def is_reusable(self) -> bool:
         """Return whether a job with another seed may use it, too: all that its seed decides is in the engine's state.
 
-        Own networks have layers that draw from generators of the whole process.
+        A generator of the whole process continues where the last job left it. Own networks may have layers of any kind.
         """
         given, spec = self.assignment, self.assignment.spec
         views = None if spec.augmentation is None else spec.augmentation.views
@@ -77,6 +77,7 @@ class Prepared:
             and given.machine.device == "cpu"
             and given.start.initial is None
             and not isinstance(spec.network, OwnNetworkSpec)
+            and not self.engine.shared_draws
             and (spec.network.unfreezing, spec.folds, views) == (None, None, None)
             and self.engine.network.count_params() <= MAX_SHARED_WEIGHTS
         )
@@ -84,7 +85,6 @@ class Prepared:
     def begin_again(self, assignment: Assignment) -> Self:
         """Begin another job, of which only the seed differs, as if nothing had been trained yet."""
         self.engine.begin_again(self.make_engine(assignment.spec))
-        self.exported.begin_again(assignment.job_id, assignment.scratch)
         return self
 
 
@@ -183,7 +183,7 @@ def prepare(assignment: Assignment, requested_stop: Callable[[], StopCause | Non
     engine = make_engine(network, spec)
     base = None
     if whole is None and inputs.folder is not None and assignment.features is not None and backbone is not None:
-        base = KeptBase(inputs.folder, assignment.features.cap_bytes, assignment.scratch, backbone.config)
+        base = KeptBase(inputs.folder, assignment.features.cap_bytes, backbone.config)
     beside = ThreadPoolExecutor(1, thread_name_prefix="beside")
     evaluator = make_evaluator(spec, network, measured.source, engine.weights, policy, build_again)
     exported = PreparedExport(
@@ -191,7 +191,6 @@ def prepare(assignment: Assignment, requested_stop: Callable[[], StopCause | Non
         data,
         images,
         beside,
-        job_id=assignment.job_id,
         dataset_sha256=assignment.dataset.sha256,
         # On several GPUs, the variables of the trained network are mirrored.
         backbone=replace(backbone) if backbone is not None and len(devices) > 1 else backbone,

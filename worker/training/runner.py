@@ -10,7 +10,6 @@ from multiprocessing.connection import Connection
 
 import tensorflow as tf
 
-from analysis.arrays.relations import load_relations
 from heldout.lifecycle.job import FailureCode, StopReason
 from worker.messages import LOG_FILE, Alive, Assignment, Failed, Finished, FromTraining, StopCause, Stopped, Warned
 from worker.training.child import begin_output
@@ -111,9 +110,11 @@ def _train(
     send: Callable[[FromTraining], None],
     requested_stop: Callable[[], StopCause | None],
 ) -> FromTraining:
-    scratch, dataset, exported = assignment.scratch, assignment.dataset, prepared.exported
+    exported = prepared.exported
     send(prepared.started)
-    trainer = prepared.make_trainer(assignment.spec, scratch=scratch, send=send, requested_stop=requested_stop)
+    trainer = prepared.make_trainer(
+        assignment.spec, scratch=assignment.scratch, send=send, requested_stop=requested_stop
+    )
     if assignment.start.checkpoint is not None:
         trainer.resume(assignment.start.checkpoint)
     reason: StopReason
@@ -127,7 +128,7 @@ def _train(
             stopped = _stop_training(trainer, send)
             if stop.why is StopCause.RELEASE or not trainer.position.kept:
                 return stopped
-            return replace(stopped, model=export_kept(trainer.get_trained_weights(), exported, scratch))
+            return replace(stopped, model=export_kept(trainer.get_trained_weights(), exported, assignment))
         reason = StopReason.DEADLINE
     except Diverged as error:
         return Failed(FailureCode.DIVERGED, str(error))
@@ -136,11 +137,8 @@ def _train(
         reason,
         exported,
         prepared.data,
-        scratch=scratch,
-        relations=load_relations(dataset.relations) if dataset.relations else None,
-        names_file=dataset.names,
+        assignment,
         send=send,
-        for_study=assignment.for_study,
         is_cancelled=lambda: requested_stop() is StopCause.CANCEL,
     )
 

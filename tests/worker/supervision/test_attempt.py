@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select, update
 
 from analysis.arrays.dataset import save
 from analysis.arrays.relations import Relations, load_relations, make_relations_key, save_relations
@@ -27,10 +27,11 @@ from models.job_diagnosis import diagnose_job
 from models.store.artifacts import Artifact
 from models.store.claims import Claimed, HeldAttempt, recover_from_dead_workers
 from models.store.studies import list_runs
-from models.tables import ArtifactRow, DatasetRow, JobRow
+from models.tables import ArtifactRow, DatasetRow, EpochRow, JobRow
 from tests.models.work import ALICE, BOB, ENGINE, Work, dots, final_of
 from tests.worker.supervision.bench import GIB, Bench, script_process
 from tests.worker.training.backbones import small_backbone
+from tests.worker.training.processes import wait_long
 from worker.machine.enclosed_process import ProcessDied
 from worker.machine.shares import Share, Shares
 from worker.messages import (
@@ -46,7 +47,8 @@ from worker.messages import (
     TrainedFile,
 )
 from worker.supervision import lease as holds
-from worker.supervision.processes import SpareProcesses
+from worker.supervision import processes
+from worker.supervision.processes import SpareProcesses, TrainingProcess
 
 Script = Callable[[Assignment], Iterable[FromTraining]]
 
@@ -201,6 +203,38 @@ def test_the_process_of_a_studys_job_waits_for_another_seed_unless_it_took_too_m
         bench.run(spares=spares)
     assert waiting == [usual]
     assert [process.killed for process in started] == [True, True, True, False]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.usefixtures("forking")
+def test_one_process_trains_two_seeds_of_a_study_and_another_the_job_of_another_owner(
+    work: Work, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes.child, "main", wait_long)
+    monkeypatch.setattr(processes, "FORK_READY_TIMEOUT_S", 100)
+    started = list[TrainingProcess]()
+
+    def start(*given: Any) -> TrainingProcess:
+        started.append(TrainingProcess(*given))
+        return started[-1]
+
+    monkeypatch.setattr("worker.supervision.attempt.TrainingProcess", start)
+    jobs, counts, spares = list[str](), list[int](), SpareProcesses()
+    try:
+        for seed, owner in enumerate((ALICE, ALICE, BOB)):
+            jobs.append(work.submit(owner, training={"epochs": 2, "batch_size": 2, "seed": seed}))
+            work.ended_study(jobs[-1])
+            assert bench.run(work.claim(lease_s=3600), spares=spares).status is JobStatus.SUCCEEDED
+            counts.append(len(started))
+    finally:
+        spares.take()
+    assert counts == [1, 1, 2]
+    assert all(process._process.exitcode is not None for process in started)
+    with work.database.read() as session:
+        found = session.execute(select(EpochRow.job_id, EpochRow.epoch, EpochRow.train_loss)).all()
+    losses = {job: [loss for of, _, loss in sorted(found) if of == job] for job in jobs}
+    assert {len(of_job) for of_job in losses.values()} == {2}
+    assert losses[jobs[0]] != losses[jobs[1]]
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

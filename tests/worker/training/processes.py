@@ -3,6 +3,7 @@
 import multiprocessing
 import tempfile
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
 
@@ -107,6 +108,14 @@ class Process:
 
 
 Start = Callable[..., Process]
+
+
+def wait_long(pipe: Connection, assignment: Assignment, log: str) -> None:
+    """Run a training process that waits for its next job even on a busy machine."""
+    import worker.training.runner
+
+    worker.training.runner.NEXT_JOB_WITHIN_S = 100.0
+    child.main(pipe, assignment, log)
 
 
 def get_path(finished: Finished, name: ArtifactName) -> Path:

@@ -168,7 +168,7 @@ def test_uploads_with_other_names_share_features_and_not_the_file_of_the_backbon
     uploads = backbone, replace(backbone, config=config)
     splits = [divide_early(spec.network, (28, 28, 1), 10, 3, upload) for upload in uploads]
     assert len({compute_key(split, "ann", {}, {}) for split in splits}) == 1
-    kept = {KeptBase(folder, 10_000, tmp_path, of).open(write_base).name for of in (config, backbone.config)}
+    kept = {KeptBase(folder, 10_000, of).open(write_base, tmp_path).name for of in (config, backbone.config)}
     assert len(kept) == 2
 
 
@@ -194,7 +194,7 @@ def test_a_head_answers_like_the_whole_model_also_about_changed_images(file, mni
     maps = build_exported_base(spec.network, data, backbone)(data.images.astype(np.float32)).numpy()
     known = take_images(ImageSet(maps, data.labels, {}, data.classes, (0.0, 1.0)), {"all": np.arange(len(maps))})
     features = Input(replace(known, rows=data.rows), make_source(known))
-    base = KeptBase(tmp_path, 0, tmp_path, {})
+    base = KeptBase(tmp_path, 0, {})
     whole = build_exported(spec.network, data, backbone=backbone)
     draws = np.random.default_rng(1)
     head = [draws.normal(size=weight.shape) for weight in whole.weights[len(backbone.weights) :]]
@@ -224,7 +224,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 def open_base(folder: Path, cap_bytes: int = 10_000, write: Callable[[Path], object] | None = None) -> bytes:
     """Open the file of a backbone as a job does that has this much room; `write` replaces what writes it."""
     with TemporaryDirectory() as scratch:
-        return KeptBase(folder, cap_bytes, Path(scratch), {}).open(write or write_base).read_bytes()
+        return KeptBase(folder, cap_bytes, {}).open(write or write_base, Path(scratch)).read_bytes()
 
 
 def write_base(file: Path) -> None:

@@ -7,18 +7,18 @@ import signal
 import zipfile
 from collections import deque
 from dataclasses import replace
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+from keras.src.applications.convnext import StochasticDepth
 
 from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import ArtifactName
 from tests.worker.training.backbones import small_backbone, taken_apart
-from tests.worker.training.processes import TIMINGS, Process, get_path
+from tests.worker.training.processes import TIMINGS, Process, get_path, wait_long
 from tests.worker.training.trainings import small_spec
 from worker.machine.enclosed_process import ProcessDied
 from worker.messages import (
@@ -35,7 +35,6 @@ from worker.messages import (
 )
 from worker.supervision import processes
 from worker.supervision.processes import SpareProcesses, TrainingProcess
-from worker.training import child
 from worker.training.position import read_checkpoint
 
 pytestmark = pytest.mark.usefixtures("forking")
@@ -54,14 +53,6 @@ BLOCKS = small_spec(
     },
     augmentation={"rotation_degrees": 15, "horizontal_flip": True},
 )
-
-
-def wait_long(pipe: Connection, assignment: Assignment, log: str) -> None:
-    """Run a training process that waits for its next job even on a busy machine."""
-    import worker.training.runner
-
-    worker.training.runner.NEXT_JOB_WITHIN_S = 100.0
-    child.main(pipe, assignment, log)
 
 
 def with_seed(spec: JobSpec, seed: int, **training: Any) -> JobSpec:
@@ -238,6 +229,18 @@ def test_a_process_killed_in_its_second_job_fails_that_job_only_and_another_one_
         finish(taken)
     spares.put(taken)
     assert spares.take(assign(2)) is None
+
+
+def test_draws_from_a_generator_of_the_whole_process_follow_the_seed_and_end_the_process(start, tmp_path):
+    pixels = keras.Input((28, 28, 1))
+    keras.Model(pixels, StochasticDepth(0.5)(keras.layers.Conv2D(4, 3)(pixels))).save(tmp_path / "mine.keras")
+    backbone = taken_apart(tmp_path / "mine.keras")
+    spec = small_spec(network={"backbone": {"model": "mod_1", "trainable": True}, "blocks": []}, training={"epochs": 2})
+    options: dict[str, Any] = {"features": AssignedFeatures(tmp_path, 0, "ann"), "for_study": True, "target": wait_long}
+    ended = [start(with_seed(spec, seed), backbone=backbone, **options).end() for seed in (1, 1, 2)]
+    first, again, other = [end.final for end in ended if isinstance(end, Finished)]
+    assert first == again
+    assert first != other
 
 
 @pytest.mark.parametrize("changes", [{"for_study": False}, {"start": AssignedStart(checkpoint=Path("missing"))}])
