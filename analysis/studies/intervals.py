@@ -18,6 +18,8 @@ OTHERS_WEIGHT = 2
 OTHERS_DEGREES = 1
 # One image with different answers, half of it each way, so that no difference of accuracies is known exactly.
 PSEUDO_IMAGES = 1.0
+# Figures that differ by less are equal: one may have been a 32-bit number.
+MIN_STEP = 1e-6
 
 
 @dataclass(frozen=True)
@@ -162,8 +164,8 @@ def compute_figures_spread(
 
 def compute_rounding(figures: Iterable[float]) -> float:
     """Return the variance of a figure by its rounding, to steps as long as the smallest difference of two figures."""
-    steps = (higher - lower for lower, higher in pairwise(sorted(set(figures))))
-    return min(steps, default=0.0) ** 2 / 12
+    steps = (higher - lower for lower, higher in pairwise(sorted(figures)))
+    return min((step for step in steps if step > MIN_STEP), default=0.0) ** 2 / 12
 
 
 def compute_share_noise(share: float, images: int | None) -> float:

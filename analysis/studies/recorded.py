@@ -216,12 +216,16 @@ def _compare_figures(recording: Recording, matched: Mapping[str, Matched]) -> tu
 def _compute_figures_difference(recording: Recording, name: str, match: Matched) -> Spread:
     own, base = _get_figures(recording, name, match.own), _get_figures(recording, BASE_ARM, match.base)
     noise = sum(compute_share_noise(float(np.mean(of_arm)), recording.images) for of_arm in (own, base))
-    rounding = compute_rounding([*own, *base])
+    rounding = _compute_rounding(recording)
     if match.is_paired:
         differences = [first - second for first, second in zip(own, base, strict=True)]
         return compute_figures_spread(differences, recording.images, noise, 2 * rounding)
     first, second = (compute_figures_spread(of_arm, recording.images, 0.0, rounding) for of_arm in (own, base))
     return subtract_spreads(first, second, noise)
+
+
+def _compute_rounding(recording: Recording) -> float:
+    return compute_rounding(run.figure for runs in recording.runs.values() for run in runs if run.figure is not None)
 
 
 def _get_figures(recording: Recording, arm: str, places: Sequence[int]) -> list[float]:
@@ -268,7 +272,7 @@ def _summarize(recording: Recording, name: str, places: Sequence[int]) -> ArmFig
     """Return the mean of an arm's final figures."""
     found = _get_figures(recording, name, places)
     noise = compute_share_noise(float(np.mean(found)), recording.images)
-    spread = compute_figures_spread(found, recording.images, noise, compute_rounding(found))
+    spread = compute_figures_spread(found, recording.images, noise, _compute_rounding(recording))
     mean = MeanEstimate(spread, estimate_own_noise(spread))
     return figures.make_figures_view(*((UNKNOWN, mean) if recording.better == "higher" else (mean, UNKNOWN)))
 

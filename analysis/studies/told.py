@@ -16,8 +16,8 @@ from analysis.studies.stored import pack_arrays, unpack_arrays
 from heldout.stored.evaluation import SplitName
 
 SAME_ANSWERS = (
-    "Both gave exactly the same answers, so the seed changed nothing. Seed the script's random numbers with it. If the "
-    'training has none, order the study with `"splits": "resampled"`, where each seed learns from other images.'
+    "Both gave exactly the same answers, so the seed changed nothing. Seed the training's random numbers with it. If "
+    "it has none, order a study with resampled splits, in which each seed learns from other images."
 )
 # How many classes are shown of two lists that differ.
 SHOWN_CLASSES = 5
