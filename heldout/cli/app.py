@@ -29,7 +29,7 @@ from heldout.cli.screen import say
 
 
 def mcp(home: Home = None) -> None:
-    """Serve coding assistants by the Model Context Protocol. Use standard input and output, until they close."""
+    """Serve coding assistants by the Model Context Protocol. It uses standard input and output until they close."""
     try:
         from heldout.cli.mcp_server.server import make_server
     except ModuleNotFoundError as error:

@@ -81,7 +81,7 @@ def export(
 
 
 def card(job_id: JobId, output: Output = "-", home: Home = None) -> None:
-    """Print a job's model card. It has the use, results and data, and how to reproduce the model."""
+    """Print a job's model card. It describes the model's use, results and data, and how to reproduce it."""
     from heldout.client.client import Client  # loading its views takes longer than `--help`
 
     with Client(home=home) as client:

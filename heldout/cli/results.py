@@ -36,7 +36,7 @@ def confusion(
         Split | None, typer.Option(help="Which split to show; by default test, if it was measured.")
     ] = None,
 ) -> None:
-    """Show which classes are mistaken for which. Add scores for each and the most confident mistakes."""
+    """Show which classes are mistaken for which. Scores of each class and the most confident mistakes follow."""
     found = service.client.jobs.confusion(job_id)
     if service.as_json:
         print_json(found)

@@ -115,7 +115,7 @@ def mlflow(
         bool, typer.Option("--model/--no-model", help="Whether to send the model's file too.")
     ] = True,
 ) -> Exit | None:
-    """Send jobs to MLflow as runs. MLFLOW_TRACKING_URI names the server. Running it again adds what is new."""
+    """Send jobs to MLflow as runs. MLFLOW_TRACKING_URI names the server. Running this again adds what is new."""
     if not subjects and not follow:
         raise Refused("Name jobs or studies, or give --follow to send each job that ends from now on.")
     if not os.environ.get("MLFLOW_TRACKING_URI"):
