@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -47,6 +48,18 @@ class Scratch:
         shutil.rmtree(self.folder, ignore_errors=True)
         os.close(self._opened_folder)
         os.close(self._lock)
+
+
+def begin_output(log: Path) -> None:
+    """Redirect output to the file `log`, and temporary files to its folder."""
+    os.environ["TMPDIR"] = tempfile.tempdir = str(log.parent)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+    # The parent's streams may be closed or have another encoding; the process gets its own.
+    sys.stdout = open(1, "w", encoding="utf-8", errors="replace", buffering=1, closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", errors="replace", buffering=1, closefd=False)  # noqa: SIM115
 
 
 def _remove_abandoned(root: Path) -> None:

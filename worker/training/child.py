@@ -1,8 +1,6 @@
 """Entry point of the process that trains one job; light to import, so that the supervisor never loads TensorFlow."""
 
 import os
-import sys
-import tempfile
 from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Literal
 from analysis.scheduling.cost import Precision
 from worker.machine.memory import be_first_in_line
 from worker.machine.parent import end_with_supervisor
+from worker.machine.scratch import begin_output
 from worker.messages import (
     Alive,
     AnyAssignment,
@@ -45,18 +44,6 @@ def main(pipe: Connection, assignment: AnyAssignment, log: str) -> None:
     import worker.training.preload  # noqa: F401 - a process that was not forked chooses the backend of Keras here
 
     import_module(_WORK[type(assignment)]).run(assignment, pipe)
-
-
-def begin_output(log: Path) -> None:
-    """Redirect output to the file `log`, and temporary files to its folder."""
-    os.environ["TMPDIR"] = tempfile.tempdir = str(log.parent)
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
-    os.close(file)
-    # The parent's streams may be closed or have another encoding; the process gets its own.
-    sys.stdout = open(1, "w", encoding="utf-8", errors="replace", buffering=1, closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", encoding="utf-8", errors="replace", buffering=1, closefd=False)  # noqa: SIM115
 
 
 def warm_up() -> None:

@@ -11,8 +11,8 @@ from multiprocessing.connection import Connection
 import tensorflow as tf
 
 from heldout.lifecycle.job import FailureCode, StopReason
+from worker.machine.scratch import begin_output
 from worker.messages import LOG_FILE, Alive, Assignment, Failed, Finished, FromTraining, StopCause, Stopped, Warned
-from worker.training.child import begin_output
 from worker.training.choices import GpuUnavailable
 from worker.training.decisions import Diverged, StopRequested
 from worker.training.finish import export_kept, finish
