@@ -9,7 +9,7 @@ suspects …     the search for wrong labels on the sets, compared with the trut
 train [--sets open|drawn|second|third] [--minutes N]   train what the collection lacks; results are not printed
 audit [SET…]   audit the trainings of all open sets, or of these, again, as today's audit does it
 score [second] tables of the first lot, or of the second
-calibrate      fit how often a verdict is right on both open lots, and write it into heldout/diagnosis/verdict_fit.py
+calibrate      fit how often a verdict is right on all lots, and write it into heldout/diagnosis/verdict_fit.py
 score --sealed --unseal   tables of the sealed sets, which judge once, after the rules are committed
 copies [SET…]  measure how well copies and look-alikes are separated, on all open sets or these (--unseal: sealed too)
 """

@@ -102,7 +102,13 @@ def _find_measured(facts: Facts) -> Finding | None:
     interval = compute_paired_interval(change.gained, change.lost, change.count, thresholds.COMPARISON_CONFIDENCE)
     if renaming is None or interval[0] <= thresholds.MAX_SELECTION_EFFECT or not is_known(facts, facts.validation):
         return None
-    found = Renamed("test", renaming, gap.pixels_undone.accuracy, gap.labels_renamed.accuracy, interval)
+    before, after = gap.pixels_undone.accuracy, gap.labels_renamed.accuracy
+    missing = 0.0 if gap.clean_validation is None else gap.clean_validation.accuracy - before
+    # A renaming that gains little is often chance: any classes that are confused have one.
+    is_little = interval[0] < thresholds.MIN_CRITICAL_SHIFT
+    if is_little and after - before < thresholds.MIN_EXPLAINED_BY_USUAL * missing:
+        return None
+    found = Renamed("test", renaming, before, after, interval)
     aside = mention_left_out_copies(gap.stored) + (" and with its pixel values fixed" if gap.stored.pixels else "")
     fix = offer_renamed_test(labels, tuple(facts.classes))
     return _make_finding(facts, found, {"difference_interval": [*interval]}, fix, aside)

@@ -9,7 +9,7 @@ from heldout.diagnosis import Diagnosis, diagnose
 from heldout.diagnosis.renaming import list_usual_renamings, measure_distance, measure_explained, measure_part
 from heldout.diagnosis.thresholds import MIN_EXPLAINED_BY_PART
 from tests.heldout.diagnosis.made import FINE, spec
-from tests.heldout.diagnosis.made_gap import Made, answers
+from tests.heldout.diagnosis.made_gap import Answers, Made, answers
 
 CLASSES = 10
 NEXT = [*range(1, CLASSES), 0]
@@ -168,3 +168,12 @@ def test_a_difference_that_remains_after_renaming_is_a_split_shift():
         splits[split] = replace(splits[split], confusion=tuple(map(tuple, counts.tolist())))
     found = diagnose(FINE, None, replace(evaluation, splits=splits), spec())
     assert [cause.code for cause in found.causes][:2] == ["label_order_mismatch", "split_shift"]
+
+
+@pytest.mark.parametrize(("test", "renamed", "is_found"), [(0.20, 0.27, False), (0.20, 0.42, True), (0.35, 0.42, True)])
+def test_a_renaming_that_gains_little_of_what_is_missing_is_chance(test, renamed, is_found):
+    right = np.random.default_rng(7).random(3000)
+    before, after = (Answers(right < share, np.where(right < share, 0.5, 3.0)) for share in (test, renamed))
+    made = Made(answers(0.95, 2000), answers(0.45, 400, 1), before, labels=after)
+    found = {finding.code for finding in diagnose(FINE, None, made.evaluation(), spec()).findings}
+    assert ("label_order_mismatch" in found) is is_found

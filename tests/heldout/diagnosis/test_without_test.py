@@ -162,7 +162,7 @@ def test_without_test_no_gap_or_figure_of_test_is_reported():
         test_copied=np.arange(7777) < 1234,
         validation_copied=np.arange(400) < 45,
         pixels=answers(0.5, 6543, 3),
-        labels=answers(0.6, 6543, 4),
+        labels=answers(0.7, 6543, 4),
     )
     whole = diagnose(OVERFIT, None, made.evaluation(), spec())
     assert {"split_shift", "label_order_mismatch", "leakage"} <= {finding.code for finding in whole.findings}
