@@ -229,7 +229,9 @@ def test_one_process_trains_two_seeds_of_a_study_and_another_the_job_of_another_
     finally:
         spares.take()
     assert counts == [1, 1, 2]
-    assert all(process._process.exitcode is not None for process in started)
+    for process in started:
+        process._process.join(100)
+        assert process._process.exitcode is not None
     with work.database.read() as session:
         found = session.execute(select(EpochRow.job_id, EpochRow.epoch, EpochRow.train_loss)).all()
     losses = {job: [loss for of, _, loss in sorted(found) if of == job] for job in jobs}
