@@ -297,22 +297,24 @@ def get_resident_bytes() -> int:
 
 
 def test_only_the_missing_events_are_read_once_for_all_streams_that_need_them():
-    """Streams at the same event share a read, one behind reads its own, and deleted events are not read again."""
+    """Streams at the same event share a read, others read their own, and deleted events are not read again."""
 
     class Source:
         def __init__(self) -> None:
-            self.reads: list[int] = []
+            self.reads: list[tuple[str, int]] = []
 
         def states(self, channels):
             return {channel: ChannelState(1, has_ended=is_over, last_event=12) for channel in channels}
 
         def page(self, channel, after):
-            time.sleep(0.05)  # long enough for all streams to ask
-            self.reads.append(after)
+            self.reads.append((channel.id, after))
             return [EncodedEvent(number, b"%d " % number) for number in range(after + 1, 11)]
 
-    async def listen(hub: Hub, cursor: int) -> bytes:
-        with hub.stream(Channel(ChannelKind.JOB, "job_x"), 5, "key") as followed:
+        def revoked(self, key_ids):
+            return set()
+
+    async def listen(hub: Hub, job: str, cursor: int) -> bytes:
+        with hub.stream(Channel(ChannelKind.JOB, job), 5, "key") as followed:
             chunks = stream_chunks(hub, followed, cursor=cursor, first=(), key_id="key")
             return b"".join([chunk async for chunk in chunks])
 
@@ -320,18 +322,21 @@ def test_only_the_missing_events_are_read_once_for_all_streams_that_need_them():
         nonlocal is_over
         hub = Hub(source_of_12, 0.01)
         polling = asyncio.create_task(hub.run())
-        ending = asyncio.gather(*(listen(hub, cursor) for cursor in (5, 5, 5, 3)))
-        while len(source_of_12.reads) < 3:
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.1)
-        is_over = True
-        found = await ending
+        streams = [("alike", 5)] * 3 + [("behind", 3), ("behind", 4)]
+        async with asyncio.timeout(60):
+            ending = asyncio.gather(*(listen(hub, job, cursor) for job, cursor in streams))
+            while ("alike", 10) not in source_of_12.reads:
+                await asyncio.sleep(0.01)
+            is_over = True
+            found = await ending
         polling.cancel()
         return found
 
     is_over, source_of_12 = False, Source()
-    *alike, behind = asyncio.run(follow_all())
+    *alike, behind_by_2, behind_by_1 = asyncio.run(follow_all())
     end = b": the job has ended\n\n"
     assert alike == [b"6 7 8 9 10 " + end] * 3
-    assert behind == b"4 5 6 7 8 9 10 " + end
-    assert sorted(source_of_12.reads) == [3, 5, 10], "events 11 and 12 are deleted"
+    assert (behind_by_2, behind_by_1) == (b"4 5 6 7 8 9 10 " + end, b"5 6 7 8 9 10 " + end)
+    reads = source_of_12.reads
+    assert [after for job, after in reads if job == "alike"] == [5, 10], "events 11 and 12 are deleted"
+    assert {after for job, after in reads if job == "behind"} == {3, 4, 10}
