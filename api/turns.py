@@ -95,10 +95,12 @@ class Turns:
             is_wanted = not first.granted.done()
             if is_wanted and first.size > self._free:
                 return
-            queue = self._queues.pop(group)
+            queue = self._queues[group]
             queue.popleft()
-            if queue:
-                self._queues[group] = queue
+            if not queue:
+                del self._queues[group]
+            elif is_wanted:  # one that was cancelled does not cost its group the turn
+                self._queues.move_to_end(group)
             if is_wanted:
                 self._free -= first.size
                 self._running[group] += first.size

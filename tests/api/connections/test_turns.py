@@ -165,6 +165,23 @@ def test_a_cancelled_request_leaks_no_turn(is_granted: bool) -> None:
     run(steps)
 
 
+def test_a_cancelled_request_does_not_cost_its_group_the_turn() -> None:
+    async def steps() -> None:
+        order: list[str] = []
+        taken = Turns(at_once=1, longest_s=60)
+        first = await taken.take("x")
+        gone, *tasks = [start_asking(order, taken, name) for name in ("a1", "a2", "b1")]
+        await settle()
+        gone.cancel()
+        await settle()
+        first.end()
+        for task in tasks:
+            (await task).end()
+        assert order == ["a2", "b1"]
+
+    run(steps)
+
+
 def test_a_stranger_pauses_after_a_response_but_an_owner_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     async def app(scope: dict[str, Any], receive: object, send: Callable[[Any], Awaitable[None]]) -> None:
         if scope["bears_key"]:
