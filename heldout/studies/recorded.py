@@ -87,14 +87,14 @@ class RecordedStudySpec(SpecPart):
                 seen[run.seed] = name
             if (run.value is None) != (self.metric is None):
                 expected = "no `value`, because there is no `metric`" if self.metric is None else f"its {self.metric}"
-                _refuse((*where, "value"), f"{name} of `{arm.name}`: expected {expected}")
+                _refuse((*where, "value"), f"in `{arm.name}`, {name}: expected {expected}")
             if run.value is None:
                 continue
             if self.better == "higher" and not 0 <= run.value <= 1:
                 advice = "Divide percentages by 100, and give `better: lower` for a loss"
-                _refuse((*where, "value"), f"{name} of `{arm.name}` has {run.value:g}; expected 0 to 1. {advice}")
+                _refuse((*where, "value"), f"in `{arm.name}`, {name} has {run.value:g}; expected 0 to 1. {advice}")
             if run.value < 0:
-                _refuse((*where, "value"), f"{name} of `{arm.name}` has {run.value:g}; expected at least 0")
+                _refuse((*where, "value"), f"in `{arm.name}`, {name} has {run.value:g}; expected at least 0")
 
 
 def describe_run(run: RecordedRunSpec, place: int) -> str:

@@ -121,12 +121,14 @@ def test_invalid_recorded_studies_are_refused_by_pointer(client):
     def with_drop(values: list[float | None] = BASE, base: list[dict[str, Any]] | None = None) -> dict[str, Any]:
         return {"base": base or make_runs(BASE), "drop": make_runs(values)}
 
+    named = [{"run": "alpha", "value": 80.0}, {"run": "beta", "value": 0.8}]
     many = {f"a{number}" if number else "base": make_runs(BASE[:2]) for number in range(30)}
     for arms, changes, pointer, words in [
         ({"drop": make_runs(BASE), "base": make_runs(BASE)}, {}, "", "name it `base`"),
         (with_drop([0.8]), {}, "/arms/1/runs", "has one run"),
         (with_drop(base=make_runs(BASE[:2], [3, 3])), {}, "/arms/0/runs/1/seed", "Seed 3 comes twice in `base`"),
         (with_drop(base=make_runs([80.0, 81.0])), {}, "/arms/0/runs/0/value", "Divide percentages by 100"),
+        (with_drop(base=named), {}, "/arms/0/runs/0/value", "In `base`, alpha has 80; expected 0 to 1"),
         (with_drop(base=make_runs([0.8, None])), {}, "/arms/0/runs/1/value", "expected its accuracy"),
         (with_drop(), {"metric": None}, "/arms/0/runs/0/value", "no `metric`"),
         (with_drop(), {"better": "lower", "images": 9}, "/better", "leave one"),
