@@ -1,4 +1,4 @@
-"""Labels and classes of a version after the changes that make a new version."""
+"""The labels and classes of a dataset after the changes that make a new version of it."""
 
 from collections.abc import Mapping, Sequence
 
@@ -34,6 +34,6 @@ def change_labels(
 
 
 def rename_classes(classes: Sequence[str], renamed: Mapping[str, str]) -> tuple[tuple[str, ...], NDArray[np.int32]]:
-    """The classes under their new names, each once, in the order of their first; and of each old class its position."""
+    """Return the new class names, each once and in order of appearance, and the position there of each old class."""
     left = tuple(dict.fromkeys(renamed.get(name, name) for name in classes))
     return left, np.array([left.index(renamed.get(name, name)) for name in classes], np.int32)

@@ -18,7 +18,7 @@ OTHERS_WEIGHT = 2
 OTHERS_DEGREES = 1
 # One image with different answers, half of it each way, so that no difference of accuracies is known exactly.
 PSEUDO_IMAGES = 1.0
-# Figures that differ by less are equal: one may have been a 32-bit number.
+# Figures that differ by less count as equal: one may have passed through 32 bits.
 MIN_STEP = 1e-6
 
 
@@ -149,7 +149,7 @@ def compute_figures_spread(
     """Return the spread of a mean of final figures, whose answers to single images are unknown.
 
     Args:
-        rounding: the variance of a figure by its rounding alone. Equal figures do not vary less than that.
+        rounding: the least variance, since even equal figures may have been rounded.
     """
     values = np.asarray(figures, np.float64)
     return Spread(
@@ -163,7 +163,7 @@ def compute_figures_spread(
 
 
 def compute_rounding(figures: Iterable[float]) -> float:
-    """Return the variance of a figure by its rounding, to steps as long as the smallest difference of two figures."""
+    """Return the variance that rounding gives a figure, if it has steps of the smallest difference of two figures."""
     steps = (higher - lower for lower, higher in pairwise(sorted(figures)))
     return min((step for step in steps if step > MIN_STEP), default=0.0) ** 2 / 12
 

@@ -230,7 +230,7 @@ class Attempt(ABC, Generic[Asked]):
                 self.let_go(started)
 
     def let_go(self, child: Any) -> None:
-        """End the process, whose job is settled, or is another worker's now."""
+        """End the process: its job is settled, or belongs to another worker now."""
         child.kill()
 
     def look_after(self) -> None:

@@ -153,7 +153,7 @@ class TrainingProcess(PipedProcess):
 
 
 class SpareProcesses:
-    """Processes that have trained a job, and wait a moment for one of which only the seed differs."""
+    """Processes that have trained a job, and wait a moment for one that differs only in its seed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -168,7 +168,7 @@ class Engine:
             variable.assign(next(values))
 
     def begin_again(self, fresh: "Engine") -> None:
-        """Continue as an engine of which only the seed differs: graphs that are traced know no seed."""
+        """Continue as an engine that differs only in its seed, which traced graphs do not contain."""
         self.restore(fresh.state())
         self._training, self._seed = fresh._training, fresh._seed
 

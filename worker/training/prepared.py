@@ -1,4 +1,4 @@
-"""What a job trains with: data, network, and graphs. The next job, if only its seed differs, trains with the same."""
+"""What a job trains with: data, network, and graphs. A next job that differs only in its seed can use them again."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -66,9 +66,9 @@ class Prepared:
 
     @property
     def is_reusable(self) -> bool:
-        """Return whether a job with another seed may use it, too: all that its seed decides is in the engine's state.
+        """Return whether a job with another seed may use it: whether the engine's state holds all that seeds decide.
 
-        A generator of the whole process continues where the last job left it. Own networks may have layers of any kind.
+        Generators of the whole process would continue where this job left them, and own networks may have any layer.
         """
         given, spec = self.assignment, self.assignment.spec
         views = None if spec.augmentation is None else spec.augmentation.views
@@ -83,7 +83,7 @@ class Prepared:
         )
 
     def begin_again(self, assignment: Assignment) -> Self:
-        """Begin another job, of which only the seed differs, as if nothing had been trained yet."""
+        """Begin another job that differs only in its seed, as if nothing had been trained yet."""
         self.engine.begin_again(self.make_engine(assignment.spec))
         return self
 

@@ -62,7 +62,7 @@ class SupervisorPipe:
 
 
 def run(assignment: Assignment, pipe: Connection) -> None:
-    """Train the assigned job, and then jobs of which only the seed differs, each as if it were the first."""
+    """Train the assigned job, and then jobs that differ only in their seed, each as if it were the first."""
     begin_process()
     with suppress(SupervisorGone), ExitStack() as in_use:
         supervisor = SupervisorPipe(pipe)

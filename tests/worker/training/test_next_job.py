@@ -1,4 +1,4 @@
-"""A process that has trained a job trains the next one, of which only the seed differs, as a new process would."""
+"""A process that has trained a job trains another that differs only in its seed, as a new process would."""
 
 import json
 import os

@@ -116,7 +116,7 @@ class _Table:
             )
 
     def _iterate_column(self, column: str, batch_rows: int) -> Iterator[Any]:
-        # Pages are read one after the other, so that memory does not grow with the size of a row group.
+        # Pages are read one at a time: a whole row group may not fit in memory.
         with self._guard_reading(), pq.ParquetFile(self._path, pre_buffer=False, buffer_size=BATCH_BYTES) as file:
             seen = 0
             for batch in file.iter_batches(batch_rows, columns=[column], use_threads=False):
