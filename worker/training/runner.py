@@ -70,8 +70,6 @@ def run(assignment: Assignment, pipe: Connection) -> None:
         last = _make_final_message(assignment, supervisor, make)
         supervisor.send(last)
         while isinstance(last, Finished) and make().is_reusable and (another := supervisor.wait_for_next()):
-            if not another.differs_only_by_seed(assignment):
-                return
             begin_output(another.scratch / LOG_FILE)
             supervisor.send(Alive())
             last = _make_final_message(another, supervisor, partial(make().begin_again, another))
