@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import ColumnElement, delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from heldout.errors import NoModel, NotReady
 from heldout.lifecycle.job import TERMINAL, JobStatus, get_shown_status
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from models.digests import FileDigest
-from models.tables import ArtifactRow, JobRow
+from models.tables import ArtifactRow, AttemptRow, JobRow
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,12 @@ def add(session: Session, job_id: str, attempt: int, artifacts: Sequence[Artifac
 
 
 def find(
-    session: Session, job_id: str, name: ArtifactName, format_: ArtifactFormat, *, attempt: int | None = None
+    session: Session, job_id: str, name: ArtifactName, format_: ArtifactFormat, *conditions: ColumnElement[bool]
 ) -> Artifact | None:
-    """Find the job's file of this name and format, from one attempt or from the newest one that stored it."""
+    """Find the job's file of this name and format, from the newest attempt that stored it."""
     row = session.scalars(
         select(ArtifactRow)
-        .where(ArtifactRow.job_id == job_id, ArtifactRow.name == name, ArtifactRow.format == format_)
-        .where(*([] if attempt is None else [ArtifactRow.attempt == attempt]))
+        .where(ArtifactRow.job_id == job_id, ArtifactRow.name == name, ArtifactRow.format == format_, *conditions)
         .order_by(ArtifactRow.attempt.desc())
         .limit(1)
     ).one_or_none()
@@ -58,12 +57,13 @@ def forget_of_earlier_attempts(session: Session, job_id: str, attempt: int) -> l
 def find_model(session: Session, job: JobRow) -> Artifact | None:
     """Find the kept weights of a job that has ended, if any.
 
-    A paused job stores weights in case it is cancelled. Weights of an attempt before the last do not match its metrics.
+    A paused job stores weights in case it is cancelled. They match its metrics until a later attempt trains.
     """
-    attempt = {JobStatus.SUCCEEDED: None, JobStatus.CANCELLED: job.attempt}
-    if job.status not in attempt:
+    if job.status not in {JobStatus.SUCCEEDED, JobStatus.CANCELLED}:
         return None
-    return find(session, job.id, ArtifactName.MODEL, ArtifactFormat.KERAS, attempt=attempt[job.status])
+    has_trained = (AttemptRow.job_id == job.id, AttemptRow.start_epoch.is_not(None))
+    last = select(func.coalesce(func.max(AttemptRow.attempt), 0)).where(*has_trained).scalar_subquery()
+    return find(session, job.id, ArtifactName.MODEL, ArtifactFormat.KERAS, ArtifactRow.attempt >= last)
 
 
 def make_missing_error(job: JobRow, what: str) -> NotReady | NoModel:

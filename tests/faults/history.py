@@ -115,8 +115,9 @@ def _wrong_in_rows(record: JobRecord) -> Iterator[str]:
         # The parts of its gap may be missing: then the job has warned of it.
         if [name for name in names if name != "gap"] != ["evaluation", "model", "predictions"]:
             yield f"it has succeeded with the files {names}"
+    last = max((row["attempt"] for row in record.attempts if row["start_epoch"] is not None), default=job["attempt"])
     for file in record.artifacts if status in TERMINAL else ():
-        if file["attempt"] != job["attempt"] or not file["key"].startswith(f"jobs/{job['id']}/{job['attempt']}/"):
+        if file["attempt"] != last or not file["key"].startswith(f"jobs/{job['id']}/{last}/"):
             yield f"it has a file of another attempt: {file['key']}"
     # A pause also leaves the model, in case the job is cancelled.
     allowed = {"model"} if record.visible() and status != "failed" else set()

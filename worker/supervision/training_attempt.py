@@ -65,6 +65,7 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
         self._dataset = self.dataset(in_use, needs_relations=needs_relations, with_names=True)
         for checkpoint in (*self.claimed.begins.checkpoints, None):
             self._checkpoint, self._requested = checkpoint, None
+            self._whole_epochs = checkpoint.epoch if checkpoint else 0
             try:
                 super().work(in_use)
                 return
@@ -172,15 +173,14 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
         spec = self.spec.replace_choices(
             device=engine["device"], towers=engine["towers"], precision=engine["precision"]
         )
-        start_epoch = self._whole_epochs = self._checkpoint.epoch if self._checkpoint else 0
-        left = self.spec.training.epochs - start_epoch
+        left = self.spec.training.epochs - self._whole_epochs
         unusable = self.lease.persist(
             lambda session: claims.record_start(
                 session,
                 self.lease.held,
                 engine=engine,
                 spec=spec,
-                start_epoch=start_epoch,
+                start_epoch=self._whole_epochs,
                 split_digests=started.split_digests,
                 eta_s=calibrations.estimate_rest_s(session, self.lease.held.job_id, spec, left),
             )

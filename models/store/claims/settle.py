@@ -50,14 +50,14 @@ def record_start(
     Later attempts keep the device, because it affects the last digits of all figures.
 
     Checkpoints of later epochs than `start_epoch` were unusable. Their rows are deleted, so that no later attempt
-    continues from epochs whose metrics this attempt hides.
+    continues from epochs whose metrics this attempt hides. So are the rows of files of earlier attempts.
 
     Args:
         spec: the spec with every `auto` replaced by the choice.
         start_epoch: the completed epochs that the attempt continues from.
         split_digests: digests of held-out splits that differ from the dataset's.
     Returns:
-        The keys of the deleted checkpoints, whose blobs the caller deletes after the commit.
+        The keys of the deleted rows, whose blobs the caller deletes after the commit.
     """
     row = require_held(session, held)
     # Clients may have changed these since the attempt read the spec.
@@ -83,7 +83,7 @@ def record_start(
         checkpoint.key for checkpoint in get_checkpoints(session, held.job_id) if checkpoint.epoch > start_epoch
     ]
     forget_checkpoints(session, unusable)
-    return unusable
+    return unusable + artifacts.forget_of_earlier_attempts(session, held.job_id, held.attempt)
 
 
 def record_progress(session: Session, held: HeldAttempt, *, epoch: int, eta_s: float | None) -> None:
@@ -166,16 +166,19 @@ def forget_checkpoints(session: Session, keys: Collection[str]) -> None:
 
 
 def forget_checkpoints_of_ended(session: Session, job_id: str) -> list[str]:
-    """If a job has ended, delete the rows of all its checkpoints but the last, and of files of earlier attempts.
+    """If a job has ended, delete the rows of all its checkpoints but the last, and of files if it has failed.
 
     Until `forget_old_states`, another job can continue from the last checkpoint. Returns the deleted rows' keys.
     """
-    attempt = session.scalar(select(JobRow.attempt).where(JobRow.id == job_id, JobRow.status.in_(TERMINAL)))
-    if attempt is None:
+    has_ended = (JobRow.id == job_id, JobRow.status.in_(TERMINAL))
+    ended = session.execute(select(JobRow.status, JobRow.attempt).where(*has_ended)).one_or_none()
+    if ended is None:
         return []
     keys = [checkpoint.key for checkpoint in get_checkpoints(session, job_id)[1:]]
     forget_checkpoints(session, keys)
-    return keys + artifacts.forget_of_earlier_attempts(session, job_id, attempt)
+    if ended.status is JobStatus.FAILED:
+        keys += artifacts.forget_of_earlier_attempts(session, job_id, ended.attempt)
+    return keys
 
 
 def forget_old_states(session: Session, older_than_s: float, limit: int = 100) -> list[str]:

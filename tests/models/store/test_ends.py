@@ -9,7 +9,7 @@ from heldout.lifecycle.job import DETERMINISTIC_FAILURES, JobStatus, StopReason
 from models.database import db_now
 from models.store import artifacts, claims, jobs, metrics
 from models.store.claims import Result
-from tests.models.work import ALICE, Work, artifacts_of, result
+from tests.models.work import ALICE, ENGINE, Work, artifacts_of, result, spec
 
 # --- success -------------------------------------------------------------------------------------
 
@@ -349,18 +349,71 @@ def test_deleting_an_ended_job_removes_its_rows_and_no_others(work):
     assert not any(work.stored(held.job_id).values())
 
 
-def test_files_of_a_pause_are_released_once_a_later_attempt_has_ended_the_job(work):
+def test_the_model_of_a_pause_is_kept_until_a_later_attempt_trains(work):
+    """Attempts that are stopped while they start leave no model of their own."""
+    held = paused_with_its_model(work)
+    for number in (2, 3):
+        work.resume(held.job_id)
+        again = work.claim().held
+        assert again.attempt == number
+        work.pause(held.job_id)
+        work.stop_as_requested(again)
+    work.cancel(held.job_id)
+    assert find_model(work, held.job_id) == artifacts_of(held)[0]
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_later_attempt_that_trains_removes_the_model_of_a_pause(work, is_lost):
+    held = paused_with_its_model(work)
+    work.resume(held.job_id)
+    again = work.claim().held
+    with work.database.write() as session:
+        unneeded = claims.record_start(session, again, engine=ENGINE, spec=spec(), start_epoch=0)
+    assert unneeded == [artifacts_of(held)[0].key]
+    if is_lost:
+        work.release(again)
+        work.cancel(held.job_id)
+    else:
+        work.succeed(again)
+    assert find_model(work, held.job_id) == (None if is_lost else artifacts_of(again)[0])
+    assert {row["attempt"] for row in work.stored(held.job_id)["artifacts"]} == (set() if is_lost else {2})
+
+
+def test_the_model_of_a_pause_is_not_offered_if_a_worker_of_an_earlier_release_left_it_there(work):
+    held = paused_with_its_model(work)
+    work.resume(held.job_id)
+    again = work.claim().held
+    work.begin(again)
+    with work.database.write() as session:
+        artifacts.add(session, held.job_id, held.attempt, artifacts_of(held)[:1])
+    work.release(again)
+    work.cancel(held.job_id)
+    assert find_model(work, held.job_id) is None
+
+
+def test_a_job_that_fails_after_a_pause_has_no_model(work):
+    held = paused_with_its_model(work)
+    work.resume(held.job_id)
+    work.fail(work.claim().held, "diverged")
+    with work.database.write() as session:
+        assert claims.forget_checkpoints_of_ended(session, held.job_id) == [artifacts_of(held)[0].key]
+    assert not work.stored(held.job_id)["artifacts"]
+
+
+def paused_with_its_model(work):
+    """Pause a training, whose process leaves the model in case it is cancelled. Return its first attempt."""
     held = work.running()
+    work.begin(held)
     work.pause(held.job_id)
     with work.database.write() as session:
         claims.stop_as_requested(session, held, artifacts_of(held)[:1])
         assert claims.forget_checkpoints_of_ended(session, held.job_id) == []
-    work.resume(held.job_id)
-    again = work.claim().held
-    work.succeed(again)
-    with work.database.write() as session:
-        assert claims.forget_checkpoints_of_ended(session, held.job_id) == [artifacts_of(held)[0].key]
-    assert {row["attempt"] for row in work.stored(held.job_id)["artifacts"]} == {2}
+    return held
+
+
+def find_model(work, job_id):
+    with work.database.read() as session:
+        return artifacts.find_model(session, work.row(job_id))
 
 
 def test_a_job_that_has_not_ended_is_not_deleted(work):

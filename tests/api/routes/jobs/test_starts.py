@@ -123,7 +123,7 @@ def test_weights_of_an_earlier_attempt_are_not_served_for_a_later_one(client, sp
     client.post(f"/v1/jobs/{job}/pause")
     leave_model(worker, held)
     client.post(f"/v1/jobs/{job}/resume")
-    worker.claim()
+    worker.begin(worker.claim(), spec)
     client.post(f"/v1/jobs/{job}/cancel")
     worker.stop_as_requested(claims.HeldAttempt(job, 2))
     assert_problem(client.get(f"/v1/jobs/{job}/model"), 409, "no_model")
