@@ -28,7 +28,7 @@ FINDINGS_OF_TERM: Mapping[TermCode, tuple[str, ...]] = {
     # The labels only if the answers show it and no renaming was measured; see `_can_have`.
     "split_difference": ("label_order_mismatch", "split_shift"),
     "label_order": ("label_order_mismatch",),
-    # For brightness and swapped channels, split_shift comes first; see `_order_codes`.
+    # For brightness and swapped channels, split_shift comes first, unless the audit saw another scale.
     "pixel_values": ("scale_mismatch", "split_shift"),
     "copies_in_test": ("leakage",),
 }
@@ -163,9 +163,10 @@ def _can_have(finding: Finding, term: Term, facts: Facts) -> bool:
 def _order_codes(term: Term, facts: Facts) -> tuple[str, ...]:
     codes = FINDINGS_OF_TERM[term.code]
     pixels = None if facts.gap is None else facts.gap.pixels
-    if term.code == "pixel_values" and pixels is not None and set(pixels.choices) & set(SHIFTS_OF_PIXELS):
-        return codes[::-1]
-    return codes
+    if term.code != "pixel_values" or pixels is None or not set(pixels.choices) & set(SHIFTS_OF_PIXELS):
+        return codes
+    has_other_scale = any(found.evidence.get("split") == "test" for found in facts.audited.get("scale_mismatch", ()))
+    return codes if has_other_scale else codes[::-1]
 
 
 def _is_mostly_of_its_classes(term: Term, facts: Facts, evidence: Mapping[str, Any]) -> bool:

@@ -110,9 +110,22 @@ def _measure_false_figure(finding: Finding, facts: Facts, gap: Gap | None) -> Ef
     if finding.evidence.get("worse_than_guessing"):
         return largest or Effect(0.0, None)
     if finding.code == "leakage" and _get_copied_share(facts) >= thresholds.MIN_COPIED_SHARE:
-        largest = largest or Effect(0.0, None)
-        return largest if largest.interval is None or largest.size >= thresholds.MIN_SURE_EFFECT else None
+        return _keep_if_copies_cost(largest or Effect(0.0, None), facts)
     return largest if largest is not None and largest.matters else None
+
+
+def _keep_if_copies_cost(measured: Effect, facts: Facts) -> Effect | None:
+    """The effect of many copies, or None if they seem to cost less than a point.
+
+    A few copies tell little of how they are answered. The training images, which they are, tell more: half of the
+    answer is what they would cost if they were answered like these.
+    """
+    if measured.interval is None or measured.matters or facts.gap is None:
+        return measured
+    known = facts.train.accuracy if facts.train is not None else 1.0
+    splits = (facts.gap.validation_copies, facts.gap.test_copies)
+    expected = [of.share * (known - of.clean.accuracy) for of in splits if of is not None and of.clean is not None]
+    return measured if measured.size + max(expected, default=0.0) >= 2 * thresholds.MIN_SURE_EFFECT else None
 
 
 def _measure_broken_training(finding: Finding, facts: Facts, gap: Gap | None) -> Effect | None:

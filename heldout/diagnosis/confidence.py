@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from math import log
+from math import log, sqrt
 from typing import Literal
 
 from heldout.diagnosis.confidence_fit import FITS_OF_HISTORIES, FITS_OF_JOBS
@@ -91,9 +91,24 @@ def _measure_sureness(causes: Sequence[Cause], gap: Gap) -> float:
     return first.points / max(first.points - first.interval[0], LEAST_HALF_INTERVAL)
 
 
+def _measure_disagreement(causes: Sequence[Cause], gap: Gap) -> float | None:
+    """How far test is from validation, in standard errors; 0 if the first cause is that a figure is not true."""
+    validation, test = gap.validation, gap.test
+    if validation is None:
+        return None
+    if causes and causes[0].tier == "figures_not_true":
+        return 0.0
+    pooled = (validation.correct + test.correct) / (validation.count + test.count)
+    error = sqrt(pooled * (1 - pooled) * (1 / validation.count + 1 / test.count))
+    return abs(test.accuracy - validation.accuracy) / error if error else 0.0
+
+
 FIGURES_OF_GAPS: Mapping[str, Callable[[Sequence[Cause], Gap], float | None]] = {
     # The more causes there are, the more often a different one should come first.
     "causes": lambda causes, _: float(len(causes)),
     "validation_images": lambda _, gap: None if gap.validation is None else log(gap.validation.count),
+    "test_images": lambda _, gap: log(gap.test.count),
+    # A fault that no rule has found shows in test or validation alone.
+    "disagreement": _measure_disagreement,
     "sureness": _measure_sureness,
 }

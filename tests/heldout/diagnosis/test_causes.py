@@ -100,6 +100,23 @@ def test_only_clearly_different_images_make_a_lower_test_accuracy_untrue(effect,
     assert shift.points == pytest.approx(0.2)
 
 
+@pytest.mark.parametrize(("training", "tier"), [(0.9, "figures_not_true"), (0.41, "other")])
+def test_copies_make_a_figure_untrue_if_their_training_images_are_answered_better_than_others(training, tier):
+    """17 of 30 copies are answered correctly, and 4 of 10 other images: 1.7 points that may be chance."""
+    served, copied = answers(0.4, 300, 2), np.arange(300) < 30
+    served.right[:] = np.concatenate([np.arange(30) < 17, np.arange(270) < 108])
+    made = Made(answers(training, 3000), answers(0.4, 1000, 1), served, test_copied=copied)
+    [leak] = [cause for cause in judged(made).causes if cause.code == "leakage"]
+    assert leak.tier == tier
+
+
+def test_brightness_that_the_audit_found_to_be_another_scale_is_a_scale():
+    made = Made(answers(0.9, 3000), answers(0.6, 1000, 1), answers(0.1, 1000, 2), pixels=answers(0.5, 1000, 3))
+    assert codes(judged(made))[0] == "split_shift"
+    found = judged(made, audit=audit_of("scale_mismatch", split="test"))
+    assert (codes(found)[0], found.causes[0].points) == ("scale_mismatch", pytest.approx(0.4))
+
+
 def test_validation_images_of_another_kind_make_validation_untrue():
     made = Made(answers(0.99, 3000), answers(0.7, 1000, 1), answers(0.9, 1000, 2))
     found = judged(made, audit=audit_of("split_shift", split="validation", effect=0.3))
@@ -263,15 +280,17 @@ def test_the_certainty_of_a_verdict_is_given_in_words(confidence, words):
     assert get_certainty(confidence) == words
 
 
-def test_a_verdict_is_less_certain_with_more_faults_or_fewer_validation_images():
-    def confidence(validation: int, audit: list[AuditFinding] | None = None) -> float:
-        made = Made(answers(0.99, 3000), answers(0.6, validation, 1), answers(0.6, 1000, 2))
-        found = judged(made, audit=audit).confidence
-        return found
+def test_a_verdict_is_less_certain_with_more_faults_fewer_images_or_splits_that_disagree():
+    def confidence(images: int = 400, test: float = 0.6, audit: list[AuditFinding] | None = None) -> float:
+        made = Made(answers(0.99, 3000), answers(0.6, images, 1), answers(test, 1000, 2))
+        found = judged(made, audit=audit)
+        assert found.verdict == "too_little_data"
+        return found.confidence
 
-    assert confidence(400) > confidence(100)
     rare = {"smallest": {"class": "b", "count": 20}, "largest": {"class": "a", "count": 1000}}
-    assert confidence(400) > confidence(400, audit_of("class_imbalance", **rare))
+    assert confidence() > confidence(audit=audit_of("class_imbalance", **rare))
+    assert confidence() > confidence(images=100)
+    assert confidence() > confidence(test=0.64)
 
 
 # --- pixel values ------------------------------------------------------------------------------------------
