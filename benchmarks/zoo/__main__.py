@@ -6,9 +6,9 @@ build --write [SET…]   the same, and write what was built into the manifest
 list           a table of all sets, and which are sealed
 draw           draw again which sets of the first lot were sealed, and write it
 suspects …     the search for wrong labels on the sets, compared with the truth; `suspects --help` has the choices
-train [--sets open|drawn|second|third] [--minutes N]   train what the collection lacks; results are not printed
+train [--sets open|drawn|second|third|fourth] [--minutes N]   train what the collection lacks; prints no results
 audit [SET…]   audit the trainings of all open sets, or of these, again, as today's audit does it
-score [second] tables of the first lot, or of the second
+score [second|third]   tables of the first lot, or of another open one
 calibrate      fit how often a verdict is right on all lots, and write it into heldout/diagnosis/verdict_fit.py
 score --sealed --unseal   tables of the sealed sets, which judge once, after the rules are committed
 copies [SET…]  measure how well copies and look-alikes are separated, on all open sets or these (--unseal: sealed too)
@@ -61,17 +61,17 @@ def main(arguments: list[str]) -> None:
         case ["audit", *names] if set(names) <= set(ZOO):
             from benchmarks.zoo.audited import audit_again
 
-            for name in names or [*sets_of_lot(1), *sets_of_lot(2)]:
+            for name in names or [name for lot in range(1, SEALED_LOT) for name in sets_of_lot(lot)]:
                 audit_again(name)
                 print(name, flush=True)
         case ["calibrate"]:
             from benchmarks.zoo.calibrate import calibrate
 
             print("\n".join(calibrate()))
-        case ["score", *flags] if flags in ([], ["second"]) or {*flags} <= {"--sealed", "--unseal"}:
+        case ["score", *flags] if flags in ([], ["second"], ["third"]) or {*flags} <= {"--sealed", "--unseal"}:
             from benchmarks.zoo.score import tables
 
-            lot = SEALED_LOT if "--sealed" in flags else 2 if flags == ["second"] else 1
+            lot = SEALED_LOT if "--sealed" in flags else {"second": 2, "third": 3}.get("".join(flags), 1)
             try:
                 print("\n".join(tables(lot, unseal="--unseal" in flags)))
             except Sealed as error:

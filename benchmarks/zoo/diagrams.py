@@ -1,6 +1,7 @@
-"""Sets of the third lot that are drawn from data: circuit boards' footprints, molecules, bar codes and speech."""
+"""Sets of the later lots that are drawn from data: circuit boards' footprints, molecules, bar codes and sounds."""
 
 import re
+import struct
 import wave
 from collections import Counter
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from math import cos, radians, sin
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageOps
+from scipy.signal import resample_poly
 
 from benchmarks.zoo.drawing import RESVG, Variety, draw_svg, ink, place, to_bytes
 from benchmarks.zoo.packages import files_of, import_from, package
@@ -32,8 +34,10 @@ CODES = {
 }  # fmt: skip
 MODULES = 34  # of a bar code that are shown, at most
 LANGUAGES = ("en", "es", "fr", "it", "ru")
-WINDOW, HOP = 256, 128  # samples, at 8,000 a second
+WINDOW, HOP = 256, 128  # samples, at 8,000 a second; of instruments, at 11,025
 BANDS = 32  # of frequency, and as many windows: half a second
+NOTE = re.compile(r"(\w.*?)[ _]?([a-gA-G]#?\d)\s?(\(?[LR]\)?)?")  # how a soundfont names a recorded note
+FEWEST_NOTES = 10  # of an instrument
 LOUD = 60  # decibels that a picture's grey levels span
 
 
@@ -134,6 +138,31 @@ def speech_languages(rng: np.random.Generator) -> list[Sample]:
     return thin(read(), 1300, rng)
 
 
+def instrument_sounds(rng: np.random.Generator) -> list[Sample]:
+    (file,) = files_of(SOUNDFONT, "usr/share/sounds/sf2/FluidR3_GM.sf2")
+    raw = file.read_bytes()
+    sounds, headers = raw.index(b"smpl") + 8, raw.rindex(b"shdr") + 8
+    found: dict[str, dict[str, tuple[int, int, int]]] = {}
+    for place_ in range(headers, headers + struct.unpack_from("<I", raw, headers - 4)[0], 46):
+        name, start, end, *_, rate = struct.unpack_from("<20s5I", raw, place_)
+        note = NOTE.fullmatch(name.split(b"\0")[0].decode("latin-1"))
+        if note:
+            found.setdefault(note[1], {}).setdefault(note[2].upper(), (start, end, rate))
+
+    def draw() -> Iterator[Sample]:
+        for instrument, notes in found.items():
+            for note, (start, end, rate) in notes.items() if len(notes) >= FEWEST_NOTES else ():
+                samples = np.frombuffer(raw[sounds + 2 * start : sounds + 2 * end], "<i2").astype(np.float64)
+                slow = resample_poly(samples, 441, rate // 25)
+                length = HOP * (BANDS - 1) + WINDOW
+                for begin in range(0, len(slow) - length, HOP * BANDS // 3)[:18]:
+                    cut = slow[begin : begin + length]
+                    if cut.std() > 100:
+                        yield _draw_spectrogram(cut), instrument, f"{instrument} {note}"
+
+    return thin(draw(), 240, rng)
+
+
 def _draw_spectrogram(samples: NDArray[np.float64]) -> NDArray[np.uint8]:
     """(BANDS, BANDS, 1) uint8: time from left to right, low tones at the bottom, loud ones bright."""
     windows = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::HOP] * np.hanning(WINDOW)
@@ -146,6 +175,7 @@ KICAD = package("apt", "kicad-footprints")
 RDKIT = package("pip", "rdkit")
 ZXING = package("pip", "zxing-cpp")
 SPEECH = tuple(package("apt", f"asterisk-core-sounds-{language}-wav") for language in LANGUAGES)
+SOUNDFONT = package("apt", "fluid-soundfont-gm")
 DIAGRAMS = (
     ZooSet(
         "circuit_footprints",
@@ -167,5 +197,10 @@ DIAGRAMS = (
         "Spectrograms of half a second of a telephone's prompts; the class is the language, by one voice each. Groups: "
         "prompts",
         SPEECH, speech_languages, "medium", 1, lot=3,
+    ),
+    ZooSet(
+        "instrument_sounds",
+        "Spectrograms of a third of a second of single notes; the class is the instrument or voice. Groups: notes",
+        (SOUNDFONT,), instrument_sounds, "medium", 1, lot=4,
     ),
 )  # fmt: skip

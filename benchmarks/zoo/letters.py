@@ -15,7 +15,7 @@ from benchmarks.zoo.sets import Sample, ZooSet, thin
 HEIGHT = 64  # pixels, of the letters before they are made small
 COPIED = 0.045  # mean difference of two fonts' letters, of full ink, below which one is copied from the other
 UNKNOWN = "\U0010fffe"  # no font has it
-FOUNDRIES = {"gfs", "bpg"}  # first words of names that do not identify the family
+FOUNDRIES = {"gfs", "bpg", "ethiopia", "ethiopic"}  # first words of names that do not identify the family
 
 
 def fonts_of(packages: Sequence[Package], per_family: int, subset: str = "latin") -> list[tuple[str, Path]]:

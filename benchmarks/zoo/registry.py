@@ -1,13 +1,15 @@
 """All sets of the zoo, by name."""
 
 from benchmarks.zoo.diagrams import DIAGRAMS
+from benchmarks.zoo.generated import GENERATED
 from benchmarks.zoo.glyphs import GLYPHS
 from benchmarks.zoo.letters import LETTERS
 from benchmarks.zoo.pictures import PICTURES
 from benchmarks.zoo.scans import SCANS
+from benchmarks.zoo.signs import SIGNS
 from benchmarks.zoo.sprites import SPRITES
 from benchmarks.zoo.tuned import TUNED
 from benchmarks.zoo.vectors import VECTORS
 
-_ALL = (*LETTERS, *VECTORS, *PICTURES, *SCANS, *TUNED, *GLYPHS, *SPRITES, *DIAGRAMS)
+_ALL = (*LETTERS, *VECTORS, *PICTURES, *SCANS, *TUNED, *GLYPHS, *SPRITES, *DIAGRAMS, *SIGNS, *GENERATED)
 ZOO = {entry.name: entry for entry in sorted(_ALL, key=lambda entry: entry.name)}

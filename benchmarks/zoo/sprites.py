@@ -230,6 +230,12 @@ def _textures() -> list[Path]:
     return [STELLARIUM.folder / f"usr/share/stellarium/textures/{name}.png" for name in BODIES.split()]
 
 
+def _grounds() -> list[Path]:
+    """Grounds of landscapes that are not smaller than what they are drawn at."""
+    found = files_of(HEDGEWARS, "usr/share/games/hedgewars/Data/Themes/*/LandTex.png")
+    return [file for file in found if read_picture(file).width >= 480]
+
+
 PYCHESS = package("apt", "pychess")
 PYSOL = package("apt", "pysolfc-cardsets")
 WIDELANDS = package("apt", "widelands-data")
@@ -239,6 +245,7 @@ PAPIRUS = package("apt", "papirus-icon-theme")
 FREEORION = package("apt", "freeorion-data")
 PINGUS = package("apt", "pingus-data")
 STELLARIUM = package("apt", "stellarium-data")
+HEDGEWARS = package("apt", "hedgewars-data")
 LOGOS = package("npm", "simple-icons")
 _THEMES = """
     adwaita-icon-theme bibata-cursor-theme breeze-cursor-theme chameleon-cursor-theme comixcursors-righthanded-opaque
@@ -300,5 +307,10 @@ SPRITES = (
         "planet_surfaces",
         "Tiny squares of maps of planets and moons; the class is the body. Groups: blocks with gaps",
         (STELLARIUM,), tiles(_textures, 16, 512, 300), "hard", 3, lot=3,
+    ),
+    ZooSet(
+        "land_grounds",
+        "Tiny squares of the grounds of a game's landscapes; the class is the landscape. Groups: blocks with gaps",
+        (HEDGEWARS,), tiles(_grounds, 16, 480, 300, folder=1), "medium", 3, copied=True, lot=4,
     ),
 )  # fmt: skip

@@ -15,8 +15,8 @@ from heldout.spec.job import JobSpec
 
 ABLE = ("plain", "wide", "double", "dense", "norm", "average")
 # Faults are dealt to the sets of each part apart. The first lot has two parts: "drawn" are the sets that judged first.
-Part = Literal["open", "drawn", "second", "third"]
-_SEEDS: Mapping[Part, str] = {"open": "False", "drawn": "True", "second": "second", "third": "third"}
+Part = Literal["open", "drawn", "second", "third", "fourth"]
+_SEEDS: Mapping[Part, str] = {"open": "False", "drawn": "True"}  # of the others, their names
 SMALL_SIDE = 20  # smaller images would shrink to nothing without padding
 # Images × epochs × pixels of a training, in images of 28 × 28 pixels: what a second or two of one core can do.
 MOST_WORK = 14_000
@@ -168,6 +168,8 @@ def sets_of(part: Part) -> list[str]:
             return sets_of_lot(2)
         case "third":
             return sets_of_lot(3)
+        case "fourth":
+            return sets_of_lot(4)
 
 
 Planting = tuple[tuple[str, int], ...]
@@ -175,7 +177,7 @@ Planting = tuple[tuple[str, int], ...]
 
 def _deal(names: Sequence[str], part: Part) -> tuple[dict[str, list[Planting]], dict[str, list[Planting]]]:
     """Each fault at each strength, and each pair, to sets that can have it, until every set has its number."""
-    draw = random.Random(f"zoo faults {_SEEDS[part]}")
+    draw = random.Random(f"zoo faults {_SEEDS.get(part, part)}")
     faults: dict[str, list[Planting]] = {name: [] for name in names}
     pairs: dict[str, list[Planting]] = {name: [] for name in names}
     for found, wanted, possible in ((faults, SINGLES, _singles(draw)), (pairs, PAIRS_OF_SET, _pairs(draw))):

@@ -61,7 +61,7 @@ def icons_of(name: str) -> Package:
 
 
 @cache
-def _icons(name: str) -> dict[str, str]:
+def read_icons(name: str) -> dict[str, str]:
     """The SVG drawing of each icon of a collection."""
     (file,) = files_of(icons_of(name), "package/icons.json")
     found = json.loads(file.read_text("utf-8"))
@@ -94,30 +94,30 @@ def emoji_categories(rng: np.random.Generator) -> Iterator[Sample]:
     variety = Variety(turn=5, size=0.9, noise=3)
     for vendor in EMOJI:
         for name, kind in _categories().items():
-            if name in _icons(vendor):
-                yield vary_picture(draw_svg(_icons(vendor)[name], 128), 32, variety, rng), kind, name
+            if name in read_icons(vendor):
+                yield vary_picture(draw_svg(read_icons(vendor)[name], 128), 32, variety, rng), kind, name
 
 
 def emoji_faces(rng: np.random.Generator) -> Iterator[Sample]:
     names = [name for name, kind in _categories().items() if kind == "Smileys & Emotion" and "face" in name]
-    names = [name for name in names if all(name in _icons(vendor) for vendor in EMOJI)]
+    names = [name for name in names if all(name in read_icons(vendor) for vendor in EMOJI)]
     variety = Variety(turn=15, size=0.8, shift=0.06, blur=0.02, noise=6)
     for vendor in EMOJI:
         for name in names[:40]:
-            picture = draw_svg(_icons(vendor)[name], 192)
+            picture = draw_svg(read_icons(vendor)[name], 192)
             for _ in range(12):
                 yield vary_picture(picture, 40, variety, rng), name, vendor
 
 
 def emoji_vendors(rng: np.random.Generator) -> Iterator[Sample]:
-    names = [name for name in _categories() if all(name in _icons(vendor) for vendor in EMOJI)]
+    names = [name for name in _categories() if all(name in read_icons(vendor) for vendor in EMOJI)]
     for name in rng.permutation(names)[:300].tolist():
         for vendor in EMOJI:
-            yield vary_picture(draw_svg(_icons(vendor)[name], 192), 96, Variety(turn=4, noise=6), rng), vendor, name
+            yield vary_picture(draw_svg(read_icons(vendor)[name], 192), 96, Variety(turn=4, noise=6), rng), vendor, name
 
 
 def _flag(source: str, country: str) -> str | None:
-    return _icons(source).get(f"{country}-4x3" if source == "flag" else country)
+    return read_icons(source).get(f"{country}-4x3" if source == "flag" else country)
 
 
 @cache
@@ -158,7 +158,7 @@ def flags_continents(rng: np.random.Generator) -> Iterator[Sample]:
 def icon_concepts(rng: np.random.Generator) -> Iterator[Sample]:
     variety = Variety(turn=6, size=0.75, shift=0.06, noise=15, ink="any")
     for source in ICONS:
-        icons = _icons(source)
+        icons = read_icons(source)
         for concept in CONCEPTS:
             for name in (concept, f"{concept}-outline", f"{concept}-line", f"{concept}-outlined", f"{concept}-24"):
                 if name in icons:
@@ -170,16 +170,16 @@ def icon_concepts(rng: np.random.Generator) -> Iterator[Sample]:
 def icon_families(rng: np.random.Generator) -> Iterator[Sample]:
     variety = Variety(size=0.85, noise=8)
     for source in FAMILIES:
-        names = sorted(_icons(source))
+        names = sorted(read_icons(source))
         for name in rng.permutation(names)[:500].tolist():
-            mask = place(mask_of(_icons(source)[name], 128), 32, variety, rng)
+            mask = place(mask_of(read_icons(source)[name], 128), 32, variety, rng)
             yield ink(mask, variety, rng), source, name.split("-")[0]
 
 
 def icons_filled(rng: np.random.Generator) -> Iterator[Sample]:
     variety = Variety(turn=10, size=0.8, noise=20, ink="any")
     for source, ends in FILLED.items():
-        icons = _icons(source)
+        icons = read_icons(source)
         stems = [name.removesuffix(ends[1]) for name in sorted(icons) if name.endswith(ends[1])]
         both = [stem for stem in stems if stem + ends[0] in icons and stem + ends[1] in icons]
         for stem in rng.permutation(both)[:60].tolist():
