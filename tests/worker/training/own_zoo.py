@@ -184,7 +184,7 @@ ZOO: dict[str, Callable[..., keras.Model]] = {
 }
 
 # Between them, these have most kinds of layers.
-IN_EVERY_RUN = ("resnet", "transformer", "nested", "ops")
+IN_EVERY_RUN = ("mobilenet", "transformer", "nested", "ops")
 
 
 def each_of(*more: str) -> list[Any]:

@@ -17,6 +17,7 @@ from worker.training.network import build_network
 from worker.training.own_network import describe_own_network
 
 SEED = 3
+CHANGES = {"width": 0.5, "dropout": 0.25, "l2": 0.01}
 
 
 def save(model: keras.Model, folder: Path) -> Path:
@@ -47,7 +48,7 @@ def find_dropouts(network: keras.Model) -> list[keras.layers.Dropout]:
 
 @pytest.mark.parametrize("kind", ["mobilenet", "nested", "transformer"])
 def test_a_plan_with_changes_is_what_keras_builds(kind, tmp_path):
-    network = build(save(ZOO[kind](), tmp_path), width=0.5, dropout=0.25, l2=0.01)
+    network = build(save(ZOO[kind](), tmp_path), **CHANGES)
     [width] = ZOO[kind].__defaults__[:1]
     assert network.count_params() == ZOO[kind](width // 2).count_params()
     assert {layer.rate for layer in find_dropouts(network)} - {0.0} == {0.25}
@@ -83,9 +84,14 @@ def test_the_same_seed_draws_the_same_new_head(tmp_path):
     assert all(map(np.array_equal, first, second))
 
 
-@pytest.mark.parametrize("changes", [{"width": 0.5, "dropout": 0.25, "l2": 0.01}, {"weights": "uploaded"}])
 @pytest.mark.parametrize(
-    ("make", "head"), [(ZOO["squeezed"], "replace"), (ZOO["nested"], "keep"), (make_map, "replace")]
+    ("make", "head", "changes"),
+    [
+        (ZOO["squeezed"], "replace", CHANGES),
+        (ZOO["nested"], "keep", CHANGES),
+        (make_map, "replace", CHANGES),
+        (make_map, "replace", {"weights": "uploaded"}),
+    ],
 )
 def test_the_configuration_for_keras_is_the_network_that_was_trained(make, head, changes, tmp_path):
     file, classes = save(make(), tmp_path), CLASSES if head == "keep" else 7

@@ -119,15 +119,12 @@ SPECS = {
 }
 
 
-# The other specs are trained in mixed precision, which casts between the same operations.
-IN_EVERY_RUN = {"regularized", "balanced, adamw", "rmsprop, one batch"}
-
-
 @pytest.mark.parametrize(
     ("name", "policy"),
     [
-        *(pytest.param(name, "float32", marks=[] if name in IN_EVERY_RUN else [pytest.mark.proof]) for name in SPECS),
-        ("regularized", "mixed_bfloat16"),
+        # Mixed precision casts between the same operations, and test_descent.py has every optimizer.
+        *(pytest.param(name, "float32", marks=[pytest.mark.proof] * (name != "regularized")) for name in SPECS),
+        pytest.param("regularized", "mixed_bfloat16", marks=pytest.mark.proof),
         ("dense, weighted, smoothed, scheduled", "mixed_bfloat16"),
         ("normalized", "mixed_bfloat16"),
     ],
@@ -193,6 +190,7 @@ def test_residual_blocks_train_as_in_plain_keras_bit_for_bit(policy, mnist5k):
     assert compute_difference(ours, reference) == 0
 
 
+@pytest.mark.proof  # towers walk a graph with an addition in every run, below
 def test_towers_take_parts_of_a_batch_through_residual_blocks(mnist5k):
     training = {"optimizer": {"name": "sgd", "learning_rate": 0.01}}
     # Each tower draws its own dropout, so there is none. The last block normalizes over filters, which are nearly equal

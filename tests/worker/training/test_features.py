@@ -125,34 +125,35 @@ def test_a_second_phase_trains_everything_as_plain_keras_does(start, file, mnist
 
 
 @pytest.mark.usefixtures("forking")
-@pytest.mark.parametrize("epochs", [(1, 3), pytest.param((1, 2, 3), marks=pytest.mark.proof)])
-def test_a_training_interrupted_in_either_phase_continues_bit_for_bit(start, file, tmp_path, epochs):
+def test_a_training_interrupted_in_both_phases_continues_bit_for_bit(start, file, tmp_path):
     """An early epoch may be kept, whose checkpoint has only the weights of the head."""
     training = {"epochs": 4, "ema_decay": 0.9, "early_stopping": {"patience": 9}}
     spec, backbone = spec_with(network=TWO_PHASES, training=training), taken_apart(file)
     whole = start(spec, backbone=backbone, features=cache_in(tmp_path))
     expected = whole.end()
     assert isinstance(expected, Finished), whole.log.read_text()
-    for epoch in epochs:
-        lost = start(spec, backbone=backbone, features=cache_in(tmp_path))
+    checkpoint, history = None, []
+    for epoch in (1, 3):
+        lost = start(spec, backbone=backbone, checkpoint=checkpoint, features=cache_in(tmp_path))
         done = lost.until(lambda message, epoch=epoch: isinstance(message, EpochDone) and message.epoch == epoch)
         lost.process.kill()
-        second = start(spec, backbone=backbone, checkpoint=done.checkpoint, features=cache_in(tmp_path))
-        assert second.end().final == expected.final, second.log.read_text()
-        assert lost.history[:epoch] + second.history == whole.history
+        checkpoint, history = done.checkpoint, history + [done for done in lost.history if done["epoch"] <= epoch]
+    last = start(spec, backbone=backbone, checkpoint=checkpoint, features=cache_in(tmp_path))
+    assert last.end().final == expected.final, last.log.read_text()
+    assert history + last.history == whole.history
 
 
 @pytest.mark.usefixtures("forking")
 def test_a_job_of_another_owner_computes_its_own_features(start, file, tmp_path):
     spec, backbone = spec_with(training={"epochs": 1}), taken_apart(file)
     figures, folders = [], []
-    for owner in ("ann", "ann", "bob"):
+    for owner in ("ann", "bob"):
         process = start(spec, backbone=backbone, features=cache_in(tmp_path, owner=owner))
         assert isinstance(process.end(), Finished), process.log.read_text()
         figures.append(process.history)
         folders.append(sum(folder.is_dir() for folder in (tmp_path / "features").iterdir()))
-    assert folders == [1, 1, 2]
-    assert figures[0] == figures[1] == figures[2]
+    assert folders == [1, 2]
+    assert figures[0] == figures[1]
 
 
 @pytest.mark.proof
@@ -192,7 +193,7 @@ def test_a_job_can_be_stopped_before_its_first_step(start, file, tmp_path):
 
 
 @pytest.mark.usefixtures("forking")
-@pytest.mark.parametrize("size", [20, 28])
+@pytest.mark.parametrize("size", [20, pytest.param(28, marks=pytest.mark.proof)])
 def test_a_users_network_with_frozen_layers_reads_features(start, tmp_path, size):
     """The frozen part ends inside an inner model: in training if images are resized, otherwise in the export."""
     pixels = keras.Input((size, size, 1))

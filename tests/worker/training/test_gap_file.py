@@ -124,32 +124,15 @@ def relate_copies(dataset: Path) -> Relations:
     return Relations(copy_of)
 
 
-def test_copies_are_identified_by_their_positions_in_the_dataset(start, dataset):
-    process = start(small_spec(training={"epochs": 1}), relations=relate_copies(dataset))
-    gap = read_gap(process.end())
+def test_copies_are_identified_by_their_positions_in_the_dataset_also_if_images_are_streamed(start, dataset):
+    spec, copies = small_spec(training={"epochs": 1}), relate_copies(dataset)
+    plain, streamed = start(spec, relations=copies), start(spec, relations=copies, resident_bytes=0)
+    gap = read_gap(plain.end())
+    assert read_gap(streamed.end()) == gap
     for split, copies in (("validation", gap.validation_copies), ("test", gap.test_copies)):
-        right, _ = read_answers(process, split)
+        right, _ = read_answers(plain, split)
         assert (copies.copied.count, copies.copied.correct) == (10, right[:10].sum())
         assert (copies.clean.count, copies.clean.correct) == (len(right) - 10, right[10:].sum())
-
-
-def test_the_gap_is_the_same_for_streamed_images_and_is_measured_with_two_towers(start, dataset):
-    spec, copies = small_spec({"filters": 8}, training={"epochs": 1}), relate_copies(dataset)
-    plain, streamed, divided = start(spec), start(spec, resident_bytes=0, relations=copies), start(spec, towers=2)
-    expected, found = read_gap(plain.end()), read_gap(streamed.end())
-    assert found.model_copy(update={"validation_copies": None, "test_copies": None}) == expected
-    assert found.test_copies.copied.count == 10
-    assert read_gap(divided.end()).train.count == expected.train.count == 372
-
-
-def test_the_gap_of_mixed_precision_is_measured_in_float32(start):
-    process = start(small_spec({"filters": 8}, training={"epochs": 1}), precision="mixed")
-    finished = process.end()
-    gap = read_gap(finished)
-    for split in ("train", "validation", "test"):
-        tally, final = getattr(gap, split), getattr(finished.final, split)
-        assert (tally.count, tally.correct / tally.count) == (final.count, final.accuracy)
-        assert tally.loss == final.loss
 
 
 def test_a_test_split_that_is_never_measured_is_in_no_figure_or_file(start, dataset):

@@ -219,13 +219,13 @@ def test_parts_are_listed_at_every_depth():
     }
 
 
-@pytest.mark.parametrize(("configs", "seconds"), [(20, 0), pytest.param(1000, 600, marks=pytest.mark.proof)])
-def test_no_mutated_config_opens_a_file_or_starts_a_process(tmp_path, configs, seconds):
+@pytest.mark.proof
+def test_no_mutated_config_opens_a_file_or_starts_a_process(tmp_path):
     secret = tmp_path / "api-key"
     secret.write_text(SECRET)
-    until, outcomes = time.monotonic() + seconds, Counter[str]()
+    until, outcomes = time.monotonic() + 600, Counter[str]()
     for seed in count():
-        command = [sys.executable, "-m", "tests.worker.training.fuzz_models", str(configs), str(seed), str(secret)]
+        command = [sys.executable, "-m", "tests.worker.training.fuzz_models", "1000", str(seed), str(secret)]
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         # A layer that is too large may end the process, as in the check of an upload.
         assert ended.returncode in {0, -signal.SIGABRT, -signal.SIGKILL, -signal.SIGXCPU}, ended.stderr[-2000:]

@@ -33,17 +33,6 @@ def test_layers_compute_in_sixteen_bits_and_weights_and_logits_stay_float32(poli
     assert keras.config.dtype_policy().name == "float32"  # the global policy is unchanged
 
 
-@pytest.mark.parametrize("policy", [POLICIES[0], pytest.param(POLICIES[1], marks=pytest.mark.proof)])
-def test_mixed_precision_reaches_the_accuracy_of_float32(policy, digits, tmp_path):
-    spec, accuracies = small_spec({"filters": 16}, training={"optimizer": {"name": "adam", "learning_rate": 0.01}}), []
-    for used in ("float32", policy):
-        training = Training(spec, digits, tmp_path, policy=used)
-        training.trainer.train()
-        accuracies.append(list_epochs_done(training)[-1].values["validation_accuracy"])
-    assert min(accuracies) > 0.9
-    assert accuracies[1] == pytest.approx(accuracies[0], abs=0.03)
-
-
 @pytest.mark.parametrize("policy", POLICIES)
 def test_figures_are_those_of_the_averaged_weights_in_float32(policy, digits, tmp_path):
     training = Training(SPEC, digits, tmp_path, policy=policy)

@@ -111,9 +111,8 @@ def make_proofs(names: Iterable[str]) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    # A residual network does so in 16 bits, below.
     "name",
-    ["transformer", "penalized", "normalized", *make_proofs(["resnet", "mobilenet", "nested"])],
+    ["penalized", "normalized", *make_proofs(["transformer", "resnet", "mobilenet", "nested"])],
 )
 def test_one_tower_gives_the_bits_of_fit(name, images):
     training = Training(SPEC, images, network=build(name, drop=0.2))
@@ -125,7 +124,7 @@ def test_one_tower_gives_the_bits_of_fit(name, images):
 
 def test_sixteen_bits_are_those_of_fit(images):
     """Keras' own policy gives the same bits, with float32 weights and logits."""
-    config = json.loads(json.dumps(keras.saving.serialize_keras_object(ZOO["resnet"]())))
+    config = json.loads(json.dumps(keras.saving.serialize_keras_object(ZOO["inception"]())))
     uploaded = UploadedBackbone(config, [], "unit", gives_map=False)
     ours, reference = (
         build_own_network(SPEC.network, uploaded, IMAGE, CLASSES, iter(range(99)), "mixed_bfloat16") for _ in range(2)
@@ -139,12 +138,7 @@ def test_sixteen_bits_are_those_of_fit(images):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "transformer",
-        "nested",
-        "normalized",
-        *make_proofs(name for name in ZOO if name not in {"transformer", "nested"}),
-    ],
+    ["nested", "normalized", *make_proofs(name for name in ZOO if name != "nested")],
 )
 def test_parts_of_a_batch_train_like_the_whole(name, images):
     assert can_divide(list_steps(build(name)))
@@ -182,13 +176,13 @@ def test_layers_that_combine_images_need_whole_batches(make):
     assert not can_divide(list_steps(keras.Model(taken, make(taken))))
 
 
-@pytest.mark.parametrize(("name", "towers"), [("normalized", 1), ("transformer", 2)])
-def test_a_restored_training_continues_bit_for_bit(name, towers, images):
-    uninterrupted, begun = (Training(SPEC, images, network=build(name, drop=0.3), towers=towers) for _ in range(2))
+@pytest.mark.parametrize("name", ["normalized", *make_proofs(["transformer"])])
+def test_a_restored_training_continues_bit_for_bit(name, images):
+    uninterrupted, begun = (Training(SPEC, images, network=build(name, drop=0.3), towers=2) for _ in range(2))
     expected = train(uninterrupted)
     train(begun, last=1)
     keras.utils.set_random_seed(99)
-    again = Training(SPEC, images, network=NETWORKS[name](Drop(0.3)), towers=towers)
+    again = Training(SPEC, images, network=NETWORKS[name](Drop(0.3)), towers=2)
     again.engine.restore(begun.engine.state())
     assert train(again, first=2) == expected[1:]
     assert compute_difference(again.network, uninterrupted.network) == 0

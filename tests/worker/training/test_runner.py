@@ -13,6 +13,7 @@ import pytest
 
 from analysis.arrays.dataset import load
 from heldout.stored.artifacts import ArtifactName
+from heldout.stored.gap import StoredGap
 from tests.worker.training.processes import Process, get_path
 from tests.worker.training.trainings import small_spec
 from worker.messages import Alive, EpochDone, Failed, Finished, FirstStep, Started, StopCause, Stopped
@@ -27,7 +28,7 @@ def test_a_model_trained_in_mixed_precision_is_plain_float32_with_the_served_fig
     finished = process.end()
     model = keras.saving.load_model(get_path(finished, ArtifactName.MODEL), safe_mode=True)
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
-    images = load(dataset)
+    images, gap = load(dataset), StoredGap.from_bytes(get_path(finished, ArtifactName.GAP).read_bytes())
     with zipfile.ZipFile(get_path(finished, ArtifactName.MODEL)) as archive:
         facts = json.loads(archive.read("heldout.json"))
     with np.load(get_path(finished, ArtifactName.PREDICTIONS)) as arrays:
@@ -38,6 +39,7 @@ def test_a_model_trained_in_mixed_precision_is_plain_float32_with_the_served_fig
         loss, accuracy = model.evaluate(np.asarray(images.images[rows]), images.labels[rows], verbose=0)
         assert getattr(finished.final, split).loss == pytest.approx(loss, abs=1e-5)
         assert getattr(finished.final, split).accuracy == pytest.approx(accuracy, abs=1e-6)
+        assert getattr(gap, split).loss == getattr(finished.final, split).loss
     for split in ("train", "validation"):
         assert process.history[-1][f"{split}_loss"] == pytest.approx(getattr(finished.final, split).loss, rel=1e-3)
         assert process.history[-1][f"{split}_accuracy"] == getattr(finished.final, split).accuracy
@@ -71,7 +73,7 @@ def test_a_stop_request_is_obeyed_after_the_first_step_and_keeps_the_state(start
     process.pipe.send(StopCause.RELEASE)
     stopped = process.end()
     assert isinstance(stopped, Stopped)
-    assert (stopped.epoch, stopped.step) == (0, 1)
+    assert (stopped.epoch, stopped.step, stopped.model) == (0, 1, None)
     assert stopped.checkpoint.is_file()
 
 

@@ -1,5 +1,6 @@
 """Trainings with another start or end: more epochs, given weights, folds, all images, and cancellation."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import keras
@@ -67,37 +68,41 @@ def test_a_stopped_training_leaves_its_kept_weights_as_a_model_and_a_checkpoint(
     assert process.history[-1]["validation_accuracy"] == pytest.approx(accuracy, abs=1e-6)
 
 
-def test_a_training_released_by_a_stopping_worker_exports_no_model(start) -> None:
-    process = start(small_spec(training={"epochs": 1000}))
-    process.until(lambda message: isinstance(message, EpochDone))
-    process.pipe.send(StopCause.RELEASE)
-    assert process.end().model is None
+TAKEN = ("block1_conv1", "block1_norm1", "block2_conv1")
 
 
-def test_frozen_blocks_keep_their_given_weights_and_the_rest_is_trained(start) -> None:
-    source = get_path(start(small_spec(*BLOCKS, training={"epochs": 1})).end(), ArtifactName.MODEL)
-    taken = ("block1_conv1", "block1_norm1", "block2_conv1")
+@pytest.fixture(scope="module")
+def source(forking: None, dataset) -> Iterator[Process]:
+    """A training that has ended, from whose model others start."""
+    process = Process(small_spec(*BLOCKS, training={"epochs": 1}), dataset)
+    process.end()
+    yield process
+    process.process.kill()
+    process.process.join()
+
+
+def test_frozen_blocks_keep_their_given_weights_and_the_rest_is_trained(start, source) -> None:
+    first = get_path(source.messages[-1], ArtifactName.MODEL)
     spec = small_spec(*BLOCKS, training={"epochs": 1, "seed": 8}, initial={"job": "job_1", "freeze_blocks": 1})
-    found = get_path(start(spec, initial=source, initial_layers=taken).end(), ArtifactName.MODEL)
-    before, after = keras.saving.load_model(source), keras.saving.load_model(found)
+    found = get_path(start(spec, initial=first, initial_layers=TAKEN).end(), ArtifactName.MODEL)
+    before, after = keras.saving.load_model(first), keras.saving.load_model(found)
 
     def same(layer: str) -> bool:
         pairs = zip(before.get_layer(layer).get_weights(), after.get_layer(layer).get_weights(), strict=True)
         return all(np.array_equal(first, second) for first, second in pairs)
 
-    assert [layer for layer in (*taken, "output") if same(layer)] == ["block1_conv1", "block1_norm1"]
+    assert [layer for layer in (*TAKEN, "output") if same(layer)] == ["block1_conv1", "block1_norm1"]
 
 
-def test_a_training_starts_from_the_given_weights(start) -> None:
-    """With a negligible learning rate, the figures are those of the source."""
-    first = start(small_spec(training={"epochs": 1}))
-    source = get_path(first.end(), ArtifactName.MODEL)
+def test_a_training_starts_from_the_given_weights(start, source) -> None:
+    """With a negligible learning rate and frozen statistics, the figures are those of the source."""
+    first = get_path(source.messages[-1], ArtifactName.MODEL)
     slow = {"epochs": 1, "seed": 8, "optimizer": {"name": "sgd", "learning_rate": 1e-9}}
-    spec = small_spec(training=slow, initial={"job": "job_1"})
-    again = start(spec, initial=source, initial_layers=("block1_conv1", "output"))
+    spec = small_spec(*BLOCKS, training=slow, initial={"job": "job_1", "freeze_blocks": 1})
+    again = start(spec, initial=first, initial_layers=(*TAKEN, "output"))
     again.end()
     for name in ("train_loss", "validation_loss"):
-        assert again.history[0][name] == pytest.approx(first.history[-1][name], abs=1e-5)
+        assert again.history[0][name] == pytest.approx(source.history[-1][name], abs=1e-5)
 
 
 @pytest.mark.parametrize("frozen", [0, 1, 2])

@@ -90,29 +90,26 @@ def test_a_part_without_weight_changes_nothing():
 
 
 def train(threads: int, cores: int, pipe: Connection) -> None:
-    """Send the digests of trainings with four and eight towers; runs in its own process."""
+    """Send the digest of a training with four towers; runs in its own process."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     spec = small_spec({"filters": 8, "batch_norm": True, "dropout": 0.2})
     images = fewer(BUNDLED["digits"].read(Path()), 100)
-    for towers in (4, 8):
-        network, history = train_with_engine(spec, images, towers=towers)
-        trained = [history, [variable.numpy().tobytes() for variable in network.variables]]
-        pipe.send(hashlib.sha256(repr(trained).encode()).hexdigest())
+    network, history = train_with_engine(spec, images, towers=4)
+    trained = [history, [variable.numpy().tobytes() for variable in network.variables]]
+    pipe.send(hashlib.sha256(repr(trained).encode()).hexdigest())
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs a system that pins processes to cores")
-def test_bits_depend_on_towers_and_not_on_the_cores_and_threads_that_compute_them(forking):
-    """Four and eight towers are computed by one thread on one core, and by eight threads on two cores."""
+def test_bits_do_not_depend_on_the_cores_and_threads_that_compute_the_towers(forking):
+    """Four towers are computed by one thread on one core, and by eight threads on two cores."""
     context, digests = multiprocessing.get_context("forkserver"), []
     for run in [(1, 1), (8, 2)]:
         ours, theirs = context.Pipe()
         process = context.Process(target=train, args=(*run, theirs), daemon=True)
         process.start()
         theirs.close()
-        digests.append([ours.recv() if ours.poll(SILENCE_S) else None for _ in range(2)])
+        digests.append(ours.recv() if ours.poll(SILENCE_S) else None)
         process.join(SILENCE_S)
         assert process.exitcode == 0
-    assert digests[0] == digests[1]
-    assert None not in digests[0]
-    assert len(set(digests[0])) == 2
+    assert digests[0] == digests[1] is not None

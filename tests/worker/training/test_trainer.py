@@ -14,7 +14,7 @@ from analysis.arrays.dataset import ImageSet
 from heldout.spec.job import JobSpec
 from tests.worker.training.processes import TIMINGS
 from tests.worker.training.trainings import Training, fewer, load_example, small_spec
-from worker.messages import CheckpointWritten, EpochDone, FirstStep, Overfits, StopCause, Warned
+from worker.messages import CheckpointWritten, EpochDone, Overfits, StopCause, Warned
 from worker.training.decisions import Diverged, StopRequested
 from worker.training.position import CheckpointDamaged
 
@@ -114,11 +114,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-# Polls that request a stop: within an epoch, in a measurement, and in a later epoch.
+# Polls that request a stop: within an epoch, in a measurement, and in a later epoch. A process in test_starts.py is
+# killed with a falling rate and early stopping.
 STOPS = {
     "regularized": (7,),
-    "early stopping": (4,),
-    "plateau": (7,),
     "cosine, batch normalization, erased, mixed, averaged": (1, 4, 7),
 }
 
@@ -147,8 +146,10 @@ def test_an_interrupted_training_equals_an_uninterrupted_one_bit_for_bit(name, s
     assert len(places) >= min(3, len(stops))
 
 
-def test_losses_of_training_images_are_summed_over_the_epochs(digits, tmp_path):
-    training, each = Training(small_spec(), fewer(digits, 172), tmp_path), []
+@pytest.fixture(scope="module")
+def summed(digits, tmp_path_factory):
+    """A training that has ended, with the losses of its images after each epoch as Keras computes them."""
+    training, each = Training(small_spec(), fewer(digits, 172), tmp_path_factory.mktemp("summed")), []
 
     def measure(message: Any) -> None:
         if isinstance(message, EpochDone):
@@ -158,6 +159,11 @@ def test_losses_of_training_images_are_summed_over_the_epochs(digits, tmp_path):
 
     training.on_message = measure
     training.trainer.train()
+    return training, each
+
+
+def test_losses_of_training_images_are_summed_over_the_epochs(summed):
+    training, each = summed
     found = training.trainer.loss_sums
     assert found.epochs == 3
     np.testing.assert_allclose(found.sums, np.sum(each, axis=0), atol=1e-4)
@@ -166,10 +172,8 @@ def test_losses_of_training_images_are_summed_over_the_epochs(digits, tmp_path):
 
 
 @pytest.mark.parametrize("split", ["validation", pytest.param("train", marks=pytest.mark.proof)])
-def test_no_epoch_is_summed_twice_if_its_measurement_is_interrupted(split, digits, tmp_path):
-    spec, images = small_spec(), fewer(digits, 172)
-    whole = Training(spec, images, tmp_path)
-    whole.trainer.train()
+def test_no_epoch_is_summed_twice_if_its_measurement_is_interrupted(split, summed, digits, tmp_path):
+    spec, images, whole = small_spec(), fewer(digits, 172), summed[0]
     first, second = (Training(spec, images, tmp_path) for _ in range(2))
     measure_each, measured = first.evaluator.measure_each, []
 
@@ -318,14 +322,7 @@ def test_a_checkpoint_of_another_network_is_refused(digits, tmp_path):
         assert same(get_state(other), before)
 
 
-def test_the_messages_of_a_training_come_in_order(digits, tmp_path):
-    training = Training(small_spec(training={"epochs": 2}), fewer(digits, 150), tmp_path)
-    training.trainer.train()
-    assert [type(message) for message in training.messages] == [FirstStep, EpochDone, EpochDone]
-    assert [done.epoch for done in list_epochs_done(training)] == [1, 2]
-
-
-@pytest.mark.parametrize("when", ["final", "every_epoch", "never"])
+@pytest.mark.parametrize("when", ["every_epoch", "never"])
 def test_each_epoch_reports_all_figures_and_those_of_test_when_requested(when, digits, tmp_path):
     training = Training(small_spec(training={"epochs": 1}, evaluation={"test": when}), fewer(digits, 150), tmp_path)
     training.trainer.train()
@@ -341,13 +338,6 @@ def test_each_epoch_reports_all_figures_and_those_of_test_when_requested(when, d
     assert values["images_per_second"] == pytest.approx(150 / values["seconds"])
     measured = training.evaluator.measure(training.data.rows["train"])
     assert (values["train_loss"], values["train_accuracy"]) == (measured.loss, measured.accuracy)
-
-
-def test_a_plateau_lowers_the_rate_of_the_epochs_after_it(mnist5k, tmp_path):
-    training = Training(SPECS["plateau"], fewer(mnist5k, 172), tmp_path)
-    training.trainer.train()
-    assert [epoch["learning_rate"] for epoch in get_history(training)] == [0.1] * 5 + [0.05]
-    assert float(training.engine.optimizer.learning_rate) == pytest.approx(0.05)
 
 
 def test_seconds_count_all_training_calls_and_no_measurement(digits, tmp_path, monkeypatch):
@@ -372,18 +362,6 @@ def test_seconds_count_all_training_calls_and_no_measurement(digits, tmp_path, m
         assert done.values["seconds"] == calls[done.epoch]
         assert done.values["evaluation_seconds"] == 1
         assert done.values["images_per_second"] == 150 / calls[done.epoch]
-
-
-def test_early_stopping_keeps_the_weights_of_the_best_epoch(mnist5k, tmp_path):
-    training = Training(SPECS["early stopping"], fewer(mnist5k, 172), tmp_path)
-    training.trainer.train()
-    epochs = get_history(training)
-    kept = training.restore_kept()
-    assert training.trainer.ended_early
-    assert kept == len(epochs) - 1
-    measured = training.evaluator.measure(training.data.rows["validation"])
-    assert measured.loss == epochs[kept - 1]["validation_loss"]
-    assert measured.loss != epochs[-1]["validation_loss"]
 
 
 def test_a_deadline_discards_the_unfinished_epoch(digits, tmp_path):
