@@ -214,15 +214,12 @@ def say_cost(study: StudyView) -> str:
     if study.kind == "recorded" and study.recorded is not None:
         count = sum(len(arm.runs) for arm in study.recorded.arms)
         return f"No new training: {pluralize(count, 'recorded run')} were compared."
+    done = study.progress.done if study.status == "cancelled" else ledger.jobs  # the others never started, or stopped
+    looks = [pluralize(count, "time") for count in (ledger.validation_reads, ledger.test_reads)]
     return (
-        f"{pluralize(ledger.jobs, 'training')}, which took {format_duration(ledger.seconds)} of computing in all. "
-        f"Labels of validation images were looked at {_describe_times(ledger.validation_reads)}, labels of test images "
-        f"{_describe_times(ledger.test_reads)}."
+        f"{pluralize(done, 'training')}, which took {format_duration(ledger.seconds)} of computing in all. "
+        f"The study looked at validation labels {looks[0]} and at test labels {looks[1]}."
     )
-
-
-def _describe_times(count: int) -> str:
-    return {0: "never", 1: "once"}.get(count, f"{count:,} times")
 
 
 def _describe_effect(winner: ArmView, metric: str | None = None) -> str:

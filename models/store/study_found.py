@@ -36,7 +36,6 @@ def keep(session: Session, study: StudyRow, steps: NextSteps) -> None:
         "no_forecast": steps.no_forecast,
         "planned": steps.planned,
         "most": steps.most,
-        "reads": studies.count_reads(session, study),
         # Jobs that can no longer change the result. The reconciler cancels them.
         "unneeded": [run.job_id for run in waiting if is_over or run.arm in dropped],
     }
@@ -82,7 +81,7 @@ def _add_progress(
     Args:
         arm: the only one of which trainings have ended since they were counted last; None if it is not known.
     """
-    totals, reads = studies.compute_totals(session, study.id), found.get("reads") or {}
+    totals, reads = studies.compute_totals(session, study.id), studies.count_reads(session, study)
     planned = max(found.get("planned") or 0, totals["jobs"])
     eta_s = estimate_left_s(
         most=max(found.get("most") or 0, planned),

@@ -19,7 +19,7 @@ from models import study_orders
 from models.blobs import Blobs
 from models.database import Database
 from models.reconcile import Reconciler
-from models.store import claims, discards, evaluations, jobs, studies, study_jobs
+from models.store import claims, discards, evaluations, jobs, label_reads, studies, study_jobs
 from models.store.claims import Claimed, Result
 from models.store.listing import Filters
 from models.store.study_steps import advance
@@ -294,6 +294,8 @@ def jobs_of(bench: Bench, study_id: str) -> list[JobRow]:
 def test_a_cancelled_study_ends_with_its_last_job_and_is_deleted_with_all_its_jobs(bench: Bench) -> None:
     study_id, other = bench.order(), bench.work.submit(priority=-50)
     running = bench.work.claim()
+    with bench.database.write() as session:
+        label_reads.add_for_job(session, running.held.job_id, "validation", epoch=1)
 
     def cancel(owner: str = ALICE) -> None:
         with bench.database.write() as session:
@@ -309,7 +311,8 @@ def test_a_cancelled_study_ends_with_its_last_job_and_is_deleted_with_all_its_jo
     with pytest.raises(StudyNotFinished), bench.database.write() as session:
         studies.remove(session, ALICE, study_id)
     bench.work.stop_as_requested(running.held)
-    assert bench.view(study_id).status == "cancelled"
+    ended = bench.view(study_id)
+    assert (ended.status, ended.ledger.validation_reads) == ("cancelled", 1)
     assert {job.status for job in jobs_of(bench, study_id)} == {JobStatus.CANCELLED}
     assert bench.work.event_types(study_id)[1:] == ["study.cancelling", "study.cancelled"]
     with pytest.raises(StudyFinished):

@@ -113,7 +113,7 @@ function Row({ study }: { study: Study }) {
         )}
       </td>
       <td data-label="Trainings">
-        {study.status === 'running' ? `${count(study.progress.done)} of ${count(study.progress.jobs)}` : count(study.ledger.jobs)}
+        {study.status === 'succeeded' ? count(study.ledger.jobs) : `${count(study.progress.done)} of ${count(study.progress.jobs)}`}
       </td>
       <td data-label="Time">
         <Took study={study} />
