@@ -287,7 +287,7 @@ def withdraw_model(
     as_json: AsJson = False,
     home: HomeOption = None,
 ) -> None:
-    """Offer a shared model no longer, and delete its file. Jobs that use it have a copy, and continue."""
+    """Stop sharing a model, and delete its file. Jobs that use it have a copy, and continue."""
     settings = configure_settings(home)
     with open_database(settings) as database:
         with database.write() as session:

@@ -98,8 +98,8 @@ def build_cell_view(
 
 
 EXPLANATION = (
-    "The images that were hardest to learn. A high sum of losses means that an image is hard, unlike others of its "
-    "class, or wrongly labeled: look at the first ones."
+    "A high sum of losses means that an image is hard, unlike others of its class, or wrongly labeled: look at the "
+    "first ones."
 )
 NOT_KEPT = (
     "This job did not record the losses of its training images, because it measured them only at the end "

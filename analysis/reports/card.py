@@ -203,7 +203,7 @@ def _build_again_blocks(facts: CardFacts) -> list[Block]:
         if engine is None
         else (
             f" It was trained with TensorFlow {engine.tensorflow}, Keras {engine.keras} and Python {engine.python} on "
-            f"{'a GPU' if engine.device == 'gpu' else 'a processor'}, in {engine.precision}."
+            f"{'a GPU' if engine.device == 'gpu' else 'a processor'}, in {engine.precision} precision."
         )
     )
     spec = json.dumps(job.spec.model_dump(mode="json"), indent=2, ensure_ascii=False)

@@ -147,7 +147,7 @@ def _change_blocks(report: StudyReportView) -> list[Block]:
         rows.append((format_arm_name(report, arm), shown.idea or words.NONE, changes, " ".join(result)))
     dropped = [arm.name for arm in report.study.arms if arm.status == "dropped"]
     said = (
-        f"Training stopped early for remedies that clearly could not win: {join_remedies(dropped)}."
+        f"Training stopped early for {join_remedies(dropped)}; the table says why."
         if dropped
         else "All remedies were trained to the end."
         if report.study.recorded is None

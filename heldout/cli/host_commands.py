@@ -13,7 +13,7 @@ COMMANDS = {
     "migrate": "Bring the database's tables up to date.",
     "keys": "Create, list and revoke API keys.",
     "models add": "Share a model with all owners.",
-    "models withdraw": "Offer a shared model no longer.",
+    "models withdraw": "Stop sharing a model, and delete its file.",
     "owners": "Show what owners use, and limit or suspend them.",
     "check": "Say what works here and what does not.",
     "backup": "Write the database and the files that it names into a folder.",

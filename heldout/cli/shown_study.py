@@ -97,6 +97,8 @@ def build_table(study: StudyView) -> Table:
         headings, rows = ONLY_LOSS, [(*row[:3], mean, *row[6:8]) for row, mean in zip(rows, means, strict=True)]
     if study.metric is not None:
         headings = (*headings[:MEANS], study.metric.upper(), *headings[MEANS + 1 :])
+    if study.spec is None:  # what a script changes is called an arm
+        headings = ("ARM", *headings[1:])
     return Table(headings, rows, right if study.only_measure is None else right[:3], FEWEST_COLUMNS)
 
 
@@ -117,16 +119,17 @@ def build_arm_rows(study: StudyView) -> list[tuple[str, ...]]:
     """Return the cells of HEADINGS for each arm: means on validation, then differences from the base."""
     differences = [arm.difference for arm in study.arms if arm.difference is not None]
     widest = compute_reach((each.accuracy or 0.0, each.adjusted_intervals.accuracy) for each in differences)
-    return [_build_row(arm, widest) for arm in study.arms]
+    racing = "running" if study.status == "running" else NONE
+    return [_build_row(arm, racing if arm.status == "racing" else arm.status, widest) for arm in study.arms]
 
 
-def _build_row(arm: ArmView, widest: float) -> tuple[str, ...]:
+def _build_row(arm: ArmView, status: str, widest: float) -> tuple[str, ...]:
     accuracy, loss, bounds = None, None, None
     if arm.difference is not None:
         accuracy, loss, bounds = arm.difference.accuracy, arm.difference.loss, arm.difference.adjusted_intervals
     return (
         describe_remedy(arm.name),
-        arm.status,
+        status,
         str(arm.seeds if arm.provisional is None else arm.provisional.seeds),
         _format_means(arm, "accuracy"),
         format_signed(POINTS, accuracy, None if bounds is None else bounds.accuracy),
@@ -162,7 +165,7 @@ def show_answer(study: StudyView, *, says_more: bool = True) -> None:
         say(f"To train it again: {command}")
     if says_more:
         say(f"As a picture: heldout plot {study.id}")
-        say(f"The whole report, with pictures: heldout studies report {study.id} --html FILE")
+        say(f"The whole report, with pictures and next commands: heldout studies report {study.id} --html FILE")
 
 
 def build_winner_command(study: StudyView) -> str | None:

@@ -125,7 +125,7 @@ def describe_audit(findings: Sequence[AuditFinding]) -> tuple[str, str]:
         "images": _describe_copied_images(first.numbers),
     }
     others = len(serious) - 1
-    more = f", then look at the {others} other finding{'' if others == 1 else 's'}" if others > 0 else ""
+    more = f", then look at the other {'finding' if others == 1 else f'{others} findings'}" if others > 0 else ""
     headline, effect, action = (text.format(**filled) for text in (words.headline, words.effect, words.action))
     return headline, f"{effect} {action}{more}."
 

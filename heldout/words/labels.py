@@ -235,8 +235,8 @@ SPEC_FIELDS: Mapping[str, str] = {
 # How to read the differences that a study measured.
 HOW_TO_READ = (
     "Ranges are 95% confidence intervals of the difference from the base. They are adjusted for all comparisons of the "
-    "study: in 95 of 100 studies, all of them are right at once. If a range lies entirely on the better side of 0, the "
-    "remedy is clearly better; if it includes 0, the difference may be chance."
+    "study: in 95 of 100 studies, all of them are right at once. A range entirely on the better side of 0 is a clear "
+    "improvement; if it includes 0, the difference may be chance."
 )
 
 

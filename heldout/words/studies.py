@@ -97,7 +97,7 @@ def say_no_help(seeds: int, measures: Sequence[Measure], accuracy: float, share_
 
 def say_hopeless(difference: DifferenceView, base_loss: float, last_seeds: int) -> str:
     average = describe_changes(difference, base_loss)
-    return f"On average, {average}. {last_seeds} seeds would not be enough to show a benefit."
+    return f"On average, {average}. The {last_seeds} seeds that the study allows cannot show a benefit."
 
 
 def say_beaten(by: str) -> str:

@@ -87,15 +87,14 @@ def describe_underfitting(facts: Facts, finding: Finding) -> Words:
     train, spec = facts.train, facts.spec
     right = "" if train is None else f"It gets only {of_100(train.accuracy)} training images right"
     epochs = pluralize(facts.curves.epochs, "epoch")
+    after = f" after {epochs}" if facts.curves.epochs else ""  # a model from elsewhere has no curves
     if spec is not None and spec.get("augmentation"):
         return Words(
             "The network learns too little.",
             f"{right}: the augmentation is too strong for {epochs}.",
             "Train longer or augment less",
         )
-    return Words(
-        "The network learns too little.", f"{right} after {epochs}.", "Use a larger network or less regularization"
-    )
+    return Words("The network learns too little.", f"{right}{after}.", "Use a larger network or less regularization")
 
 
 def describe_not_converged(facts: Facts, finding: Finding) -> Words:

@@ -43,14 +43,18 @@ def describe_leakage(facts: Facts, finding: Finding) -> Words:
         )
     name, copies, whole = found
     assert copies.copied is not None
-    headline = f"{describe_share(copies.copied.count, whole.count, name)} were copied from training."
-    if copies.copied.count == 1:
+    # The gap also counts copies of copies. The audit, which is quoted below the headline, does not.
+    count = min(copies.copied.count, finding.evidence.get(f"{name}_in_train", {}).get("images") or whole.count)
+    headline = f"{describe_share(count, whole.count, name)} were copied from training."
+    if count == 1:
         headline = f"One {name} image was copied from training."
     if copies.clean is None:
         return Words(headline, f"So {name} accuracy says nothing about new images.", action, then)
     clean, served = copies.clean.accuracy, whole.accuracy
     shown, instead = whole_percents(clean, served)
     effect = f"The true {name} accuracy is about {shown}, not {instead}."
+    if clean > served:
+        effect = f"The copies did not raise {name} accuracy: without them it is {shown}, not {instead}."
     if round(clean, 3) == round(served, 3):
         effect = f"Without them {name} accuracy is about the same ({shown})."
     return Words(headline, effect, action, then)

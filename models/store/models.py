@@ -147,7 +147,7 @@ def remove(session: Session, owner: str, model_id: str) -> None:
 
 
 def withdraw(session: Session, model_id: str) -> str | None:
-    """Offer a shared model no longer, and return the key of its file, which the caller deletes after the commit.
+    """Stop sharing a model, and return the key of its file, which the caller deletes after the commit.
 
     Its row stays, for the license and the source in the model cards of jobs that used it. None if there is none.
     """

@@ -192,6 +192,15 @@ def test_a_test_accuracy_raised_by_copies_comes_before_a_larger_gap():
     assert found.summary.startswith("The true test accuracy is about 45%, not 72%. Remove the copies and measure again")
 
 
+def test_a_verdict_on_copies_counts_as_the_audit_does_and_never_promises_less_accuracy():
+    test, copied = make_answers_with_copies(0.95, 1000, 500)
+    test.right[copied] = False
+    made = Made(answers(1.0, 500), answers(0.95, 1000, 1), test, test_copied=copied)
+    found = judged(made, audit=audit_of("leakage", test_in_train={"images": 240, "share": 0.24}))
+    assert found.headline == "24% of the test images were copied from training."
+    assert "did not raise test accuracy: without them it is 95%, not 48%" in found.summary
+
+
 def test_three_copies_neither_precede_nor_hide_a_large_gap():
     test, copied = make_answers_with_copies(0.25, 600, 3)
     made = Made(answers(1.0, 500), answers(0.28, 1000, 1), test, test_copied=copied)

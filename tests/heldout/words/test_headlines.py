@@ -31,7 +31,7 @@ def test_an_audit_is_short(code, others):
     found = [finding(code, **numbers), *(finding("narrow_range", "warning") for _ in range(others))]
     headline, summary = describe_audit(found)
     assert_short(headline, summary)
-    assert (f"{others} other finding" in summary) == (others > 0)
+    assert (("other finding." if others == 1 else f"other {others} findings.") in summary) == (others > 0)
 
 
 def test_an_audit_names_the_most_serious_finding_and_its_split():

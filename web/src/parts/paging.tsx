@@ -11,7 +11,7 @@ export function Paging({ here, next }: { here: string; next: string | null | und
     <nav class="row" aria-label="Parts of the list">
       {after && (
         <button type="button" onClick={() => history.back()}>
-          Before
+          Previous
         </button>
       )}
       {next && (

@@ -46,7 +46,7 @@ def test_training_images_are_sorted_by_the_sum_of_their_losses(client, worker, j
     succeed(worker, job, make_predictions(train_loss_sums=sums, train_loss_epochs=np.array(4), train_files=names))
     found = client.get(f"/v1/jobs/{job}/memorized").json()
     assert (found["object"], found["epochs"], found["count"]) == ("list", 4, 5)
-    assert found["explanation"].startswith("The images that were hardest to learn.")
+    assert found["explanation"].startswith("A high sum of losses means that an image is hard")
     # With equal sums, the first image of the dataset comes first.
     assert [image["index"] for image in found["data"]] == [12, 16, 14, 10, 18]
     classes = client.get(f"/v1/datasets/{client.get(f'/v1/jobs/{job}').json()['dataset']['id']}").json()["classes"]

@@ -63,7 +63,7 @@ export function ImagesCard({ dataset }: { dataset: Dataset }) {
       {page.data && page.data.count > PAGE_SIZE && (
         <nav class="row" aria-label="Parts of the contact sheet">
           <button type="button" disabled={!from} onClick={() => setQuery({ from: String(Math.max(0, from - PAGE_SIZE) || '') })}>
-            Before
+            Previous
           </button>
           <span class="number">
             {count(from + 1)} to {count(from + images.length)} of {count(page.data.count)}
@@ -109,7 +109,7 @@ function Large({ image, place, last, onMove, onClose }: LargeProps) {
         {image.member && <p class="soft file">{image.member}</p>}
         <div class="row">
           <button type="button" disabled={place === 0} onClick={() => move(-1)}>
-            ← Before
+            ← Previous
           </button>
           <button type="button" disabled={place === last} onClick={() => move(1)}>
             Next →

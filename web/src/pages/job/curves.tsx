@@ -117,9 +117,9 @@ function linesOf(curves: Curve[], weight: number): Line[] {
 function marksOf(diagnosis: Diagnosis | undefined): Mark[] {
   const marks: Mark[] = []
   if (diagnosis?.best_epoch)
-    marks.push({ at: diagnosis.best_epoch, label: `lowest validation loss: ${diagnosis.best_epoch}`, colour: '--good' })
+    marks.push({ at: diagnosis.best_epoch, label: `lowest validation loss: epoch ${diagnosis.best_epoch}`, colour: '--good' })
   if (diagnosis?.onset_epoch) {
-    marks.push({ at: diagnosis.onset_epoch, label: `worse from ${diagnosis.onset_epoch}`, colour: '--bad' })
+    marks.push({ at: diagnosis.onset_epoch, label: `worse from epoch ${diagnosis.onset_epoch}`, colour: '--bad' })
   }
   return marks
 }

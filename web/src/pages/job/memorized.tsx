@@ -56,7 +56,7 @@ export function MemorizedCard({ job }: { job: Job }) {
                 <strong>{one.label}</strong>
                 {one.label !== one.answer && <> → {one.answer}</>}{' '}
                 <span class="soft" title="Sum of its losses over all epochs">
-                  {figure(one.loss_sum, 1)}
+                  {figure(one.loss_sum)}
                 </span>
               </span>
             </li>
@@ -66,7 +66,7 @@ export function MemorizedCard({ job }: { job: Job }) {
       {page.data?.count != null && page.data.count > PAGE_SIZE && (
         <nav class="row" aria-label="Parts of the hardest images">
           <button type="button" disabled={!from} onClick={() => setFrom(Math.max(0, from - PAGE_SIZE))}>
-            Before
+            Previous
           </button>
           <span class="number">
             {count(from + 1)} to {count(from + images.length)} of {count(page.data.count)}

@@ -20,11 +20,11 @@ export function ArmsCard({ study, report }: { study: Study; report: StudyReport 
   const told = new Map(report?.arms.map((one) => [one.name, one]))
   const [base, ...others] = study.arms
   const sorted = [...others].sort((a, b) => orderOf(b, measure) - orderOf(a, measure))
-  const rows = sorted.map((arm) => rowOf(arm, told.get(arm.name), measure))
+  const rows = sorted.map((arm) => rowOf(arm, study, told.get(arm.name), measure))
   return (
     <section class="card" aria-label="Arms">
       <header>
-        <h2>{study.status === 'running' ? 'The race so far' : 'How the remedies compare'}</h2>
+        <h2>{study.status === 'running' ? 'The remedies so far' : 'How the remedies compare'}</h2>
         {objective ? (
           <span class="soft">{metric ?? objective}</span>
         ) : (
@@ -43,7 +43,7 @@ export function ArmsCard({ study, report }: { study: Study; report: StudyReport 
       <Scroll label="Remedies">
         <Forest
           rows={rows}
-          columns={['Remedy', 'Is that sure?']}
+          columns={[study.spec ? 'Remedy' : 'Arm', 'Is that sure?']}
           isRiseBetter={measure === 'accuracy'}
           measure={measure === 'accuracy' ? 'points' : (metric ?? 'nats')}
           format={measure === 'accuracy' ? (one) => points(one) : (one) => `${one > 0 ? '+' : ''}${figure(one, 3)}`}
@@ -83,7 +83,7 @@ const Base = ({ arm, study }: { arm: Arm; study: Study }) => (
 const reached = ({ validation }: Arm) =>
   validation?.accuracy == null ? figure(validation?.loss ?? null) : percent(validation.accuracy)
 
-function rowOf(arm: Arm, told: ReportArm | undefined, measure: Measure): Compared {
+function rowOf(arm: Arm, study: Study, told: ReportArm | undefined, measure: Measure): Compared {
   const { difference } = arm
   const interval = difference?.adjusted_intervals[measure] ?? null
   return {
@@ -91,7 +91,7 @@ function rowOf(arm: Arm, told: ReportArm | undefined, measure: Measure): Compare
     heading: (
       <>
         {armWord(arm.name)} {arm.status === 'dropped' && <span class="badge warn">dropped</span>}
-        {arm.status === 'racing' && <span class="badge accent">racing</span>}
+        {arm.status === 'racing' && study.status === 'running' && <span class="badge accent">running</span>}
         {told?.idea && <p class="soft">{told.idea}</p>}
         {arm.why && (
           <p>
