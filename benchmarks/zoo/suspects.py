@@ -109,7 +109,7 @@ def figures_of(told: LabelEstimate, one: Searched, wrong: NDArray[np.bool_]) -> 
 
 HEAD = (
     "| set | wrong labels | images | agreement | planted: found, others accused | said | true | listed: wrong "
-    "| 99%: wrong | right class |",
+    "| surest: wrong | right class |",
     "|---|---|---|---|---|---|---|---|---|---|",
 )
 
