@@ -27,12 +27,6 @@ def claimed_ids(work: Work) -> list[str]:
     return ids
 
 
-def test_the_highest_priority_is_claimed_first_and_then_the_oldest(work):
-    low, first, second, high = (work.submit(priority=priority) for priority in (-5, 0, 0, 7))
-    work.set(second, queued_at=db_now(-60))
-    assert claimed_ids(work) == [high, second, first, low]
-
-
 def test_jobs_of_one_priority_and_moment_are_claimed_in_the_order_of_their_ids(work):
     ids = [work.submit() for _ in range(3)]
     moment = work.row(ids[0]).queued_at
@@ -79,12 +73,6 @@ def test_a_claim_takes_few_statements_and_one_more_if_there_is_a_webhook(work):
         with work.database.write() as session:
             about = {"owner": ALICE, "url": "https://example.org", "events": ["job.failed"], "secret": "sealed"}
             session.execute(insert(WebhookRow).values(id=make_id("wh"), enabled=True, created_at=db_now(), **about))
-
-
-def test_nothing_is_claimed_if_no_job_waits(work):
-    assert work.claim() is None
-    work.running()
-    assert work.claim() is None
 
 
 def test_only_a_worker_with_the_device_can_claim(work):
@@ -191,18 +179,6 @@ def test_renewing_extends_the_lease_and_changes_nothing_that_clients_see(work):
     assert (row.version, row.last_event) == (before.version, before.last_event)
 
 
-def test_renewing_returns_only_what_is_still_held(work):
-    lost = work.running()
-    now = work.claimed_again(lost)
-    ended = work.running()
-    work.succeed(ended)
-    unknown = HeldAttempt("job_that_is_not_there", 1)
-    with work.unchanged(ended.job_id), work.database.write() as session:
-        assert claims.renew(session, "worker", [lost, now, ended, unknown], 60) == {now}
-    with work.database.write() as session:
-        assert claims.renew(session, "worker", [], 60) == set()
-
-
 def test_an_expired_lease_requeues_the_job_and_counts_a_failure(work):
     held = work.running(lease_s=-1)
     with work.database.write() as session:
@@ -213,12 +189,6 @@ def test_an_expired_lease_requeues_the_job_and_counts_a_failure(work):
     event = work.events(held.job_id)[-1]
     assert (event.type, event.level, event.data["reason"]) == ("job.requeued", "warning", "lose")
     assert event.data["error"]["code"] == "worker_lost"
-
-
-def test_an_unexpired_lease_is_left_alone(work):
-    held = work.running(lease_s=60)
-    with work.unchanged(held.job_id), work.database.write() as session:
-        assert claims.recover_expired_leases(session) == []
 
 
 def test_a_job_that_lost_three_workers_has_failed(work):
@@ -334,12 +304,6 @@ def test_a_worker_that_lost_its_lease_to_another_can_write_nothing(work):
     work.begin(current)
     assert_nothing_can_be_written(work, stale)
     assert work.succeed(current) is JobStatus.SUCCEEDED
-
-
-def test_a_worker_whose_job_waits_again_can_write_nothing(work):
-    held = work.running()
-    work.release(held)
-    assert_nothing_can_be_written(work, held)
 
 
 def test_a_worker_whose_job_has_ended_can_write_nothing(work):
@@ -469,12 +433,6 @@ def test_a_job_that_waited_too_long_for_its_first_worker_has_failed(work):
     assert (row.status, row.error["code"], row.stop_reason) == (JobStatus.FAILED, "pending_too_long", None)
     assert row.finished_at is not None
     assert work.event_types(late) == ["job.queued", "job.failed"]
-
-
-def test_only_the_first_wait_is_limited(work):
-    held = work.running(limits={"max_pending_s": 5})
-    work.release(held)
-    assert work.row(held.job_id).pending_until is None
 
 
 def test_a_paused_job_does_not_expire_and_its_wait_restarts_when_resumed(work):
