@@ -251,8 +251,8 @@ def test_a_slow_reader_misses_nothing_and_uses_little_memory(app, key, database,
 
 
 @postgresql_only
-def test_two_hundred_streams_share_one_query(app, key, database, hub, spec):
-    measure_streams(app, key, database, hub, spec, 200)
+def test_sixty_streams_share_one_query(app, key, database, hub, spec):
+    measure_streams(app, key, database, hub, spec, 60)
 
 
 @pytest.mark.proof

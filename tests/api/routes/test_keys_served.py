@@ -67,11 +67,6 @@ def test_another_owners_keys_are_neither_seen_nor_revoked(client, stranger, key)
     assert client.get("/v1/jobs").status_code == 200
 
 
-def test_unknown_key_ids_are_not_found(client):
-    for key_id in ["x", "%00", "e" * 5000, "%ff"]:
-        assert_problem(client.delete(f"/v1/keys/{key_id}"), 404, "key_not_found")
-
-
 def test_invalid_keys_are_refused(client, key):
     for header in [
         *(
@@ -114,14 +109,6 @@ def test_every_route_except_the_public_ones_needs_a_key(client):
         path for path, operations in document["paths"].items() if "security" not in next(iter(operations.values()))
     }
     assert public == {"/livez", "/readyz", "/metrics"}
-
-
-def test_secrets_are_hashed_at_rest(client, database, key):
-    with database.read() as session:
-        row = session.get_one(KeyRow, key.split("_")[1])
-        stored = "".join(str(getattr(row, column.name)) for column in row.__table__.columns)
-        assert key.split("_", 2)[2] not in stored
-        assert keys.find_caller(session, key) is not None
 
 
 # --- scopes, expiry, rolling ---------------------------------------------------------------------

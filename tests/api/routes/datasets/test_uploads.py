@@ -281,17 +281,6 @@ def test_a_ready_dataset_is_described_and_can_be_trained_on(client, blobs, datab
     assert job["dataset"] == {"id": dataset["id"], "name": "pets", "version": 1}
 
 
-def test_a_name_refers_to_its_newest_ready_version(client, blobs, database):
-    first = announce(client)
-    send(client, first)
-    make_ready(database, blobs)
-    second = announce(client)
-    assert client.get("/v1/datasets/pets").json()["id"] == first["id"]
-    send(client, second, b"more")
-    make_ready(database, blobs, "b" * 64)
-    assert client.get("/v1/datasets/pets").json()["id"] == second["id"]
-
-
 def test_identical_content_under_the_same_name_is_the_same_dataset(client, blobs, database):
     first = announce(client)
     send(client, first)

@@ -77,16 +77,6 @@ def test_the_fixes_of_an_audit_are_valid_bodies_for_new_versions(client, pets):
     assert client.get("/v1/jobs").json()["data"] == []
 
 
-def test_a_repeated_request_makes_one_version(client, pets):
-    key = {"Idempotency-Key": "once"}
-    first = post_version(client, "pets", {"drop_copies": True}, **key)
-    again = post_version(client, "pets", {"drop_copies": True}, **key)
-    assert again.json() == first.json()
-    assert again.headers["location"] == first.headers["location"]
-    assert again.headers["idempotent-replayed"] == "true"
-    assert_problem(post_version(client, "pets", {"resplit": True}, **key), 422, "idempotency_key_reused")
-
-
 REFUSED = [
     ({}, ""),
     ({"drop_copies": False}, ""),
@@ -112,14 +102,6 @@ def test_impossible_changes_are_refused_before_a_worker_tries(client, pets):
         problem = assert_problem(post_version(client, "pets", body), 422, "invalid_spec")
         assert pointer in [error["pointer"] for error in problem["errors"]], body
     assert len(client.get("/v1/datasets?limit=200").json()["data"]) == 3
-
-
-def test_only_accessible_ready_datasets_can_be_fixed(client, stranger, pets):
-    assert_problem(post_version(stranger, pets["id"], {"drop_copies": True}), 404, "dataset_not_found")
-    client.post("/v1/datasets", json={"name": "waits"})
-    assert_problem(post_version(client, "waits", {"drop_copies": True}), 409, "not_ready")
-    made = post_version(stranger, "digits", {"pixel_values": {"test": "invert"}}).json()
-    assert (made["name"], made["version"], made["bundled"]) == ("digits", 1, False)
 
 
 def add_look_alikes(settings, pets, pairs):
