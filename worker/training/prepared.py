@@ -15,7 +15,7 @@ from analysis.arrays.dataset import load
 from analysis.arrays.relations import load_relations
 from heldout.lifecycle.job import FailureCode
 from heldout.spec.job import JobSpec
-from heldout.spec.network import OwnNetworkSpec
+from heldout.spec.network import AnyNetworkSpec, OwnNetworkSpec
 from worker.machine.devices import Policy, get_policy
 from worker.messages import Assignment, Failed, Started, StopCause, Stopped
 from worker.training.backbone import UploadedBackbone
@@ -121,26 +121,12 @@ def prepare(assignment: Assignment, requested_stop: Callable[[], StopCause | Non
     backbone = None if uploaded is None else UploadedBackbone.read(uploaded)
     replicas = Replicas(devices)
 
-    def build(policy: Policy, seed: int | None = spec.training.seed) -> keras.Model:
-        assert seed is not None, "the API completes every spec"
-        return build_network(spec.network, data.image, len(data.classes), seed, policy, backbone=backbone)
-
-    def divide(policy: Policy, seed: int | None = spec.training.seed) -> tuple[keras.Model | None, FrozenSplit | None]:
-        """Return the network, if it is built, and its parts, if it has a frozen one."""
-        assert seed is not None
-        asked = spec.network, data.image, len(data.classes), seed
-        early = divide_early(*asked, backbone, replicas.scope)
-        if early is not None:
-            return None, early
-        built = build(policy, seed)
-        return built, divide_built(built, spec.network, backbone) if spec.network.has_frozen_part else None
-
+    builder = _Builder(spec, data.image, len(data.classes), backbone, replicas)
     with replicas.scope():
-        whole, split = divide(policy)
-        network = split.head if split is not None else whole
+        whole, split = builder.divide(policy)
+        network = _choose_trained(whole, split)
         if whole is not None:
             freeze_blocks(whole, spec.initial.freeze_blocks if spec.initial else 0)
-    assert network is not None
     if assignment.start.initial is not None and whole is not None:
         try:
             start_from(whole, assignment.start.initial, assignment.start.initial_layers)
@@ -168,12 +154,6 @@ def prepare(assignment: Assignment, requested_stop: Callable[[], StopCause | Non
         except StopRequested as stop:
             raise CannotTrain(Stopped(None)) from stop
 
-    def build_again(policy: Policy, seed: int | None = spec.training.seed) -> keras.Model:
-        again, divided = divide(policy, seed)
-        made = again if divided is None else divided.head
-        assert made is not None
-        return made
-
     train, measured = inputs.train, inputs.measured
 
     def make_engine(network: keras.Model, spec: JobSpec) -> Engine:
@@ -185,7 +165,7 @@ def prepare(assignment: Assignment, requested_stop: Callable[[], StopCause | Non
     if whole is None and inputs.folder is not None and assignment.features is not None and backbone is not None:
         base = KeptBase(inputs.folder, assignment.features.cap_bytes, backbone.config)
     beside = ThreadPoolExecutor(1, thread_name_prefix="beside")
-    evaluator = make_evaluator(spec, network, measured.source, engine.weights, policy, build_again)
+    evaluator = make_evaluator(spec, network, measured.source, engine.weights, policy, builder.build_trained)
     exported = PreparedExport(
         spec.network,
         data,
@@ -210,7 +190,7 @@ def prepare(assignment: Assignment, requested_stop: Callable[[], StopCause | Non
         evaluator=evaluator,
         facts=collect_bit_facts(facts),
         after_tracing=prepare_beside,
-        second_phase=SecondPhase(spec, whole, data, images, towers, replicas, policy, build, beside),
+        second_phase=SecondPhase(spec, whole, data, images, towers, replicas, policy, builder.build, beside),
     )
     return Prepared(
         assignment,
@@ -219,8 +199,46 @@ def prepare(assignment: Assignment, requested_stop: Callable[[], StopCause | Non
         exported,
         Started(told, compute_own_digests(dataset.folder, spec, data)),
         make_trainer,
-        make_engine=lambda spec: make_engine(build_again(policy, spec.training.seed), spec),
+        make_engine=lambda spec: make_engine(builder.build_trained(policy, spec.training.seed), spec),
     )
+
+
+@dataclass(frozen=True)
+class _Builder:
+    """Builds the network of a spec. Other seeds than the spec's give other initial weights."""
+
+    spec: JobSpec
+    image: tuple[int, int, int]
+    classes: int
+    backbone: UploadedBackbone | None
+    replicas: Replicas
+
+    def build(self, policy: Policy, seed: int | None = None) -> keras.Model:
+        """Build the whole network."""
+        return build_network(*self._list_asked(seed), policy, backbone=self.backbone)
+
+    def divide(self, policy: Policy, seed: int | None = None) -> tuple[keras.Model | None, FrozenSplit | None]:
+        """Return the network, if it is built, and its parts, if it has a frozen one."""
+        early = divide_early(*self._list_asked(seed), self.backbone, self.replicas.scope)
+        if early is not None:
+            return None, early
+        network, built = self.spec.network, self.build(policy, seed)
+        return built, divide_built(built, network, self.backbone) if network.has_frozen_part else None
+
+    def build_trained(self, policy: Policy, seed: int | None = None) -> keras.Model:
+        """Build what is trained: the network, or its head."""
+        return _choose_trained(*self.divide(policy, seed))
+
+    def _list_asked(self, seed: int | None) -> tuple[AnyNetworkSpec, tuple[int, int, int], int, int]:
+        known = self.spec.training.seed if seed is None else seed
+        assert known is not None, "the API completes every spec"
+        return self.spec.network, self.image, self.classes, known
+
+
+def _choose_trained(whole: keras.Model | None, split: FrozenSplit | None) -> keras.Model:
+    trained = whole if split is None else split.head
+    assert trained is not None
+    return trained
 
 
 def _stop_waiting(why: StopCause | None) -> None:
