@@ -21,14 +21,11 @@ from tests.newcomer_sets import TRAIN as TRAIN_IMAGES
 from tests.newcomer_sets import WORDS, list_files, pack_splits, read_digits
 
 FILE = f"heldout-{__version__}-py3-none-any.whl"
-TRAIN = """
+SHOW = """
 import heldout
 from heldout import Client
 
-spec = {"dataset": "digits", "network": {"blocks": [{"filters": 4}]}, "training": {"epochs": 1}}
-job = Client().train(spec)
-print(job.wait().status, heldout.__file__)
-print(job.diagnosis().verdict)
+print(heldout.__file__, next(iter(Client().jobs.list(study="none"))).diagnosis().verdict)
 """
 
 NEWCOMER = """
@@ -103,14 +100,10 @@ def installed(running_service: Service, bare: Path) -> Path:
     return bare
 
 
-def test_the_served_wheel_installs_and_trains_with_nothing_else(service: Service, installed: Path) -> None:
+def test_the_served_wheel_installs_with_nothing_else(service: Service, installed: Path) -> None:
     there = {package["name"] for package in json.loads(run_pip(service, installed, "list", "--format=json"))}
     assert "heldout" in there
     assert not there & {"pydantic-settings", "numpy", "fastapi", "sqlalchemy", "keras", "tensorflow"}
-    status, verdict = run(service, installed / "bin/python", "-c", TRAIN).splitlines()
-    assert status == f"succeeded {next(installed.rglob('heldout/__init__.py'))}"
-    assert verdict
-    assert "succeeded" in run(service, installed / "bin/heldout", "jobs")
 
 
 def test_the_page_names_the_file_and_needs_no_key(service: Service) -> None:
@@ -162,6 +155,8 @@ def test_a_newcomer_reaches_a_prediction_and_fixes_a_set_in_a_terminal(
     with service.client() as client:
         job = next(iter(client.jobs.list(study="none")))
         assert headline == job.diagnosis().headline
+        shown = f"{next(installed.rglob('heldout/__init__.py'))} {job.diagnosis().verdict}"
+        assert run(service, installed / "bin/python", "-c", SHOW).strip() == shown
         [wanted] = job.predict([(sets / "mine.png").read_bytes()]).predictions
         assert wanted.answer in answer
     found = run(service, program, "datasets", "push", str(sets / "inverted"))

@@ -13,7 +13,9 @@ FEW_IMAGES = {"train_limit": 1200}
 LONG = {"epochs": 1000} | FEW_IMAGES
 SHORT = {"epochs": 4} | FEW_IMAGES
 
-pytestmark = pytest.mark.skipif(CORES != 2, reason="written for a machine with two cores")
+# In every run, tests/worker/machine/test_cores.py divides the cores, and tests/worker/training/test_towers.py compares
+# the bits.
+pytestmark = [pytest.mark.proof, pytest.mark.skipif(CORES != 2, reason="written for a machine with two cores")]
 
 
 def shares(service: Service) -> list[set[int]]:

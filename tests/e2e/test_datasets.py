@@ -26,8 +26,8 @@ from tests.e2e.running import ROOT, Service, assert_trained_again, lives, spec, 
 DIGITS = load_digits()
 
 
-def digits_zip(path: Path, *, planted: int = 0, size: int = 8) -> Path:
-    """Write the 1,797 real digits as `split/class/name.png`, a fifth as test, and some of train into test as well."""
+def digits_zip(path: Path, *, size: int = 8) -> Path:
+    """Write the 1,797 real digits as `split/class/name.png`, a fifth as test."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for number, (pixels, label) in enumerate(zip(DIGITS.images, DIGITS.target, strict=True)):
             picture = Image.fromarray((pixels * 15.9).astype(np.uint8)).resize((size, size))
@@ -35,8 +35,6 @@ def digits_zip(path: Path, *, planted: int = 0, size: int = 8) -> Path:
             picture.save(file, "PNG")
             split = "test" if number % 5 == 0 else "train"
             archive.writestr(f"{split}/{label}/{number:04d}.png", file.getvalue())
-            if split == "train" and number < 2 * planted:
-                archive.writestr(f"test/{label}/copy-{number:04d}.png", file.getvalue())
     return path
 
 
@@ -96,21 +94,6 @@ SMALL = {
     "network": {"blocks": [{"filters": 8, "padding": "same"}]},
     "training": {"epochs": 2, "batch_size": 32, "seed": 7},
 }
-
-
-def test_planted_leaks_are_found_with_the_pictures_that_show_them(client: Client, tmp_path: Path) -> None:
-    dataset = pushed(client, digits_zip(tmp_path / "leak.zip", planted=40, size=10), name="leaky")
-    audit = client.datasets.audit(dataset.id)
-    [leak] = [finding for finding in audit.findings if finding.code == "leakage"]
-    assert leak.severity == "critical"
-    assert client.datasets.ledger(dataset.id).splits.test.reads == 0
-    first, second = leak.pairs[0]
-    assert {first.split, second.split} & {"test"}
-    for route in (first.thumbnail, f"/v1/datasets/{dataset.id}/preview?class=7"):
-        picture = client.datasets.picture(route)
-        assert Image.open(io.BytesIO(picture)).format == "PNG"
-    splits = client.datasets.ledger(dataset.id).splits
-    assert [(split.reads, split.handed_out) for split in (splits.validation, splits.test)] == [(1, 1), (1, 1)]
 
 
 def test_a_worker_that_is_killed_in_an_ingest_is_followed_by_another(

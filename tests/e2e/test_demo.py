@@ -116,6 +116,7 @@ def test_trainings_are_compared_one_is_cured_and_nothing_is_left(start, temporar
     until(lambda: left_by(temporary) == [], "the end of everything that it started", within_s=60)
 
 
+@pytest.mark.proof  # of a service alone, this is tested in every run, by test_supervision.py
 def test_ctrl_c_in_the_middle_of_a_training_ends_it_all(start, temporary):
     process = start()
     for line in process.stdout:

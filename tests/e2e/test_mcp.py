@@ -126,7 +126,7 @@ def test_an_assistant_trains_diagnoses_and_tries_a_remedy(asked, client):
     remedy = call("try_remedy", job=job.id, remedy="dropout", wait_s=55)
     estimate = call("cure", job=job.id, remedies=["dropout"], dry_run=True)
     diagnosed, tried, planned, found = asked(
-        call("diagnose_job", job=job.id), remedy, estimate, call("dataset_findings", dataset="digits")
+        call("diagnose_job", job="last"), remedy, estimate, call("dataset_findings", dataset="digits")
     )
     assert diagnosed == (capture_output(show_diagnosis, diagnosis), False)
     after = next(retry for retry in client.jobs.list() if retry.retry_of == job.id)
@@ -134,6 +134,8 @@ def test_an_assistant_trains_diagnoses_and_tries_a_remedy(asked, client):
     text = follow(asked, client, tried[0], after.id)
     assert re.search(rf"{after.id} differs from {job.id} by: .*'dropout': 0\.", text)
     assert f"{100 * client.jobs.metrics(after.id).final.test.accuracy:.1f}%" in text
+    [(compared, _)] = asked(call("compare", jobs=[job.id, "last"]))
+    assert re.findall(r"job_\w+", compared)[:2] == [job.id, after.id]
     assert "trainings" in planned[0]
     assert not list(client.studies.list()), "a dry run orders nothing"
     assert found[0]
@@ -168,30 +170,6 @@ def test_external_trainings_are_diagnosed_compared_and_ordered(asked, client, tm
     assert f"heldout cure {study.id} --run" in ordered
     assert "--p {p}" in ordered
     study.cancel()
-
-
-def test_a_job_is_found_by_name_by_the_start_of_its_id_and_as_the_last(asked, client):
-    ids = []
-    for name in ("first of two", "second of two"):
-        job = client.train({**SPEC, "name": name, "training": {"epochs": 1, "seed": 7}})
-        job.wait()
-        ids.append(job.id)
-    others = [job.id for job in client.jobs.list() if job.id != ids[0]]
-    starts = (ids[0][:length] for length in range(5, 30))
-    start = next(text for text in starts if not any(other.startswith(text) for other in others))
-    by_id, by_name, by_start, last, compared, wrong = asked(
-        call("diagnose_job", job=ids[0]),
-        call("diagnose_job", job="first of two"),
-        call("diagnose_job", job=start),
-        call("progress", id="last"),
-        call("compare", jobs=["first of two", "last"]),
-        call("diagnose_job", job="digits"),
-    )
-    assert by_name == by_start == by_id
-    assert not by_id[1]
-    assert ids[1] in last[0]
-    assert re.findall(r"job_\w+", compared[0])[:2] == ids
-    assert wrong[1]
 
 
 def test_a_history_from_anywhere_is_judged_without_a_service(asked, tmp_path):

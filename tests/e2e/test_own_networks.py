@@ -34,6 +34,8 @@ def list_filters(configuration: str) -> list[int]:
     return [part["config"]["filters"] for part in parts if part["class_name"] == "Conv2D"]
 
 
+# Every run trains one as the page docs/how-to/own-network.md says, and tests/api/routes/studies/ orders its studies.
+@pytest.mark.proof
 @pytest.mark.timeout(900)  # six trainings
 def test_a_keras_model_is_trained_diagnosed_cured_and_taken_back(service: Service, client: Client, tmp_path: Path):
     network = make_network()

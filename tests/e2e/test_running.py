@@ -118,42 +118,6 @@ def test_a_script_is_compared_and_its_answers_curves_and_logs_are_kept(service, 
     assert len(read_journal(folder, "begin")) == trained
 
 
-def test_a_killed_command_takes_its_trainings_with_it_and_the_same_command_continues(service, client, folder):
-    arguments = ("--run", command(pause_s=1.0), *ARMS, "--jobs", "2", "--json")
-    first = begin(service, folder, *arguments)
-    until(lambda: len(read_journal(folder, "begin")) >= 4, "the second pair of trainings")
-    first.send_signal(signal.SIGKILL)
-    first.communicate()
-    until(lambda: not any(lives(pid) for _, _, pid in read_journal(folder, "begin")), "the end of its trainings")
-    reported = len(read_journal(folder, "end"))
-    assert reported < len(read_journal(folder, "begin"))  # the others were killed before their end
-    second = run(service, folder, *arguments)
-    assert second.returncode == 0, second.stderr
-    study = json.loads(second.stdout.splitlines()[-1])
-    assert study["conclusion"]["remedy"] == "calm"
-    runs = client.studies.runs(study["id"])
-    pairs = [(run.arm, run.seed) for run in runs if run.status == "succeeded"]
-    assert len(pairs) == len(set(pairs))
-    # Results sent before were not trained again; runs of the killed command continued without waiting for their lease.
-    ended = read_journal(folder, "end")
-    assert len({pair[:2] for pair in ended}) == len(pairs)
-    assert len(ended) <= len(pairs) + 2
-    assert reported >= 2
-    assert {run.attempts for run in runs if run.status == "succeeded"} == {1}
-
-
-def test_ctrl_c_ends_the_trainings_and_says_how_to_continue(service, client, folder):
-    process = begin(service, folder, "--run", command(pause_s=60), *ARMS)
-    until(lambda: read_journal(folder, "begin"), "a training")
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=240)
-    assert process.returncode == 130
-    assert "The study has stopped here. The same command continues where it was" in err
-    assert not any(lives(pid) for _, _, pid in read_journal(folder, "begin"))
-    [study] = client.studies.list(statuses=["running"])
-    study.cancel()
-
-
 def test_a_study_in_one_file_survives_kills_and_a_move(folder):
     # Nine trainings: at most six end before the third kill, so that two are always left to wait.
     arguments = ("--run", command(), *ARMS, "--arm", "other:noise=24", "--jobs", "2", "--json")

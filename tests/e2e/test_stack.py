@@ -186,7 +186,8 @@ def test_a_worker_takes_as_many_jobs_at_once_as_it_has_slots(stack: Stack) -> No
         assert stack.wait_for_end(job_id)["status"] == "cancelled"
 
 
-@pytest.mark.parametrize("count", [2, *(pytest.param(other, marks=pytest.mark.proof) for other in (1, 4))])
+@pytest.mark.proof  # the next test counts the starts of five jobs with two workers
+@pytest.mark.parametrize("count", [1, 2, 4])
 def test_each_job_runs_once_whatever_the_number_of_workers(stack: Stack, count: int) -> None:
     with_workers(stack, count)
     jobs = [stack.submit(digits()) for _ in range(6)]

@@ -129,14 +129,6 @@ def test_a_job_past_its_deadline_keeps_its_complete_epochs_and_succeeds(client: 
     assert metrics.final.epoch == len(metrics.epochs)
 
 
-def test_a_deadline_before_the_first_epoch_is_a_failure(client: Client) -> None:
-    slow = spec("overfit", epochs=2) | {"limits": {"max_runtime_s": 1}}
-    slow["network"]["blocks"] = [{"filters": 64, "padding": "same", "repeat": 3, "pool": 1}]
-    job = wait_for_end(client, client.jobs.create(slow).id)
-    assert (job.status, job.error.code) == ("failed", "deadline")
-    assert client.jobs.metrics(job.id).epochs == []
-
-
 @pytest.mark.timeout(900)
 def test_a_service_that_is_stopped_or_killed_leaves_no_process_and_its_next_start_continues_with_its_jobs(
     temporary: Path, make_service: MakeService
