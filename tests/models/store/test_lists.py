@@ -52,12 +52,6 @@ def test_jobs_that_come_or_go_between_pages_cause_no_gap_and_no_duplicate(work):
     assert found == ids
 
 
-def test_a_list_without_jobs_is_empty(work):
-    assert listed(work) == []
-    work.submit(BOB)
-    assert listed(work) == []
-
-
 def in_every_status(work: Work) -> dict[str, str]:
     made = {}
     for status in ("running", "cancelling", "pausing", "succeeded", "failed", "cancelled"):
@@ -121,17 +115,6 @@ def test_jobs_are_filtered_by_any_key_and_value_of_metadata(work):
         assert listed(work, metadata={key: odd}) == [wanted], key
         assert listed(work, metadata={key: "%"}) == []
         assert listed(work, metadata={key: ""}) == []
-
-
-def test_several_filters_must_all_match(work):
-    wanted = work.submit(metadata={"team": "a", "run": "1"})
-    work.submit(metadata={"team": "a", "run": "2"})
-    work.submit(metadata={"team": "b", "run": "1"})
-    cancelled = work.submit(metadata={"team": "a", "run": "1"})
-    work.cancel(cancelled)
-    both = {"team": "a", "run": "1"}
-    assert listed(work, metadata=both) == [cancelled, wanted]
-    assert listed(work, metadata=both, statuses=["queued"], dataset="dots") == [wanted]
 
 
 # --- one job -------------------------------------------------------------------------------------

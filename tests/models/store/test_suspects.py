@@ -1,8 +1,5 @@
 """Jobs that find a dataset's wrong labels: who gets them, when they are repeated, and what their end changes."""
 
-import pytest
-
-from heldout.errors import LeaseLost
 from heldout.lifecycle.job import JobRequest
 from heldout.work.kinds import KINDS, JobKind, SuspectSpec
 from models.database import db_now
@@ -101,15 +98,6 @@ def test_a_failed_search_is_repeated_only_on_request(work):
     assert status(work) == "queued"
     with work.database.read() as session:
         assert suspects.find_newest_job(session, work.dataset.id).id != held.job_id
-
-
-def test_a_search_whose_worker_is_lost_is_done_by_another(work):
-    lost = searching(work)
-    held = work.claimed_again(lost)
-    assert status(work) == "queued"
-    with pytest.raises(LeaseLost):
-        mark_stored(work, lost)
-    assert mark_stored(work, held) == "succeeded"
 
 
 def test_deleting_a_dataset_ends_its_search(work):

@@ -8,7 +8,6 @@ from heldout.fixes.changes import VersionChanges, VersionSpec
 from heldout.lifecycle.resources import DatasetStatus, RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from heldout.work.kinds import DeriveSpec, IngestSpec, JobKind
-from models.database import db_now
 from models.store import discards, ingests, uploads, versions
 from models.store.datasets import make_rejection
 from models.tables import DatasetRow, JobRow
@@ -141,13 +140,3 @@ def test_a_version_derived_from_a_version_with_added_images_adds_nothing(work):
     own(work, spec={"name": "pets", "adds_to": "pets@1"})
     row, _ = derive(work, "pets")
     assert row.spec["adds_to"] is None
-
-
-def test_a_version_whose_worker_is_lost_is_made_by_another(work):
-    own(work)
-    row, _ = derive(work, "pets")
-    held = work.claim().held
-    work.set(held.job_id, lease_expires_at=db_now(-1))
-    assert work.claimed_again(held).attempt == 2
-    with work.database.read() as session:
-        assert session.get_one(DatasetRow, row.id).status is DatasetStatus.CHECKING

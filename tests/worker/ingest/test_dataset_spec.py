@@ -28,11 +28,6 @@ def test_only_a_name_is_required():
     assert (spec.group_by, spec.resize, spec.colour, spec.splits.existing) == (None, None, "auto", "keep")
 
 
-def test_a_spec_survives_json():
-    spec = DatasetSpec.model_validate(FULL)
-    assert DatasetSpec.model_validate_json(spec.model_dump_json()) == spec
-
-
 def test_null_means_default():
     assert DatasetSpec.model_validate({"name": "pets", "splits": None, "resize": None, "group_by": None}) == (
         DatasetSpec(name="pets")

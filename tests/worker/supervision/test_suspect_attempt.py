@@ -98,11 +98,6 @@ def test_a_process_that_dies_is_tried_three_times(bench: SearchBench) -> None:
     assert bench.job.error == {"code": "process_died", "detail": str(ProcessDied(-9))}
 
 
-def test_a_failure_that_a_retry_would_repeat_is_final(bench: SearchBench) -> None:
-    bench.search(lambda _: Failed(FailureCode.OUT_OF_MEMORY, "Too large."))
-    assert (bench.job.status, bench.job.error["detail"]) == ("failed", "Too large.")
-
-
 def test_a_search_that_takes_too_long_fails(bench: SearchBench) -> None:
     bench.work.set(bench.job_id, spec=SuspectSpec(max_runtime_s=1e-6).model_dump())
     bench.search(lambda _: None)

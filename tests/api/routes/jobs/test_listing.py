@@ -33,18 +33,6 @@ def test_pages_show_every_job_once_newest_first(client, spec):
     assert seen == sorted(made, reverse=True)
 
 
-def test_lists_can_be_filtered_by_status(client, worker, spec):
-    cancelled, running, asked, queued = (submit(client, with_field(spec, "priority", p))["id"] for p in (9, 5, 4, 1))
-    client.post(f"/v1/jobs/{cancelled}/cancel")
-    worker.claim(), worker.claim()
-    client.post(f"/v1/jobs/{asked}/cancel")
-    assert get_ids(client.get("/v1/jobs?status=queued")) == [queued]
-    assert get_ids(client.get("/v1/jobs?status=running")) == [running]
-    assert get_ids(client.get("/v1/jobs?status=cancelling")) == [asked]
-    assert get_ids(client.get("/v1/jobs?status=cancelling&status=cancelled")) == [asked, cancelled]
-    assert get_ids(client.get("/v1/jobs?status=paused")) == []
-
-
 def test_lists_can_be_filtered_by_dataset_and_metadata(client, spec):
     digits = submit(client, {**spec, "dataset": "digits@1", "network": {"blocks": [{"filters": 4}]}})
     both = submit(client, with_field(spec, "metadata", {"team": "a b", "run": "1"}))
