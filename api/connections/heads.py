@@ -14,7 +14,7 @@ MAX_HEAD_BYTES = 16 * 1024
 MAX_HEADERS = 100
 # The extra bytes are for the method, the version and the spaces around the target.
 MAX_REQUEST_LINE_BYTES = MAX_TARGET_BYTES + 64
-SINGLE = (b"authorization", b"content-length", b"content-type", b"host", b"transfer-encoding")
+SINGLE = (b"authorization", b"content-length", b"content-type", b"host", b"idempotency-key", b"transfer-encoding")
 
 _END = re.compile(rb"\n\r?\n")
 

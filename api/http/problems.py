@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Match
 
 from api.disconnects import STATUS_OF_LEFT
 from heldout import errors
-from heldout.spec.field_errors import describe_parameter_error, make_values_refusal
+from heldout.spec.field_errors import describe_parameter_errors, make_values_refusal
 from heldout.views.base import ChoiceView, FieldErrorView, Problem, RequestView
 
 MEDIA_TYPE = "application/problem+json"
@@ -161,9 +161,8 @@ def install(app: FastAPI, routers: Iterable[APIRouter]) -> None:
 
 def _make_refusal(request: Request, error: RequestValidationError) -> errors.HeldoutError:
     found = error.errors()
-    for finding in found:
-        if finding["loc"][0] != "body":
-            return errors.InvalidParameter(describe_parameter_error(finding))
+    if parameters := [finding for finding in found if finding["loc"][0] != "body"]:
+        return errors.InvalidParameter(describe_parameter_errors(parameters))
     located = [{**finding, "loc": finding["loc"][1:]} for finding in found]
     refusal: errors.HeldoutError | None = getattr(request.state, "body_refusal", None)  # set by JsonRequest
     return refusal or make_values_refusal(located, error.body)

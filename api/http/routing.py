@@ -1,10 +1,10 @@
 """The router of every resource, which checks the key first, then the query parameters, then the body."""
 
 import inspect
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Set
 from contextlib import AbstractAsyncContextManager
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, get_origin
 
 import structlog
 from fastapi import APIRouter, Depends
@@ -169,11 +169,12 @@ class ResourceRoute(APIRoute):
         return self.body_field.field_info.annotation
 
     def _require_known_query_parameters(self, request: Request) -> None:
-        """Raise InvalidParameter for query parameters that the route does not document, and for NUL."""
+        """Raise InvalidParameter for query parameters that are unknown or wrongly repeated, and for NUL."""
         # The Open Inference Protocol allows any parameters.
         if not request.scope["query_string"] or self.path.startswith(OPEN_INFERENCE):
             return
-        known, keyed = self._query_parameters
+        known, keyed, lists = self._query_parameters
+        seen: set[str] = set()
         for name, value in request.query_params.multi_items():
             keyed_name = name.partition("[")[0] if name.endswith("]") else None
             if name not in known and keyed_name not in keyed:
@@ -184,15 +185,18 @@ class ResourceRoute(APIRoute):
                 )
             if "\0" in name or "\0" in value:
                 raise InvalidParameter(f"`{name[:64]}` must not contain NUL.")
+            if name in seen and name not in lists:
+                raise InvalidParameter(f"`{name[:64]}` occurs twice and takes one value. Send it once.")
+            seen.add(name)
 
     @cached_property
-    def _query_parameters(self) -> tuple[frozenset[str], frozenset[str]]:
-        """The names of the query parameters, and the names of those written as `name[key]=value`."""
-        known = {field.alias for field in get_flat_params(self.dependant) if isinstance(field.field_info, Query)}
+    def _query_parameters(self) -> tuple[Set[str], Set[str], Set[str]]:
+        """The names of the query parameters, of those written as `name[key]=value`, and of those that are lists."""
+        fields = [field for field in get_flat_params(self.dependant) if isinstance(field.field_info, Query)]
         extra = (self.openapi_extra or {}).get("parameters", [])
-        return frozenset(known), frozenset(
-            parameter["name"] for parameter in extra if parameter.get("style") == "deepObject"
-        )
+        keyed = {parameter["name"] for parameter in extra if parameter.get("style") == "deepObject"}
+        lists = {field.alias for field in fields if get_origin(field.field_info.annotation) is list}
+        return {field.alias for field in fields}, keyed, lists
 
 
 async def _forbid_storing(response: Response) -> None:

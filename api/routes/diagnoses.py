@@ -18,6 +18,7 @@ from api.http.upload_body import describe_body, describe_file, get_form_file, re
 from api.routes.foreign_files import FOREIGN_THREADS, read_foreign_file
 from api.routes.foreign_training import ForeignTraining
 from heldout import errors
+from heldout.spec.field_errors import make_values_refusal
 from heldout.views.diagnosis import DiagnosisPage, DiagnosisView, KeptDiagnosisView
 from models.store import diagnoses
 
@@ -86,8 +87,7 @@ class GivenDiagnosis(DiagnosisView):
         try:
             DiagnosisView.model_validate_json(json.dumps(value), strict=True)
         except ValidationError as error:
-            first = error.errors()[0]
-            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+            raise make_values_refusal(error.errors(include_url=False), value, cls) from None
         return value
 
 

@@ -76,7 +76,7 @@ class DiagnosisNotFound(HeldoutError, code="diagnosis_not_found", status=404, ti
     def __init__(self, diagnosis_id: str) -> None:
         super().__init__(
             f"This key's owner keeps no diagnosis with the id {diagnosis_id[:80]!r}. Only the newest 200 are kept; "
-            "To keep it, send it again."
+            "to keep it, send it again."
         )
 
 

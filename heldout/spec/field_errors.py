@@ -35,9 +35,10 @@ def list_field_errors(found: Sequence[Mapping[str, Any]], content: Any, kind: An
             continue
         detail = _describe_finding(error)
         if error["type"] == "extra_forbidden" and len(details) < SHOWN_ERRORS:
+            meant = suggest_fields(path, kind, _list_tags(error, path))
+            of_other_kind = " It belongs to another kind of this object." if _format_path(path) in meant else ""
             why_not = BEYOND_SPECS.get(str(path[-1]))
-            meant = ask_whether_meant(suggest_fields(path, kind, _list_tags(error, path)))
-            detail += f" {why_not}" if why_not else meant
+            detail += f" {why_not}" if why_not else of_other_kind or ask_whether_meant(meant)
         known = details.setdefault(make_pointer(path), [])
         if detail not in known:
             known.append(detail)
@@ -61,17 +62,21 @@ def make_patch_refusal(pointer: str, found: Sequence[Mapping[str, Any]], content
     return InvalidSpec(f"The changed spec is refused. {errors[0].pointer}: {errors[0].detail}", errors=errors)
 
 
-def describe_parameter_error(error: Mapping[str, Any]) -> str:
-    """Describe the error of a query, path or header parameter."""
-    location = error["loc"]
-    return f"`{location[1] if len(location) > 1 else location[0]}`: {_describe_finding(error)}"
+def describe_parameter_errors(found: Sequence[Mapping[str, Any]]) -> str:
+    """Describe the errors of the first query, path or header parameter among the validator's findings."""
+    parameter = found[0]["loc"][:2]
+    details = dict.fromkeys(_describe_finding(error) for error in found if error["loc"][:2] == parameter)
+    return f"`{parameter[-1]}`: {' Or: '.join(details)}"
 
 
 def _walk(error: Mapping[str, Any], content: Any) -> tuple[tuple[str | int, ...], bool]:
     """The finding's path in the content, and whether its location also names members of a union."""
     path: tuple[str | int, ...] = ()
     # A validator of several fields says in its context which of them is to blame.
-    location = (*error["loc"], *error.get("ctx", {}).get("path", ()))
+    context = error.get("ctx", {})
+    location = (*error["loc"], *context.get("path", ()))
+    if error["type"] == "union_tag_invalid":
+        location = (*location, context["discriminator"].strip("'"))
     skipped = False
     for index, part in enumerate(location):
         if part in (content if isinstance(content, dict) else range(len(content) if isinstance(content, list) else 0)):
@@ -103,7 +108,11 @@ def _describe_finding(error: Mapping[str, Any]) -> str:
             return "There is no such field."
         case "model_type" | "model_attributes_type":
             return f"Received {_format_value(error['input'])}; expected an object."
-    message = str(error["msg"]).removeprefix("Value error, ")
+        case "union_tag_invalid":
+            received = error["input"][error["ctx"]["discriminator"].strip("'")]
+            return f"Received {_format_value(received)}; expected one of {error['ctx']['expected_tags']}."
+    message = str(error["msg"]).removeprefix("Value error, ").partition(", unable to ")[0]
+    message = message.replace(" after validation", "")
     if error["type"] == "value_error":
         begins_with_word = message.partition(" ")[0].isalpha()  # and not with a name, as in `best_epoch: …`
         return f"{message[:1].upper() if begins_with_word else message[:1]}{message[1:]}."

@@ -13,6 +13,7 @@ from heldout.spec.part import SpecPart
 BASE_ARM = "base"
 # Limit for the patches of one study as JSON. The longest useful ones name a weight for each of a thousand classes.
 MAX_PATCHES_BYTES = 64 * 1024
+ALL_KINDS = ("remedies", "learning_curve", "external", "recorded")
 RemedyName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_+ .-]*$")]
 
 
@@ -78,6 +79,13 @@ class StudySpec(SpecPart):
     metadata: Metadata = Field(
         default_factory=dict, description="Like a job's metadata, and also set on each of its jobs."
     )
+
+    @field_validator("kind", mode="before")
+    @classmethod
+    def _check_kind(cls, kind: Any) -> Any:
+        if kind not in ALL_KINDS:  # two of them have specs of their own (`AnyStudySpec`)
+            raise ValueError(f"received {str(kind)[:80]!r}; expected one of {', '.join(ALL_KINDS)}")
+        return kind
 
     @field_validator("remedies")
     @classmethod

@@ -82,6 +82,21 @@ def test_a_list_whose_items_are_wrong_is_not_called_too_short():
     ]
 
 
+def test_an_unknown_choice_is_pointed_to_with_all_choices():
+    schedule = {"name": "cosinus", "warmup_epochs": 1}
+    [error] = find_errors({"dataset": "d", "network": {"blocks": [{"filters": 1}]}, "training": {"schedule": schedule}})
+    assert error.pointer == "/training/schedule/name"
+    assert error.detail == (
+        "Received \"cosinus\"; expected one of 'constant', 'cosine', 'reduce_on_plateau', 'one_cycle', 'step'."
+    )
+
+
+def test_a_field_of_another_choice_is_not_suggested_in_its_own_place():
+    body = {"dataset": "d", "network": {"blocks": [{"filters": 1}]}, "training": {"schedule": {"factor": 0.5}}}
+    [error] = find_errors(body)
+    assert error.detail == "There is no such field. It belongs to another kind of this object."
+
+
 def test_long_received_values_are_shortened():
     [error] = find_errors({"dataset": "d", "network": {"blocks": [{"filters": "x" * 10_000}]}})
     assert len(error.detail) < 200

@@ -178,9 +178,11 @@ async def _create_whole(
         try:
             received = await work.app.uploads.receive_file(file, f"uploads/{view.id}")
             return await _accept(work, view.id, received)
-        except errors.HeldoutError:
+        except errors.HeldoutError as refusal:
             if not once.is_replayed:  # otherwise the dataset belongs to an earlier request
                 await run_in_threadpool(_withdraw, work, view.id, once.key)
+            elif isinstance(refusal, errors.UploadFinished):
+                raise errors.IdempotencyKeyReused from None
             raise
 
 

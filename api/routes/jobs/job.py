@@ -173,7 +173,7 @@ def cancel_jobs(
     if bool(filters) == bool(named.ids):
         raise errors.InvalidParameter(
             f"Received {'both filters and ids' if filters else 'no filter'}. Send either a body with `ids`, or at "
-            "least one of `status`, `dataset` and `metadata[key]`. "
+            "least one of `status`, `dataset`, `study`, `search` and `metadata[key]`. "
             "`?status=queued&status=running&status=paused` matches all unfinished jobs."
         )
     if named.ids:

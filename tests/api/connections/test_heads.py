@@ -43,6 +43,7 @@ def test_normal_heads_are_accepted_complete_or_not(received):
         [b"Transfer-Encoding: chunked", b"Transfer-Encoding: identity"],
         [b"Authorization: Bearer a", b"authorization: Bearer b"],
         [b"Host: y"],
+        [b"Idempotency-Key: x", b"Idempotency-Key: y"],
         [b"Content-Type: application/json", b"Content-Type: text/plain"],
         [b"Content-Length: 5", b"Content-Length : 5"],
         [b"X: y", b" Content-Length: 5"],

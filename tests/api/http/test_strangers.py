@@ -233,6 +233,19 @@ def test_the_key_is_judged_first_then_the_query_then_the_body(service):
         assert get_code("", content, **headers) == code
 
 
+def test_a_query_parameter_that_takes_one_value_is_refused_if_it_occurs_twice(service):
+    for query in ("limit=1&limit=2", "search=a&search=a", "metadata[a]=1&metadata[a]=2"):
+        detail = assert_problem(service.get(f"/v1/jobs?{query}"), 400, "invalid_parameter")["detail"]
+        assert detail == f"`{query.partition('=')[0]}` occurs twice and takes one value. Send it once."
+    for query in ("status=queued&status=running", "metadata[a]=1&metadata[b]=2"):
+        assert service.get(f"/v1/jobs?{query}").status_code == 200
+
+
+def test_a_refused_parameter_names_all_values_that_it_takes(service):
+    detail = assert_problem(service.get(f"/v1/jobs/job_{'0' * 26}/model?format=h5"), 400, "invalid_parameter")["detail"]
+    assert all(f"'{name}'" in detail for name in ("keras", "saved_model", "onnx", "litert", "python", "keras_config"))
+
+
 def test_invalid_lookups_reveal_nothing_but_the_missing_key_to_strangers(service):
     for path in ("/v1/jobs/nonsense", "/v1/jobs/x?wait=long", "/v1/jobs/x?nothing=1"):
         assert_problem(service.get(path, headers={"Authorization": ""}), 401, "unauthenticated")

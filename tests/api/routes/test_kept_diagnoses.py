@@ -55,4 +55,6 @@ def test_invalid_diagnoses_are_refused(client):
     assert (refused.status_code, refused.json()["code"]) == (422, "invalid_spec")
     converted = client.post("/v1/diagnoses/kept", json={**diagnose(client), "best_epoch": "3"})
     assert (converted.status_code, converted.json()["code"]) == (422, "invalid_spec")
-    assert "best_epoch" in converted.text
+    assert converted.json()["errors"] == [
+        {"pointer": "/best_epoch", "detail": 'Received "3"; input should be a valid integer.'}
+    ]

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 
+import httpx2
 import pytest
 from sqlalchemy import text, update
 
@@ -204,6 +205,17 @@ def test_one_form_can_carry_spec_and_content(client, blobs):
     assert (dataset["status"], dataset["description"]) == ("checking", "é")
     [key] = list_stored(blobs)
     assert blobs.read(key) == CONTENT
+
+
+def test_a_form_with_an_idempotency_key_is_not_repeated_with_other_content(client, blobs):
+    def send(content: bytes) -> httpx2.Response:
+        file = {"file": ("pets.zip", io.BytesIO(content))}
+        return client.post("/v1/datasets", data={"name": "pets"}, files=file, headers={"Idempotency-Key": "k"})
+
+    made = send(CONTENT)
+    assert send(CONTENT).json()["id"] == made.json()["id"]
+    assert_problem(send(CONTENT + b"x"), 422, "idempotency_key_reused")
+    assert len(list_stored(blobs)) == 1
 
 
 def test_a_bad_form_is_refused_and_leaves_nothing(client, blobs):
