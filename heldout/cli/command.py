@@ -157,6 +157,9 @@ def ends_with_code(function: Callable[..., Exit | None]) -> Callable[..., None]:
             code = Exit.BROKEN_PIPE
         except (ApiProblem, NoService, Refused, OSError) as failure:
             code = report(failure, as_json=service.as_json)
+        except typer.Abort:  # Ctrl-C or Ctrl-D in answer to a question
+            say("", file=sys.stderr)
+            code = Exit.INTERRUPTED
         except KeyboardInterrupt:
             code = Exit.INTERRUPTED
         raise typer.Exit(code)

@@ -184,16 +184,19 @@ def test_faulty_data_can_be_shown_fixed_or_used_as_they_are(heldout, client, fau
     assert f"waits: {study.waits_for}" in heldout("studies", waiting).stdout
 
 
-def test_on_a_terminal_the_command_asks_what_to_do_about_faulty_data(environment, tmp_path, client, faulty):
-    """The user first looks at the images, then continues with the data as they are."""
+@pytest.mark.parametrize(("answer", "status"), [("n", 0), ("\x04", 130)])
+def test_on_a_terminal_the_command_asks_what_to_do_about_faulty_data(
+    environment, tmp_path, client, faulty, answer, status
+):
+    """The user first looks at the images, continues with the data as they are, and then declines or presses Ctrl-D."""
     command = [sys.executable, "-m", "heldout", "cure", faulty, "--remedies", "dropout", *FIXED]
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         command, cwd=tmp_path, env=environment, stdin=theirs, stdout=theirs, stderr=theirs
     ) as process:
         os.close(theirs)
-        output = answer_questions(ours, {"What next? [1]:": ["1", "3"], "Start it? [Y/n]:": ["n"]})
-        assert process.wait(PATIENCE_S) == 0, output
+        output = answer_questions(ours, {"What next? [1]:": ["1", "3"], "Start it? [Y/n]:": [answer]})
+        assert process.wait(PATIENCE_S) == status, output
     assert "Fix the data and continue" in output
     assert "Their pictures: http" in " ".join(output.split())
     assert list(client.studies.list()) == []

@@ -88,7 +88,7 @@ def place_images(paths: Sequence[str], uses: Mapping[str, FolderUse]) -> PlacedI
     if strays:
         raise _make_unexpected(
             f"Next to {_describe_splits(splits)} there {'is' if len(strays) == 1 else 'are'} {_describe_all(strays)}, "
-            f"which {'is' if len(strays) == 1 else 'are'} not a known split.  {_suggest_what_to_say(strays[0])}",
+            f"which {'is' if len(strays) == 1 else 'are'} not a known split. {_suggest_what_to_say(strays[0])}",
             strays[0],
         )
     named_alike = [name for name in splits if name not in uses]
