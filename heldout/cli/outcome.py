@@ -27,6 +27,7 @@ _COMMANDS_OF_ROUTES = (
     (r"POST /v1/datasets", "`heldout datasets push PATH`"),
     (r"GET /v1/models/([^\s?]+)(\?wait=60)?", r"`heldout models show \1`"),
     (r"GET /v1/models", "`heldout models`"),
+    (r"GET /v1/webhooks", "`heldout webhooks`"),
     (r"POST /v1/evaluations", "`heldout evaluate MODEL DATASET`"),
     (r"GET /v1/keys", "`heldout keys list`"),
     (r"POST /v1/keys", "`heldout keys create`"),
