@@ -4,7 +4,7 @@ import os
 import tempfile
 import time
 
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 
 from benchmarks.load import load, request
 from benchmarks.serving import add_job, chosen, prepare, service
@@ -39,9 +39,9 @@ def main() -> None:
 
 def _databases_on(server: PostgresServer) -> dict[int, str]:
     urls = {}
+    admin = create_engine(make_driver_url(server.url), isolation_level="AUTOCOMMIT")
     for count in (FEW, MANY):
-        with Database(make_driver_url(server.url)).engine.connect() as connection:
-            connection.execution_options(isolation_level="AUTOCOMMIT")
+        with admin.connect() as connection:
             connection.execute(text(f"CREATE DATABASE jobs_{count}"))
         urls[count] = make_driver_url(server.url).rpartition("/")[0] + f"/jobs_{count}"
     return urls

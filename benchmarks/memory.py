@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,7 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__)
     parser.add_argument("--networks", nargs="*", help="Only those whose names begin so.")
     parser.add_argument("--precision", choices=["float32", "mixed"], default="float32")
+    parser.add_argument("--seeds", type=int, default=1, help="Trainings in one process, as in a study.")
     parser.add_argument("--fit", action="store_true", help="Print the constants that fit best.")
     given = parser.parse_args(arguments)
     import worker.training.preload  # noqa: F401  (imports Keras without TensorFlow's greetings)
@@ -88,7 +89,7 @@ def main(arguments: list[str]) -> None:
     print("| network | expected, MiB | measured, MiB | expected of measured |\n|---|---|---|---|")
     peaks = []
     for name, network in chosen.items():
-        peak = _peak_of(network, given.precision)
+        peak = _peak_of(network, given.precision, given.seeds)
         peaks.append(peak)
         cells = (f"{peak.expected / MIB:,.0f}", f"{peak.measured / MIB:,.0f}", f"{100 * peak.share:.0f}%")
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
@@ -110,7 +111,7 @@ def _print_fit(peaks: list[Peak]) -> None:
     print(f"outputs in training {found[3]:.2f}; fitted of measured {fitted.min():.2f} to {fitted.max():.2f}")
 
 
-def _peak_of(network: Network, precision: str) -> Peak:
+def _peak_of(network: Network, precision: str, seeds: int) -> Peak:
     from analysis.arrays.dataset import save
     from heldout.spec.layers import plan_network
 
@@ -124,7 +125,7 @@ def _peak_of(network: Network, precision: str) -> Peak:
         save(images, data)
         count, classes, image_bytes = len(images.images), len(images.classes), images.images.nbytes
         del images  # a fork would have them, too
-        measured = in_fork(_run, spec, data)
+        measured = in_fork(_run, spec, data, seeds)
     plan = plan_network(spec.network, network.image, classes)
     outputs = sum(prod(layer.shape) for layer in plan.layers) + prod(plan.image)
     amounts = (
@@ -157,8 +158,8 @@ def _image_set(network: Network) -> Any:
     )
 
 
-def _run(spec: JobSpec, data: Path) -> int:
-    """Return the peak of a training in this process, in bytes."""
+def _run(spec: JobSpec, data: Path, seeds: int) -> int:
+    """Return the peak of this process in bytes, after trainings with this many seeds."""
     from worker.machine.memory import read_peak_bytes
     from worker.messages import AssignedDataset, AssignedMachine, Assignment, Finished
     from worker.training import runner
@@ -169,8 +170,13 @@ def _run(spec: JobSpec, data: Path) -> int:
         assignment = Assignment("job_memory", spec, AssignedDataset(data), Path(scratch), machine)
         with ExitStack() as in_use:
             prepared = runner.prepare(assignment, lambda: None, in_use)
-            done = runner._train(assignment, prepared, lambda message: None, lambda: None)
-    assert isinstance(done, Finished), done
+            for seed in range(seeds):
+                if seed:
+                    training = spec.training.model_copy(update={"seed": seed})
+                    assignment = replace(assignment, spec=spec.model_copy(update={"training": training}))
+                    prepared.begin_again(assignment)
+                done = runner._train(assignment, prepared, lambda message: None, lambda: None)
+                assert isinstance(done, Finished), done
     return read_peak_bytes(os.getpid())
 
 
