@@ -225,7 +225,8 @@ class Connection:
             failure: Exception
             try:
                 response = await self._wire.send(request)
-                self._answered = True
+                is_of_proxy = response.status_code in {502, 504}  # the service behind it does not answer
+                self._answered = self._answered or not is_of_proxy
                 if whole or response.status_code >= 400:
                     await self._wire.read(response)
                 if response.status_code < 400:
@@ -233,13 +234,14 @@ class Connection:
                 failure, wait_s = _build_problem(response), _get_retry_after(response)
                 if ONE_TIME_BODY in request.extensions:
                     raise failure
+                if is_of_proxy and request.extensions[REPEATABLE]:
+                    wait_s, pause_s = pause_s, min(2 * pause_s, LONGEST_PAUSE_S)
             except (httpx2.TransportError, httpx2.DecodingError) as error:
                 failure, wait_s = self._make_no_service(error), None
                 if ONE_TIME_BODY not in request.extensions and (
                     request.extensions[REPEATABLE] or isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
                 ):
-                    wait_s = pause_s
-                    pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+                    wait_s, pause_s = pause_s, min(2 * pause_s, LONGEST_PAUSE_S)
             patience_s = self._patience_s if self._answered else min(self._patience_s, FIRST_RETRY_FOR_S)
             if wait_s is None or time.monotonic() + wait_s - started > patience_s:
                 raise failure

@@ -405,6 +405,17 @@ def test_a_busy_service_is_asked_again_after_the_time_that_it_names(pauses, call
     assert pauses == [2.0, 3.0]
 
 
+def test_safe_requests_are_sent_again_while_a_proxy_finds_no_service(pauses):
+    wire = Wire(OK, (502, {}), (504, {}), OK, (502, {}), OK, (502, {}))
+    with client_on(wire) as client:
+        client.jobs.get("a")
+        client.jobs.get("a")
+        client.jobs.create(SPEC)
+        with pytest.raises(ApiProblem):
+            client.jobs.cancel("a")
+    assert (len(wire.requests), pauses) == (7, [0.2, 0.4, 0.2])
+
+
 def test_a_busy_service_is_not_asked_forever(pauses):
     wire = Wire(*[(503, {"Retry-After": "2"})] * 100)
     with client_on(wire, patience_s=9) as client, pytest.raises(ApiProblem, match=r"Detail\."):

@@ -21,6 +21,7 @@ DATA = errors.DataFirst(JOB, "ds_1", [("leakage", "Copies.")], {"drop_copies": T
         (errors.NoModel(JOB, "model", "failed").detail, f"`heldout retry {JOB}` trains it again."),
         (errors.JobNotFound("x").detail, "List them with `heldout jobs`."),
         (errors.StudyNotFound("x").detail, "List them with `heldout studies`."),
+        (errors.WebhookNotFound("x").detail, "List them with `heldout webhooks`."),
         (errors.DatasetNotFound("x").detail, "List them with `heldout datasets`."),
         (errors.PartOfStudy(JOB, "std_1").detail, "`heldout studies delete std_1` deletes the study"),
         (errors.UploadFinished("pets", 1, "ready", came=True).detail, "`heldout datasets push PATH` creates the next"),
