@@ -90,7 +90,7 @@ def _asks_for_a_page(request: Request) -> bool:
 
 def _get_room(path: str) -> str:
     """The first part of a path, such as `v1`."""
-    return path.split("/")[1]
+    return path.removeprefix("/").partition("/")[0]  # `OPTIONS *` has no slash
 
 
 def _list_addresses(built: Path) -> list[str]:

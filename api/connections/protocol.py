@@ -232,7 +232,9 @@ class GuardedProtocol(H11Protocol):
         """Send a problem, unless an answer has begun or there is no request, and close the connection."""
         if self.transport.is_closing():
             return
-        is_asked = not self.is_waiting or bool(self.conn.trailing_data[0])
+        # h11 has already dropped a head that it cannot parse.
+        has_head = bool(self.conn.trailing_data[0]) or self.conn.their_state is h11.ERROR
+        is_asked = not self.is_waiting or has_head
         if is_asked and self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             self.transport.write(self._encode_error(error))
         self.transport.close()

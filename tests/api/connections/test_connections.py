@@ -156,9 +156,12 @@ def test_probes_are_answered_when_every_place_is_busy_and_others_are_refused(ser
 # --- framing --------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("follows", [b"", b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"], ids=["alone", "followed"])
 @pytest.mark.parametrize(
     ("sent", "status", "code"),
     [
+        (b"GET /livez HTTP/1.1\r\n\r\n", 400, None),
+        (b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n", 400, None),
         (b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n", 400, None),
         (b"GET /livez HTTP/1.1\r\nHost: x\r\nBad Name: a\r\n\r\n", 400, None),
         (b"GET /livez HTTP/1.1\r\nHost: x\r\n\xd0\xb0: a\r\n\r\n", 400, None),
@@ -169,8 +172,8 @@ def test_probes_are_answered_when_every_place_is_busy_and_others_are_refused(ser
         (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 200 + b"\r\n", 431, "headers_too_large"),
     ],
 )
-def test_malformed_and_ambiguous_requests_get_a_problem_and_end_the_connection(service, sent, status, code):
-    with connect(service.base_url.port, sent + b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n") as connection:
+def test_malformed_and_ambiguous_requests_get_a_problem_and_end_the_connection(service, sent, status, code, follows):
+    with connect(service.base_url.port, sent + follows) as connection:
         answer = receive_all(connection)
     assert answer.startswith(f"HTTP/1.1 {status} ".encode())
     assert f'"code":"{code or "malformed_request"}"'.encode() in answer
@@ -178,6 +181,14 @@ def test_malformed_and_ambiguous_requests_get_a_problem_and_end_the_connection(s
     assert answer.count(b"HTTP/1.1 ") == 1, "what follows it is not read"
     for header in (b"application/problem+json", b"connection: close", b"x-content-type-options: nosniff", b"req_"):
         assert header in answer.lower()
+
+
+@pytest.mark.parametrize("target", [b"OPTIONS *", b"CONNECT x:1"])
+def test_a_target_that_is_no_path_is_not_found(service, target):
+    with connect(service.base_url.port, target + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n") as connection:
+        answer = receive_all(connection)
+    assert answer.startswith(b"HTTP/1.1 404 ")
+    assert b'"code":"route_not_found"' in answer
 
 
 def test_a_response_body_never_waits_for_the_acknowledgement_of_its_head(app):
