@@ -435,6 +435,12 @@ def test_a_job_that_waited_too_long_for_its_first_worker_has_failed(work):
     assert work.event_types(late) == ["job.queued", "job.failed"]
 
 
+def test_only_the_first_wait_is_limited(work):
+    held = work.running(limits={"max_pending_s": 5})
+    work.release(held)
+    assert work.row(held.job_id).pending_until is None
+
+
 def test_a_paused_job_does_not_expire_and_its_wait_restarts_when_resumed(work):
     job_id = work.submit(limits={"max_pending_s": 300})
     work.pause(job_id)

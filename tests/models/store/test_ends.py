@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from heldout.errors import JobNotQueued
+from heldout.errors import JobNotQueued, LeaseLost
 from heldout.lifecycle.job import DETERMINISTIC_FAILURES, JobStatus, StopReason
 from models.database import db_now
 from models.store import artifacts, claims, jobs, metrics
@@ -48,6 +48,14 @@ def test_a_success_that_was_not_acknowledged_may_be_repeated(work):
     work.succeed(held)
     with work.unchanged(held.job_id):
         assert work.succeed(held) is JobStatus.SUCCEEDED
+
+
+def test_an_attempt_cannot_repeat_the_success_of_another(work):
+    stale = work.running()
+    current = work.claimed_again(stale)
+    work.succeed(current)
+    with work.unchanged(current.job_id), pytest.raises(LeaseLost):
+        work.succeed(stale)
 
 
 def test_running_time_adds_up_over_attempts(work):
@@ -181,6 +189,15 @@ def test_a_running_job_is_paused_by_its_worker_and_continues_as_a_new_attempt(wo
     again = work.claim()
     assert again.held.attempt == 2
     assert [checkpoint.epoch for checkpoint in again.begins.checkpoints] == [2]
+
+
+def test_a_cancel_replaces_a_pause_but_a_pause_does_not_replace_a_cancel(work):
+    held = work.running()
+    work.pause(held.job_id)
+    assert work.cancel(held.job_id).request == "cancel"
+    with work.unchanged(held.job_id):
+        assert work.pause(held.job_id).request == "cancel"
+    assert work.stop_as_requested(held) is JobStatus.CANCELLED
 
 
 # --- change and delete ---------------------------------------------------------------------------
