@@ -52,13 +52,13 @@ def answer_files(opened: OpenedFiles, model: ServedModel, asked: AskedPrediction
         yield
         some: Any = probabilities[first : first + images]
         if temperature is not None:
-            some = soften(some, temperature)
+            some = calibrate_probabilities(some, temperature)
         answers = describe(some, model.classes, names[first : first + images], asked)
         written.append(to_json(answers)[1:-1])
     return b'%s,"predictions":[%s]}' % (to_json(facts)[:-1], b",".join(written))
 
 
-def soften(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
+def calibrate_probabilities(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
     """Compute the (images, classes) probabilities of the same logits divided by `temperature`."""
     smallest = np.finfo(np.float32).tiny
     return np.exp(apply_temperature(np.log(np.maximum(probabilities, smallest).astype(np.float64)), temperature))

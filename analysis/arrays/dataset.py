@@ -116,7 +116,7 @@ def read_content_address(
         return _compute_address(rows.dtype, rows.shape, blocks, labels, splits, classes, (low, high))
 
 
-def split_digests(images: ImageSet) -> dict[str, str]:
+def compute_split_digests(images: ImageSet) -> dict[str, str]:
     """Compute for each split the SHA-256 of its images and labels, in order.
 
     Two versions of a dataset with the same test images and labels have the same digest for test, regardless of the rest

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from analysis.studies.comparing import Pair, compare_pairs, compute_gain_unit
-from analysis.studies.figures import build_difference_view, test_figures
+from analysis.studies.figures import build_difference_view, compute_test_figures
 from analysis.studies.racing import Look, is_confirmed, list_clearly_beaten, list_cures
 from analysis.studies.standing import RemedyStanding, estimate_needs
 from analysis.studies.state import Scores, StudyState
@@ -86,7 +86,7 @@ def conclude_without_cure(
     return ConclusionView(kind="cannot_tell", remedy=None, explanation=explanation, needs=needs)
 
 
-def test_view(
+def build_test_view(
     base_jobs: Sequence[str], winner_jobs: Sequence[str], state: StudyState, *, is_paired: bool
 ) -> StudyTestView | None:
     """Compare base and winner on the test split, with all their trainings on the same images; None without figures."""
@@ -97,7 +97,9 @@ def test_view(
     comparison = compare_pairs({"winner": Pair(winner, base, is_paired)}, unit)["winner"]
     error = TEST_ERROR / len(state.measures)
     return StudyTestView(
-        base=test_figures(base), winner=test_figures(winner), difference=build_difference_view(comparison, error)
+        base=compute_test_figures(base),
+        winner=compute_test_figures(winner),
+        difference=build_difference_view(comparison, error),
     )
 
 

@@ -33,7 +33,7 @@ def make_figures_view(loss: MeanEstimate, accuracy: MeanEstimate) -> ArmFiguresV
     return ArmFiguresView(loss=loss.mean, accuracy=accuracy.mean, intervals=intervals)
 
 
-def train_figures(runs: Sequence[Scores]) -> ArmFiguresView:
+def compute_train_figures(runs: Sequence[Scores]) -> ArmFiguresView:
     """Return means on the training images, without intervals, because answers to single images are not kept."""
     count = len(runs)
     return ArmFiguresView(
@@ -53,7 +53,7 @@ def build_difference_view(comparison: Comparison, error: float) -> DifferenceVie
     )
 
 
-def test_figures(runs: Sequence[Scores]) -> TestFiguresView:
+def compute_test_figures(runs: Sequence[Scores]) -> TestFiguresView:
     """Return means on the test split, over the trainings of an arm."""
     return make_view(TestFiguresView, compute_validation_figures(runs, None), count=len(runs[0].images))
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from analysis.studies.figures import compute_validation_figures, train_figures
+from analysis.studies.figures import compute_train_figures, compute_validation_figures
 from analysis.studies.forecasting import MIN_SIZES, NoForecast, Size, compute_intervals, forecast
 from analysis.studies.planning import list_curve_keys
 from analysis.studies.runs import MIN_OF_A_CLASS, MIN_RANGE
@@ -104,7 +104,7 @@ def _build_base_view(
         status="finished" if ended else "racing",
         jobs=[by_key[key].job for key in keys[largest] if key in by_key],
         seeds=len(scores),
-        train=train_figures(scores) if scores else None,
+        train=compute_train_figures(scores) if scores else None,
         validation=compute_validation_figures(scores, state.folds) if scores else None,
         difference=None,
         why=None,

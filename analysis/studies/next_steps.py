@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from statistics import median
 
 from analysis.studies import figures
-from analysis.studies.conclusion import conclude_cure, conclude_without_cure, test_view
+from analysis.studies.conclusion import build_test_view, conclude_cure, conclude_without_cure
 from analysis.studies.learning_curve import plan_curve_steps
 from analysis.studies.planning import count_most_from, list_race_keys
 from analysis.studies.progress import RaceProgress, follow
@@ -66,7 +66,7 @@ def _end_race(progress: RaceProgress, look: Look) -> NextSteps:
             evaluate=(base_jobs, winner_jobs),
             arms=arms,
         )
-    test = test_view(base_jobs, winner_jobs, state, is_paired=True)
+    test = build_test_view(base_jobs, winner_jobs, state, is_paired=True)
     conclusion = conclude_cure(state, look, of_arm, winner, test, progress.ended_early)
     gap = figures.compute_gap_closed(of_arm[BASE_ARM], of_arm[winner], test)
     conclusion = conclusion.model_copy(update={"gap": gap})
@@ -130,7 +130,7 @@ def _build_arm_views(progress: RaceProgress, *, ended: bool) -> tuple[ArmView, .
                 status=status,
                 jobs=[by_key[key].job for key in sorted(keys, key=lambda key: key.seed)],
                 seeds=len(runs),
-                train=figures.train_figures(runs) if runs else None,
+                train=figures.compute_train_figures(runs) if runs else None,
                 validation=figures.compute_validation_figures(runs, state.folds) if runs else None,
                 difference=None
                 if is_base or look is None

@@ -36,7 +36,7 @@ def plan_look_errors(state: StudyState) -> tuple[float, ...]:
 
 def count_first_look_jobs(state: StudyState) -> int:
     """Return the trainings until all arms can be compared, including searches."""
-    return len(state.arms) * state.seeds + sum(len(tune_keys(state, arm)) for arm in state.arms)
+    return len(state.arms) * state.seeds + sum(len(list_tuning_keys(state, arm)) for arm in state.arms)
 
 
 def count_most_jobs(state: StudyState) -> int:
@@ -67,7 +67,7 @@ def list_race_keys(state: StudyState, arm: str, seeds: Iterable[int]) -> list[Ru
     return [_make_key(state, arm, Purpose.RACE, seed) for seed in seeds]
 
 
-def tune_keys(state: StudyState, arm: Arm) -> list[RunKey]:
+def list_tuning_keys(state: StudyState, arm: Arm) -> list[RunKey]:
     """Return a search's trainings, on seeds that no comparison uses, and on other folds if there are enough."""
     first = ceil(LOOK_GROWTH[-1] * state.seeds - 1e-9)
     seeds = range(first, first + TUNE_SEEDS)

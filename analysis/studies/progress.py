@@ -98,7 +98,7 @@ class RaceProgress:
         for arm in self.state.arms:
             if not arm.candidates:
                 continue
-            keys = planning.tune_keys(self.state, arm)
+            keys = planning.list_tuning_keys(self.state, arm)
             missing = [key for key in keys if key not in self.by_key]
             self.spent += len(keys)
             self.submit += missing

@@ -12,7 +12,7 @@ import numpy as np
 
 from analysis.studies import figures
 from analysis.studies.comparing import Comparison, GainUnit, Pair, compare_pairs, compute_gain_unit
-from analysis.studies.conclusion import test_view
+from analysis.studies.conclusion import build_test_view
 from analysis.studies.intervals import (
     UNKNOWN,
     MeanEstimate,
@@ -114,7 +114,7 @@ def _conclude(state: StudyState, compared: _Compared) -> NextSteps:
     test: StudyTestView | None = None
     if is_cure and state.tested is not None:
         base_jobs, winner_jobs = _list_compared_jobs(compared, winner)
-        test = test_view(base_jobs, winner_jobs, state, is_paired=compared.matched[winner].is_paired)
+        test = build_test_view(base_jobs, winner_jobs, state, is_paired=compared.matched[winner].is_paired)
     confirming = len(take_half(compared.recording, winner, compared.matched[winner], chooses=False).own)
     explanation = words.explain_better(
         of_arm[winner],
@@ -255,7 +255,7 @@ def _build_compared_arm(state: StudyState, compared: _Compared, name: str) -> Ar
         status="finished",
         jobs=list(compared.jobs[name]),
         seeds=len(places),
-        train=figures.train_figures(scores) if scores else None,
+        train=figures.compute_train_figures(scores) if scores else None,
         validation=figures.compute_validation_figures(scores, None) if scores else _summarize(recording, name, places),
         difference=None if comparison is None else figures.build_difference_view(comparison, compared.error),
         why=None

@@ -206,7 +206,7 @@ class Group(typer.Typer):
 
 
 @contextmanager
-def goes_on(what: str, how_to_see: str, now: str | None = None) -> Iterator[None]:
+def explain_interrupt(what: str, how_to_see: str, now: str | None = None) -> Iterator[None]:
     """If following is interrupted, say that the work continues and how to watch it again.
 
     Args:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from heldout.cli.command import Detach, JobId, Objective, Service, Yes, goes_on, make_argument
+from heldout.cli.command import Detach, JobId, Objective, Service, Yes, explain_interrupt, make_argument
 from heldout.cli.outcome import Exit, Refused, exit_of_job
 from heldout.cli.progress import JsonLines, follow_study, make_study_display
 from heldout.cli.references import JOB, STUDY, Names
@@ -241,7 +241,7 @@ def follow(service: Service, study_id: str) -> Exit:
         f"`heldout studies {study_id} --watch` shows it again; `heldout studies cancel {study_id}` ends it with all "
         "of its trainings."
     )
-    with goes_on("The study", later):
+    with explain_interrupt("The study", later):
         study = follow_study(service.client, study_id, JsonLines() if service.as_json else make_study_display())
     service.print(study, show_study, one_line=True)
     return exit_of_job(study.status)

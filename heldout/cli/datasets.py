@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from heldout.cli import host_commands, shown
-from heldout.cli.command import Dataset, Group, Service, goes_on
+from heldout.cli.command import Dataset, Group, Service, explain_interrupt
 from heldout.cli.fix import different, fix
 from heldout.cli.outcome import Exit, Refused
 from heldout.cli.references import DATASET, Names, may_be_path
@@ -127,7 +127,9 @@ def audit(
             return
     spec = check_spec(DatasetSpec, {"name": "local", **upload})
     options = ["--spec", spec.model_dump_json(), *(["--json"] if service.as_json else []), "--", *map(str, paths)]
-    raise typer.Exit(host_commands.become("worker.ingest", options, NEEDED_TO_AUDIT, "heldout datasets audit PATH"))
+    raise typer.Exit(
+        host_commands.exec_server_module("worker.ingest", options, NEEDED_TO_AUDIT, "heldout datasets audit PATH")
+    )
 
 
 def ledger(
@@ -224,7 +226,10 @@ def _wait_for_search(client: Client, dataset: str, limit: int, *, quiet: bool) -
     """Return the first page after the search has ended. A search that failed before is tried again."""
     began = time.monotonic()
     found = client.datasets.suspects(dataset, limit=limit, again=True)
-    with goes_on("The search", "Run the same command again to see its findings."), show_waiting(quiet=quiet) as tell:
+    with (
+        explain_interrupt("The search", "Run the same command again to see its findings."),
+        show_waiting(quiet=quiet) as tell,
+    ):
         while found.status in {"queued", "running"}:
             what = "training networks that judge the labels" if found.status == "running" else "waiting for a worker"
             tell(f"{what}: {time.monotonic() - began:.0f} s")

@@ -31,10 +31,10 @@ def is_of_server(arguments: Sequence[str]) -> bool:
 def start(arguments: Sequence[str]) -> int:
     """Become `python -m api` with the same arguments; returns 2 if the server is not installed."""
     needed = _NEEDED + (_NEEDED_TO_TRAIN if arguments[0] == "up" else ())
-    return become("api", arguments, needed, f"heldout {arguments[0]}")
+    return exec_server_module("api", arguments, needed, f"heldout {arguments[0]}")
 
 
-def become(module: str, arguments: Sequence[str], needed: Sequence[str], command: str) -> int:
+def exec_server_module(module: str, arguments: Sequence[str], needed: Sequence[str], command: str) -> int:
     """Become `python -m <module>`, a program of the server; returns 2 if the server is not installed.
 
     Args:

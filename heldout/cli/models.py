@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heldout.cli.command import Dataset, Detach, Group, ModelId, Service, goes_on
+from heldout.cli.command import Dataset, Detach, Group, ModelId, Service, explain_interrupt
 from heldout.cli.figures import format_moment
 from heldout.cli.outcome import Exit, exit_of_job
 from heldout.cli.references import MODEL, Names, may_be_path
@@ -89,7 +89,7 @@ def evaluate(
     if detach:
         service.print_id(evaluation)
         return None
-    with goes_on(evaluation.id, f"GET /v1/evaluations/{evaluation.id} shows it."):
+    with explain_interrupt(evaluation.id, f"GET /v1/evaluations/{evaluation.id} shows it."):
         while not evaluation.has_ended:
             evaluation = client.evaluations.get(evaluation.id, wait_s=_WAIT_S).view
     if service.as_json:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from heldout.cli import shown
-from heldout.cli.command import JobId, Service, complete, goes_on
+from heldout.cli.command import JobId, Service, complete, explain_interrupt
 from heldout.cli.figures import format_points
 from heldout.cli.outcome import Exit, Refused, exit_of_job
 from heldout.cli.progress import JsonLines, display, follow
@@ -146,7 +146,7 @@ def _report_queued(service: Service, job: JobView, detach: bool) -> Exit | None:
 def watch(service: Service, job_id: JobId) -> Exit:
     """Show a job's progress until it ends."""
     client = service.client
-    with goes_on("The job", f"`heldout watch {job_id}` shows it again."):
+    with explain_interrupt("The job", f"`heldout watch {job_id}` shows it again."):
         job = follow(client, job_id, JsonLines() if service.as_json else display())
         final = client.jobs.metrics(job_id).final
     if service.as_json:

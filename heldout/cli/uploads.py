@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from heldout.cli import shown
-from heldout.cli.command import Service, goes_on
+from heldout.cli.command import Service, explain_interrupt
 from heldout.cli.outcome import Exit, Refused, format_setting
 from heldout.cli.screen import print_json, say, show_waiting
 from heldout.cli.shown_diagnosis import show_audit
@@ -104,7 +104,7 @@ def wait_for_ingest(client: Client, dataset_id: str, *, quiet: bool) -> DatasetV
     """Wait until the dataset's check has ended, and print its place in the queue while it waits for a worker."""
     shown = None
     again = f"`heldout datasets show {dataset_id}` shows it again."
-    with goes_on("The ingest", again), show_waiting(quiet=quiet) as tell:
+    with explain_interrupt("The ingest", again), show_waiting(quiet=quiet) as tell:
         dataset = client.datasets.get(dataset_id)
         while dataset.status in {DatasetStatus.UPLOADING, DatasetStatus.CHECKING}:
             if dataset.queue_position not in (None, shown):

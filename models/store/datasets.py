@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, bindparam, exists, func, insert, literal, or_, select, update
 from sqlalchemy.orm import Session, aliased, defer
 
-from analysis.arrays.dataset import SPLITS, ImageSet, split_digests
+from analysis.arrays.dataset import SPLITS, ImageSet, compute_split_digests
 from heldout.errors import DatasetNotFound, DatasetNotReady, DatasetUnavailable
 from heldout.lifecycle.resources import DatasetEvent, DatasetStatus, RejectionCode, get_next_dataset_status
 from models.database import db_now
@@ -201,7 +201,7 @@ def add_bundled(session: Session, id_: str, name: str, images: ImageSet, sha256:
 
 def describe_splits(images: ImageSet) -> dict[str, Any]:
     """Describe each split by its count, its counts per class in the order of the classes, and its digest."""
-    digests = split_digests(images)
+    digests = compute_split_digests(images)
     return {
         split: {"count": len(images.splits[split]), "per_class": images.per_class(split), "sha256": digests[split]}
         for split in SPLITS

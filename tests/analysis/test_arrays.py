@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.arrays import dataset as arrays
-from analysis.arrays.dataset import FILES, SPLITS, ImageSet, compute_content_address, load, save, split_digests
+from analysis.arrays.dataset import FILES, SPLITS, ImageSet, compute_content_address, compute_split_digests, load, save
 from tests.models.work import dots
 
 
@@ -77,7 +77,7 @@ def moved(d: ImageSet) -> ImageSet:
 
 
 def test_the_same_images_and_labels_have_the_same_digest_in_another_version():
-    before, after = split_digests(dots()), split_digests(moved(dots()))
+    before, after = compute_split_digests(dots()), compute_split_digests(moved(dots()))
     assert list(before) == list(SPLITS)
     assert after["test"] == before["test"]
     assert after["train"] != before["train"]
@@ -96,27 +96,27 @@ TEST_CHANGES = {
 
 @pytest.mark.parametrize("change", TEST_CHANGES)
 def test_a_change_of_the_split_changes_its_digest(change):
-    assert split_digests(TEST_CHANGES[change](dots()))["test"] != split_digests(dots())["test"]
+    assert compute_split_digests(TEST_CHANGES[change](dots()))["test"] != compute_split_digests(dots())["test"]
 
 
 def test_the_order_of_images_with_one_label_counts_too():
     one_label = replace(dots(), labels=np.zeros(6, np.int32))
     turned = replace(one_label, splits={**dots().splits, "test": dots().splits["test"][::-1]})
-    assert split_digests(turned)["test"] != split_digests(one_label)["test"]
+    assert compute_split_digests(turned)["test"] != compute_split_digests(one_label)["test"]
 
 
 def test_other_splits_do_not_change_the_digest():
     first = dots().splits["train"][0]
     other = replace(dots(), images=changed(dots().images, (first, 0, 0, 0), 99))
-    before, after = split_digests(dots()), split_digests(other)
+    before, after = compute_split_digests(dots()), compute_split_digests(other)
     assert [split for split in SPLITS if before[split] != after[split]] == ["train"]
 
 
 def test_the_digest_does_not_depend_on_how_many_images_are_read_at_once(monkeypatch, tmp_path):
     save(many(), tmp_path)
-    whole = split_digests(many())
+    whole = compute_split_digests(many())
     monkeypatch.setattr(arrays, "BLOCK_BYTES", 100)
-    assert split_digests(load(tmp_path)) == whole
+    assert compute_split_digests(load(tmp_path)) == whole
 
 
 def many(count: int = 2500) -> ImageSet:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from analysis.arrays.dataset import SPLITS, ImageSet, compute_content_address, load, split_digests
+from analysis.arrays.dataset import SPLITS, ImageSet, compute_content_address, compute_split_digests, load
 from heldout.work.kinds import KINDS_BESIDE_SLOTS
 from models import bundled
 from models.blobs import Blobs
@@ -338,7 +338,7 @@ def test_available_datasets_are_stored_and_others_left_out(database, blobs, tmp_
     files = list(blobs.get_local_folder(f"datasets/{row.sha256}").iterdir())
     assert {file.name for file in files} == {"images.npy", "labels.npy", "splits.npz", "about.json"}
     assert row.size_bytes == sum(file.stat().st_size for file in files)
-    assert row.splits["test"] == {"count": 20, "per_class": [2] * 10, "sha256": split_digests(stored)["test"]}
+    assert row.splits["test"] == {"count": 20, "per_class": [2] * 10, "sha256": compute_split_digests(stored)["test"]}
 
 
 def test_another_start_adds_only_files_that_came_later(database, blobs, tmp_path, monkeypatch, small):

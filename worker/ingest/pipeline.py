@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from analysis.arrays.dataset import FILES, compute_content_address, load, save_beside, split_digests
+from analysis.arrays.dataset import FILES, compute_content_address, compute_split_digests, load, save_beside
 from analysis.arrays.file_names import MEMBERS_FILE
 from analysis.arrays.pictures import compute_tile_size, draw_tile
 from analysis.arrays.relations import FILE_NAME, find_units, save_relations
@@ -130,7 +130,8 @@ def ingest(
             value_range=dataset.value_range,
             classes=dataset.classes,
             splits={
-                split: {**found.splits[split], "sha256": digest} for split, digest in split_digests(written).items()
+                split: {**found.splits[split], "sha256": digest}
+                for split, digest in compute_split_digests(written).items()
             },
             different=tuple((first, second) for first, second in dataset.different.tolist()),
         )
@@ -294,7 +295,7 @@ def relate(
             RejectionCode.OUT_OF_MEMORY, f"To find copies takes more than {format_size(limits.memory_bytes)} of memory."
         ) from None
     save_relations(build_relations(copies, _read_groups(names, group_by, len(images.labels))), target / FILE_NAME)
-    return split_digests(images)
+    return compute_split_digests(images)
 
 
 def _read_groups(names: Path | None, group_by: str | None, count: int) -> NDArray[np.int64] | None:

@@ -20,8 +20,8 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from worker.machine import kernel_doors
-from worker.machine.memory import be_first_in_line
+from worker.machine import kernel_sandbox
+from worker.machine.memory import raise_oom_score
 
 ROOT = Path(__file__).resolve().parents[2]
 # Users of these processes, one each, and before them their group: above the ids that systems assign, and below those of
@@ -45,7 +45,7 @@ _CAPABILITY_VERSION = 0x20080522
 
 
 @dataclass(frozen=True)
-class Doors:
+class SandboxFeatures:
     """The sandbox features of this machine.
 
     cannot_switch: why no process can be started as another user; empty if it can.
@@ -68,8 +68,8 @@ class Doors:
             return True, f"{text}: only Linux has these; run the service by Docker Compose for files of strangers"
         if self.cannot_switch:
             missing.append(f"no own user, since {self.cannot_switch}")
-        if self.landlock < kernel_doors.SCOPES_SINCE:
-            missing.append(f"Landlock {kernel_doors.SCOPES_SINCE} needs Linux 6.12, with `landlock` in its `lsm=`")
+        if self.landlock < kernel_sandbox.SCOPES_SINCE:
+            missing.append(f"Landlock {kernel_sandbox.SCOPES_SINCE} needs Linux 6.12, with `landlock` in its `lsm=`")
         if not self.has_filter:
             missing.append("seccomp needs the library libseccomp2")
         return not self.is_open, "; ".join([text, *missing])
@@ -80,11 +80,13 @@ class Doors:
         return bool(self.cannot_switch) and not self.landlock
 
 
-def find_doors() -> Doors:
+def find_sandbox_features() -> SandboxFeatures:
     """Find the sandbox features of this machine, for this process and those that it starts."""
     if sys.platform != "linux":
-        return Doors(sys.platform, "only Linux is known well enough", 0, has_filter=False)
-    return Doors("linux", explain_no_switch(), kernel_doors.find_version(), kernel_doors.find_library() is not None)
+        return SandboxFeatures(sys.platform, "only Linux is known well enough", 0, has_filter=False)
+    return SandboxFeatures(
+        "linux", explain_no_switch(), kernel_sandbox.find_version(), kernel_sandbox.find_library() is not None
+    )
 
 
 def explain_no_switch() -> str:
@@ -113,7 +115,7 @@ def begin() -> tuple[dict[str, Any], FileIO]:
     The process is the first to be killed if memory runs out.
     """
     assignment = json.loads(sys.stdin.buffer.read())
-    be_first_in_line()
+    raise_oom_score()
     # Libraries may print; the pipe is ours alone.
     pipe = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
@@ -127,32 +129,32 @@ def tell(pipe: FileIO, message: dict[str, Any]) -> None:
         data = data[pipe.write(data) :]
 
 
-def enclose(readable: Iterable[str], writable: Iterable[str], doors: Doors | None = None) -> None:
+def enclose(readable: Iterable[str], writable: Iterable[str], features: SandboxFeatures | None = None) -> None:
     """In the process, irrevocably: leave access to these files and folders only; no network, no programs, no rights.
 
     Args:
-        doors: the features to use; None for all of this machine.
+        features: the features to use; None for all of this machine.
     Raises:
         RuntimeError: if there already are threads, which would stay outside.
         OSError: if the kernel refuses a feature that it reported.
     """
     if sys.platform != "linux":
         return
-    version = kernel_doors.find_version() if doors is None else doors.landlock
-    library = kernel_doors.find_library() if doors is None or doors.has_filter else None
+    version = kernel_sandbox.find_version() if features is None else features.landlock
+    library = kernel_sandbox.find_library() if features is None or features.has_filter else None
     if len(os.listdir("/proc/self/task")) > 1:
         raise RuntimeError("A process must be enclosed before it starts threads.")
     _give_up_capabilities()
     for name in _PACKAGES_OF_OURS:
         import_module(name)  # the folder that holds them cannot be listed later
     if version:
-        kernel_doors.restrict(
+        kernel_sandbox.restrict(
             [*map(Path, readable), *_list_code_folders(), *map(Path, _SYSTEM)],
             [*map(Path, writable), Path(os.devnull)],
             version,
         )
     if library is not None:
-        kernel_doors.refuse(library, os.getppid())
+        kernel_sandbox.refuse(library, os.getppid())
 
 
 def _list_code_folders() -> list[Path]:
@@ -177,7 +179,7 @@ def _give_up_capabilities() -> None:
 
 
 if __name__ == "__main__":
-    print(json.dumps(find_doors().describe()))
+    print(json.dumps(find_sandbox_features().describe()))
 
 
 GIB = 1024**3

@@ -33,7 +33,7 @@ def count_memory_kills() -> int:
     return kills
 
 
-def be_first_in_line() -> None:
+def raise_oom_score() -> None:
     """Have the kernel kill this process first if memory runs out; does nothing if the kernel cannot."""
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(str(FIRST_IN_LINE))

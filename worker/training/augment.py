@@ -141,7 +141,7 @@ KINDS: Mapping[str, Kind] = {
     "shades": Kind(
         lambda spec: spec.shades,
         lambda setting, **epoch: make_shades(draw_amounts(setting.spec, setting.image, **epoch)),
-        lambda images, rows, setting: shade(images, rows, setting.spec),
+        lambda images, rows, setting: apply_shades(images, rows, setting.spec),
     ),
     "colors": Kind(
         lambda spec: spec.colors,
@@ -263,7 +263,7 @@ def _resample_rows(images: tf.Tensor, sources: tf.Tensor, spec: AugmentationSpec
     return sampled
 
 
-def shade(images: tf.Tensor, shades: tf.Tensor, spec: AugmentationSpec) -> tf.Tensor:
+def apply_shades(images: tf.Tensor, shades: tf.Tensor, spec: AugmentationSpec) -> tf.Tensor:
     """Stretch each channel about its mean, add brightness, and keep pixels in [0, 1]."""
     if spec.contrast:
         mean = tf.reduce_mean(images, axis=[1, 2], keepdims=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from analysis.scheduling.cost import Precision
-from worker.machine.memory import be_first_in_line
+from worker.machine.memory import raise_oom_score
 from worker.machine.parent import end_with_supervisor
 from worker.machine.scratch import begin_output
 from worker.messages import (
@@ -36,7 +36,7 @@ def main(pipe: Connection, assignment: AnyAssignment, log: str) -> None:
     """
     end_with_supervisor()
     begin_output(Path(log))
-    be_first_in_line()
+    raise_oom_score()
     pipe.send(Alive())
     if isinstance(assignment, Assignment) and assignment.machine.gpus:
         # Read by CUDA when TensorFlow first looks for devices: no other job's GPU is touched.

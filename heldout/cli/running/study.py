@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from heldout.cli.command import Service, goes_on
+from heldout.cli.command import Service, explain_interrupt
 from heldout.cli.outcome import Exit, Refused, exit_of_job
 from heldout.cli.progress import JsonLines, make_study_display
 from heldout.cli.running.embedded import run_service
@@ -84,7 +84,7 @@ def run_study(
         display = JsonLines() if service.as_json else make_study_display()
         ends = "--again starts over." if embedded else f"`heldout studies cancel {study.id}` ends it."
         later = f"The same command continues where it was; {ends}"
-        with goes_on("The study", later, now="has stopped here"):
+        with explain_interrupt("The study", later, now="has stopped here"):
             study = Runner(client, study, Plan(script, folder, jobs, limits), display).run()
         if embedded:
             save_report(client, study.id)

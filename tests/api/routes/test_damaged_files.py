@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.arrays.dataset import ImageSet, compute_content_address, save, split_digests
+from analysis.arrays.dataset import ImageSet, compute_content_address, compute_split_digests, save
 from analysis.arrays.relations import Relations, save_relations
 from heldout.lifecycle.job import StopReason
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
@@ -64,7 +64,7 @@ def dataset(client, worker, tmp_path) -> dict[str, str]:
         worker.blobs.put(key, file)
         digests[key] = compute_file_digest(file)
     splits = {
-        name: {"count": len(rows), "per_class": [len(rows) // 2] * 2, "sha256": split_digests(stored)[name]}
+        name: {"count": len(rows), "per_class": [len(rows) // 2] * 2, "sha256": compute_split_digests(stored)[name]}
         for name, rows in stored.splits.items()
     }
     content = IngestedContent(sha256, 1, (28, 28, 1), "uint8", (0, 255), CLASSES, splits)

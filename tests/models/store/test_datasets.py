@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from analysis.arrays.dataset import ImageSet, compute_content_address, split_digests
+from analysis.arrays.dataset import ImageSet, compute_content_address, compute_split_digests
 from models.database import Database, db_now
 from models.ids import make_id
 from models.store import datasets
@@ -129,7 +129,7 @@ def test_a_bundled_dataset_is_described_by_its_images(database):
         row = datasets.find(session, ALICE, "dots")
     assert (row.owner, row.version, row.status, row.sha256) == (None, 1, "ready", compute_content_address(dots()))
     assert (row.shape, row.dtype, row.value_range, row.classes) == ([4, 4, 1], "uint8", [0, 255], ["even", "odd"])
-    digests = split_digests(dots())
+    digests = compute_split_digests(dots())
     assert row.splits == {
         name: {"count": 2, "per_class": [1, 1], "sha256": digests[name]} for name in ("train", "validation", "test")
     }
@@ -172,7 +172,7 @@ def test_described_splits_count_each_class_even_an_absent_one():
         ("even", "odd", "neither"),
         (0, 255),
     )
-    digests = split_digests(uneven)
+    digests = compute_split_digests(uneven)
     assert datasets.describe_splits(uneven) == {
         "train": {"count": 3, "per_class": [3, 0, 0], "sha256": digests["train"]},
         "validation": {"count": 1, "per_class": [0, 1, 0], "sha256": digests["validation"]},

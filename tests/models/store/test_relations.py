@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import select
 
-from analysis.arrays.dataset import ImageSet, compute_content_address, split_digests
+from analysis.arrays.dataset import ImageSet, compute_content_address, compute_split_digests
 from heldout.errors import DatasetInUse, LeaseLost
 from heldout.lifecycle.job import JobRequest
 from heldout.work.kinds import JobKind, RelateSpec
@@ -17,7 +17,7 @@ from models.store.claims import HeldAttempt
 from models.tables import DatasetRow, JobRow, LabelReadRow
 from tests.models.work import ALICE, Work, dots
 
-DIGESTS = split_digests(dots())
+DIGESTS = compute_split_digests(dots())
 
 
 def stored_before(work: Work, owner: str | None = None, name: str | None = None, **columns: object) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.arrays.dataset import ImageSet, load, save, split_digests
+from analysis.arrays.dataset import ImageSet, compute_split_digests, load, save
 from analysis.arrays.relations import FILE_NAME, Relations, load_relations
 from heldout.spec.dataset import DatasetSpec
 from tests.worker.ingest.process.test_process import until
@@ -114,7 +114,7 @@ def test_exactly_the_planted_copies_are_found_in_a_stored_dataset(planted, conte
 
 
 def test_the_search_returns_the_digests_of_the_splits(planted, content, tmp_path):
-    assert relate(content, tmp_path, ALONE) == split_digests(planted[0])
+    assert relate(content, tmp_path, ALONE) == compute_split_digests(planted[0])
 
 
 def test_two_processes_find_the_same_as_one(content, tmp_path):
@@ -205,7 +205,7 @@ def receive_last(process: BoundedProcess) -> dict[str, str]:
 def test_a_separate_process_finds_the_same(planted, content, tmp_path):
     target = tmp_path / "found"
     answer = receive_last(start(content, target, IngestLimits()))
-    assert answer == split_digests(planted[0])
+    assert answer == compute_split_digests(planted[0])
     assert load_relations(target / FILE_NAME).copy_of.tolist() == planted[1]
 
 

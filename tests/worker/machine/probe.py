@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from worker.machine.enclosure import Doors, begin, enclose
+from worker.machine.enclosure import SandboxFeatures, begin, enclose
 
 PTRACE_SEIZE, IO_URING_SETUP, PROCESS_VM_READV = 0x4206, 425, {"x86_64": 310}.get(os.uname().machine, 270)
 # Only these attempts may succeed.
@@ -60,7 +60,7 @@ def start_a_thread() -> None:
 def main() -> None:
     assignment, pipe = begin()
     doors = assignment["doors"]
-    enclose(assignment["readable"], assignment["writable"], None if doors is None else Doors(**doors))
+    enclose(assignment["readable"], assignment["writable"], None if doors is None else SandboxFeatures(**doors))
     outside, worker, target = Path(assignment["outside"]), os.getppid(), Path(assignment["target"])
     bytes_of_worker = (ctypes.c_uint64 * 2)(1, 1)
     attempts: dict[str, Callable[[], object]] = {

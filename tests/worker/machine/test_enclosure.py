@@ -20,10 +20,10 @@ from tests.onnx_files import dense_onnx
 from tests.worker.machine.probe import ALLOWED
 from worker.machine import enclosed_process
 from worker.machine.enclosed_process import EnclosedProcess, take_back
-from worker.machine.enclosure import FIRST_USER, USERS, Doors, find_doors
+from worker.machine.enclosure import FIRST_USER, USERS, SandboxFeatures, find_sandbox_features
 from worker.supervision.foreign_attempts import ForeignProcess
 
-HERE = find_doors()
+HERE = find_sandbox_features()
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has these doors")
 
 # Which protection alone stops which attempt: another user, Landlock, or the filter of system calls.
@@ -106,7 +106,7 @@ def place(tmp_path: Path) -> Iterator[dict[str, Any]]:
     os.umask(umask)
 
 
-def try_everything(place: dict[str, Any], doors: Doors | None) -> dict[str, Any]:
+def try_everything(place: dict[str, Any], doors: SandboxFeatures | None) -> dict[str, Any]:
     """Return what the process could do with these protections, or with all."""
     assignment = place["assignment"] | {"doors": None if doors is None else asdict(doors)}
     with EnclosedProcess("tests.worker.machine.probe", "", assignment, place["inputs"], place["target"], {}) as process:
@@ -200,18 +200,30 @@ def test_links_and_special_files_are_removed_from_the_output(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("doors", "works", "words"),
     [
-        (Doors("linux", "", 7, has_filter=True), True, ["as a user of its own", "Landlock 7", "and seccomp"]),
+        (SandboxFeatures("linux", "", 7, has_filter=True), True, ["as a user of its own", "Landlock 7", "and seccomp"]),
         (
-            Doors("linux", "", 0, has_filter=False),
+            SandboxFeatures("linux", "", 0, has_filter=False),
             True,
             ["user of its own", "no Landlock", "Linux 6.12", "libseccomp2"],
         ),
-        (Doors("linux", "it is no root", 4, has_filter=True), True, ["the worker's user", "no root", "Linux 6.12"]),
-        (Doors("linux", "it is no root", 0, has_filter=True), False, ["the worker's user", "no root", "no Landlock"]),
-        (Doors("darwin", "…", 0, has_filter=False), True, ["the worker's user", "only Linux", "Docker Compose"]),
+        (
+            SandboxFeatures("linux", "it is no root", 4, has_filter=True),
+            True,
+            ["the worker's user", "no root", "Linux 6.12"],
+        ),
+        (
+            SandboxFeatures("linux", "it is no root", 0, has_filter=True),
+            False,
+            ["the worker's user", "no root", "no Landlock"],
+        ),
+        (
+            SandboxFeatures("darwin", "…", 0, has_filter=False),
+            True,
+            ["the worker's user", "only Linux", "Docker Compose"],
+        ),
     ],
 )
-def test_missing_protections_are_reported(doors: Doors, works: bool, words: list[str]) -> None:
+def test_missing_protections_are_reported(doors: SandboxFeatures, works: bool, words: list[str]) -> None:
     is_enclosed, text = doors.describe()
     assert is_enclosed is works
     assert all(word in text for word in words)

@@ -96,7 +96,7 @@ def test_litert_prepares_pixels_as_keras_does(tmp_path):
     file = tmp_path / "pixels.tflite"
     about = describe_model(prepared, "job_1", "0" * 64, ["a", "b"], (0, 1))
     litert.write(prepared, about, "", file, tmp_path)
-    np.testing.assert_allclose(litert.answers(file, proof, tmp_path), prepared(images), atol=5e-5)
+    np.testing.assert_allclose(litert.compute_answers(file, proof, tmp_path), prepared(images), atol=5e-5)
 
 
 def train_in_plain_keras(file: Path, images: ImageSet, spec: JobSpec) -> tuple[keras.Model, list[float]]:

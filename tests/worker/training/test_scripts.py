@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import sklearn.datasets
 
-from analysis.arrays.dataset import ImageSet, split_digests
+from analysis.arrays.dataset import ImageSet, compute_split_digests
 from analysis.scripts.script import (
     Ended,
     FirstWeights,
@@ -140,7 +140,7 @@ class ScriptedJob:
 
 
 def make_facts(training: Training, images: ImageSet, final: FinalView) -> ScriptFacts:
-    digests, spec = split_digests(images), training.spec
+    digests, spec = compute_split_digests(images), training.spec
     return ScriptFacts(
         job_id="job_1",
         job_name='a "name" \\ with """ quotes',

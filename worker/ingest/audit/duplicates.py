@@ -38,7 +38,7 @@ class _Pairs:
         return f" ({', '.join(f'{count:,} {how}' for how, count in self.how.items())})" if self.how else ""
 
 
-def copy_findings(dataset: IngestedDataset, copies: Copies) -> list[AuditFinding]:
+def list_copy_findings(dataset: IngestedDataset, copies: Copies) -> list[AuditFinding]:
     """Find leakage, label conflicts, duplicates and look-alikes."""
     firsts = [_find_first(copies, np.flatnonzero(dataset.split_of == code)) for code in range(len(SPLITS))]
     found = [

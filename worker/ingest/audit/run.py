@@ -12,7 +12,7 @@ from heldout.words import rough_percent
 from worker.ingest.audit.copies import Copies
 from worker.ingest.audit.counts import compute_statistics, count_findings, count_per_class, find_value_faults
 from worker.ingest.audit.dataset import IngestedDataset
-from worker.ingest.audit.duplicates import copy_findings
+from worker.ingest.audit.duplicates import list_copy_findings
 from worker.ingest.audit.samples import find_label_order
 from worker.ingest.audit.scan import SAMPLED_SIDE, Scan
 from worker.ingest.audit.shift import find_shift
@@ -37,9 +37,9 @@ def audit(dataset: IngestedDataset, seen: Scan, copies: Copies, pool: ProcessPoo
     compared = pool.map(_compare, [("shift", light), ("label_order", light)], names=lambda task: [task[0]])
     findings = [
         *count_findings(dataset),
-        *group_findings(dataset),
+        *list_group_findings(dataset),
         *find_value_faults(dataset, seen),
-        *copy_findings(dataset, copies),
+        *list_copy_findings(dataset, copies),
     ]
     checks: dict[str, Any] = {
         "statistics": {"sampled_side": SAMPLED_SIDE},
@@ -99,7 +99,7 @@ def require_known(findings: Iterable[AuditFinding]) -> None:
             )
 
 
-def group_findings(dataset: IngestedDataset) -> list[AuditFinding]:
+def list_group_findings(dataset: IngestedDataset) -> list[AuditFinding]:
     """A finding if a group has images in several splits."""
     if dataset.groups is None:
         return []

@@ -26,7 +26,7 @@ def write(model: keras.Model, about: ModelAbout, card: str, file: Path, scratch:
     add_members(file, {about.file_name: about.to_bytes(), CARD_FILE: card.encode()})
 
 
-def answers(file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float32]:
+def compute_answers(file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float32]:
     """(images, classes) probabilities. Raises NotLoaded."""
     positions, ends, said = scratch / "positions.npy", scratch / "ends.npy", scratch / "answers.npy"
     np.save(positions, images.positions)
@@ -42,5 +42,5 @@ def answers(file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float3
     return np.load(said)
 
 
-def runtime() -> str:
+def describe_runtime() -> str:
     return f"keras {keras.__version__}"

@@ -25,7 +25,7 @@ def write(model: keras.Model, about: ModelAbout, card: str, file: Path, scratch:
     file.write_bytes(_add_metadata(converter.convert(), entries))
 
 
-def answers(file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float32]:
+def compute_answers(file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float32]:
     """(images, classes) probabilities, by the signature of the file."""
     from ai_edge_litert.interpreter import Interpreter
 
@@ -35,7 +35,7 @@ def answers(file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float3
     return np.concatenate(said)
 
 
-def runtime() -> str:
+def describe_runtime() -> str:
     return f"ai-edge-litert {version('ai-edge-litert')}"
 
 

@@ -35,13 +35,13 @@ def write(model: keras.Model, about: ModelAbout, card: str, file: Path, scratch:
     onnx.save(made, str(file))
 
 
-def answers(file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float32]:
+def compute_answers(file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float32]:
     """(images, classes) probabilities."""
     session = open_session(file)
     return np.concatenate([session.run([OUTPUT], {INPUT: batch})[0] for batch in images.batches()])
 
 
-def runtime() -> str:
+def describe_runtime() -> str:
     return f"onnxruntime {import_onnxruntime().__version__}"
 
 

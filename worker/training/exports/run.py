@@ -41,10 +41,10 @@ class Writer(Protocol):
     def write(self, model: keras.Model, about: ModelAbout, card: str, file: Path, scratch: Path) -> None:
         """Write the model. about, card: metadata for its file. scratch: a folder for other files."""
 
-    def answers(self, file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float32]:
+    def compute_answers(self, file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float32]:
         """Return (images, classes) probabilities, computed from the file in its own runtime."""
 
-    def runtime(self) -> str:
+    def describe_runtime(self) -> str:
         """Return the name and version of the runtime."""
 
 
@@ -98,13 +98,13 @@ def export_model(assignment: ExportAssignment) -> Exported:
         expected = np.concatenate([np.asarray(model(batch, training=False)) for batch in asked.batches()])
     file = scratch / f"model{assignment.format.facts.suffix}"
     writer.write(model, about, assignment.card, file, scratch)
-    differing, largest = compare(writer.answers(file, asked, scratch), expected)
+    differing, largest = compare(writer.compute_answers(file, asked, scratch), expected)
     content = file.read_bytes()
     report = ExportReportView.model_validate(
         {
             "job_id": assignment.source_id,
             "format": assignment.format,
-            "runtime": writer.runtime(),
+            "runtime": writer.describe_runtime(),
             "compared_with": "keras" if stored is None else "predictions",
             "split": split,
             "images": len(positions),

@@ -40,7 +40,7 @@ def write(model: keras.Model, about: ModelAbout, card: str, file: Path, scratch:
             archive.write(file_, f"{about.job_id}/1/{file_.relative_to(folder)}")
 
 
-def answers(file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float32]:
+def compute_answers(file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float32]:
     """Return (images, classes) probabilities, from the serving signature of the unpacked file."""
     with zipfile.ZipFile(file) as archive:
         archive.extractall(scratch / "unpacked")
@@ -49,5 +49,5 @@ def answers(file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float3
     return np.concatenate([serve(**{INPUT: tf.constant(batch)})[OUTPUT].numpy() for batch in images.batches()])
 
 
-def runtime() -> str:
+def describe_runtime() -> str:
     return f"tensorflow {tf.__version__}, signature {SIGNATURE}"

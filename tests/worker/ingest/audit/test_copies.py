@@ -11,7 +11,7 @@ from sklearn.datasets import load_sample_images
 from tests.worker.ingest.uploads import encoded
 from worker.ingest.audit.copies import HOWS, are_copies_in_place, build_relations, confirm, find_copies
 from worker.ingest.audit.dataset import IngestedDataset
-from worker.ingest.audit.duplicates import copy_findings
+from worker.ingest.audit.duplicates import list_copy_findings
 from worker.ingest.audit.scan import Scan, scan
 from worker.ingest.audit.signatures import compute_signatures, convert_to_gray, find_near_pairs
 from worker.ingest.images.pixels import Pixels
@@ -304,7 +304,7 @@ def test_a_thousand_equal_images_do_not_give_a_million_pairs(tmp_path, mnist5k):
     images = np.concatenate([np.repeat(mnist5k.images[:1], 1000, axis=0), mnist5k.images[1:20]])
     dataset = make_dataset(tmp_path, images)
     found = find_copies(dataset, scan_dataset(dataset), ProcessPool(1))
-    [duplicates] = copy_findings(dataset, found)
+    [duplicates] = list_copy_findings(dataset, found)
     assert duplicates.numbers["train"]["exact"] == 999
     assert len(duplicates.pairs) <= 200
 
@@ -316,7 +316,7 @@ def find_findings(folder: Path, images, labels, splits):
     dataset = make_dataset(folder, images, labels, splits)
     return {
         finding.code: finding
-        for finding in copy_findings(dataset, find_copies(dataset, scan_dataset(dataset), ProcessPool(1)))
+        for finding in list_copy_findings(dataset, find_copies(dataset, scan_dataset(dataset), ProcessPool(1)))
     }
 
 

@@ -22,10 +22,10 @@ from tests.worker.ingest.uploads import MIB, SPEC, add_audit, arrays_of, encoded
 from worker.ingest.parent import BoundedProcess, ingest, parse_answer
 from worker.ingest.pipeline import run
 from worker.ingest.rejection import IngestLimits, Rejection
-from worker.machine.enclosure import ROOT, find_doors
+from worker.machine.enclosure import ROOT, find_sandbox_features
 
 TWO = IngestLimits(processes=2)
-HERE = find_doors()
+HERE = find_sandbox_features()
 
 
 def list_processes(group: int) -> list[int]:

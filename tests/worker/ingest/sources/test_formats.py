@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from analysis.arrays.dataset import FILES, compute_content_address, load, split_digests
+from analysis.arrays.dataset import FILES, compute_content_address, compute_split_digests, load
 from heldout.spec.dataset import DatasetSpec, SplitSpec
 from tests.worker.ingest.uploads import (
     ALONE,
@@ -64,7 +64,7 @@ def test_the_report_describes_the_files(tmp_path):
     assert report.size_bytes == sum((target / name).stat().st_size for name in FILES)
     for split, counts in report.splits.items():
         expected = {"count": len(images.splits[split]), "per_class": images.per_class(split)}
-        assert counts == {**expected, "sha256": split_digests(images)[split]}
+        assert counts == {**expected, "sha256": compute_split_digests(images)[split]}
     assert report.source["encodings"] == {"PNG L": 20}
     assert json.loads((target / "audit.json").read_text())["sha256"] == report.sha256
     assert sorted(path.name for path in target.iterdir()) == sorted(
