@@ -32,6 +32,7 @@ GRAY: dict[str, dict[str, Any]] = {
     "`erasing`": {"erasing": 0.5},
 }
 COLOR: dict[str, dict[str, Any]] = {
+    "`examples/augmented.json`, 3 channels": REFERENCE,
     "`hue`, 3 channels": {"hue": 0.1},
     "`saturation`, 3 channels": {"saturation": 0.4},
     "`trivial_augment`, 3 channels": {"trivial_augment": True},

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache, partial
 from math import radians
 from typing import NamedTuple
 
@@ -129,15 +130,13 @@ def _draw_moves(setting: Setting, **epoch: int) -> NDArray[np.float32]:
     return matrices if spec.random_crop is None else compose(draw_crops(spec.random_crop, image, **epoch), matrices)
 
 
-def _apply_moves(images: tf.Tensor, matrices: tf.Tensor, setting: Setting) -> tf.Tensor:
-    spec = setting.spec
-    is_upright = not spec.rotation_degrees and spec.fill_mode in ("nearest", "constant")
-    return (resample_upright if is_upright else resample)(images, matrices, spec, setting.image)
-
-
 # In the order in which they change an image.
 KINDS: Mapping[str, Kind] = {
-    "moves": Kind(lambda spec: spec.moves, _draw_moves, _apply_moves),
+    "moves": Kind(
+        lambda spec: spec.moves,
+        _draw_moves,
+        lambda images, rows, setting: resample(images, rows, setting.spec.fill_mode),
+    ),
     "shades": Kind(
         lambda spec: spec.shades,
         lambda setting, **epoch: make_shades(draw_amounts(setting.spec, setting.image, **epoch)),
@@ -217,50 +216,57 @@ def compose(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArra
     return np.concatenate([rows, np.zeros((len(rows), 2))], axis=1).astype(np.float32)
 
 
-def resample(images: tf.Tensor, matrices: tf.Tensor, spec: AugmentationSpec, image: tuple[int, int, int]) -> tf.Tensor:
-    """Resample each image once by its matrix, bilinear, with the spec's fill mode as in scipy."""
-    height, width, channels = image
-    if spec.fill_mode == "wrap":
-        return _sample(images, _wrap_sources(_compute_sources(matrices, height, width), height, width), image)
-    resampled = tf.raw_ops.ImageProjectiveTransformV3(
-        images=images,
-        transforms=matrices,
-        output_shape=[height, width],
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode="REFLECT" if spec.fill_mode == "reflect" else "NEAREST",
-    )
-    resampled = tf.ensure_shape(resampled, [None, height, width, channels])
-    if spec.fill_mode == "constant":
-        # The op's own constant mode would blend the border with the fill; scipy cuts there.
-        return resampled * _find_inside(_compute_sources(matrices, height, width), height, width)
-    return resampled
+def resample(images: tf.Tensor, matrices: tf.Tensor, fill_mode: str) -> tf.Tensor:
+    """Resample each image once by its matrix, bilinear, with the fill mode as in scipy."""
+    return _make_resampling(fill_mode)(images, matrices)
 
 
-def resample_upright(images: tf.Tensor, matrices: tf.Tensor, spec: AugmentationSpec, image: Image) -> tf.Tensor:
-    """Compute `resample` in half of the time, but for rounding, where rows stay rows and columns stay columns."""
-    height, width, _ = image
-    images = _resample_rows(
-        images, matrices[:, 4, None] * np.arange(height, dtype=np.float32) + matrices[:, 5, None], spec
-    )
-    columns = matrices[:, 0, None] * np.arange(width, dtype=np.float32) + matrices[:, 2, None]
-    return tf.transpose(_resample_rows(tf.transpose(images, [0, 2, 1, 3]), columns, spec), [0, 2, 1, 3])
+@cache
+def _make_resampling(fill_mode: str) -> Augment:
+    """Return one function for all towers, so that XLA compiles it once for each size of a batch.
+
+    XLA makes one loop of it. TensorFlow's `ImageProjectiveTransformV3` takes three to five times as long on a core.
+    """
+    is_on_cpu = not tf.config.list_logical_devices("GPU")
+    return tf.function(partial(_sample, fill_mode=fill_mode), autograph=False, jit_compile=is_on_cpu)
 
 
-def _resample_rows(images: tf.Tensor, sources: tf.Tensor, spec: AugmentationSpec) -> tf.Tensor:
-    """Sample rows of images linearly; sources: (batch, rows)."""
-    last = images.shape[1] - 1.0
-    within = tf.clip_by_value(sources, 0.0, last)
-    above = tf.floor(within)
-    share = (within - above)[..., None, None]
-    below = tf.minimum(above + 1, last)
-    upper, lower = (tf.gather(images, tf.cast(row, tf.int32), batch_dims=1) for row in (above, below))
-    sampled = upper + (lower - upper) * share
-    if spec.fill_mode == "constant":
-        rounding = 1e-6 * images.shape[1]
-        is_inside = (sources >= -rounding) & (sources <= last + rounding)
-        sampled = sampled * tf.cast(is_inside, tf.float32)[..., None, None]
+def _sample(images: tf.Tensor, matrices: tf.Tensor, fill_mode: str) -> tf.Tensor:
+    height, width, channels = images.shape[1:]
+    a, b, c, d, e, f = (matrices[:, field, None, None] for field in range(6))
+    x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
+    sources, ends = (a * x + b * y + c, d * x + e * y + f), (width - 1, height - 1)
+    (left, across), (top, down) = (_divide(source, end, fill_mode) for source, end in zip(sources, ends, strict=True))
+    first = (tf.range(tf.shape(images)[0])[:, None, None] * height + top) * width + left
+    pixels = tf.reshape(images, [-1, channels])
+
+    def interpolate(row: tf.Tensor) -> tf.Tensor:
+        return tf.gather(pixels, row) * (1 - across) + tf.gather(pixels, row + min(1, width - 1)) * across
+
+    sampled = interpolate(first) * (1 - down) + interpolate(first + min(1, height - 1) * width) * down
+    if fill_mode == "constant":
+        # As in scipy, nothing is blended at the edge. An exact hit of it must not be lost to float32.
+        rounding = 1e-6 * max(height, width)
+        inside = [(source >= -rounding) & (source <= end + rounding) for source, end in zip(sources, ends, strict=True)]
+        sampled *= tf.cast(inside[0] & inside[1], tf.float32)[..., None]
     return sampled
+
+
+def _divide(source: tf.Tensor, end: int, fill_mode: str) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the pixel before each place on an axis, and the share of the next one, (batch, height, width, 1).
+
+    end: the last pixel of the axis.
+    """
+    if fill_mode == "reflect":
+        period = 2 * (end + 1)
+        source = tf.abs(source + 0.5 - period * tf.round((source + 0.5) / period)) - 0.5
+    elif fill_mode == "wrap":  # by whole periods of size - 1, which is what it means in scipy
+        period = max(end, 1)
+        below, above = source + period * (tf.floor(-source / period) + 1), source - period * tf.floor(source / period)
+        source = tf.where(source < 0, below, tf.where(source > end, above, source))
+    source = tf.clip_by_value(source, 0.0, float(end))
+    before = tf.cast(tf.minimum(source, max(end - 1.0, 0.0)), tf.int32)
+    return before, (source - tf.cast(before, tf.float32))[..., None]
 
 
 def apply_shades(images: tf.Tensor, shades: tf.Tensor, spec: AugmentationSpec) -> tf.Tensor:
@@ -299,45 +305,3 @@ def color(images: tf.Tensor, colors: tf.Tensor, spec: AugmentationSpec) -> tf.Te
         factor = tf.minimum(saturation, value / tf.maximum(chroma, 1e-8))
         channels = [value - (value - channel) * factor for channel in channels]
     return tf.transpose(tf.stack(channels), [1, 2, 3, 0])
-
-
-def _compute_sources(matrices: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    """(batch, 2, height × width): the x and the y from which each output pixel takes its colour."""
-    y, x = np.mgrid[:height, :width].reshape(2, -1)
-    grid = tf.constant(np.stack([x, y, np.ones_like(x)]), tf.float32)
-    return tf.reshape(tf.reshape(matrices[:, :6], [-1, 3]) @ grid, [-1, 2, height * width])
-
-
-def _find_inside(sources: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    """(batch, height, width, 1): 1 where an output pixel's source lies within the image, else 0."""
-    rounding = 1e-6 * max(height, width)  # pixels; an exact hit of the border must not be lost to float32
-    last = tf.constant([[width - 1.0], [height - 1.0]])
-    within = tf.reduce_all((sources >= -rounding) & (sources <= last + rounding), axis=1)
-    return tf.reshape(tf.cast(within, tf.float32), [-1, height, width, 1])
-
-
-def _wrap_sources(sources: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    """Move sources into the image by whole periods of size - 1, which is what `wrap` means in scipy."""
-    period = tf.constant([[max(width - 1.0, 1.0)], [max(height - 1.0, 1.0)]])
-    last = tf.constant([[width - 1.0], [height - 1.0]])
-    below = sources + period * (tf.floor(-sources / period) + 1)
-    above = sources - period * tf.floor(sources / period)
-    moved = tf.where(sources < 0, below, tf.where(sources > last, above, sources))
-    return tf.clip_by_value(moved, 0.0, last)
-
-
-def _sample(images: tf.Tensor, sources: tf.Tensor, image: tuple[int, int, int]) -> tf.Tensor:
-    """Sample images bilinearly at sources inside them."""
-    height, width, channels = image
-    flat = tf.reshape(images, [-1, height * width, channels])
-    x, y = sources[:, 0], sources[:, 1]
-    left, top = tf.floor(x), tf.floor(y)
-    right, bottom = tf.minimum(left + 1, width - 1.0), tf.minimum(top + 1, height - 1.0)
-
-    def sample_at(column: tf.Tensor, row: tf.Tensor) -> tf.Tensor:
-        return tf.gather(flat, tf.cast(row * width + column, tf.int32), batch_dims=1)
-
-    across, down = (x - left)[..., None], (y - top)[..., None]
-    upper = sample_at(left, top) * (1 - across) + sample_at(right, top) * across
-    lower = sample_at(left, bottom) * (1 - across) + sample_at(right, bottom) * across
-    return tf.reshape(upper * (1 - down) + lower * down, [-1, height, width, channels])

@@ -7,7 +7,7 @@ from PIL import Image
 from scipy.stats import kstest
 
 from heldout.spec.augmentation import AugmentationSpec, RandomCropSpec
-from worker.training.augment import build_augmentation, draw_amounts, draw_changes, make_affine_matrices, resample
+from worker.training.augment import build_augmentation, draw_amounts, draw_changes, make_affine_matrices
 from worker.training.crops import draw_crops
 
 SHAPE = (13, 20, 3)
@@ -38,14 +38,6 @@ def test_a_padded_crop_is_a_slice_of_the_padded_image(images, fill_mode, pad):
     assert (across.min(), across.max(), down.min(), down.max()) == (-columns, columns, -rows, rows)
     for image, seen, x, y in zip(padded, result, across + columns, down + rows, strict=True):
         np.testing.assert_array_equal(seen, image[y : y + SHAPE[0], x : x + SHAPE[1]])
-
-
-@pytest.mark.parametrize("fill_mode", ["nearest", "constant"])
-def test_the_shortcut_without_rotation_gives_the_same_pixels(images, fill_mode):
-    crop = {"random_crop": {"name": "resized"}, "zoom": 0.4, "width_shift": 0.3, "horizontal_flip": True}
-    short, spec = change(images, **crop, fill_mode=fill_mode)
-    [matrices] = draw_changes(spec, SHAPE, seed=3, epoch=2, count=COUNT)
-    np.testing.assert_allclose(short, resample(images, matrices, spec, SHAPE), atol=1e-4)
 
 
 def test_a_resized_crop_is_that_of_pillow(images):
