@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
 import numpy as np
@@ -147,7 +147,12 @@ def compute_quantiles(values: NDArray[np.float32], shares: Sequence[float]) -> N
 
 def sample_of(source: BatchSource, rows: NDArray[np.int32], value_range: tuple[float, float]) -> PixelSample:
     """Return evenly spaced pixels of evenly spaced images."""
-    rows = rows[spread_evenly(len(rows), MAX_IMAGES)]
+    return _read_sample(source, rows[spread_evenly(len(rows), MAX_IMAGES)].tobytes(), value_range)
+
+
+@lru_cache(maxsize=3)  # of training and of two halves: the next job of a process asks for the same
+def _read_sample(source: BatchSource, row_bytes: bytes, value_range: tuple[float, float]) -> PixelSample:
+    rows = np.frombuffer(row_bytes, np.int32)
     source.expect(rows, _BATCH)
     parts = []
     for begin in range(0, len(rows), _BATCH):

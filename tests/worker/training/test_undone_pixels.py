@@ -5,7 +5,17 @@ import pytest
 from scipy.ndimage import gaussian_filter, rotate
 from sklearn.datasets import load_digits
 
-from worker.training.pixel_changes import PixelSample, compute_quantiles, find_change, list_changes_to_try
+from analysis.arrays.dataset import ImageSet
+from worker.training.batch_sources import make_source
+from worker.training.data import take_images
+from worker.training.pixel_changes import (
+    PixelSample,
+    compute_quantiles,
+    find_change,
+    list_changes_to_try,
+    sample_of,
+    spread_evenly,
+)
 
 RANGE = (0.0, 255.0)
 
@@ -96,3 +106,16 @@ def test_quantiles_equal_those_of_numpy_bit_for_bit(kind):
     shares = (0.0, 0.1, 0.5, 0.9, 1.0)
     expected = np.quantile(values.astype(np.float64), shares, axis=1).T
     np.testing.assert_array_equal(compute_quantiles(values, shares), expected)
+
+
+def test_a_sample_is_read_once_for_the_same_images_and_anew_for_others():
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 40, 40, 3), np.uint8)
+    images = ImageSet(pixels, np.zeros(5, np.int32), {}, ("a",), RANGE)
+    sources = [make_source(take_images(images, {"train": places}, None)) for places in (np.arange(4), np.arange(1, 5))]
+    rows = np.arange(4, dtype=np.int32)
+    samples = [sample_of(sources[0], rows, RANGE) for _ in range(2)]
+    assert samples[0] is samples[1]
+    shown = spread_evenly(1600, 1024)
+    for source, taken, expected in [(0, rows, pixels[:4]), (0, rows[1:], pixels[1:4]), (1, rows, pixels[1:])]:
+        found = sample_of(sources[source], taken, RANGE)
+        np.testing.assert_array_equal(found.values, expected.reshape(-1, 1600, 3)[:, shown])
