@@ -22,7 +22,7 @@ from models.blobs import Blobs
 from models.bundled import register
 from models.database import Database
 from models.store import keys
-from tests.e2e.running import ROOT, children_of, command_of, freeze, lives, tree_of, until
+from tests.e2e.running import PATIENCE_S, ROOT, children_of, command_of, freeze, lives, tree_of, until
 from tests.servers import PostgresServer, RedisServer, find_free_port
 from tests.servers_fixtures import empty_postgres
 
@@ -316,7 +316,7 @@ class Stack:
 
         return dict(until(served, "an answer"))
 
-    def wait_for_end(self, job_id: str, within_s: float = 120.0) -> dict[str, Any]:
+    def wait_for_end(self, job_id: str, within_s: float = PATIENCE_S) -> dict[str, Any]:
         return dict(
             until(lambda: (job := self.job(job_id))["status"] in TERMINAL and job, f"the end of {job_id}", within_s)
         )
