@@ -170,7 +170,12 @@ function LedgerCard({ dataset }: { dataset: Dataset }) {
         {(['validation', 'test'] as const).map((split) => (
           <Fact key={split} name={split === 'test' ? 'Test' : 'Validation'}>
             {count(splits[split].reads)} {splits[split].reads === 1 ? 'look' : 'looks'}
-            {splits[split].jobs > 0 && <span class="soft"> by {count(splits[split].jobs)} {splits[split].jobs === 1 ? 'job' : 'jobs'}</span>}
+            {splits[split].jobs > 0 && (
+              <span class="soft">
+                {' '}
+                by {count(splits[split].jobs)} {splits[split].jobs === 1 ? 'job' : 'jobs'}
+              </span>
+            )}
           </Fact>
         ))}
       </Facts>

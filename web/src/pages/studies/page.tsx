@@ -113,7 +113,9 @@ function Row({ study }: { study: Study }) {
         )}
       </td>
       <td data-label="Trainings">
-        {study.status === 'succeeded' ? count(study.ledger.jobs) : `${count(study.progress.done)} of ${count(study.progress.jobs)}`}
+        {study.status === 'succeeded'
+          ? count(study.ledger.jobs)
+          : `${count(study.progress.done)} of ${count(study.progress.jobs)}`}
       </td>
       <td data-label="Time">
         <Took study={study} />
