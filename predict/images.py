@@ -232,7 +232,7 @@ def _read_array(file: SentFile, block: Pixels, first: int, model: ServedModel) -
             block = block.astype(np.float32)
     if block.dtype != model.facts.dtype:
         low, high = model.range
-        hint = " Multiply pixels from 0 to 1 by 255 and round them first." if block.dtype.kind == "f" else ""
+        hint = f" Multiply pixels from 0 to 1 by {high:g} and round them first." if block.dtype.kind == "f" else ""
         raise WrongDtype(
             first,
             file.name,

@@ -144,7 +144,10 @@ def _parse_numbers(data: Any, dtype: np.dtype[Any], shape: list[int], count: int
     if np.isnan(numbers).any():  # JSON has no NaN
         raise InvalidTensor(f"{INPUT}: received `null` in `data`; expected numbers.")
     if numbers.size != count or (numbers.ndim > 1 and list(numbers.shape) != shape):
-        raise InvalidTensor(f"{INPUT}: received {numbers.size:,} numbers in `data`, but this shape needs {count:,}.")
+        raise InvalidTensor(
+            f"{INPUT}: received `data` of shape {list(numbers.shape)}; expected {count:,} numbers, flat or nested like "
+            "`shape`."
+        )
     if dtype == np.uint8 and not np.all((numbers >= 0) & (numbers <= 255) & (numbers == np.floor(numbers))):
         raise InvalidTensor(f"{INPUT}: UINT8 needs whole numbers from 0 to 255, but `data` has others.")
     with np.errstate(over="ignore"):  # values beyond float32 become infinite, and are refused as such

@@ -117,7 +117,7 @@ REFUSED = {
     "wrong_channels": (make_png(RED), "Received an image with colours", "/images/0"),
     "wrong_channels (array)": (make_npy(np.zeros((2, 8, 8, 3), np.uint8)), "Received 3 channels", "/images/0"),
     "wrong_channels (shape)": (make_npy(FLAT), "8 × 8 × 1 (height, width, channels)", "/images/0"),
-    "wrong_dtype": (make_npy(FLOATS), "Received float32, but the dataset's pixels are uint8", "/images/0"),
+    "wrong_dtype": (make_npy(FLOATS), "uint8 from 0 to 16. Multiply pixels from 0 to 1 by 16 and round", "/images/0"),
     "wrong_dtype (objects)": (make_npy(np.array(["a"])), "expected uint8 in an .npy", "/images/0"),
     "wrong_range": (make_png(GREY + 200), "a pixel of 200, but the dataset's pixels are from 0 to 16", "/images/0"),
     "wrong_dtype (16 bits)": (make_png(np.zeros((8, 8), np.uint16)), "Received 16 bits per channel", "/images/0"),
