@@ -88,8 +88,14 @@ class _Columns:
     def __init__(self, names: Sequence[str]) -> None:
         if len(names) > _MAX_COLUMNS:
             raise PredictionsRefused(f"the table has {len(names):,} columns; expected at most {_MAX_COLUMNS:,}")
-        whats = {what: place for place, name in enumerate(names) if (what := split_and_what(name)[1]) is not None}
         of_class = [(place, name) for place, column in enumerate(names) if (name := get_column_class(column))]
+        whats: dict[str, int] = {}
+        for place, column in enumerate(names):
+            meant = split_and_what(column)[1] or ""
+            if meant in whats and meant in ("split", "labels", *([] if of_class else ["answers"])):
+                both = list_first([names[whats[meant]], column])
+                raise PredictionsRefused(f"the columns {both} could both be the {meant}; keep one of them")
+            whats[meant] = place
         missing = [name for name in ("split", "labels") if name not in whats]
         if missing or not (of_class or {"probabilities", "answers"} & whats.keys()):
             raise PredictionsRefused(f"the columns are {list_first(names) or 'none'}; {_EXPECTED}")

@@ -130,6 +130,7 @@ def header(description: str) -> bytes:
         (b"split,label,answer\ntest,1", "line 2 has 2 values, but the first line has 3 names"),
         (b"split,label,p_0,p_1\ntest,1,0.5,half", "line 2 has the probability 'half'"),
         (b"split,label,answer\ntest,1,\xff", "neither an .npz nor text in UTF-8 (byte 26)"),
+        (b"split,label,y_true,answer\ntest,1,0,1\n", "the columns `label`, `y_true` could both be the labels"),
         (b'split,label,answer\ntest,1,"' + b"x" * 200_000, "the table cannot be read"),
     ],
 )
