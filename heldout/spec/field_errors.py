@@ -65,7 +65,9 @@ def make_patch_refusal(pointer: str, found: Sequence[Mapping[str, Any]], content
 def describe_parameter_errors(found: Sequence[Mapping[str, Any]]) -> str:
     """Describe the errors of the first query, path or header parameter among the validator's findings."""
     parameter = found[0]["loc"][:2]
-    details = dict.fromkeys(_describe_finding(error) for error in found if error["loc"][:2] == parameter)
+    # A parameter may be absent, but has no way to be null.
+    own = [error for error in found if error["loc"][:2] == parameter and error["type"] != "none_required"]
+    details = dict.fromkeys(_describe_finding(error) for error in own)
     return f"`{parameter[-1]}`: {' Or: '.join(details)}"
 
 

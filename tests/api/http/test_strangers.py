@@ -244,6 +244,8 @@ def test_a_query_parameter_that_takes_one_value_is_refused_if_it_occurs_twice(se
 def test_a_refused_parameter_names_all_values_that_it_takes(service):
     detail = assert_problem(service.get(f"/v1/jobs/job_{'0' * 26}/model?format=h5"), 400, "invalid_parameter")["detail"]
     assert all(f"'{name}'" in detail for name in ("keras", "saved_model", "onnx", "litert", "python", "keras_config"))
+    detail = assert_problem(service.post("/v1/models?name="), 400, "invalid_parameter")["detail"]
+    assert detail == '`name`: Received ""; string should have at least 1 character.'
 
 
 def test_invalid_lookups_reveal_nothing_but_the_missing_key_to_strangers(service):
