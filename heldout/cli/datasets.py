@@ -127,9 +127,8 @@ def audit(
             return
     spec = check_spec(DatasetSpec, {"name": "local", **upload})
     options = ["--spec", spec.model_dump_json(), *(["--json"] if service.as_json else []), "--", *map(str, paths)]
-    raise typer.Exit(
-        host_commands.exec_server_module("worker.ingest", options, NEEDED_TO_AUDIT, "heldout datasets audit PATH")
-    )
+    command = "heldout datasets audit PATH"
+    raise typer.Exit(host_commands.exec_server_module("worker.ingest", options, NEEDED_TO_AUDIT, command))
 
 
 def ledger(
@@ -226,10 +225,8 @@ def _wait_for_search(client: Client, dataset: str, limit: int, *, quiet: bool) -
     """Return the first page after the search has ended. A search that failed before is tried again."""
     began = time.monotonic()
     found = client.datasets.suspects(dataset, limit=limit, again=True)
-    with (
-        explain_interrupt("The search", "Run the same command again to see its findings."),
-        show_waiting(quiet=quiet) as tell,
-    ):
+    later = "Run the same command again to see its findings."
+    with explain_interrupt("The search", later), show_waiting(quiet=quiet) as tell:
         while found.status in {"queued", "running"}:
             what = "training networks that judge the labels" if found.status == "running" else "waiting for a worker"
             tell(f"{what}: {time.monotonic() - began:.0f} s")

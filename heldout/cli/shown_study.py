@@ -93,12 +93,11 @@ def build_table(study: StudyView) -> Table:
     if study.only_measure == "accuracy":
         headings, *rows = ((*row[:6], row[8]) for row in (HEADINGS, *rows))
     elif study.only_measure == "loss":
-        means = [_format_means(arm, "loss") for arm in study.arms]
-        headings, rows = ONLY_LOSS, [(*row[:3], mean, *row[6:8]) for row, mean in zip(rows, means, strict=True)]
-    if study.metric is not None:
-        headings = (*headings[:MEANS], study.metric.upper(), *headings[MEANS + 1 :])
-    if study.spec is None:  # what a script changes is called an arm
-        headings = ("ARM", *headings[1:])
+        losses = [_format_means(arm, "loss") for arm in study.arms]
+        headings, rows = ONLY_LOSS, [(*row[:3], loss, *row[6:8]) for row, loss in zip(rows, losses, strict=True)]
+    first = "ARM" if study.spec is None else "REMEDY"  # what a script changes is called an arm
+    means = headings[MEANS] if study.metric is None else study.metric.upper()
+    headings = (first, *headings[1:MEANS], means, *headings[MEANS + 1 :])
     return Table(headings, rows, right if study.only_measure is None else right[:3], FEWEST_COLUMNS)
 
 

@@ -46,8 +46,7 @@ def describe_leakage(facts: Facts, finding: Finding) -> Words:
     # The gap also counts copies of copies. The audit, which is quoted below the headline, does not.
     count = min(copies.copied.count, finding.evidence.get(f"{name}_in_train", {}).get("images") or whole.count)
     headline = f"{describe_share(count, whole.count, name)} were copied from training."
-    if count == 1:
-        headline = f"One {name} image was copied from training."
+    headline = headline if count > 1 else f"One {name} image was copied from training."
     if copies.clean is None:
         return Words(headline, f"So {name} accuracy says nothing about new images.", action, then)
     clean, served = copies.clean.accuracy, whole.accuracy

@@ -84,9 +84,8 @@ def find_sandbox_features() -> SandboxFeatures:
     """Find the sandbox features of this machine, for this process and those that it starts."""
     if sys.platform != "linux":
         return SandboxFeatures(sys.platform, "only Linux is known well enough", 0, has_filter=False)
-    return SandboxFeatures(
-        "linux", explain_no_switch(), kernel_sandbox.find_version(), kernel_sandbox.find_library() is not None
-    )
+    has_filter = kernel_sandbox.find_library() is not None
+    return SandboxFeatures("linux", explain_no_switch(), kernel_sandbox.find_version(), has_filter)
 
 
 def explain_no_switch() -> str:
