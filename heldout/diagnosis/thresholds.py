@@ -112,6 +112,8 @@ MIN_HELD_SKILL = 0.03
 MIN_LOSS_BELOW_GUESSING = 0.007
 # Training images per class. With fewer, wrong labels look the same as a hard problem. (zoo, open sets)
 MIN_IMAGES_OF_NOISE = 10
+# The same. With fewer, nothing tells wrong labels from far too few images of a hard problem. (zoo, all lots)
+MIN_IMAGES_OF_SURE_NOISE = 25
 # Skill on training images. Below this, an epoch says nothing about labels: a network that always names one class is
 # right as often as that class occurs. (draws 1-4)
 MIN_COMPARED_SKILL = 0.3

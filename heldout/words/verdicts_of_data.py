@@ -175,11 +175,14 @@ def describe_noise(facts: Facts, finding: Finding) -> Words:
 def describe_memorized_noise(facts: Facts, finding: Finding) -> Words:
     assert facts.validation is not None
     chance = float(finding.evidence["chance"])
+    has_few_images = finding.evidence.get("has_few_images", False)
     return Words(
-        "The labels seem to have nothing to do with the images.",
+        "Nothing that it learned holds for new images."
+        if has_few_images
+        else "The labels seem to have nothing to do with the images.",
         f"It gets {of_100(float(finding.evidence['train_accuracy']))} training images right but only "
         f"{of_100(facts.validation.accuracy)} new ones; guessing gives {round(100 * chance)}.",
-        "Check how labels were joined to images",
+        "Check how labels were joined to images" + (", then collect many more" if has_few_images else ""),
     )
 
 

@@ -1,6 +1,7 @@
 """Findings about the data: copies, other pixel values, splits of another kind, conflicting labels, few test images."""
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 from heldout.diagnosis import remedies, thresholds
@@ -154,14 +155,27 @@ def find_other_pixels(facts: Facts) -> Finding | None:
 
 def find_scale_mismatch(facts: Facts) -> list[Finding]:
     """Report what the audit found, and splits that are answered clearly better once their scale is undone."""
-    found = list(facts.audited.get("scale_mismatch", ()))
-    known = {finding.evidence.get("split", "test") for finding in found}
+    known = _list_splits_of_other_scale(facts)
     undone = [
         _find_undone_pixels(facts, "scale_mismatch", SCALES_OF_PIXELS, split)
         for split in ("test", "validation")
         if split not in known
     ]
-    return [*found, *(finding for finding in undone if finding is not None)]
+    audited = (_add_cost(finding, facts) for finding in facts.audited.get("scale_mismatch", ()))
+    return [*audited, *(finding for finding in undone if finding is not None)]
+
+
+def _list_splits_of_other_scale(facts: Facts) -> list[str]:
+    return [finding.evidence.get("split", "test") for finding in facts.audited.get("scale_mismatch", ())]
+
+
+def _add_cost(finding: Finding, facts: Facts) -> Finding:
+    """Add what another scale of validation costs, by any change that undoes it. That of test is a term of the gap."""
+    if finding.evidence.get("split") != "validation":
+        return finding
+    choices = (*SCALES_OF_PIXELS, *SHIFTS_OF_PIXELS)
+    undone = _find_undone_pixels(facts, finding.code, choices, "validation")
+    return finding if undone is None else replace(finding, evidence=undone.evidence | finding.evidence)
 
 
 def find_shift_in_accuracy(facts: Facts) -> Finding | None:
@@ -185,7 +199,8 @@ def find_shift_in_accuracy(facts: Facts) -> Finding | None:
 def find_shift_in_pixels(facts: Facts) -> list[Finding]:
     """Report splits that are answered clearly better with the brightness or channel order of training."""
     splits = ("validation",) if _is_known_of_test(facts) else ("test", "validation")
-    undone = [_find_undone_pixels(facts, "split_shift", SHIFTS_OF_PIXELS, split) for split in splits]
+    scaled = _list_splits_of_other_scale(facts)
+    undone = [_find_undone_pixels(facts, "split_shift", SHIFTS_OF_PIXELS, of) for of in splits if of not in scaled]
     return [finding for finding in undone if finding is not None]
 
 

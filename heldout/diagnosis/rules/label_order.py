@@ -192,7 +192,8 @@ def find_whole_renamed(facts: Facts) -> Renamed | None:
     It must restore at least half of what this split lacks compared with the other one. Gains by chance, if a frequent
     answer gets the name of a frequent class, do not count unless class frequencies show the same renaming.
     """
-    found = (_find_best_whole(facts, *pair) for pair in list_pairs_by_answers(facts))
+    pairs = (pair for pair in list_pairs_by_answers(facts) if pair[2].accuracy > pair[1].accuracy)
+    found = (_find_best_whole(facts, *pair) for pair in pairs)
     return next((renamed for renamed in found if renamed is not None), None)
 
 

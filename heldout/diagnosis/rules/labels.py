@@ -162,19 +162,29 @@ def find_memorized_noise(facts: Facts) -> Finding | None:
         or compute_skill(high, chance) > thresholds.MAX_CHANCE_SKILL
     ):
         return None
+    has_few_images = train.count < thresholds.MIN_IMAGES_OF_SURE_NOISE * classes
     return Finding(
         "memorised_noise",
         "critical",
         f"Training accuracy reaches {percent(known)}, but validation accuracy is only "
-        f"{percent(validation.accuracy)}, and guessing gives {percent(chance)}. The labels seem to have nothing to "
-        "do with the images, and the network has memorized them: check how labels were joined to images.",
+        f"{percent(validation.accuracy)}, and guessing gives {percent(chance)}. The network has memorized the labels. "
+        + (
+            "Either they have nothing to do with the images, or these are far too few for so hard a problem."
+            if has_few_images
+            else "They seem to have nothing to do with the images: check how labels were joined to images."
+        ),
         {
+            "has_few_images": has_few_images,
             "train_accuracy": known,
             "validation_accuracy": validation.accuracy,
             "validation_interval": [low, high],
             "chance": chance,
         },
-        remedies.suggest_data_fix("Check how labels were joined to images: they look shuffled."),
+        remedies.suggest_data_fix(
+            "Check how labels were joined to images."
+            if has_few_images
+            else "Check how labels were joined to images: they look shuffled."
+        ),
     )
 
 

@@ -61,7 +61,7 @@ def _describe_what_happened(facts: Facts) -> str | None:
     least = thresholds.MIN_RISE_SIGMAS * training.noise
     # Only a measured loss is known to be a cross-entropy without penalties.
     classes = len(facts.classes) if curves.is_measured else 0
-    if classes > 1 and last > thresholds.MAX_LOSS_OVER_GUESSING * log(classes):
+    if classes > 1 and min(last, training.values[-1]) > thresholds.MAX_LOSS_OVER_GUESSING * log(classes):
         return f"higher than guessing among {classes} classes would give ({log(classes):.4g}): training has diverged"
     if classes < 2 and last - first > max(least, thresholds.MIN_RISE * training.descent):
         return f"higher than in the first epoch ({first:.4g}): training has diverged"

@@ -115,6 +115,10 @@ def test_brightness_that_the_audit_found_to_be_another_scale_is_a_scale():
     assert codes(judged(made))[0] == "split_shift"
     found = judged(made, audit=audit_of("scale_mismatch", split="test"))
     assert (codes(found)[0], found.causes[0].points) == ("scale_mismatch", pytest.approx(0.4))
+    made = Made(answers(0.9, 3000), answers(0.1, 400, 1), answers(0.6, 1000, 2), validation_pixels=answers(0.6, 400, 3))
+    found = judged(made, audit=audit_of("scale_mismatch", split="validation"))
+    assert (codes(found)[0], found.causes[0].points) == ("scale_mismatch", pytest.approx(0.5))
+    assert "split_shift" not in codes(found)
 
 
 def test_validation_images_of_another_kind_make_validation_untrue():
@@ -164,6 +168,16 @@ def test_validation_answers_worse_than_guessing_show_wrong_labels():
     assert found.headline == "Validation labels do not belong to the validation images."
     assert found.summary.startswith("It answers worse than guessing (3 of 100; guessing gives 10).")
     assert found.causes[0].what_to_do == "Check how the labels of the validation split were joined to its images."
+
+
+def test_answers_that_are_as_bad_in_both_splits_show_no_renaming():
+    """A network that only answers its most frequent class is right in neither split."""
+    rows = np.zeros((CLASSES, CLASSES), int)
+    rows[1, 0], rows[5, 0] = 300, 100
+    split = tuple(tuple(int(value) for value in row) for row in rows)
+    made = Made(answers(0.15, 3000), answers(0.0, 400, 1), answers(0.0, 400, 2))
+    found = judged(made, validation=split, test=split)
+    assert "label_order_mismatch" not in codes(found)
 
 
 def test_a_frequent_answer_next_to_a_frequent_class_is_not_a_renaming():
@@ -224,7 +238,17 @@ def test_labels_are_not_called_noise_if_the_network_generalizes_at_all(validatio
 def test_labels_are_not_called_noise_from_a_few_images_per_class():
     made = Made(answers(1.0, 99), answers(0.1, 1000, 1), answers(0.1, 1000, 2))
     assert "memorised_noise" not in codes(judged(made, RANDOM_LABELS))
-    assert "memorised_noise" in codes(judged(replace(made, train=answers(1.0, 100)), RANDOM_LABELS))
+    few = judged(replace(made, train=answers(1.0, 249)), RANDOM_LABELS)
+    assert (few.verdict, few.headline) == ("memorised_noise", "Nothing that it learned holds for new images.")
+    many = judged(replace(made, train=answers(1.0, 250)), RANDOM_LABELS)
+    assert many.headline == "The labels seem to have nothing to do with the images."
+
+
+def test_a_loss_that_ends_below_that_of_guessing_has_not_diverged():
+    """The level of the last three epochs is 2.4, that of guessing among ten classes 2.3."""
+    made = Made(answers(0.3, 3000), answers(0.3, 1000, 1), answers(0.3, 1000, 2))
+    ends = {last: judged(made, history([2.2, 2.1, 2.0, 2.0, 2.9, 2.6, last], [2.2] * 7)) for last in (2.6, 1.8)}
+    assert ["diverged" in codes(found) for found in ends.values()] == [True, False]
 
 
 # --- what the figures would be ---------------------------------------------------------------------------
