@@ -173,7 +173,7 @@ def tables() -> Iterator[str]:
     """Describe each kept condition: its images, its trainings, and how often its base was right, unless it is
     sealed.
     """
-    yield "| condition | train · validation · referee | folds | epochs | trainings | the base is right: of each |"
+    yield "| condition | train · validation · referee | folds | epochs | trainings | accuracy of the base on each |"
     yield "|---|---|---|---|---|---|"
     for condition in replay.conditions():
         trainings = replay.trainings(condition)
