@@ -59,7 +59,7 @@ class ClientBase(FlatMethods, Dual[Mode]):
         api_key: `ho_<id>_<secret>`; by default HELDOUT_API_KEY, or the key in that folder.
         home: the folder of `heldout up`, in place of all these.
         patience_s: how long to repeat requests that are safe to repeat, once the service has answered before but now
-            does not answer, or answers 429 or 503.
+            does not answer, or answers 429 or 503. A proxy's 502 and 504 count as no answer.
         transport: how requests travel; for tests.
     Raises:
         NoService: from every method, if nothing answers; immediately, if no service is found.
