@@ -1,7 +1,7 @@
 """Which sets of the zoo are sealed, and the guard that keeps them shut.
 
-Half of the first sets were sealed by lot, then all sets of the second lot, and of the third. They have judged once, and
-are open since; the sets of the fourth lot are sealed, all of them.
+Half of the first sets were sealed by lot, then all sets of each later lot. Each has judged once. Those of the first
+three lots are open since; rules may not be tuned on the fourth.
 """
 
 import hashlib

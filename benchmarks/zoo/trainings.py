@@ -16,6 +16,7 @@ from heldout.spec.job import JobSpec
 ABLE = ("plain", "wide", "double", "dense", "norm", "average")
 # Faults are dealt to the sets of each part apart. The first lot has two parts: "drawn" are the sets that judged first.
 Part = Literal["open", "drawn", "second", "third", "fourth"]
+LATER_LOTS: Mapping[str, int] = {"second": 2, "third": 3, "fourth": 4}
 _SEEDS: Mapping[Part, str] = {"open": "False", "drawn": "True"}  # of the others, their names
 SMALL_SIDE = 20  # smaller images would shrink to nothing without padding
 # Images × epochs × pixels of a training, in images of 28 × 28 pixels: what a second or two of one core can do.
@@ -164,12 +165,8 @@ def sets_of(part: Part) -> list[str]:
             return sorted(set(sets_of_lot(1)) - set(drawn_sets()))
         case "drawn":
             return sorted(drawn_sets())
-        case "second":
-            return sets_of_lot(2)
-        case "third":
-            return sets_of_lot(3)
-        case "fourth":
-            return sets_of_lot(4)
+        case _:
+            return sets_of_lot(LATER_LOTS[part])
 
 
 Planting = tuple[tuple[str, int], ...]

@@ -165,8 +165,7 @@ def _order_codes(term: Term, facts: Facts) -> tuple[str, ...]:
     pixels = None if facts.gap is None else facts.gap.pixels
     if term.code != "pixel_values" or pixels is None or not set(pixels.choices) & set(SHIFTS_OF_PIXELS):
         return codes
-    has_other_scale = any(found.evidence.get("split") == "test" for found in facts.audited.get("scale_mismatch", ()))
-    return codes if has_other_scale else codes[::-1]
+    return codes if facts.has_other_scale("test") else codes[::-1]
 
 
 def _is_mostly_of_its_classes(term: Term, facts: Facts, evidence: Mapping[str, Any]) -> bool:

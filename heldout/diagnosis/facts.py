@@ -201,6 +201,10 @@ class Facts:
             return float(evidence.get(f"{split}_accuracy", 0.0)), None
         return gap.pixels_undone.accuracy, gap.labels_renamed.accuracy
 
+    def has_other_scale(self, split: str) -> bool:
+        """Whether the audit found that pixel values of the split have a different meaning than those of training."""
+        return any(finding.evidence.get("split") == split for finding in self.audited.get("scale_mismatch", ()))
+
     def is_undone(self, split: str) -> bool:
         """Whether undoing the pixel change of the split makes answers better, beyond chance."""
         pixels = None if self.gap is None else self.gap.get_pixels(split)

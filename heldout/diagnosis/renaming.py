@@ -183,9 +183,7 @@ def list_pairs_by_answers(facts: Facts) -> Iterator[Pair]:
 
 def has_other_pixels(facts: Facts, split: str) -> bool:
     """Whether the audit found wrong pixel values that were not undone; these alone can cause bad answers."""
-    if facts.gap is not None and facts.gap.get_pixels(split) is not None:
-        return False
-    return any(finding.evidence.get("split") == split for finding in facts.audited.get("scale_mismatch", ()))
+    return facts.has_other_scale(split) and (facts.gap is None or facts.gap.get_pixels(split) is None)
 
 
 def is_known(facts: Facts, figures: SplitFigures | None) -> bool:

@@ -182,7 +182,7 @@ def describe_memorized_noise(facts: Facts, finding: Finding) -> Words:
         else "The labels seem to have nothing to do with the images.",
         f"It gets {of_100(float(finding.evidence['train_accuracy']))} training images right but only "
         f"{of_100(facts.validation.accuracy)} new ones; guessing gives {round(100 * chance)}.",
-        "Check how labels were joined to images" + (", then collect many more" if has_few_images else ""),
+        "Check how labels were joined to images" + (", then collect many more images" if has_few_images else ""),
     )
 
 

@@ -155,18 +155,10 @@ def find_other_pixels(facts: Facts) -> Finding | None:
 
 def find_scale_mismatch(facts: Facts) -> list[Finding]:
     """Report what the audit found, and splits that are answered clearly better once their scale is undone."""
-    known = _list_splits_of_other_scale(facts)
-    undone = [
-        _find_undone_pixels(facts, "scale_mismatch", SCALES_OF_PIXELS, split)
-        for split in ("test", "validation")
-        if split not in known
-    ]
+    unknown = [split for split in ("test", "validation") if not facts.has_other_scale(split)]
+    undone = [_find_undone_pixels(facts, "scale_mismatch", SCALES_OF_PIXELS, split) for split in unknown]
     audited = (_add_cost(finding, facts) for finding in facts.audited.get("scale_mismatch", ()))
     return [*audited, *(finding for finding in undone if finding is not None)]
-
-
-def _list_splits_of_other_scale(facts: Facts) -> list[str]:
-    return [finding.evidence.get("split", "test") for finding in facts.audited.get("scale_mismatch", ())]
 
 
 def _add_cost(finding: Finding, facts: Facts) -> Finding:
@@ -199,8 +191,8 @@ def find_shift_in_accuracy(facts: Facts) -> Finding | None:
 def find_shift_in_pixels(facts: Facts) -> list[Finding]:
     """Report splits that are answered clearly better with the brightness or channel order of training."""
     splits = ("validation",) if _is_known_of_test(facts) else ("test", "validation")
-    scaled = _list_splits_of_other_scale(facts)
-    undone = [_find_undone_pixels(facts, "split_shift", SHIFTS_OF_PIXELS, of) for of in splits if of not in scaled]
+    unknown = [split for split in splits if not facts.has_other_scale(split)]
+    undone = [_find_undone_pixels(facts, "split_shift", SHIFTS_OF_PIXELS, split) for split in unknown]
     return [finding for finding in undone if finding is not None]
 
 

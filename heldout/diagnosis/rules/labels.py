@@ -169,7 +169,7 @@ def find_memorized_noise(facts: Facts) -> Finding | None:
         f"Training accuracy reaches {percent(known)}, but validation accuracy is only "
         f"{percent(validation.accuracy)}, and guessing gives {percent(chance)}. The network has memorized the labels. "
         + (
-            "Either they have nothing to do with the images, or these are far too few for so hard a problem."
+            "Either they have nothing to do with the images, or there are far too few images for so hard a problem."
             if has_few_images
             else "They seem to have nothing to do with the images: check how labels were joined to images."
         ),

@@ -240,6 +240,7 @@ def test_labels_are_not_called_noise_from_a_few_images_per_class():
     assert "memorised_noise" not in codes(judged(made, RANDOM_LABELS))
     few = judged(replace(made, train=answers(1.0, 249)), RANDOM_LABELS)
     assert (few.verdict, few.headline) == ("memorised_noise", "Nothing that it learned holds for new images.")
+    assert few.summary.endswith("Check how labels were joined to images, then collect many more images.")
     many = judged(replace(made, train=answers(1.0, 250)), RANDOM_LABELS)
     assert many.headline == "The labels seem to have nothing to do with the images."
 
