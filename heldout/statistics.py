@@ -212,3 +212,8 @@ def compute_welch_interval(
     degrees = 1 / (share**2 / (first[2] - 1) + (1 - share) ** 2 / (second[2] - 1))
     half = compute_t_quantile(0.5 + confidence / 2, degrees) * sqrt(first_variance + second_variance)
     return difference - half, difference + half
+
+
+def includes_0(bounds: tuple[float, float] | None) -> bool:
+    """Whether a figure may be 0; true if it has no interval."""
+    return bounds is None or bounds[0] <= 0 <= bounds[1]

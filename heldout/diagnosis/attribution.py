@@ -7,8 +7,9 @@ from typing import Any
 
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Explained, Finding
-from heldout.diagnosis.gap import Bounds, Gap, Term, TermCode, includes_0
+from heldout.diagnosis.gap import Bounds, Gap, Term, TermCode
 from heldout.diagnosis.thresholds import MIN_EXPLAINED, MIN_EXPLAINED_OF_LOSS, MIN_PART_OF_CLASSES, MIN_PART_OF_NOISE
+from heldout.statistics import includes_0
 
 # A term belongs to the first of these findings that was made and is not an info.
 FINDINGS_OF_TERM: Mapping[TermCode, tuple[str, ...]] = {

@@ -15,6 +15,7 @@ from heldout.statistics import (
     compute_newcombe_interval,
     compute_paired_interval,
     compute_welch_interval,
+    includes_0,
 )
 from heldout.stored.gap import BestEpoch, HeldOutCopies, LabelsRenamed, PairedTally, PixelsUndone, StoredGap, Tally
 
@@ -134,11 +135,6 @@ def compute_gap(stored: StoredGap) -> Gap | None:
         _measure_copies("copies_in_test", gap.clean_test, gap.test, stored.test_copies),
     )
     return replace(gap, terms=tuple(term for term in terms if term is not None))
-
-
-def includes_0(bounds: Bounds | None) -> bool:
-    """Whether a figure may be 0; true if it has no interval."""
-    return bounds is None or bounds[0] <= 0 <= bounds[1]
 
 
 def _find_late(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import floor, log10
 from typing import TYPE_CHECKING
 
-from heldout.statistics import compute_newcombe_interval
+from heldout.statistics import compute_newcombe_interval, includes_0
 from heldout.verdicts import FINDING_KINDS
 from heldout.words import describe_part, format_figure, join_with_and, percent, pluralize
 from heldout.words.labels import PIXELS, TERMS
@@ -52,7 +52,7 @@ def _describe_chance(gap: Gap) -> str:
     if train == test:
         return f"Training and test accuracy are the same ({test})."
     start = f"Training accuracy is {train} and test accuracy {test}"
-    if _includes_0(compute_newcombe_interval(gap.train.counts, gap.test.counts)):
+    if includes_0(compute_newcombe_interval(gap.train.counts, gap.test.counts)):
         return f"{start}: the difference is small enough to be chance."
     return f"{start}: the difference is more than chance, but there are too few images to say what causes it."
 
@@ -71,8 +71,8 @@ Part = tuple[str, float, bool]
 
 def _list_parts(terms: Sequence[tuple[Term, float, Bounds | None]], gap: Gap, *, of_loss: bool) -> list[Part]:
     """One part for each term clearly above chance, largest first; all that may be chance is the last part."""
-    sure = [(_phrase_term(term, value, gap, of_loss), value, True) for term, value, at in terms if not _includes_0(at)]
-    chance = sum(value for _, value, at in terms if _includes_0(at))
+    sure = [(_phrase_term(term, value, gap, of_loss), value, True) for term, value, at in terms if not includes_0(at)]
+    chance = sum(value for _, value, at in terms if includes_0(at))
     return [*sorted(sure, key=lambda part: -abs(part[1])), ("that may be chance", chance, False)]
 
 
@@ -124,11 +124,6 @@ def _name_light_change(pixels: PixelsUndone) -> str | None:
             darkens, lightens = factor < 1 or offset < 0, factor > 1 or offset > 0
             signs.add(None if darkens == lightens else "brighter" if darkens else "darker")
     return signs.pop() if len(signs) == 1 else None
-
-
-def _includes_0(bounds: Bounds | None) -> bool:
-    """Whether a figure may be 0; true if it has no interval."""
-    return bounds is None or bounds[0] <= 0 <= bounds[1]
 
 
 def apportion(parts: Sequence[float], whole: int) -> list[int]:

@@ -5,7 +5,6 @@ import { get, type Page, post, query, request, type Schemas } from './client'
 export type Study = Schemas['StudyView']
 export type Arm = Schemas['ArmView']
 export type Difference = Schemas['DifferenceView']
-export type CurvePoint = Schemas['CurvePointView']
 export type StudyReport = Schemas['StudyReportView']
 export type ReportArm = Schemas['ReportArmView']
 export type StudyEstimate = Schemas['StudyEstimateView']
