@@ -40,15 +40,10 @@ LARGER: dict[str, Network] = {
 }
 AVERAGE = "global_average"
 RESNET20 = get_spec(Preset.RESNET20)["network"]
-
-
-def _normalize(norm: str) -> dict[str, Any]:
-    """ResNet20 with another normalization."""
-    return RESNET20 | {"blocks": [block | {"norm": norm} for block in RESNET20["blocks"]]}
-
-
 RESIDUAL: dict[str, Network] = {
-    f"ResNet20, norm {norm}, batch 128": Network(_normalize(norm), SMALL, 512, 1, 128)
+    f"ResNet20, norm {norm}, batch 128": Network(
+        RESNET20 | {"blocks": [block | {"norm": norm} for block in RESNET20["blocks"]]}, SMALL, 512, 1, 128
+    )
     for norm in ("batch", "layer", "group", "none")
 } | {
     "64 residual blocks of 8 filters, batch 16": Network(
@@ -81,6 +76,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--networks", nargs="*", help="Only those whose names begin so.")
     parser.add_argument("--precision", choices=["float32", "mixed"], default="float32")
     parser.add_argument("--seeds", type=int, default=1, help="Trainings in one process, as in a study.")
+    parser.add_argument("--moves", action="store_true", help="With rotated and shifted images.")
     parser.add_argument("--fit", action="store_true", help="Print the constants that fit best.")
     given = parser.parse_args(arguments)
     import worker.training.preload  # noqa: F401  (imports Keras without TensorFlow's greetings)
@@ -89,7 +85,7 @@ def main(arguments: list[str]) -> None:
     print("| network | expected, MiB | measured, MiB | expected of measured |\n|---|---|---|---|")
     peaks = []
     for name, network in chosen.items():
-        peak = _peak_of(network, given.precision, given.seeds)
+        peak = _peak_of(network, given.precision, given.seeds, given.moves)
         peaks.append(peak)
         cells = (f"{peak.expected / MIB:,.0f}", f"{peak.measured / MIB:,.0f}", f"{100 * peak.share:.0f}%")
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
@@ -111,12 +107,13 @@ def _print_fit(peaks: list[Peak]) -> None:
     print(f"outputs in training {found[3]:.2f}; fitted of measured {fitted.min():.2f} to {fitted.max():.2f}")
 
 
-def _peak_of(network: Network, precision: str, seeds: int) -> Peak:
+def _peak_of(network: Network, precision: str, seeds: int, moves: bool) -> Peak:
     from analysis.arrays.dataset import save
     from heldout.spec.layers import plan_network
 
     body: dict[str, Any] = {"dataset": "digits", "network": network.network}
     body["training"] = {"epochs": EPOCHS, "batch_size": network.batch_size, "precision": precision}
+    body["augmentation"] = {"rotation_degrees": 20, "width_shift": 0.2} if moves else None
     spec = JobSpec.model_validate(body).complete(name="memory", seed=7)
     with tempfile.TemporaryDirectory(prefix="heldout-bench-") as folder:
         data = Path(folder, "data")

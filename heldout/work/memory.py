@@ -35,6 +35,8 @@ LAYERS_IN_BASE = 40
 # in parallel, if there are enough cores.
 MAX_FEATURE_BYTES = 256 * 2**20
 FEATURE_BLOCK, FEATURE_BLOCKS = 32, 4
+# What XLA needs to compile the moves of augmentation.
+COMPILER_BYTES = 64 * 2**20
 # What the moving average of the weights adds to each parameter.
 AVERAGE_COPIES = 2.0
 # What a process with CUDA's libraries needs. Not measured: based on reports by others, rounded up.
@@ -73,6 +75,7 @@ def estimate_training_bytes(spec: JobSpec, plan: NetworkPlan, images: int, pixel
     kept = count_normed_values(spec.network, plan.layers, NORM_COPIES)
     return int(
         BASE_BYTES
+        + COMPILER_BYTES * (spec.augmentation is not None and spec.augmentation.moves)
         + LAYER_BYTES * (0 if plan.backbone is None else plan.backbone.layers)
         + LAYER_BYTES * max(0, len(plan.layers) - LAYERS_IN_BASE)
         + IMAGE_COPIES * images * prod(plan.image) * pixel_bytes

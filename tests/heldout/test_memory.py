@@ -11,8 +11,9 @@ GIB = 2**30
 BLOCKS = {"blocks": [{"filters": 32, "padding": "same"}, {"filters": 64, "padding": "same"}]}
 
 
-def spec(**training) -> JobSpec:
-    return JobSpec.model_validate({"dataset": "mnist5k", "network": BLOCKS, "training": training})
+def spec(augmentation: dict[str, float] | None = None, **training) -> JobSpec:
+    body = {"dataset": "mnist5k", "network": BLOCKS, "training": training, "augmentation": augmentation}
+    return JobSpec.model_validate(body)
 
 
 def needed(asked: JobSpec, side: int = 224) -> int:
@@ -22,6 +23,7 @@ def needed(asked: JobSpec, side: int = 224) -> int:
 def test_more_memory_is_needed_for_larger_batches_larger_images_and_averaged_weights():
     assert needed(spec(batch_size=64)) > needed(spec()) > needed(spec(), side=28)
     assert needed(spec(ema_decay=0.99)) > needed(spec())
+    assert needed(spec({"zoom": 0.1})) > needed(spec({"contrast": 0.1})) == needed(spec())
     assert needed(spec(precision="mixed")) < needed(spec(precision="auto")) == needed(spec(precision="float32"))
 
 

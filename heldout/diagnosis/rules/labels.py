@@ -181,9 +181,7 @@ def find_memorized_noise(facts: Facts) -> Finding | None:
             "chance": chance,
         },
         remedies.suggest_data_fix(
-            "Check how labels were joined to images."
-            if has_few_images
-            else "Check how labels were joined to images: they look shuffled."
+            f"Check how labels were joined to images{'' if has_few_images else ': they look shuffled'}."
         ),
     )
 
