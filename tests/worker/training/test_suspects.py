@@ -14,7 +14,12 @@ from worker.messages import Alive, AssignedDataset, Failed, SuspectAssignment, S
 from worker.training import child
 from worker.training.suspects.estimate import LabelEstimate, estimate
 from worker.training.suspects.planting import plant
-from worker.training.suspects.search import choose_seen_size, choose_training_rows, make_small_images
+from worker.training.suspects.search import (
+    choose_seen_size,
+    choose_training_rows,
+    find_suspects,
+    make_small_images,
+)
 
 # --- folds ---------------------------------------------------------------------------------------
 
@@ -186,6 +191,16 @@ def test_labels_are_planted_in_a_tenth_of_each_class_of_each_copy_and_always_cha
 
 
 @pytest.mark.usefixtures("forking")
+def test_a_search_ends_if_networks_agree_with_no_label():
+    """Images and labels are noise: after the first round no label is trusted, and nothing would be left to train on."""
+    draws, names = np.random.default_rng(0), tuple(map(str, range(20)))
+    pixels = draws.integers(0, 255, (200, 8, 8, 1)).astype(np.uint8)
+    labels = np.concatenate([np.arange(20), draws.integers(0, 20, 200)[20:]]).astype(np.int32)
+    found = find_suspects(ImageSet(pixels, labels, {}, names, (0, 255)), np.arange(200), 0)
+    assert found.trained_on > 0
+    assert estimate(found.said, labels, {}, 0).verdict == "too_hard"
+
+
 def test_a_real_search_finds_planted_labels_and_names_their_files(digits, tmp_path: Path):
     draws = np.random.default_rng(5)
     planted = draws.permutation(400)[:40]

@@ -209,13 +209,19 @@ def find_suspects(images: ImageSet, units: NDArray[np.int64], seed: int) -> Foun
     for round_ in range(ROUNDS):
         members.reset(ROUNDS * seed + round_)
         folds = assign_folds(labels, np.arange(len(labels)), units, folds=folds_count, seed=ROUNDS * seed + round_)
-        chosen = [
-            choose_training_rows(labels, may_train & (folds != fold), MAX_TRAINED_ON) for fold in range(folds_count)
-        ]
+        chosen = [_choose_rows_of_fold(labels, may_train, folds != fold) for fold in range(folds_count)]
         trained_on = max(trained_on, *map(len, chosen))
         said += _predict_unseen(members, chosen, folds, len(images.classes), draws) / ROUNDS
         may_train = is_trusted(said / said.sum(axis=1, keepdims=True), labels, seed)
     return Found(said, ROUNDS * folds_count, trained_on)
+
+
+def _choose_rows_of_fold(
+    labels: NDArray[np.int32], may_train: NDArray[np.bool_], others: NDArray[np.bool_]
+) -> NDArray[np.int32]:
+    """Choose images of the other folds. Networks that agree with no label there do not tell which to leave out."""
+    trusted = may_train & others
+    return choose_training_rows(labels, trusted if trusted.any() else others, MAX_TRAINED_ON)
 
 
 def _predict_unseen(
