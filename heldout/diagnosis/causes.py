@@ -117,8 +117,8 @@ def _measure_false_figure(finding: Finding, facts: Facts, gap: Gap | None) -> Ef
 def _keep_if_copies_cost(measured: Effect, facts: Facts) -> Effect | None:
     """The effect of many copies, or None if they seem to cost less than a point.
 
-    A few copies tell little of how they are answered. The training images, which they are, tell more: half of the
-    answer is what they would cost if they were answered like these.
+    A few copies say little about what copies cost. So the measured cost is averaged with the cost that they would have
+    if they were answered like training images.
     """
     if measured.interval is None or measured.matters or facts.gap is None:
         return measured

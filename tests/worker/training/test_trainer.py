@@ -87,10 +87,10 @@ SPECS = {
             "schedule": {"name": "reduce_on_plateau", "factor": 0.5, "patience": 1},
         }
     ),
-    "cosine, batch normalization, erased, mixed, averaged": small_spec(
+    "cosine, batch normalization, rotated, erased, mixed, averaged": small_spec(
         {"filters": 4, "batch_norm": True},
         network={"dense": [{"units": 9, "dropout": 0.5}]},
-        augmentation={"erasing": 0.5},
+        augmentation={"rotation_degrees": 20.0, "erasing": 0.5},
         training={"epochs": 3, "schedule": {"name": "cosine", "warmup_epochs": 1}, "mixup": 0.4, "ema_decay": 0.9},
     ),
 } | {
@@ -110,7 +110,7 @@ SPECS = {
 # float16 has its own state, the scale of the loss. test_starts.py kills processes that train in bfloat16.
 OPTIONS: dict[str, dict[str, Any]] = {
     "regularized": {"towers": 2},
-    "cosine, batch normalization, erased, mixed, averaged": {"policy": "mixed_float16"},
+    "cosine, batch normalization, rotated, erased, mixed, averaged": {"policy": "mixed_float16"},
 }
 
 
@@ -118,7 +118,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 # killed with a falling rate and early stopping.
 STOPS = {
     "regularized": (7,),
-    "cosine, batch normalization, erased, mixed, averaged": (1, 7),
+    "cosine, batch normalization, rotated, erased, mixed, averaged": (1, 7),
 }
 
 
