@@ -93,7 +93,13 @@ def train(
         )
     if patch is not None and changes:
         raise Refused("--patch is the whole change: put what --set, --name and --dataset would change into it.")
+    from heldout.client.resource import make_idempotency_header
+
     client = service.client
+    try:
+        make_idempotency_header(idempotency_key)
+    except ValueError as error:
+        raise Refused(f"--idempotency-key: {error}") from None
     if source is None:
         if model is not None:
             body = _describe_own_network(client, model)
@@ -103,10 +109,7 @@ def train(
         if dry_run:
             service.print(client.jobs.estimate(body), shown.show_estimate)
             return None
-        try:
-            job = client.jobs.create(body, idempotency_key=idempotency_key).view
-        except ValueError as error:
-            raise Refused(f"--idempotency-key: {error}") from None
+        job = client.jobs.create(body, idempotency_key=idempotency_key).view
         return _report_queued(service, job, detach)
     change = None if patch is None else parse(patch, "--patch")
     if change is not None and not isinstance(change, dict):

@@ -384,12 +384,13 @@ def test_commands_take_a_job_through_its_states(heldout, client, spec_file):
     assert client.jobs.get(again).retry_of == job_id
     for change in (("--epochs", "20"), ("--remedy", "prayer")):
         assert heldout("retry", job_id, *change).returncode == Exit.REFUSED
-    assert heldout("train", "--from", job_id, "--remedy", "prayer").returncode == Exit.REFUSED
+    for option in (("--remedy", "prayer"), ("--idempotency-key", "ü")):
+        assert heldout("train", "--from", job_id, *option).returncode == Exit.REFUSED
     assert heldout("delete", job_id).returncode == 0
     assert heldout("show", job_id).returncode == 2
     assert [job.id for job in client.jobs.list()] == [again]
     assert heldout("cancel", again).returncode == 0
-    third = heldout("train", "--from", again, "--detach").stdout.strip()
+    [third] = {heldout("train", "--from", again, "--detach", "--idempotency-key", "k").stdout.strip() for _ in range(2)}
     assert client.jobs.get(third).retry_of == again
 
 
