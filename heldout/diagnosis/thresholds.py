@@ -194,7 +194,7 @@ MIN_LIKELY_EFFECT = 0.03
 LEAST_HALF_INTERVAL = 0.001
 # Confidence of the weaker interval: its lower bound holds in 80%. (the contract)
 LIKELY_CONFIDENCE = 0.6
-# Share of a split's images. From here on, copies make its figure misleading if they seem to cost a point. (the contract)
+# Share of a split's images. From here on, copies make its figure misleading if they may cost a point. (the contract)
 MIN_COPIED_SHARE = 0.05
 # Accuracy. A gap that is clearly larger always belongs to a finding. (the contract)
 MIN_SURE_GAP = 0.03
