@@ -267,27 +267,6 @@ def test_the_requests_of_one_owner_that_wait_for_exports_are_limited(client, wor
         assert waited.result().status_code == 200
 
 
-def test_decoding_stops_soon_after_the_client_disconnects(client, world, monkeypatch, log_lines):
-    monkeypatch.setattr(api.disconnects, "WATCH_AFTER_S", 0.01)
-    decode, decoded, started = predict.images._read_image, [], threading.Event()
-
-    def slowly(file: SentFile, *more: object) -> np.ndarray:
-        decoded.append(file)
-        started.set()
-        time.sleep(0.05)
-        return decode(file, *more)
-
-    monkeypatch.setattr(predict.images, "_read_image", slowly)
-    files = [("images", (f"{number}.png", make_png(GREY))) for number in range(500)]
-    request = client.build_request("POST", f"/v1/jobs/{world.job}/predict", files=files)
-    head = [f"POST {request.url.path} HTTP/1.1", *(f"{name}: {value}" for name, value in request.headers.items())]
-    with socket.create_connection((request.url.host, request.url.port)) as leaving:
-        leaving.sendall("\r\n".join([*head, "", ""]).encode() + request.read())
-        assert started.wait(60)
-    assert until(lambda: '"status": 499' in log_lines.getvalue(), "logging of the aborted request")
-    assert 0 < len(decoded) < 400
-
-
 def test_metrics_count_requests_images_and_models(client, world):
     def read_metrics() -> dict[str, float]:
         text = httpx2.get(f"{world.url}/metrics").text
@@ -309,6 +288,27 @@ def test_metrics_count_requests_images_and_models(client, world):
     assert (changed["heldout_predict_images_total"], changed["heldout_predict_seconds_count"]) == (7, 2)
     assert 1 <= after["heldout_predict_models"] <= after["heldout_predict_loads_total"]
     assert after["heldout_predict_models_bytes"] > len(world.file)
+
+
+def test_decoding_stops_soon_after_the_client_disconnects(client, world, monkeypatch, log_lines):
+    monkeypatch.setattr(api.disconnects, "WATCH_AFTER_S", 0.01)
+    decode, decoded, started = predict.images._read_image, [], threading.Event()
+
+    def slowly(file: SentFile, *more: object) -> np.ndarray:
+        decoded.append(file)
+        started.set()
+        time.sleep(0.05)
+        return decode(file, *more)
+
+    monkeypatch.setattr(predict.images, "_read_image", slowly)
+    files = [("images", (f"{number}.png", make_png(GREY))) for number in range(500)]
+    request = client.build_request("POST", f"/v1/jobs/{world.job}/predict", files=files)
+    head = [f"POST {request.url.path} HTTP/1.1", *(f"{name}: {value}" for name, value in request.headers.items())]
+    with socket.create_connection((request.url.host, request.url.port)) as leaving:
+        leaving.sendall("\r\n".join([*head, "", ""]).encode() + request.read())
+        assert started.wait(60)
+    assert until(lambda: '"status": 499' in log_lines.getvalue(), "logging of the aborted request")
+    assert 0 < len(decoded) < 400
 
 
 def test_only_test_images_count_in_the_ledger_and_only_once(client, world):

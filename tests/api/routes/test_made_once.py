@@ -67,5 +67,5 @@ def test_a_form_sent_twice_makes_one_dataset(client):
     first, again = send(b"content"), send(b"content")
     assert first.status_code == again.status_code == 201
     assert first.json() == again.json()
-    assert_problem(send(b"other content"), 409, "upload_finished")
+    assert_problem(send(b"other content"), 422, "idempotency_key_reused")
     assert client.get(f"/v1/datasets/{first.json()['id']}").json()["status"] == "checking"

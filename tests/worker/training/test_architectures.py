@@ -198,7 +198,7 @@ def test_the_manual_lists_every_reason_and_code():
     page = (Path(__file__).parents[3] / "docs/how-to/models.md").read_text(encoding="utf-8")
     _, _, page = page.partition("## When a model is rejected")
     usual, _, codes = page.partition("All codes:")
-    assert len(re.findall(r"^\| (has|is|gives|ends|does) .+\|$", usual, re.MULTILINE)) == 12
+    assert len(re.findall(r"^\| (has|is|was|gives|ends|does) .+\|$", usual, re.MULTILINE)) == 12
     assert set(re.findall(r"^\| `(\w+)` \|", codes, re.MULTILINE)) == set(ModelRejectionCode)
     for code in ModelRejectionCode:
         assert f"| `{code}` | {code.meaning} |" in codes
