@@ -46,7 +46,7 @@ SHORTER = (
     (r"training\.epochs=\d+", "training.epochs=1"),
     (r'"epochs": \d+}', '"epochs": 1}'),
     (r"\bepochs=\d+", "epochs=1"),
-    (r'"filters": 32}\]}}', '"filters": 4}]}, "training": {"epochs": 1}}'),
+    (r'"filters": 32}\]}}', '"filters": 4}]}, "training": {"epochs": 1, "seed": 1}}'),
     (r"--epochs 20", "--epochs 2"),
     (r"(heldout (?:cure|curve) (?!--)\S+)", r"\1 --dry-run"),
     (r"(heldout cure) (--run)", r"\1 --dry-run \2"),
