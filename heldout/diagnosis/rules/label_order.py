@@ -189,11 +189,14 @@ def _make_finding(
 def find_whole_renamed(facts: Facts) -> Renamed | None:
     """The usual renaming of a whole held-out split that clearly makes answers right.
 
-    It must restore at least half of what this split lacks compared with the other one. Gains by chance, if a frequent
+    It must restore at least half of what this split lacks compared with the other one, which is answered better. Gains by chance, if a frequent
     answer gets the name of a frequent class, do not count unless class frequencies show the same renaming.
     """
-    pairs = (pair for pair in list_pairs_by_answers(facts) if pair[2].accuracy > pair[1].accuracy)
-    found = (_find_best_whole(facts, *pair) for pair in pairs)
+    found = (
+        _find_best_whole(facts, split, figures, other)
+        for split, figures, other in list_pairs_by_answers(facts)
+        if figures.accuracy < other.accuracy
+    )
     return next((renamed for renamed in found if renamed is not None), None)
 
 
