@@ -189,8 +189,9 @@ def _make_finding(
 def find_whole_renamed(facts: Facts) -> Renamed | None:
     """The usual renaming of a whole held-out split that clearly makes answers right.
 
-    It must restore at least half of what this split lacks compared with the other one, which is answered better. Gains by chance, if a frequent
-    answer gets the name of a frequent class, do not count unless class frequencies show the same renaming.
+    It must restore at least half of what this split lacks compared with the other one, which is answered better.
+    Gains by chance, if a frequent answer gets the name of a frequent class, do not count unless class frequencies show
+    the same renaming.
     """
     found = (
         _find_best_whole(facts, split, figures, other)
