@@ -18,7 +18,7 @@ from models.reconcile import discard_files
 from models.store import claims, ingests, uploads
 from models.store.claims import Capacity, HeldAttempt
 from models.tables import DatasetRow
-from tests.api.support import assert_problem, sqlite_only, submit
+from tests.api.support import assert_problem, sqlite_only, submit, wait_until
 
 pytestmark = sqlite_only
 
@@ -171,7 +171,7 @@ def test_an_interrupted_upload_leaves_nothing_and_can_be_repeated(service, blobs
     with pytest.raises(RuntimeError):
         service.put(f"/v1/datasets/{dataset['id']}/content", content=broken())
     assert send(service, dataset)["status"] == "checking"
-    assert len(list_stored(blobs)) == 1
+    wait_until(lambda: len(list_stored(blobs)) == 1, "the removal of what was interrupted")
 
 
 def test_repeated_content_changes_nothing_and_other_content_is_refused(client, blobs, database):
