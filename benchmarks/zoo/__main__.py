@@ -6,9 +6,9 @@ build --write [SET…]   the same, and write what was built into the manifest
 list           a table of all sets, and which are sealed
 draw           draw again which sets of the first lot were sealed, and write it
 suspects …     the search for wrong labels on the sets, compared with the truth; `suspects --help` has the choices
-train [--sets open|drawn|second|third|fourth] [--minutes N]   train what the collection lacks; prints no results
+train [--sets open|drawn|second|third|fourth|fifth] [--minutes N]   train what the collection lacks; prints no results
 audit [SET…]   audit the trainings of all open sets, or of these, again, as today's audit does it
-score [second|third]   tables of the first lot, or of another open one
+score [second|third|fourth]   tables of the first lot, or of another open one
 calibrate      fit how often a verdict is right on all lots, and write it into heldout/diagnosis/verdict_fit.py
 score --sealed --unseal   tables of the sealed sets, which judge once, after the rules are committed
 copies [SET…]  measure how well copies and look-alikes are separated, on all open sets or these (--unseal: sealed too)
@@ -24,7 +24,9 @@ from benchmarks.zoo.draw import SEALED_LOT, Sealed, sealed_sets, sets_of_lot, wr
 from benchmarks.zoo.manifest import build, read_manifest, write_manifest
 from benchmarks.zoo.packages import fetch
 from benchmarks.zoo.registry import ZOO
-from benchmarks.zoo.trainings import Part
+from benchmarks.zoo.trainings import LATER_LOTS, Part
+
+OPEN_LOTS = {name: lot for name, lot in LATER_LOTS.items() if lot < SEALED_LOT}
 
 
 def main(arguments: list[str]) -> None:
@@ -68,10 +70,10 @@ def main(arguments: list[str]) -> None:
             from benchmarks.zoo.calibrate import calibrate
 
             print("\n".join(calibrate()))
-        case ["score", *flags] if flags in ([], ["second"], ["third"]) or {*flags} <= {"--sealed", "--unseal"}:
+        case ["score", *flags] if flags in ([], *([lot] for lot in OPEN_LOTS)) or {*flags} <= {"--sealed", "--unseal"}:
             from benchmarks.zoo.score import tables
 
-            lot = SEALED_LOT if "--sealed" in flags else {"second": 2, "third": 3}.get("".join(flags), 1)
+            lot = SEALED_LOT if "--sealed" in flags else OPEN_LOTS.get("".join(flags), 1)
             try:
                 print("\n".join(tables(lot, unseal="--unseal" in flags)))
             except Sealed as error:

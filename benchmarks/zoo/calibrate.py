@@ -76,9 +76,9 @@ def _say_left_out(cases: Sequence[Case], group: Sequence[object]) -> Floats:
 def read_cases() -> list[Case]:
     """Every kept training whose verdict is known to be right or wrong.
 
-    The sets of the fourth lot are among them, since they have judged. Only sets of a fifth lot can judge this fit.
+    The sets of the fourth lot are among them, since they have judged. Only those of the fifth can judge this fit.
     """
-    records = (record for lot in LOTS for name in sets_of_lot(lot) for record in read_set(name, unseal=True))
+    records = (record for lot in LOTS for name in sets_of_lot(lot) for record in read_set(name))
     return [case for record in records if (case := _case(judge(record))) is not None]
 
 

@@ -1,5 +1,6 @@
 """All sets of the zoo, by name."""
 
+from benchmarks.zoo.alphabets import ALPHABETS
 from benchmarks.zoo.diagrams import DIAGRAMS
 from benchmarks.zoo.generated import GENERATED
 from benchmarks.zoo.glyphs import GLYPHS
@@ -11,5 +12,5 @@ from benchmarks.zoo.sprites import SPRITES
 from benchmarks.zoo.tuned import TUNED
 from benchmarks.zoo.vectors import VECTORS
 
-_ALL = (*LETTERS, *VECTORS, *PICTURES, *SCANS, *TUNED, *GLYPHS, *SPRITES, *DIAGRAMS, *SIGNS, *GENERATED)
+_ALL = (*LETTERS, *VECTORS, *PICTURES, *SCANS, *TUNED, *GLYPHS, *SPRITES, *DIAGRAMS, *SIGNS, *GENERATED, *ALPHABETS)
 ZOO = {entry.name: entry for entry in sorted(_ALL, key=lambda entry: entry.name)}
