@@ -2,6 +2,7 @@
 
 from benchmarks.zoo.alphabets import ALPHABETS
 from benchmarks.zoo.diagrams import DIAGRAMS
+from benchmarks.zoo.games import GAMES
 from benchmarks.zoo.generated import GENERATED
 from benchmarks.zoo.glyphs import GLYPHS
 from benchmarks.zoo.letters import LETTERS
@@ -12,5 +13,18 @@ from benchmarks.zoo.sprites import SPRITES
 from benchmarks.zoo.tuned import TUNED
 from benchmarks.zoo.vectors import VECTORS
 
-_ALL = (*LETTERS, *VECTORS, *PICTURES, *SCANS, *TUNED, *GLYPHS, *SPRITES, *DIAGRAMS, *SIGNS, *GENERATED, *ALPHABETS)
+_ALL = (
+    *LETTERS,
+    *VECTORS,
+    *PICTURES,
+    *SCANS,
+    *TUNED,
+    *GLYPHS,
+    *SPRITES,
+    *DIAGRAMS,
+    *SIGNS,
+    *GENERATED,
+    *ALPHABETS,
+    *GAMES,
+)
 ZOO = {entry.name: entry for entry in sorted(_ALL, key=lambda entry: entry.name)}
