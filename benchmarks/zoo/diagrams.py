@@ -133,7 +133,7 @@ def speech_languages(rng: np.random.Generator) -> list[Sample]:
                     cut = samples[start : start + HOP * (BANDS - 1) + WINDOW]
                     if cut.std() > 300:
                         group = "/".join(file.parts[file.parts.index("sounds") + 2 :])
-                        yield _draw_spectrogram(cut), language, group
+                        yield draw_spectrogram(cut), language, group
 
     return thin(read(), 1300, rng)
 
@@ -158,12 +158,12 @@ def instrument_sounds(rng: np.random.Generator) -> list[Sample]:
                 for begin in range(0, len(slow) - length, HOP * BANDS // 3)[:18]:
                     cut = slow[begin : begin + length]
                     if cut.std() > 100:
-                        yield _draw_spectrogram(cut), instrument, f"{instrument} {note}"
+                        yield draw_spectrogram(cut), instrument, f"{instrument} {note}"
 
     return thin(draw(), 240, rng)
 
 
-def _draw_spectrogram(samples: NDArray[np.float64]) -> NDArray[np.uint8]:
+def draw_spectrogram(samples: NDArray[np.float64]) -> NDArray[np.uint8]:
     """(BANDS, BANDS, 1) uint8: time from left to right, low tones at the bottom, loud ones bright."""
     windows = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::HOP] * np.hanning(WINDOW)
     power = np.abs(np.fft.rfft(windows, axis=1)[:, 1:]) ** 2

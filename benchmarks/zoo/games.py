@@ -1,4 +1,4 @@
-"""Sets of the fifth lot from games and catalogs: moods, monsters, clothes, tiles of a survival game, and furniture."""
+"""Sets of the fifth lot from games and catalogs: moods, monsters, creatures, clothes, tiles, and furniture."""
 
 import io
 import json
@@ -152,11 +152,23 @@ def furniture(rng: np.random.Generator) -> Iterator[Sample]:
                         yield vary_picture(shown, 40, variety, rng), kinds[number], f"{catalog} {icon}"
 
 
+def platform_creatures(rng: np.random.Generator) -> list[Sample]:
+    def read() -> Iterator[Sample]:
+        variety = Variety(turn=10, size=0.75, shift=0.08, blur=0.02, noise=8)
+        for file in files_of(SUPERTUX, "usr/share/games/supertux2/images/creatures/*/*.png"):
+            for _ in range(5):
+                picture = read_picture(file)
+                yield vary_picture(picture, 32, variety, rng), file.parent.name, f"{file.parent.name} {file.stem}"
+
+    return thin(read(), 90, rng)
+
+
 DDNET = package("apt", "ddnet-data")
 FREEDOOM = package("apt", "freedoom")
 FLARE = package("apt", "flare-game")
 CATACLYSM = package("apt", "cataclysm-dda-data")
 SWEETHOME = package("apt", "sweethome3d-furniture")
+SUPERTUX = package("apt", "supertux-data")
 GAMES = (
     ZooSet(
         "round_faces",
@@ -182,5 +194,10 @@ GAMES = (
         "furniture",
         "Models of furniture and other things; the class is the room or kind. Groups: models",
         (SWEETHOME,), furniture, "hard", 3, copied=True, lot=5,
+    ),
+    ZooSet(
+        "platform_creatures",
+        "Some forty creatures of a platform game in motion; the class is the creature. Groups: frames",
+        (SUPERTUX,), platform_creatures, "easy", 3, copied=True, lot=5,
     ),
 )  # fmt: skip

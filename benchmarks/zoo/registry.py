@@ -6,6 +6,7 @@ from benchmarks.zoo.games import GAMES
 from benchmarks.zoo.generated import GENERATED
 from benchmarks.zoo.glyphs import GLYPHS
 from benchmarks.zoo.letters import LETTERS
+from benchmarks.zoo.measured import MEASURED
 from benchmarks.zoo.pictures import PICTURES
 from benchmarks.zoo.scans import SCANS
 from benchmarks.zoo.signs import SIGNS
@@ -26,5 +27,6 @@ _ALL = (
     *GENERATED,
     *ALPHABETS,
     *GAMES,
+    *MEASURED,
 )
 ZOO = {entry.name: entry for entry in sorted(_ALL, key=lambda entry: entry.name)}
