@@ -2,6 +2,7 @@
 
 from benchmarks.zoo.alphabets import ALPHABETS
 from benchmarks.zoo.diagrams import DIAGRAMS
+from benchmarks.zoo.emblems import EMBLEMS
 from benchmarks.zoo.games import GAMES
 from benchmarks.zoo.generated import GENERATED
 from benchmarks.zoo.glyphs import GLYPHS
@@ -28,5 +29,6 @@ _ALL = (
     *ALPHABETS,
     *GAMES,
     *MEASURED,
+    *EMBLEMS,
 )
 ZOO = {entry.name: entry for entry in sorted(_ALL, key=lambda entry: entry.name)}
