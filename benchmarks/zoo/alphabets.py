@@ -22,7 +22,7 @@ NUMERALS = "I II III IV V VI VII VIII IX X XI XII XIII XIV XV XVI XVII XVIII XIX
 CUNEIFORM = range(0x12000, 0x12550)
 CUNEIFORM_FACES = ("Akkadian_hint", "Assyrian_hint", "NotoSansCuneiform-Regular")
 FRAMES = ("GA2", "KA", "LAGAB", "DUG", "LU2", "NINDA2", "URU", "DAG KISIM5", "EZEN", "SAG", "AB", "SHIM")
-# Numbers of the first hand shape of each kind, and of the first sign that is no hand. Each has 96 views.
+# Numbers of the first hand shape of each kind, and of the first sign that is not a hand. Each has 96 views.
 HANDS = {
     "index": 0x100, "index and middle": 0x10E, "index, middle and thumb": 0x11E, "four fingers": 0x144,
     "five fingers": 0x14C, "little finger": 0x186, "ring finger": 0x1A4, "middle finger": 0x1BA,
@@ -165,7 +165,7 @@ ALPHABETS = (
     ),
     ZooSet(
         "cuneiform_frames",
-        "Cuneiform signs that are written inside another one, grey; the class is the outer sign. Groups: inner signs",
+        "Cuneiform signs that are written inside another, grey; the class is the outer sign. Groups: inner signs",
         CUNEIFORM_FONTS, cuneiform_frames, "medium", 1, lot=5,
     ),
     ZooSet(

@@ -45,7 +45,7 @@ def region_flags(rng: np.random.Generator) -> list[Sample]:
 
 
 def emoji_nature(rng: np.random.Generator) -> list[Sample]:
-    """Of each emoji six drawings: of five vendors, and one that looks solid."""
+    """Up to six drawings of each emoji: of five vendors, and one that looks solid."""
 
     def draw() -> Iterator[Sample]:
         variety = Variety(turn=10, size=0.75, shift=0.08, blur=0.02, noise=10)
