@@ -13,6 +13,7 @@ from heldout.diagnosis.findings import Cause, Diagnosis, FigureAfter, Finding, T
 from heldout.diagnosis.gap import Gap, Term
 from heldout.diagnosis.precedence import GRAVITY
 from heldout.fixes.bodies import combine_bodies
+from heldout.statistics import compute_newcombe_interval
 from heldout.verdicts import FINDING_KINDS
 
 TIERS: tuple[Tier, ...] = ("figures_not_true", "training_broken", "rest_of_gap", "loss_only", "other")
@@ -111,7 +112,26 @@ def _measure_false_figure(finding: Finding, facts: Facts, gap: Gap | None) -> Ef
         return largest or Effect(0.0, None)
     if finding.code == "leakage" and _get_copied_share(facts) >= thresholds.MIN_COPIED_SHARE:
         return _keep_if_copies_cost(largest or Effect(0.0, None), facts)
-    return largest if largest is not None and largest.matters else None
+    if largest is not None and (largest.matters or _looks_very_different(finding, facts)):
+        return largest
+    return None
+
+
+def _looks_very_different(finding: Finding, facts: Facts) -> bool:
+    """Whether a held-out split's images are of another kind at a glance, and probably answered worse than the other's.
+
+    An interval that allows for families of similar images is wider, but such a difference of images needs less proof.
+    """
+    if (
+        finding.evidence.get("effect", 0.0) < thresholds.MIN_LARGE_SHIFT
+        or facts.validation is None
+        or facts.test is None
+    ):
+        return False
+    better, worse = facts.validation.counts, facts.test.counts
+    if finding.evidence["split"] == "validation":
+        better, worse = worse, better
+    return compute_newcombe_interval(better, worse, thresholds.LIKELY_CONFIDENCE)[0] > 0
 
 
 def _keep_if_copies_cost(measured: Effect, facts: Facts) -> Effect | None:

@@ -1,79 +1,14 @@
-"""Finds the renaming of classes that makes the most answers right, and the share of labels that a renaming explains."""
+"""Finds the renaming of classes that makes the most answers right, and lists the usual mistakes."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from math import log
 
 from heldout.diagnosis.evaluation import SplitFigures, compute_own_chance
 from heldout.diagnosis.facts import Facts
-from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MAX_DIGITS, PRIOR_ANSWERS
+from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MAX_DIGITS
 from heldout.statistics import compute_wilson_interval
 
 Counts = Sequence[Sequence[int]]  # (classes, classes), rows the labels and columns the answers
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-
-
-@dataclass(frozen=True)
-class RenamedPart:
-    """Evidence for a renaming of some of a split's labels, compared with another split.
-
-    Figures cover the images whose label the renaming changes. In pairs, this split comes before the other one.
-
-    share: share of these labels that are renamed. answered: shares answered as the renaming says. right: shares
-        answered as the label says. counts: numbers of images.
-    """
-
-    share: float
-    answered: tuple[float, float]
-    right: tuple[float, float]
-    counts: tuple[int, int]
-
-
-def measure_part(split: Counts, other: Counts, renaming: Sequence[int]) -> RenamedPart | None:
-    """Return None if a split has no images of the renamed classes, or the network does not know them."""
-    moved = _list_moved(renaming)
-    counts = sum(sum(split[label]) for label in moved), sum(sum(other[label]) for label in moved)
-    if not all(counts):
-        return None
-    here, there = (
-        (sum(of[label][renaming[label]] for label in moved) / count, sum(of[label][label] for label in moved) / count)
-        for of, count in zip((split, other), counts, strict=True)
-    )
-    if there[1] <= there[0]:
-        return None
-    share = min(1.0, max(0.0, (here[0] - there[0]) / (there[1] - there[0])))
-    return RenamedPart(share, (here[0], there[0]), (here[1], there[1]), counts)
-
-
-def measure_explained(part: RenamedPart, split: Counts, other: Counts, renaming: Sequence[int]) -> tuple[float, float]:
-    """How much of the difference between two splits' answers the part explains, and in which share of classes.
-
-    A class counts if at least half of the answers expected from the renaming are there. Classes are weighted by the
-    number of answers expected.
-    """
-    usual = _smooth(other)
-    mixed = [
-        [
-            (1 - part.share) * first + part.share * second
-            for first, second in zip(usual[label], usual[means], strict=True)
-        ]
-        for label, means in enumerate(renaming)
-    ]
-    plain, best = _log_likelihood(split, usual), _log_likelihood(split, [_compute_shares(row) for row in split])
-    expected = seen = 0.0
-    for label in _list_moved(renaming):
-        answer, count = renaming[label], sum(split[label])
-        more = count * (mixed[label][answer] - usual[label][answer])
-        if more > 0:
-            expected += more
-            seen += more * (split[label][answer] - count * usual[label][answer] >= more / 2)
-    explained = (_log_likelihood(split, mixed) - plain) / (best - plain) if best > plain else 0.0
-    return explained, seen / expected if expected else 0.0
-
-
-def _list_moved(renaming: Sequence[int]) -> list[int]:
-    """The labels that mean a different class."""
-    return [label for label, means in enumerate(renaming) if means != label]
 
 
 def measure_distance(split: Counts, other: Counts, renaming: Sequence[int] | None = None) -> float:
@@ -84,27 +19,8 @@ def measure_distance(split: Counts, other: Counts, renaming: Sequence[int] | Non
     return sum(abs(first - second) for first, second in zip(here, there, strict=True)) / 2
 
 
-def _smooth(confusion: Counts) -> list[list[float]]:
-    """Shares in each row, smoothed by some answers with the overall frequencies."""
-    classes, total = len(confusion), sum(map(sum, confusion))
-    usual = [(sum(column) + 1) / (total + classes) for column in zip(*confusion, strict=True)]
-    return [
-        [(count + PRIOR_ANSWERS * often) / (sum(row) + PRIOR_ANSWERS) for count, often in zip(row, usual, strict=True)]
-        for row in confusion
-    ]
-
-
 def _compute_shares(row: Sequence[int]) -> list[float]:
     return [count / max(1, sum(row)) for count in row]
-
-
-def _log_likelihood(counts: Counts, shares: Sequence[Sequence[float]]) -> float:
-    return sum(
-        count * log(share)
-        for row, of_row in zip(counts, shares, strict=True)
-        for count, share in zip(row, of_row, strict=True)
-        if count
-    )
 
 
 def find_best_renaming(confusion: Sequence[Sequence[int]], *, more_than: float) -> list[int] | None:

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from heldout.diagnosis import remedies, thresholds
-from heldout.diagnosis.evaluation import SplitFigures, compute_own_chance, compute_skill
+from heldout.diagnosis.evaluation import SplitFigures, compute_own_chance
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, Severity
+from heldout.diagnosis.renamed_part import find_renamed_part
 from heldout.diagnosis.renaming import (
     Pair,
     find_best_renaming,
@@ -17,8 +18,6 @@ from heldout.diagnosis.renaming import (
     list_pairs_by_answers,
     list_usual_renamings,
     measure_distance,
-    measure_explained,
-    measure_part,
 )
 from heldout.fixes.offers import offer_renamed_test, offer_renaming
 from heldout.statistics import compute_newcombe_interval, compute_paired_interval, compute_wilson_interval
@@ -239,42 +238,25 @@ def find_test_renamed(facts: Facts) -> Renamed | None:
 
 
 def _find_parts(facts: Facts) -> Iterator[Renamed]:
-    """For each held-out split, the renaming of part of its labels that best explains its answers.
+    """For each held-out split, the usual renaming that some of its labels follow, judging by the other split's answers.
 
-    In most classes, more answers follow the other order than in the other split, and fewer are right. How many fewer
-    proves nothing, because one split may be easier than the other. With only two classes, a harder split looks the same
-    as a renamed part.
+    With only two classes, a harder split looks the same as a renamed part.
     """
     if len(facts.classes) < thresholds.FEWEST_CLASSES_OF_PART:
         return
-    for split, figures, other in list_pairs_by_answers(facts):
-        is_known = len(other.confusion) == len(facts.classes) and (
-            compute_skill(other.accuracy, 1 / len(facts.classes)) >= thresholds.MIN_SKILL_OF_PART
-        )
-        found = _find_best_part(facts, split, figures, other) if is_known else None
-        if found is not None:
-            yield found
-
-
-def _find_best_part(facts: Facts, split: str, figures: SplitFigures, other: SplitFigures) -> Renamed | None:
     renamings = list_usual_renamings(facts.classes)
-    best, most = None, thresholds.MIN_EXPLAINED_BY_PART
-    for renaming in renamings:
-        part = measure_part(figures.confusion, other.confusion, renaming)
-        if part is None or part.share >= thresholds.MIN_WHOLE_SHARE or part.right[0] >= part.right[1]:
+    for split, figures, other in list_pairs_by_answers(facts):
+        if len(other.confusion) != len(facts.classes):
             continue
-        answered = (round(share * count) for share, count in zip(part.answered, part.counts, strict=True))
+        part = find_renamed_part(figures.confusion, other.confusion, renamings)
+        if part is None:
+            continue
+        answered = [round(share * count) for share, count in zip(part.answered, part.counts, strict=True)]
         here, there = zip(answered, part.counts, strict=True)
-        low, high = compute_newcombe_interval(here, there, _compute_confidence(renamings))
-        if low <= thresholds.MIN_SURE_EFFECT:
-            continue
-        explained, classes = measure_explained(part, figures.confusion, other.confusion, renaming)
-        if explained >= most and classes >= thresholds.MIN_CLASSES_OF_PART:
-            moved = part.counts[0] / max(1, sum(map(sum, figures.confusion)))
-            after = figures.accuracy + (part.answered[0] - part.answered[1]) * moved
-            interval = low * moved, high * moved
-            best, most = Renamed(split, renaming, figures.accuracy, after, interval, part.share * moved), explained
-    return best
+        moved = part.counts[0] / figures.count
+        low, high = (bound * moved for bound in compute_newcombe_interval(here, there))
+        after = figures.accuracy + (part.answered[0] - part.answered[1]) * moved
+        yield Renamed(split, part.renaming, figures.accuracy, after, (low, high), part.share * moved)
 
 
 def _compute_confidence(renamings: Sequence[Sequence[int]]) -> float:
