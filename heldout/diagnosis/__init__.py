@@ -10,7 +10,7 @@ from typing import Any
 
 from heldout.diagnosis.attribution import attribute_terms, drop_explained, weigh_findings
 from heldout.diagnosis.causes import list_causes, list_caveats
-from heldout.diagnosis.confidence import compute_confidences, compute_verdict_confidence
+from heldout.diagnosis.confidence import compute_confidences, compute_verdict_confidence, get_certainty
 from heldout.diagnosis.evaluation import Evaluation
 from heldout.diagnosis.facts import collect_facts
 from heldout.diagnosis.findings import CANNOT_TELL, Cause, Diagnosis, Finding, SuggestedRemedy
@@ -29,7 +29,7 @@ from heldout.remedies.change import RemedyBase
 from heldout.spec.model_facts import NetworkFacts
 from heldout.stored.audit import AuditFinding, SplitLabels
 from heldout.words.terms import describe_budget, explain_terms, explain_training_first
-from heldout.words.verdicts import describe
+from heldout.words.verdicts import describe, soften
 
 __all__ = [
     "ALL_SPLITS",
@@ -122,6 +122,8 @@ def diagnose(
         confidence = (
             compute_verdict_confidence(verdict, causes, gap) if confidences and verdict != CANNOT_TELL else None
         )
+    if causes and get_certainty(confidence) == "not sure":
+        headline = soften(headline, verdict)
     return Diagnosis(
         verdict,
         facts.curves.best_epoch,

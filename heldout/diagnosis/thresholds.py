@@ -149,8 +149,8 @@ MIN_DISTANCE_OF_CLASSES = 0.12
 MAX_DISTANCE_OF_RENAMED = 0.35
 # Answers with overall frequencies, added to each class before the answers to two splits are compared. (zoo, open sets)
 PRIOR_ANSWERS = 4.0
-# How the answers to a partly renamed split are modeled: shares of the labels that are renamed, multiples of the rate of
-# right answers in the other split, and shares of answers at random. (chosen)
+# Answers to a partly renamed split: shares of labels that are renamed, multiples of the rate of right answers in the
+# other split, and shares of random answers. (chosen)
 SHARES_RENAMED = (0.1, 0.25, 0.5, 0.75, 1.0)
 BOOSTS = (0.35, 0.6, 1.0, 1.65, 2.7, 7.4)
 SHARES_GUESSED = (0.0, 0.2, 0.5, 0.8)

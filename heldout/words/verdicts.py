@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # The API promises this limit. A longer summary leaves out what to fix second.
 MAX_SUMMARY_WORDS = 40
+# Verdicts that state what was counted. However unsure it is whether they come first, they are true.
+COUNTED = frozenset({"class_imbalance", "label_conflicts", "leakage", "test_too_small"})
 # From this training accuracy, the text says that the training images were memorized.
 MIN_MEMORIZED = 0.98
 
@@ -39,6 +41,11 @@ def describe(facts: Facts, findings: Sequence[Finding], causes: Sequence[Cause])
     before = first.action if first.before_next is None else first.before_next
     both = f"{first.effect} {before}, then {after}."
     return first.headline, both if before and after and len(both.split()) <= MAX_SUMMARY_WORDS else alone
+
+
+def soften(headline: str, verdict: str) -> str:
+    """The headline of a verdict that is not sure."""
+    return headline if verdict in COUNTED else f"Perhaps {headline[0].lower()}{headline[1:]}"
 
 
 def describe_healthy(train: SplitFigures | None, heldout: SplitFigures | None, name: str) -> tuple[str, str]:

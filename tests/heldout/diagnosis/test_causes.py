@@ -15,6 +15,7 @@ from heldout.diagnosis.facts import Effect
 from heldout.stored.audit import AuditFinding, SplitLabels
 from heldout.verdicts import FINDING_KINDS, require_every_kind
 from heldout.views.diagnosis import DiagnosisView
+from heldout.words.verdicts import soften
 from tests.heldout.diagnosis.made import FINE, OVERFIT, RANDOM_LABELS, history, spec
 from tests.heldout.diagnosis.made_gap import Made, answers
 
@@ -98,6 +99,18 @@ def test_only_clearly_different_images_make_a_lower_test_accuracy_untrue(effect,
     [shift] = [cause for cause in found.causes if cause.code == "split_shift"]
     assert shift.tier == tier
     assert shift.points == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("effect", "test", "tier"),
+    [(0.2, 0.56, "figures_not_true"), (0.19, 0.56, "other"), (0.2, 0.6, "other"), (0.2, 0.64, "other")],
+)
+def test_images_that_look_very_different_need_only_be_answered_worse_by_a_likely_difference(effect, test, tier):
+    """Four of 100 fewer are right: too few to be sure, and with 80% not by chance."""
+    made = Made(answers(0.99, 3000), answers(0.6, 400, 1), answers(test, 200, 2))
+    found = judged(made, audit=audit_of("split_shift", split="test", effect=effect))
+    [shift] = [cause for cause in found.causes if cause.code == "split_shift"]
+    assert shift.tier == tier
 
 
 @pytest.mark.parametrize(("training", "tier"), [(0.9, "figures_not_true"), (0.41, "other")])
@@ -436,3 +449,18 @@ def test_conflicting_labels_count_in_the_held_out_split_that_has_most_of_them(in
     [conflicts] = [cause for cause in found.causes if cause.code == "label_conflicts"]
     assert conflicts.points == pytest.approx(in_test / 1000 / 2)
     assert conflicts.tier == tier
+
+
+def test_the_headline_of_a_verdict_that_is_not_sure_begins_with_perhaps(monkeypatch):
+    def headline(confidence: float, made: Made) -> str:
+        monkeypatch.setattr("heldout.diagnosis.compute_verdict_confidence", lambda *_: confidence)
+        return judged(made).headline
+
+    memorized = Made(answers(0.99, 3000), answers(0.6, 400, 1), answers(0.6, 1000, 2))
+    assert headline(0.7, memorized) == "The network memorized its 3,000 training images."
+    assert headline(0.69, memorized) == "Perhaps the network memorized its 3,000 training images."
+
+
+def test_what_was_counted_is_certain_although_it_may_not_come_first():
+    assert soften("Half of the test images were copied.", "leakage") == "Half of the test images were copied."
+    assert soften("Training ended too early.", "not_converged") == "Perhaps training ended too early."
