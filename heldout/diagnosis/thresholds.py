@@ -142,6 +142,8 @@ MIN_CRITICAL_SHIFT = 0.08
 # Share of the missing accuracy that one of the usual renamings must restore. There are few of them, so they rarely do
 # so by chance. (zoo, open sets)
 MIN_EXPLAINED_BY_USUAL = 0.5
+# The same. A network that knows neither split can gain more than is missing by chance. (zoo, all lots)
+MAX_EXPLAINED_BY_USUAL = 2.0
 # Share of the images by which class frequencies differ from training's. From here on they can show a renaming. If a
 # renaming increases the difference by this much, they speak against it. (zoo, open sets)
 MIN_DISTANCE_OF_CLASSES = 0.12

@@ -16,11 +16,11 @@ _WEIGHTS = (
     Weight("sureness", 0.118, 0.0, 9.019),
 )
 FITS_OF_VERDICTS: Mapping[str, Fit] = {
-    "": Fit(1.081, _WEIGHTS, right=0, wrong=0),
+    "": Fit(1.082, _WEIGHTS, right=0, wrong=0),
     "class_imbalance": Fit(1.995, _WEIGHTS, right=0, wrong=0),
     "collapsed_class": Fit(1.301, _WEIGHTS, right=5, wrong=1),
     "diverged": Fit(0.456, _WEIGHTS, right=11, wrong=1),
-    "healthy": Fit(-0.443, _WEIGHTS, right=1, wrong=0),
+    "healthy": Fit(-0.442, _WEIGHTS, right=1, wrong=0),
     "label_conflicts": Fit(1.155, _WEIGHTS, right=31, wrong=4),
     "label_noise": Fit(1.995, _WEIGHTS, right=0, wrong=0),
     "label_order_mismatch": Fit(2.113, _WEIGHTS, right=78, wrong=3),

@@ -188,9 +188,9 @@ def _make_finding(
 def find_whole_renamed(facts: Facts) -> Renamed | None:
     """The usual renaming of a whole held-out split that clearly makes answers right.
 
-    It must restore at least half of what this split lacks compared with the other one, which is answered better.
-    Gains by chance, if a frequent answer gets the name of a frequent class, do not count unless class frequencies show
-    the same renaming.
+    It must restore at least half of what this split lacks compared with the other one, which is answered better, and at
+    most twice as much. Gains by chance, if a frequent answer gets the name of a frequent class, do not count unless
+    class frequencies show the same renaming.
     """
     found = (
         _find_best_whole(facts, split, figures, other)
@@ -226,7 +226,10 @@ def _find_best_whole(facts: Facts, split: str, figures: SplitFigures, other: Spl
             by_chance = 0.0
         elif distance >= as_they_are + thresholds.MIN_DISTANCE_OF_CLASSES:
             least = max(at_least, thresholds.MIN_CRITICAL_SHIFT)
-        if low - max(0.0, by_chance) > least and gain >= thresholds.MIN_EXPLAINED_BY_USUAL * missing:
+        fewest, most = (
+            times * missing for times in (thresholds.MIN_EXPLAINED_BY_USUAL, thresholds.MAX_EXPLAINED_BY_USUAL)
+        )
+        if low - max(0.0, by_chance) > least and fewest <= gain <= most:
             best, at_least = Renamed(split, renaming, figures.accuracy, figures.accuracy + gain, (low, high)), low
     return best
 

@@ -155,6 +155,18 @@ def test_other_mistakes_are_not_a_renaming_if_as_many_answers_are_correct():
     assert find_renamed_part(test.tolist(), validation.tolist(), [NEXT]) is not None
 
 
+@pytest.mark.parametrize(("known", "is_found"), [(9, False), (14, True)])
+def test_a_renaming_gains_by_chance_if_it_gains_more_than_twice_what_is_missing(known, is_found):
+    """7 of 100 test images are right, and 21 with the classes renamed, where the network knows hardly any image."""
+    test, validation = np.full((CLASSES, CLASSES), 9), np.full((CLASSES, CLASSES), 0)
+    for label in range(CLASSES):
+        test[label, label], test[label, NEXT[label]] = 7, 21
+        validation[label] = [(100 - known) // 9] * CLASSES
+        validation[label, label] = known
+    found = {finding.code for finding in diagnosed(test, validation).findings}
+    assert ("label_order_mismatch" in found) is is_found
+
+
 def test_two_classes_cannot_be_partly_in_another_order():
     test, validation = np.array([[70, 30], [30, 70]]), np.array([[95, 5], [5, 95]])
     assert measure_part(test.tolist(), validation.tolist(), [1, 0]) is not None
