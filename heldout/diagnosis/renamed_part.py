@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from math import log
+from math import log, sqrt
 from operator import eq
 from random import Random
 from statistics import fmean, pstdev
@@ -85,7 +85,10 @@ def find_renamed_part(split: Counts, other: Counts, renamings: Sequence[Renaming
         return None
     if _measure_classes(split, usual, part) < thresholds.MIN_CLASSES_OF_PART:
         return None
-    return part if _is_beyond_chance(gain, best, lambda renaming: measure_gain(renaming)[0]) else None
+    # Renamed labels make answers wrong: a split that is answered worse needs less evidence of another kind.
+    is_worse = _measure_deficit(split, other) >= thresholds.MIN_DEFICIT_SIGMAS
+    needed = thresholds.MIN_SIGMAS_BESIDE_DEFICIT if is_worse else thresholds.MIN_SIGMAS_OF_RENAMING
+    return part if _compare_with_chance(gain, best, lambda renaming: measure_gain(renaming)[0]) >= needed else None
 
 
 def _measure_classes(split: Counts, usual: _UsualAnswers, part: RenamedPart) -> float:
@@ -100,16 +103,26 @@ def _measure_classes(split: Counts, usual: _UsualAnswers, part: RenamedPart) -> 
     return seen / expected if expected else 0.0
 
 
-def _is_beyond_chance(gain: float, renaming: Renaming, measure_gain: Callable[[Renaming], float]) -> bool:
+def _compare_with_chance(gain: float, renaming: Renaming, measure_gain: Callable[[Renaming], float]) -> float:
+    """Standard deviations by which a renaming gains more than random ones."""
     random, classes = Random(0), range(len(renaming))
     drawn = [random.sample(classes, len(classes)) for _ in range(2 * thresholds.RANDOM_RENAMINGS)]
     # With few classes, many random renamings are much the same as the one that is tested.
     unlike = [other for other in drawn if sum(map(eq, other, renaming)) < len(classes) / 3]
     by_chance = [measure_gain(other) for other in unlike[: thresholds.RANDOM_RENAMINGS]]
     if len(by_chance) < 2:
-        return False
-    deviation = pstdev(by_chance) + thresholds.LEAST_DEVIATION_OF_GAINS
-    return gain - fmean(by_chance) >= thresholds.MIN_DEVIATIONS_OF_GAINS * deviation
+        return 0.0
+    return (gain - fmean(by_chance)) / (pstdev(by_chance) + thresholds.LEAST_DEVIATION_OF_GAINS)
+
+
+def _measure_deficit(split: Counts, other: Counts) -> float:
+    """Standard errors by which a split's accuracy is below the other's."""
+    (here, count), (there, of_other) = (
+        (sum(row[label] for label, row in enumerate(of)) / sum(map(sum, of)), sum(map(sum, of)))
+        for of in (split, other)
+    )
+    error = sqrt(here * (1 - here) / count + there * (1 - there) / of_other)
+    return (there - here) / error if error else 0.0
 
 
 def measure_part(split: Counts, other: Counts, renaming: Renaming) -> RenamedPart | None:

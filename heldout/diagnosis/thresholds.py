@@ -164,9 +164,11 @@ MIN_CLASSES_OF_PART = 0.5
 MIN_GAIN_OF_RENAMING = 3.0
 # Random renamings with which one is compared. (chosen)
 RANDOM_RENAMINGS = 100
-# Standard deviations of what random renamings gain. A renaming of some labels must gain more than they do by this many,
-# of which one counts as a bit larger than it is. (zoo, all lots)
-MIN_DEVIATIONS_OF_GAINS = 5.0
+# Standard deviations of what random renamings gain, of which one counts as a bit larger than it is. A renaming of some
+# labels must gain more by this many. Fewer do if accuracy is lower by this many standard errors. (zoo, all lots)
+MIN_SIGMAS_OF_RENAMING = 5.0
+MIN_SIGMAS_BESIDE_DEFICIT = 4.0
+MIN_DEFICIT_SIGMAS = 1.0
 LEAST_DEVIATION_OF_GAINS = 0.5
 # Classes. With two, every wrong answer matches the other order. (mathematics)
 FEWEST_CLASSES_OF_PART = 3
