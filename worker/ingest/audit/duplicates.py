@@ -41,10 +41,11 @@ class _Pairs:
 def list_copy_findings(dataset: IngestedDataset, copies: Copies) -> list[AuditFinding]:
     """Find leakage, label conflicts, duplicates and look-alikes."""
     firsts = [_find_first(copies, np.flatnonzero(dataset.split_of == code)) for code in range(len(SPLITS))]
+    contradicting = _find_contradicting(dataset, copies)
     found = [
         _find_leakage(dataset, copies, firsts),
-        _find_conflicts(dataset, copies),
-        _find_duplicates(dataset, copies, firsts),
+        _describe_conflicts(dataset, contradicting),
+        _find_duplicates(dataset, copies, firsts, contradicting.rows),
         _look_alikes(dataset, copies.look_alikes),
     ]
     return [finding for finding in found if finding is not None]
@@ -114,7 +115,8 @@ def _find_leakage(
     )
 
 
-def _find_conflicts(dataset: IngestedDataset, copies: Copies) -> AuditFinding | None:
+def _find_contradicting(dataset: IngestedDataset, copies: Copies) -> _Pairs:
+    """Pair each image that has a copy with another label with the first of these copies."""
     labels, original = dataset.labels, copies.original
     everything = np.arange(len(labels))
     other = np.flatnonzero(labels != labels[original])
@@ -123,10 +125,13 @@ def _find_conflicts(dataset: IngestedDataset, copies: Copies) -> AuditFinding | 
     exact = np.where(labels != labels[original], original, exact[original])
     contradicting = copies.near[labels[copies.near[:, 0]] != labels[copies.near[:, 1]]]
     _, near = _find_first(replace(copies, near=contradicting), everything)
-    pairs = _find_partners(copies, everything, exact, near[original])
+    return _find_partners(copies, everything, exact, near[original])
+
+
+def _describe_conflicts(dataset: IngestedDataset, pairs: _Pairs) -> AuditFinding | None:
     if not len(pairs.rows):
         return None
-    share = len(pairs.rows) / len(labels)
+    share = len(pairs.rows) / len(dataset.labels)
     return AuditFinding(
         code="label_conflicts",
         severity="critical" if share >= CRITICAL_SHARE else "warning",
@@ -135,28 +140,33 @@ def _find_conflicts(dataset: IngestedDataset, copies: Copies) -> AuditFinding | 
             "share": round(share, 6),
             "of_split": {split: int(np.isin(dataset.splits[split], pairs.rows).sum()) for split in SPLITS},
         },
-        explanation=f"{describe_part(len(pairs.rows), len(labels))} have a copy with another label{pairs.changes}. "
-        "One picture has two labels; no network gets both right.",
+        explanation=f"{describe_part(len(pairs.rows), len(dataset.labels))} have a copy with another label"
+        f"{pairs.changes}. One picture has two labels; no network gets both right.",
         what_to_do="Decide on one label for each of these images, or leave them out.",
         **_list_examples(dataset, pairs.rows),
     )
 
 
 def _find_duplicates(
-    dataset: IngestedDataset, copies: Copies, firsts: list[tuple[NDArray[np.int64], NDArray[np.int64]]]
+    dataset: IngestedDataset,
+    copies: Copies,
+    firsts: list[tuple[NDArray[np.int64], NDArray[np.int64]]],
+    contradicting: NDArray[np.int64],
 ) -> AuditFinding | None:
+    """Find repetitions within a split, except of images that are label conflicts: those need a decision first."""
     numbers: dict[str, Any] = {}
     shown, repeated, count = [], [], 0
     for (exact, near), split in zip(firsts, SPLITS, strict=True):
-        rows = dataset.splits[split]
+        in_split = dataset.splits[split]
+        rows = in_split[~np.isin(in_split, contradicting)]
         before = [
             np.where(first[copies.original[rows]] < rows, first[copies.original[rows]], -1) for first in (exact, near)
         ]
         pairs = _find_partners(copies, rows, *before)
-        numbers[split] = {**pairs.numbers, "share": round(len(pairs.rows) / len(rows), 6)}
+        numbers[split] = {**pairs.numbers, "share": round(len(pairs.rows) / len(in_split), 6)}
         shown.append(pairs.rows)
         if len(pairs.rows):
-            repeated.append(describe_part(len(pairs.rows), len(rows), split) + pairs.changes)
+            repeated.append(describe_part(len(pairs.rows), len(in_split), split) + pairs.changes)
         count += len(pairs.rows)
     if not count:
         return None
@@ -167,7 +177,7 @@ def _find_duplicates(
         severity="warning" if is_many else "info",
         numbers=numbers,
         explanation=f"{' and '.join(repeated)} {'is a copy' if count == 1 else 'are copies'} of another image of the "
-        f"same split. {effect if is_many else 'So few hardly change a result.'}",
+        f"same split with the same label. {effect if is_many else 'So few hardly change a result.'}",
         what_to_do="Keep one of each, unless the repetition is meant as a weight."
         if is_many
         else "No action is needed. If the repetition is a mistake, keep one of each.",

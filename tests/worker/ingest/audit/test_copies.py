@@ -390,6 +390,18 @@ def test_a_picture_with_two_labels_is_a_conflict_for_all_its_copies(tmp_path, mn
     assert "leakage" not in found
 
 
+def test_an_image_with_two_labels_is_not_called_a_harmless_repetition(tmp_path, mnist5k):
+    images = mnist5k.images[::50].copy()
+    labels = np.zeros(100, np.int32)
+    images[[11, 12]] = images[10]
+    labels[12] = 1
+    images[21] = images[20]
+    found = find_findings(tmp_path, images, labels, make_splits(60, 15, 25))
+    assert {image.index for pair in found["label_conflicts"].pairs for image in pair} == {10, 11, 12}
+    assert [[image.index for image in pair] for pair in found["duplicates"].pairs] == [[20, 21]]
+    assert found["duplicates"].numbers["train"] == {"images": 1, "exact": 1, "near": 0, "share": round(1 / 60, 6)}
+
+
 def test_a_few_duplicates_give_an_info_and_many_a_warning(tmp_path, mnist5k):
     images = mnist5k.images[::10].copy()
     images[1] = images[0]
@@ -397,7 +409,8 @@ def test_a_few_duplicates_give_an_info_and_many_a_warning(tmp_path, mnist5k):
     few = find_findings(tmp_path / "few", images, np.zeros(500), make_splits(300, 75, 125))["duplicates"]
     assert (few.severity, few.explanation) == (
         "info",
-        "1 of 300 training images (0.3%) is a copy of another image of the same split. So few hardly change a result.",
+        "1 of 300 training images (0.3%) is a copy of another image of the same split with the same label. So few "
+        "hardly change a result.",
     )
     assert few.what_to_do.startswith("No action is needed")
     images[2:20] = images[0]
