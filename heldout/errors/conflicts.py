@@ -149,8 +149,9 @@ class NoAudit(HeldoutError, code="not_ready", status=409, title="Not available y
 class UploadFinished(HeldoutError, code="upload_finished", status=409, title="The dataset already has content"):
     """The dataset already has different content."""
 
-    def __init__(self, name: str, version: int, status: str, *, came: bool) -> None:
-        why = "it was uploaded with different content" if came else "this content arrived too late"
+    def __init__(self, name: str, version: int, status: str, *, has_other_content: bool) -> None:
+        self.has_other_content = has_other_content
+        why = "it was uploaded with different content" if has_other_content else "this content arrived too late"
         super().__init__(
             f"Dataset {name}@{version} is {status}: {why}. Datasets never change; POST /v1/datasets creates the next "
             "version."

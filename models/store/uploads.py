@@ -144,7 +144,7 @@ def receive(
     if row.status is not DatasetStatus.UPLOADING:
         if row.upload_sha256 == sha256:
             return datasets.find(session, owner, dataset_id) or row, False
-        raise UploadFinished(row.name, row.version, row.status, came=row.upload_sha256 is not None)
+        raise UploadFinished(row.name, row.version, row.status, has_other_content=row.upload_sha256 is not None)
     move_datasets(
         session,
         row.status,

@@ -71,7 +71,7 @@ CONTENT: dict[str, Any] = {
     response_description="The dataset: `uploading` until its content arrives, or `checking` if a form contained it.",
     openapi_extra=NEW_DATASET,
 )
-@raises(*UPLOADED, errors.DatasetNotFound, *NO_ROOM, *JSON_BODY)
+@raises(*UPLOADED, errors.DatasetNotFound, errors.UploadFinished, *NO_ROOM, *JSON_BODY)
 async def create_dataset(request: Request, work: Asking, once: OnceDep) -> DatasetView:
     """Announce the next version of a name. Send its content with PUT, or all in one form."""
 
@@ -181,7 +181,7 @@ async def _create_whole(
         except errors.HeldoutError as refusal:
             if not once.is_replayed:  # otherwise the dataset belongs to an earlier request
                 await run_in_threadpool(_withdraw, work, view.id, once.key)
-            elif isinstance(refusal, errors.UploadFinished):
+            elif isinstance(refusal, errors.UploadFinished) and refusal.has_other_content:
                 raise errors.IdempotencyKeyReused from None
             raise
 

@@ -24,7 +24,10 @@ DATA = errors.DataFirst(JOB, "ds_1", [("leakage", "Copies.")], {"drop_copies": T
         (errors.WebhookNotFound("x").detail, "List them with `heldout webhooks`."),
         (errors.DatasetNotFound("x").detail, "List them with `heldout datasets`."),
         (errors.PartOfStudy(JOB, "std_1").detail, "`heldout studies delete std_1` deletes the study"),
-        (errors.UploadFinished("pets", 1, "ready", came=True).detail, "`heldout datasets push PATH` creates the next"),
+        (
+            errors.UploadFinished("p", 1, "ready", has_other_content=True).detail,
+            "`heldout datasets push PATH` creates the next",
+        ),
         (DATA.detail, "The command below makes a fixed version; `--fix` makes it"),
         (DATA.detail, "`--anyway` compares remedies on the data as they are."),
         (RETRY, """`heldout train --from job_01m8 --patch '{"training": {"epochs": 20}}'`."""),

@@ -359,6 +359,18 @@ def test_content_that_arrives_too_late_is_refused_and_not_kept(client, blobs, da
     assert client.get(f"/v1/datasets/{dataset['id']}").json()["error"]["code"] == "never_sent"
 
 
+def test_a_form_that_repeats_an_expired_announcement_is_too_late_and_not_another_request(client, blobs, database):
+    key = {"Idempotency-Key": "k"}
+    dataset = client.post("/v1/datasets", json={"name": "pets"}, headers=key).json()
+    with database.write() as session:
+        session.execute(update(DatasetRow).values(created_at=db_now(-uploads.ANNOUNCED_FOR_S - 1)))
+        assert uploads.reject_unsent(session) == [dataset["id"]]
+    answer = client.post("/v1/datasets", data={"name": "pets"}, files={"file": ("a.zip", CONTENT)}, headers=key)
+    assert "arrived too late" in assert_problem(answer, 409, "upload_finished")["detail"]
+    discard_files(database, blobs)
+    assert list_stored(blobs) == set()
+
+
 # --- deleted -----------------------------------------------------------------------------------------
 
 
