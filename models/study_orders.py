@@ -194,6 +194,7 @@ def _make_ordered(
         max_jobs=asked.budget.jobs,
         max_seconds=asked.budget.seconds,
         objective=asked.objective,
+        data=asked.data,
     )
     _require_possible(plan)
     return _Ordered(base, plan, examined)
@@ -215,7 +216,7 @@ def _require_possible(plan: StudyPlan) -> None:
 def _find_base(
     session: Session, blobs: Blobs, owner: str, asked: StudySpec, on: str | None, copies_known: bool
 ) -> _Base:
-    """Find the base. on: the id of another dataset than the job's or the spec's."""
+    """Find the base. on: the id of the dataset that a study has waited for, whatever the job or the spec names."""
     job = None
     if asked.job is not None:
         job, dataset = jobs.find_with_dataset(session, owner, asked.job)
@@ -223,7 +224,7 @@ def _find_base(
             spec = read_training_spec(job)
         except SpecUnreadable as error:
             raise InvalidSpec.at("/job", error.detail) from error
-        if asked.data != "as_they_are":
+        if asked.data != "as_they_are" and on is None:
             require_fixed(session, blobs, job, asked)
     else:
         assert asked.spec is not None

@@ -68,7 +68,8 @@ def _list_gaps(session: Session, blobs: Blobs, row: StudyRow, study: StudyView) 
 
 def _list_base_job_gap(session: Session, blobs: Blobs, row: StudyRow) -> list[ReportBudgetView]:
     job = None if row.base_job is None else session.get(JobRow, row.base_job)
-    if job is None or job.owner != row.owner:
+    # With `data: fix`, the study compares on another version than that of the job.
+    if job is None or job.owner != row.owner or job.dataset_id != row.dataset_id:
         return []
     gap = DiagnosisView.of(diagnose_job_strictly(session, blobs, job)).gap
     return [] if gap is None else [ReportBudgetView.of(BASE_ARM, job.id, gap)]

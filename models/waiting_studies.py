@@ -94,7 +94,7 @@ def _start(session: Session, reading: Session, blobs: Blobs, study_id: str, max_
             session,
             blobs,
             study.owner,
-            asked.model_copy(update={"data": "as_they_are", "name": study.name}),
+            asked.model_copy(update={"name": study.name}),
             max_parameters=max_parameters,
             reading=reading,
             waiting=study,

@@ -181,6 +181,7 @@ WINNER_FILE, STUDY_FILE = "winner.json", "study.json"
 MORE_FILE, IMAGES_FILE = "more_seeds.json", "more_images.json"
 LINE_OF_JSON = 160
 MAX_SEEDS = 20  # of a study's first look
+_DATA_OPTIONS = {None: "", "fix": " --fix", "as_they_are": " --anyway"}
 
 
 def build_commands(study: StudyView, winning_spec: JobSpec | None) -> list[CommandView]:
@@ -223,7 +224,7 @@ def _suggest_next_studies(study: StudyView) -> list[CommandView]:
         return []  # only the person who ran the trainings can run more of them
     if conclusion.kind == "nothing_helped":
         body = {"kind": "learning_curve", **_build_base(study)}
-        cli = None if study.job is None else f"heldout curve {study.job}"
+        cli = None if study.job is None else f"heldout curve {study.job}{_DATA_OPTIONS[study.data]}"
         return [_make_study_command("Measure whether more training images would help", IMAGES_FILE, body, cli)]
     if conclusion.needs is None or conclusion.needs.seeds is None or conclusion.needs.images is not None:
         return []  # if images are needed too, more seeds alone would not answer the question
@@ -243,9 +244,9 @@ def _build_order_command(study: StudyView) -> str | None:
     if study.kind == "remedies":
         return _build_cure_command(study, study.seeds, study.budget)
     limit = "" if study.budget.jobs is None else f" --budget-jobs {study.budget.jobs}"
-    return (
-        None if study.job is None else f"heldout curve {study.job} --seeds {study.seeds} --splits {study.splits}{limit}"
-    )
+    if study.job is None:
+        return None
+    return f"heldout curve {study.job} --seeds {study.seeds} --splits {study.splits}{limit}{_DATA_OPTIONS[study.data]}"
 
 
 def _build_cure_command(study: StudyView, seeds: int, budget: BudgetView | None = None) -> str | None:
@@ -261,7 +262,7 @@ def _build_cure_command(study: StudyView, seeds: int, budget: BudgetView | None 
         words += ["--budget-jobs", f"{budget.jobs}"]
     if budget is not None and budget.seconds is not None:
         words += ["--budget-seconds", f"{budget.seconds:g}"]
-    return shlex.join(words)
+    return shlex.join(words) + _DATA_OPTIONS[study.data]
 
 
 def render_script(command: CommandView) -> str:
@@ -283,15 +284,12 @@ def _build_body(study: StudyView) -> dict[str, Any]:
         return {"kind": study.kind, "arms": arms, **about, **_build_objective(study)}
     body: dict[str, Any] = {
         "kind": study.kind,
-        **_build_base(study),
+        **_build_base(study.model_copy(update={"job": None})),
         "seeds": study.seeds,
         "splits": study.splits,
         **_build_objective(study),
         "budget": dump_json(study.budget),
     }
-    if study.spec is not None:
-        body |= {"spec": dump_json(study.spec)}
-        body.pop("job", None)
     if study.kind == "remedies":
         body |= {"remedies": _list_remedies(study)}
     return body
@@ -300,7 +298,9 @@ def _build_body(study: StudyView) -> dict[str, Any]:
 def _build_base(study: StudyView) -> dict[str, Any]:
     if study.spec is None:
         return {"arms": [{"name": arm.name, "parameters": arm.patch} for arm in study.arms]}
-    return {"spec": dump_json(study.spec)} if study.job is None else {"job": study.job}
+    if study.job is None:
+        return {"spec": dump_json(study.spec)}
+    return {"job": study.job} if study.data is None else {"job": study.job, "data": study.data}
 
 
 def _build_objective(study: StudyView) -> dict[str, Any]:

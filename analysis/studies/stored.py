@@ -30,9 +30,13 @@ class ArmPlan(Arm):
 
 @dataclass(frozen=True)
 class StudyPlan(StudyState):
-    """The state of a study when it begins, with the columns of its jobs' rows."""
+    """The state of a study when it begins, with the columns of its jobs' rows.
+
+    data: what its order said about faults of the job's data.
+    """
 
     arms: tuple[ArmPlan, ...]
+    data: Literal["fix", "as_they_are"] | None = None
 
     def arm(self, name: str) -> ArmPlan:
         """The arm of this name. Raises StopIteration if there is none."""
@@ -45,7 +49,7 @@ class StudyPlan(StudyState):
             arm["arm"] = {part.name: arm.pop(part.name) for part in fields(Arm)}
         for name in ("tested", "test_failed"):  # columns of their own
             del stored[name]
-        for name in ("recording", "objective"):  # earlier releases, which may read it, know no such fields
+        for name in ("recording", "objective", "data"):  # earlier releases, which may read it, know no such fields
             if stored[name] is None:
                 del stored[name]
         return stored

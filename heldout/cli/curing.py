@@ -32,6 +32,12 @@ Splits = Annotated[
     typer.Option(help="fixed keeps the dataset's splits; resampled gives each seed its own fold."),
 ]
 BudgetJobs = Annotated[int | None, typer.Option(min=2, max=2000, help="The most trainings that the study may run.")]
+Fix = Annotated[
+    bool, typer.Option("--fix", help="If the data have faults, make a version without them and compare on that.")
+]
+Anyway = Annotated[
+    bool, typer.Option("--anyway", "--as-they-are", help="Compare on the unchanged data, despite their faults.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the number of trainings, and start none.")]
 
 
@@ -95,12 +101,8 @@ def cure(
     show: Annotated[
         bool, typer.Option("--show", help="If the data have faults, show the images and start nothing.")
     ] = False,
-    fix: Annotated[
-        bool, typer.Option("--fix", help="If the data have faults, make a version without them and compare on that.")
-    ] = False,
-    anyway: Annotated[
-        bool, typer.Option("--anyway", "--as-they-are", help="Compare on the unchanged data, despite their faults.")
-    ] = False,
+    fix: Fix = False,
+    anyway: Anyway = False,
     dry_run: DryRun = False,
     yes: Yes = False,
     detach: Detach = False,
@@ -138,8 +140,7 @@ def cure(
     _refuse(own, "without")
     if job_id is None or job_id.startswith(STUDY.prefix):
         raise Refused("Name the job to cure; or give --run with the command of a training of yours, and --arm.")
-    if show + fix + anyway > 1:
-        raise Refused("--show, --fix and --anyway exclude each other. Give only one.")
+    _refuse_several({"--show": show, "--fix": fix, "--anyway": anyway})
     body = {
         "job": job_id,
         "remedies": _parse_names(remedies),
@@ -147,9 +148,8 @@ def cure(
         "splits": splits,
         "objective": objective,
         "budget": budget,
+        "data": FIX if fix else AS_THEY_ARE if anyway else None,
     }
-    if fix or anyway:
-        body["data"] = FIX if fix else AS_THEY_ARE
     if show:
         try:
             service.client.studies.estimate(body)
@@ -167,12 +167,22 @@ def curve(
     seeds: Annotated[int | None, typer.Option(min=2, max=20, help="Trainings of each size; by default 3.")] = None,
     splits: Splits = None,
     budget_jobs: BudgetJobs = None,
+    fix: Fix = False,
+    anyway: Anyway = False,
     dry_run: DryRun = False,
     yes: Yes = False,
     detach: Detach = False,
 ) -> Exit | None:
     """Measure whether more images would help. Train on five sizes, and forecast twice the largest."""
-    body = {"kind": "learning_curve", "job": job_id, "seeds": seeds, "splits": splits, "budget": {"jobs": budget_jobs}}
+    _refuse_several({"--fix": fix, "--anyway": anyway})
+    body = {
+        "kind": "learning_curve",
+        "job": job_id,
+        "seeds": seeds,
+        "splits": splits,
+        "budget": {"jobs": budget_jobs},
+        "data": FIX if fix else AS_THEY_ARE if anyway else None,
+    }
     return order(service, body, dry_run=dry_run, yes=yes, detach=detach)
 
 
@@ -251,6 +261,12 @@ def _refuse(options: Mapping[str, object], when: str) -> None:
     for name, value in options.items():
         if value:
             raise Refused(f"{name} means nothing {when} --run. Leave it out.")
+
+
+def _refuse_several(options: Mapping[str, bool]) -> None:
+    if sum(options.values()) > 1:
+        *others, last = options
+        raise Refused(f"{', '.join(others)} and {last} exclude each other. Give only one.")
 
 
 def _parse_names(remedies: str | None) -> Any:

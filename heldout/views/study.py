@@ -274,6 +274,9 @@ class StudyView(View):
     seeds: int
     splits: Literal["fixed", "resampled"]
     objective: Measure | None = Field(None, description="The measure that decides; null: either of them.")
+    data: Literal["fix", "as_they_are"] | None = Field(
+        None, description="What its order said about faults of the job's data."
+    )
     budget: BudgetView
     metadata: dict[str, str] = Field({}, description="Also set on each of its jobs.")
     waits_for: str | None = Field(None, description="What it is waiting for before it can start; null once started.")

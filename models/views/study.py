@@ -3,7 +3,7 @@
 from pydantic import ValidationError
 
 from analysis.studies.recording import match_runs, name_unit
-from analysis.studies.stored import StudyPlan, describe_wait
+from analysis.studies.stored import ASKED, StudyPlan, describe_wait
 from heldout.errors import SpecUnreadable
 from heldout.spec.documents import make_pointer
 from heldout.studies.spec import BASE_ARM
@@ -35,6 +35,7 @@ def build_study_view(study: StudyRow, dataset: DatasetRow | None) -> StudyView:
             seeds=plan["seeds"],
             splits="fixed" if plan["folds"] is None else "resampled",
             objective=plan.get("objective"),
+            data=plan.get(ASKED, plan).get("data"),
             waits_for=waits_for,
             budget={"jobs": plan["max_jobs"], "seconds": plan["max_seconds"]},
             recorded=_build_recorded(study),

@@ -38,6 +38,16 @@ def test_more_seeds_can_be_requested_if_they_alone_would_decide(seeds, images):
     assert more == ([3 + seeds] if seeds is not None and images is None else [])
 
 
+@pytest.mark.parametrize(("data", "option"), [("fix", " --fix"), ("as_they_are", " --anyway")])
+def test_the_next_study_of_a_job_with_faulty_data_says_again_what_to_do_about_them(data, option):
+    of_job = {"job": "job_1", "data": data}
+    for study in (made.nothing_helped(), made.cannot_tell({"seeds": 4, "images": None})):
+        following, again = report(study.model_copy(update=of_job)).commands
+        assert {name: following.body.get(name) for name in of_job} == of_job
+        assert "data" not in again.body  # it names the fixed version
+        assert {command.cli.endswith(option) for command in (following, again) if command.cli} == {True}
+
+
 def test_a_running_or_failed_study_says_so_first():
     page = html(made.running())
     assert text_of(page.find("body/main/header")).startswith(

@@ -169,8 +169,11 @@ def test_faulty_data_can_be_shown_fixed_or_used_as_they_are(heldout, client, fau
     assert (shown.returncode, shown.stderr) == (0, "")
     assert f"/datasets/{dataset}#images" in shown.stdout
     assert list(client.studies.list()) == []
-    both = heldout("cure", faulty, "--fix", "--anyway")
-    assert (both.returncode, "exclude each other" in both.stderr) == (Exit.REFUSED, True)
+    for command in ("cure", "curve"):
+        both = heldout(command, faulty, "--fix", "--anyway")
+        assert (both.returncode, "exclude each other" in both.stderr) == (Exit.REFUSED, True)
+    assert heldout("curve", faulty, "--dry-run").returncode == Exit.REFUSED
+    assert heldout("curve", faulty, "--dry-run", "--anyway").returncode == 0
 
     heldout("cure", faulty, *FIXED, "--remedies", "dropout", "--anyway", "--detach")
     study = get_only_study(client)
@@ -180,7 +183,7 @@ def test_faulty_data_can_be_shown_fixed_or_used_as_they_are(heldout, client, fau
     waiting = heldout("cure", faulty, *FIXED, "--remedies", "dropout", "--fix", "--detach").stdout.strip()
     study = client.studies.get(waiting)
     assert "is being made" in study.waits_for
-    assert study.dataset.id != dataset
+    assert (study.dataset.id != dataset, study.data) == (True, "fix")
     assert f"waits: {study.waits_for}" in heldout("studies", waiting).stdout
 
 

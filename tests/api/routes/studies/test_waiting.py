@@ -77,6 +77,9 @@ def test_a_study_on_unfixed_data_starts_at_once(client, order):
     study = client.post(asked["path"], json=asked["body"]).json()
     assert (study["status"], study["waits_for"], study["progress"]["jobs"]) == ("running", None, 4)
     assert study["job"] == order["job"]
+    report = client.get(f"/v1/studies/{study['id']}/report").json()
+    assert report["commands"][-1]["cli"].endswith(" --anyway")
+    assert [gap["arm"] for gap in report["gaps"]] == ["base"]
 
 
 def test_a_study_that_fixes_the_data_starts_once_the_version_is_ready(client, worker, order):
@@ -104,6 +107,9 @@ def test_a_study_that_fixes_the_data_starts_once_the_version_is_ready(client, wo
     assert len(client.get(f"/v1/jobs?study={study['id']}").json()["data"]) == 4
     types = [event["type"] for event in client.get(f"/v1/studies/{study['id']}/events").json()["data"]]
     assert types == ["study.waiting", "study.started"]
+    report = client.get(f"/v1/studies/{study['id']}/report").json()
+    assert (started["data"], report["commands"][-1]["cli"].endswith(" --fix")) == ("fix", True)
+    assert report["gaps"] == []  # the job's gap belongs to the data with the fault
 
 
 def test_a_study_fails_with_its_rejected_version_and_can_be_cancelled_while_waiting(client, worker, order):
