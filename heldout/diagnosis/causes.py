@@ -44,10 +44,22 @@ def list_causes(
         found.sort(key=lambda pair: (pair[0].tier != "figures_not_true", GRAVITY.index(pair[1].severity)))
     else:
         found.sort(key=lambda pair: _rank(*pair))
+        # Never first, because nothing shows that it costs anything, but second, because looking at images is easy.
+        seen = [pair for pair in found[2:] if _is_visible_only(*pair)]
+        found = [*found[:1], *seen, *(pair for pair in found[1:] if pair not in seen)]
     first: dict[str, tuple[Cause, Finding]] = {}
     for cause, finding in found:
         first.setdefault(cause.code, (cause, finding))
     return tuple(cause for cause, _ in first.values()), tuple(finding for _, finding in first.values())
+
+
+def _is_visible_only(cause: Cause, finding: Finding) -> bool:
+    """Whether the audit found that a split's images are of another kind, and no figure says what that costs."""
+    explains = finding.explains
+    if finding.code != "split_shift" or cause.tier != "other":
+        return False
+    is_little = explains is not None and Effect(explains.accuracy, explains.interval).is_negligible
+    return not is_little and finding.evidence.get("effect", 0.0) >= thresholds.MIN_VISIBLE_SHIFT
 
 
 def list_caveats(causes: Sequence[Cause]) -> tuple[str, ...]:

@@ -175,6 +175,8 @@ FEWEST_CLASSES_OF_PART = 3
 # Share of the variation of pixels that the split explains, from the audit. Smaller shifts occur wherever sources
 # differ naturally. (zoo, open sets)
 MIN_SHIFT_OF_IMAGES = 0.05
+# The same. From here on, such images are worth a look before new ones are collected. (zoo, all lots)
+MIN_VISIBLE_SHIFT = 0.02
 # The same. From here on, images look so different that a probable difference in accuracy is enough. (zoo, all lots)
 MIN_LARGE_SHIFT = 0.2
 # Share of the missing test accuracy that renaming the classes must restore. (draws 1-6)

@@ -113,6 +113,15 @@ def test_images_that_look_very_different_need_only_be_answered_worse_by_a_likely
     assert shift.tier == tier
 
 
+@pytest.mark.parametrize(("effect", "place"), [(0.05, 1), (0.01, 2)])
+def test_images_of_another_kind_are_worth_a_look_before_new_ones_are_collected(effect, place):
+    """Test is answered no worse than validation, so nothing shows that they cost anything."""
+    made = Made(answers(0.5, 3000), answers(0.35, 400, 1), answers(0.35, 400, 2))
+    found = codes(judged(made, audit=audit_of("split_shift", split="test", effect=effect)))
+    expected = ["underfitting", "too_little_data"]
+    assert found[:3] == [*expected[:place], "split_shift", *expected[place:]]
+
+
 @pytest.mark.parametrize(("training", "tier"), [(0.9, "figures_not_true"), (0.41, "other")])
 def test_copies_make_a_figure_untrue_if_their_training_images_are_answered_better_than_others(training, tier):
     """17 of 30 copies are answered correctly, and 4 of 10 other images: 1.7 points that may be chance."""
