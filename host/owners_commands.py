@@ -14,7 +14,7 @@ from heldout.errors import OperatorError, StudyFinished, StudyNotFound
 from host.command_parts import AsJson, HomeOption, answer, check_owner_name, configure_settings, print_json
 from host.homes import open_database
 from models.database import Database, Session
-from models.store import activity, owners, study_jobs
+from models.store import activity, owners, studies, study_jobs
 from models.store.owners import Owner
 
 owners_commands = typer.Typer(
@@ -127,7 +127,7 @@ def cancel_all(name: OwnerName, as_json: AsJson = False, home: HomeOption = None
 
 def _cancel_studies(database: Database, name: str) -> int:
     with database.read() as session:
-        ids = owners.list_running_studies(session, name)
+        ids = studies.list_open(session, owner=name)
     count = 0
     for study_id in ids:
         try:

@@ -4,7 +4,7 @@ import os
 from typing import Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.multiprocess import MultiProcessCollector
 
 # Names the folder where the processes write their numbers. prometheus_client reads this variable when imported.
 SHARED_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
@@ -30,8 +30,3 @@ def render_metrics() -> bytes:
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry)
-
-
-def forget_process(pid: int, folder: str) -> None:
-    """Remove an ended process from the gauges. Its counters still count."""
-    mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]

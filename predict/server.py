@@ -19,6 +19,7 @@ import structlog
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, FastAPI
 from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client.multiprocess import mark_process_dead
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.types import Scope
@@ -34,7 +35,7 @@ from heldout.service.collection import freeze_what_stays
 from heldout.service.parent_process import build_launch_command
 from heldout.service.settings import Settings
 from predict import metrics, open_inference
-from predict.metrics import SHARED_FOLDER, forget_process
+from predict.metrics import SHARED_FOLDER
 from predict.model import load_runtime
 from predict.service import PredictionService, get_service
 from worker.machine.parent import call_when_input_ends
@@ -122,7 +123,7 @@ def _keep(listener: socket.socket, stopping: threading.Event, metrics_folder: st
             stopping.wait(RESTART_PAUSE_S)
         assert process.stdin is not None
         process.stdin.close()
-        forget_process(process.pid, metrics_folder)
+        mark_process_dead(process.pid, metrics_folder)  # type: ignore[no-untyped-call]
 
 
 def _start_process(listener: socket.socket, metrics_folder: str) -> subprocess.Popen[bytes]:

@@ -148,7 +148,8 @@ def _write_block(block: Block) -> str:
         case ReportTable():
             return _write_table(block)
         case Listing():
-            return f"{_write_text(block.caption)}:\n\n{FENCE}{block.language}\n{_write_code(block.text)}\n{FENCE}"
+            code = "\n".join(map(make_visible, block.text.split("\n")))  # no line can end it, as JSON in it is ASCII
+            return f"{_write_text(block.caption)}:\n\n{FENCE}{block.language}\n{code}\n{FENCE}"
         case Panels():
             return ""
 
@@ -178,11 +179,6 @@ def _write_text(text: str) -> str:
 def _escape(text: str) -> str:
     escaped = _SPECIAL.sub(lambda found: "\\" + found[0], make_visible(text))
     return _LINK.sub(lambda found: "\\" + found[0], escaped)
-
-
-def _write_code(text: str) -> str:
-    """The lines of a listing. JSON in them is ASCII, so no line can end the listing."""
-    return "\n".join(map(make_visible, text.split("\n")))
 
 
 # --- HTML -------------------------------------------------------------------------------------------------
@@ -232,7 +228,8 @@ def _render_block(block: Block) -> Markup:
             ]
             return tag("div", figures, class_="panels")
         case Listing():
-            listing = tag("pre", tag("code", *_render_lines(block.text)), tabindex=0)
+            lines = [Markup(join_children(line) + "\n") for line in block.text.split("\n")]
+            listing = tag("pre", tag("code", *lines), tabindex=0)
             return tag("section", tag("h3", _render_text(block.caption)), listing, class_="listing")
 
 
@@ -280,8 +277,3 @@ def _choose_class(table: ReportTable, place: int, heading: Cell) -> str | None:
 
 def _render_text(text: str) -> Markup:
     return join_children(tag("code", part) if is_code else part for part, is_code in split_code(text))
-
-
-def _render_lines(text: str) -> list[Markup]:
-    """The lines of a listing. Everything except the line ends is escaped."""
-    return [Markup(join_children(line) + "\n") for line in text.split("\n")]

@@ -7,10 +7,10 @@ from enum import StrEnum
 from fastapi.sse import format_sse_event
 
 from heldout.views.account import EventView, OwnerEventView
+from heldout.views.base import make_view
 from models.database import Database
 from models.store import events, jobs, keys, owner_events, studies
 from models.tables import EventRow
-from models.views.webhook import build_event_view, build_owner_event_view
 
 # How many events a stream reads at a time, at its start and when its client is slow.
 PAGE = 50
@@ -49,7 +49,10 @@ class ChannelState:
 
 def build_view(channel: Channel, row: EventRow) -> EventView | OwnerEventView:
     """Build the view of an event, with its number in the channel."""
-    return build_owner_event_view(row) if channel.kind is ChannelKind.OWNER else build_event_view(row)
+    if channel.kind is not ChannelKind.OWNER:
+        return make_view(EventView, row, object="event")
+    subject = {"object": row.subject_object, "id": row.subject_id}
+    return make_view(OwnerEventView, row, object="event", id=row.owner_number, subject=subject)
 
 
 def encode_event(view: EventView | OwnerEventView) -> EncodedEvent:

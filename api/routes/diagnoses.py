@@ -61,7 +61,7 @@ async def diagnose_predictions(request: Request, work: Asking) -> DiagnosisView:
 
 
 def _diagnose_file(file: UploadFile, training: str | None, limit_bytes: int) -> DiagnosisView:
-    read = read_foreign_file(file, training, limit_bytes)
+    read = read_foreign_file(file.file, training, limit_bytes)
     return DiagnosisView.of(diagnose_answers(read.answers, read.curves))
 
 

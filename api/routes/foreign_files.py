@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import BinaryIO, TypeVar
 
 from pydantic import ValidationError
-from starlette.datastructures import UploadFile
 
 from analysis.answers.answers import PredictionsRefused
 from analysis.answers.file import read_predictions
@@ -58,21 +57,12 @@ class ForeignFile:
         if WHOLE in content:
             return cls.of(ForeignTraining.model_validate_json(content[WHOLE]))
         training = content[TRAINING].decode("utf-8", "surrogatepass") if TRAINING in content else None
-        return _read(io.BytesIO(content[ANSWERS]), training, max_bytes)
+        return read_foreign_file(io.BytesIO(content[ANSWERS]), training, max_bytes)
 
     @classmethod
     def of(cls, training: ForeignTraining) -> "ForeignFile":
         """Take the answers and the curves of a JSON body."""
         return cls(training.answers() or ForeignAnswers((), {}, {}), training.curves())
-
-
-def read_foreign_file(file: UploadFile, training: str | None, limit_bytes: int) -> ForeignFile:
-    """Read a received file, and the JSON text with its curves.
-
-    Raises:
-        InvalidSpec: with the place of what cannot be read.
-    """
-    return _read(file.file, training, limit_bytes)
 
 
 class TrainingOfFile(ForeignCurves):
@@ -83,7 +73,8 @@ class TrainingOfFile(ForeignCurves):
         return True
 
 
-def _read(file: BinaryIO, training: str | None, limit_bytes: int) -> ForeignFile:
+def read_foreign_file(file: BinaryIO, training: str | None, limit_bytes: int) -> ForeignFile:
+    """Read a file, and the JSON text with its curves. Raises InvalidSpec with the place of what cannot be read."""
     recorded = None if training is None else _parse_training(training)
     try:
         answers = read_predictions(file, limit_bytes, None if recorded is None else recorded.classes)

@@ -1,5 +1,6 @@
 """Lists, creates, rolls and revokes the API keys of the caller's owner. All routes need the scope `admin`."""
 
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Annotated, Any
@@ -98,13 +99,10 @@ def roll_key(
 
 def _make_once(work: RequestContext, once: Once, wanted: BaseModel, make: Callable[[str], str]) -> NewKeyView:
     """Create the key that `make` derives from a secret, or return the one that the same request created before."""
-    asked_with, salt = work.key, keys.make_salt()
+    asked_with, salt = work.key, secrets.token_hex(32)
 
     def build_view(text: str) -> NewKeyView:
         return make_view(NewKeyView, keys.get_row(work.session, text), object="key", key=text)
-
-    def make_new() -> NewKeyView:
-        return build_view(make(keys.derive_secret(asked_with, salt)))
 
     def recall(body: Mapping[str, Any]) -> NewKeyView:
         """Rebuild the key's text. It is derived from the requesting key, so it need not be stored."""
@@ -113,7 +111,7 @@ def _make_once(work: RequestContext, once: Once, wanted: BaseModel, make: Callab
     memory = Memory[NewKeyView](lambda view: {"object": view.object, "id": view.id, "salt": salt}, recall)
     # The requesting key is part of the fingerprint, because another key would derive another text.
     of_key = replace(once, route=f"{once.route} by {work.caller.key_id}")
-    return of_key.make(work.session, wanted, make_new, memory)
+    return of_key.make(work.session, wanted, lambda: build_view(make(keys.derive_secret(asked_with, salt))), memory)
 
 
 @router.delete("/{key_id}", status_code=204)

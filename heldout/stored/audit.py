@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from pydantic import Field
+
 from heldout.stored.file import StoredFile, StoredPart
 
 Severity = Literal["info", "warning", "critical"]
 
 
 class SplitCounts(StoredPart):
-    """Number of images in a split. per_class: in the order of the dataset's classes."""
+    """Number of images in one split, and of each class in the order of `classes`."""
 
     count: int
     per_class: tuple[int, ...]
@@ -123,16 +125,12 @@ class SplitLabels(WrongLabels):
 
 
 class PlantedLabels(StoredPart):
-    """How well the search finds wrong labels that it planted itself in copies of the labels.
+    """How well the search finds wrong labels that it planted itself in copies of the labels."""
 
-    planted: number of planted labels. found, right_class: shares of them that were suspected, and for which the
-    original label was suggested. accused: share of the unchanged labels that were suspected in the same copies.
-    """
-
-    planted: int
-    found: float
-    right_class: float
-    accused: float
+    planted: int = Field(description="Number of planted wrong labels.")
+    found: float = Field(description="Share of them that the search suspected.")
+    right_class: float = Field(description="Share of them for which it suggested the original label.")
+    accused: float = Field(description="Share of the unchanged labels that it suspected in the same copies.")
 
 
 class ClassLabels(StoredPart):

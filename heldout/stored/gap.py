@@ -5,6 +5,8 @@ All figures come from float32 inference. Everything is counts and sums, so reade
 
 from typing import ClassVar, Literal
 
+from pydantic import Field
+
 from heldout.statistics import compute_wilson_interval
 from heldout.stored.file import StoredFile, StoredPart
 
@@ -131,16 +133,16 @@ class LabelsRenamed(StoredPart):
 
 
 class Calibration(StoredPart):
-    """How well probabilities match reality, before and after temperature scaling.
+    """How well probabilities match reality, before and after dividing the network's outputs by one number.
 
-    split: the split used; for a job, validation. Each half of its images is measured with the temperature fitted on the
-        other half.
-    error: expected calibration error over 15 equal bins, as a fraction; loss in nats.
-    temperature: fitted on all images; above 1 if the network is overconfident.
+    error: the mean distance between how sure the network is and how often it is right, as a fraction (expected
+    calibration error over 15 equal bins). Each half of the images is measured with the number fitted on the other.
     """
 
-    split: HeldOutName = "validation"
-    temperature: float
+    split: HeldOutName = Field("validation", description="The split used; for a job, validation.")
+    temperature: float = Field(
+        description="Divides the outputs before the softmax; above 1 for an overconfident network."
+    )
     error_before: float
     error_after: float
     loss_before: float

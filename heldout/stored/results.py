@@ -8,12 +8,12 @@ from pydantic import BeforeValidator, Field
 from heldout.stored.file import StoredFile, StoredPart
 
 
-def _drop_not_finite(value: Any) -> Any:
+def drop_not_finite(value: Any) -> Any:
+    """Return `value`, or None if it is infinite or not a number, which JSON cannot represent."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-# A figure that is not finite is null: JSON has no NaN.
-Figure = Annotated[float | None, BeforeValidator(_drop_not_finite)]
+Figure = Annotated[float | None, BeforeValidator(drop_not_finite)]
 
 
 class SplitResult(StoredPart):
@@ -39,19 +39,6 @@ class GapsView(StoredPart):
     test: GapView | None
 
 
-class FinalView(StoredPart):
-    """Results of the kept weights: those of the best epoch with `restore_best`, otherwise of the last epoch.
-
-    validation: null if the job trained on the validation images. test: null if it was not measured.
-    """
-
-    epoch: int
-    train: SplitResult
-    validation: SplitResult | None
-    test: SplitResult | None
-    gap: GapsView
-
-
 class SplitsResult(StoredPart):
     """A model's results on each split; null if the split has no images."""
 
@@ -59,6 +46,15 @@ class SplitsResult(StoredPart):
     validation: SplitResult | None
     test: SplitResult | None
     gap: GapsView
+
+
+class FinalView(SplitsResult):
+    """Results of the kept weights: those of the best epoch with `restore_best`, otherwise of the last epoch.
+
+    validation: null if the job trained on the validation images. test: null if it was not measured.
+    """
+
+    epoch: int
 
 
 class Preprocessing(StoredPart):

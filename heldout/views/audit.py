@@ -4,25 +4,23 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from heldout.stored.audit import PlantedLabels
+from heldout.stored.evaluation import SplitName
 from heldout.views.base import ErrorView, View
-from heldout.views.dataset import EffectView, ExampleView, SplitsView
-from heldout.views.diagnosis import LeftOutView
+from heldout.views.dataset import EffectView, ExampleView, ImageView, SplitsView
 from heldout.views.job import DatasetReference
 
 
-class SuspectView(View):
+class SuspectView(ImageView):
     """An image whose label is probably wrong."""
 
     rank: int = Field(description="From 1, the most certain first.")
-    index: int = Field(description="Its position in the dataset.")
-    split: Literal["train", "validation", "test"]
-    member: str | None = Field(description="Its name in the upload; null if it has none.")
+    split: SplitName
     label: str = Field(description="Its class according to the label.")
     suggested: str = Field(description="The class that the networks find more likely.")
     probability: float | None = Field(
         description="Probability that its label is wrong; null if the search cannot tell."
     )
-    thumbnail: str
 
 
 class WrongLabelsView(View):
@@ -38,15 +36,6 @@ class SplitLabelsView(WrongLabelsView):
     """How many labels of one split are probably wrong."""
 
     images: int
-
-
-class PlantedLabelsView(View):
-    """How well the search finds wrong labels that it planted itself in copies of the labels."""
-
-    planted: int = Field(description="Number of planted wrong labels.")
-    found: float = Field(description="Share of them that the search suspected.")
-    right_class: float = Field(description="Share of them for which it suggested the original label.")
-    accused: float = Field(description="Share of the unchanged labels that it suspected in the same copies.")
 
 
 class ClassLabelsView(View):
@@ -67,7 +56,7 @@ class SearchView(View):
     agreement: float = Field(
         description="Share of all images whose label agrees with networks that were not trained on them."
     )
-    planted: PlantedLabelsView | None = Field(description="Null for a search of an earlier release.")
+    planted: PlantedLabels | None = Field(description="Null for a search of an earlier release.")
     classes: list[ClassLabelsView] = Field(description="The class with the lowest agreement first.")
 
 
@@ -140,5 +129,5 @@ class AuditView(View):
     )
     checks: dict[str, Any] = Field(description="What was checked, and how.")
     labels: LabelCheckView | None = Field(None, description="Null until the search for wrong labels has run.")
-    left_out: list[LeftOutView] = Field([], description="Lost or damaged files, because of which `labels` is null.")
+    left_out: list[ErrorView] = Field([], description="Lost or damaged files, because of which `labels` is null.")
     source: dict[str, Any] = Field(description="The upload: its format, image encodings, and how splits were made.")

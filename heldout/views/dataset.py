@@ -6,24 +6,19 @@ from pydantic import Field
 
 from heldout.lifecycle.resources import DatasetStatus
 from heldout.markup import make_table
+from heldout.stored.audit import SplitCounts
 from heldout.stored.evaluation import SplitName
+from heldout.stored.gap import HeldOutName
 from heldout.views.base import ErrorView, NumberedPage, Page, SubjectView, Time, View
 from heldout.views.job import DatasetReference
-
-
-class SplitView(View):
-    """Number of images in one split, and of each class in the order of `classes`."""
-
-    count: int
-    per_class: list[int]
 
 
 class SplitsView(View):
     """The three splits of a dataset."""
 
-    train: SplitView
-    validation: SplitView
-    test: SplitView
+    train: SplitCounts
+    validation: SplitCounts
+    test: SplitCounts
 
 
 class RejectionView(ErrorView):
@@ -94,14 +89,19 @@ class DatasetPage(Page[DatasetView]):
     """A page of the datasets visible to the caller, newest first; `next` is the `after` of the next page."""
 
 
-class DatasetImageView(View):
-    """One image: its position, its label, and the route of its thumbnail."""
+class ImageView(View):
+    """One image of a dataset."""
 
     index: int = Field(description="Its position in the dataset.")
+    member: str | None = Field(description="Its name in the upload; null if it has none, or if it is not known.")
+    thumbnail: str = Field(description="The route of its picture.")
+
+
+class DatasetImageView(ImageView):
+    """One image, with its split and its label."""
+
     split: SplitName
     label: str = Field(description="A name in `classes`.")
-    member: str | None = Field(description="Its name in the upload; null if it has none.")
-    thumbnail: str
 
 
 class DatasetImagePage(NumberedPage[DatasetImageView]):
@@ -113,7 +113,7 @@ class DatasetImagePage(NumberedPage[DatasetImageView]):
 class ExampleView(View):
     """An image of the dataset: its position, its name in the upload, and the route of its thumbnail."""
 
-    split: Literal["train", "validation", "test"]
+    split: SplitName
     index: int
     member: str
     thumbnail: str
@@ -150,9 +150,6 @@ class DifferentView(View):
     pairs: list[tuple[int, int]] = Field(description="All pairs, in order.")
 
 
-HeldOutSplit = Literal["validation", "test"]
-
-
 class SplitReadsView(View):
     """How often the caller has looked at the labels of one split."""
 
@@ -185,7 +182,7 @@ class LabelReadView(View):
 
     id: str
     object: Literal["label_read"]
-    split: HeldOutSplit
+    split: HeldOutName
     subject: SubjectView = Field(
         description="The job or uploaded model whose weights were compared with the labels, or the dataset shown."
     )

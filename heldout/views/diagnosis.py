@@ -9,10 +9,10 @@ from heldout.diagnosis.confidence import Certainty, get_certainty
 from heldout.diagnosis.findings import Cause, SuggestedRemedy, Tier
 from heldout.diagnosis.gap import How, TermCode
 from heldout.markup import make_table
-from heldout.stored.gap import HeldOutName
+from heldout.stored.gap import Calibration
 from heldout.stored.results import Figure, SplitResult
 from heldout.verdicts import Effort
-from heldout.views.base import Page, RequestView, Time, View, make_view
+from heldout.views.base import ErrorView, Page, RequestView, Time, View, make_view
 
 # Smaller values would be written as 0.0 points, or as a loss of 0.000.
 SMALLEST_SHARE = SMALLEST_LOSS = 0.0005
@@ -70,23 +70,6 @@ class GapBudgetView(View):
     terms: list[TermView]
 
 
-class CalibrationView(View):
-    """How well probabilities match reality, before and after dividing the network's outputs by one number.
-
-    error: the mean distance between how sure the network is and how often it is right, as a fraction (expected
-    calibration error over 15 equal bins). Each half of the images is measured with the number fitted on the other.
-    """
-
-    split: HeldOutName
-    temperature: float = Field(
-        description="Divides the outputs before the softmax; above 1 for an overconfident network."
-    )
-    error_before: float
-    error_after: float
-    loss_before: float
-    loss_after: float
-
-
 class FindingView(View):
     """Something that explains or distorts the figures, with its evidence."""
 
@@ -136,13 +119,6 @@ class CauseView(View):
     )
 
 
-class LeftOutView(View):
-    """A stored file that the diagnosis could not use because it is lost or damaged."""
-
-    code: str
-    detail: str
-
-
 class DiagnosisView(View):
     """The verdict: the code of what to fix first, `healthy`, or `cannot_tell`. Epochs count from 1."""
 
@@ -161,8 +137,8 @@ class DiagnosisView(View):
     caveats: list[str] = Field([], description="Codes of findings that make figures misleading, whatever the verdict.")
     gap: GapBudgetView | None = Field(None, description="Null without answers to training and test images.")
     confidence: float | None = Field(None, description="Probability that the verdict is right; null if not calibrated.")
-    calibration: CalibrationView | None = Field(None, description="Null if probabilities are unknown.")
-    left_out: list[LeftOutView] = Field([], description="Lost or damaged files that the verdict could not use.")
+    calibration: Calibration | None = Field(None, description="Null if probabilities are unknown.")
+    left_out: list[ErrorView] = Field([], description="Lost or damaged files that the verdict could not use.")
 
     def __str__(self) -> str:
         return f"{self.headline}\n{self.summary}" if self.headline else self.explanation

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from heldout.stored.results import Figure, FinalView
 from heldout.views.base import NumberedPage, View, dump_json
+from heldout.views.dataset import ImageView
 
 
 class EpochView(View):
@@ -68,14 +69,9 @@ class ClassScores(View):
     gap: Figure = Field(description="Recall in training minus recall here; null for the training split.")
 
 
-class Mistake(View):
+class Mistake(ImageView):
     """A wrong answer: the image, its label, the answer, and its probability."""
 
-    index: int = Field(description="The image's position in the dataset.")
-    member: str | None = Field(
-        description="Its name in the upload; null in bundled datasets, and in results of earlier releases."
-    )
-    thumbnail: str = Field(description="The route of its picture.")
     label: str
     answer: str
     probability: float
@@ -111,12 +107,9 @@ class CellView(View):
     images: list[Mistake] = Field(description="With the probability of the answer, the most confident first.")
 
 
-class MemorizedImageView(View):
+class MemorizedImageView(ImageView):
     """A training image and how hard it was to learn."""
 
-    index: int = Field(description="Its position in the dataset.")
-    member: str | None = Field(description="Its name in the upload; null if it has none.")
-    thumbnail: str = Field(description="The route of its picture.")
     label: str
     answer: str = Field(description="The answer of the kept weights.")
     loss_sum: float = Field(description="Its cross-entropy after each epoch, summed over all epochs, in nats.")

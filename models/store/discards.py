@@ -35,7 +35,7 @@ def remove(session: Session, owner: str, reference: str) -> DatasetRow:
         .order_by(JobRow.id)
         .limit(SHOWN_JOBS + 1)
     ).all()
-    needed_by = [*studies.list_on_dataset(session, row.id), *needed_by]
+    needed_by = [*studies.list_open(session, dataset_id=row.id), *needed_by]
     if needed_by:
         raise DatasetInUse(row.name, row.version, needed_by[:SHOWN_JOBS], more=len(needed_by) > SHOWN_JOBS)
     deleted = session.scalars(

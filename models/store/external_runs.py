@@ -25,6 +25,7 @@ from models.tables import JobRow, StudyRow, StudyRunRow
 MAX_ANSWERS = 20_000_000
 # The columns with answers to single images, which only comparisons read.
 _WITHOUT_ANSWERS = defer(StudyRunRow.scores), defer(StudyRunRow.sealed)
+_RUNS = select(JobRow, StudyRunRow).join(StudyRunRow, StudyRunRow.job_id == JobRow.id)
 
 
 def ask(session: Session, study_id: str, runner: str, lease_s: float) -> tuple[JobRow, StudyRunRow, str] | None:
@@ -35,9 +36,7 @@ def ask(session: Session, study_id: str, runner: str, lease_s: float) -> tuple[J
     compared early.
     """
     found = session.execute(
-        select(JobRow, StudyRunRow)
-        .join(StudyRunRow, StudyRunRow.job_id == JobRow.id)
-        .where(*_is_open(study_id))
+        _RUNS.where(*_is_open(study_id))
         .order_by(StudyRunRow.seed, case((StudyRunRow.arm == BASE_ARM, 0), else_=1), JobRow.id)
         .limit(1)
         .with_for_update(skip_locked=True, of=JobRow)
@@ -116,11 +115,7 @@ def tell(session: Session, study_id: str, run_id: str, token: str, told: ToldRun
         InvalidSpec: all trainings of the study together would have too many answers.
     """
     found = session.execute(
-        select(JobRow, StudyRunRow)
-        .join(StudyRunRow, StudyRunRow.job_id == JobRow.id)
-        .where(*_is_run(study_id, run_id))
-        .options(*_WITHOUT_ANSWERS)
-        .with_for_update(of=JobRow)
+        _RUNS.where(*_is_run(study_id, run_id)).options(*_WITHOUT_ANSWERS).with_for_update(of=JobRow)
     ).one_or_none()
     if found is None:
         raise RunNotFound(run_id)
@@ -170,9 +165,7 @@ def find(session: Session, owner: str, study_id: str, run_id: str) -> tuple[Stud
 def list_all(session: Session, study_id: str) -> Sequence[tuple[JobRow, StudyRunRow]]:
     """List a study's external trainings by seed."""
     rows = session.execute(
-        select(JobRow, StudyRunRow)
-        .join(StudyRunRow, StudyRunRow.job_id == JobRow.id)
-        .where(JobRow.study_id == study_id, JobRow.kind == JobKind.EXTERNAL)
+        _RUNS.where(JobRow.study_id == study_id, JobRow.kind == JobKind.EXTERNAL)
         .order_by(StudyRunRow.seed, JobRow.id)
         .options(*_WITHOUT_ANSWERS)
     )

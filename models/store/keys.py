@@ -94,11 +94,6 @@ def format_key(key_id: str, secret: str) -> str:
     return f"{PREFIX}_{key_id}_{secret}"
 
 
-def make_salt() -> str:
-    """Make 256 random bits for `derive_secret`."""
-    return secrets.token_hex(32)
-
-
 def derive_secret(key: str, salt: str) -> str:
     """Derive a 256-bit secret for a new key. Computing it needs both the requesting key and the salt."""
     made = hmac.digest(key.encode(), salt.encode(), "sha256")

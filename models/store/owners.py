@@ -10,13 +10,12 @@ from sqlalchemy.orm import Session
 from analysis.scheduling.fair_share import compute_used
 from heldout.access.rights import Quota, get_bound
 from heldout.lifecycle.job import TERMINAL, JobStatus
-from heldout.lifecycle.resources import StudyStatus
 from heldout.views.account import Bucket, Group, QuotaView, UsageBucket
 from heldout.work.kinds import JobKind
 from models.database import db_now
 from models.store import accounts, jobs, studies
 from models.store.quotas import get_bounds, get_used
-from models.tables import JobRow, KeyRow, OwnerRow, StudyRow, UsageRow
+from models.tables import JobRow, KeyRow, OwnerRow, UsageRow
 
 # How many jobs one transaction cancels.
 CANCELLED_AT_ONCE = 200
@@ -94,12 +93,6 @@ def is_suspended(session: Session, name: str) -> bool:
     """Whether the operator has suspended the owner."""
     row = session.get(OwnerRow, name)
     return row is not None and row.suspended_at is not None
-
-
-def list_running_studies(session: Session, name: str) -> Sequence[str]:
-    """List the owner's studies that have not ended."""
-    mine = (StudyRow.owner == name, StudyRow.status == StudyStatus.RUNNING)
-    return session.scalars(select(StudyRow.id).where(*mine).order_by(StudyRow.id)).all()
 
 
 def cancel_jobs(session: Session, name: str, *, after: str = "") -> tuple[int, str | None]:

@@ -139,7 +139,9 @@ def require_bytes(session: Session, owner: str, dataset_id: str, size_bytes: int
     Raises:
         QuotaExceeded.
     """
-    most = get_allowed(session, owner, Quota.STORED_BYTES)
+    quota = Quota.STORED_BYTES
+    own = session.scalar(select(OwnerRow.quotas).where(OwnerRow.owner == owner))
+    most = get_bound(quota, get_bounds(session), own)
     if most is None:
         return
     statements.lock(session, "quotas", owner)
@@ -147,7 +149,6 @@ def require_bytes(session: Session, owner: str, dataset_id: str, size_bytes: int
     of_all = select(others + _sum_bytes(ModelRow.size_bytes, *_MODELS))
     used = session.scalar(of_all, {"owner": owner}) or 0
     if used + size_bytes > most:
-        quota = Quota.STORED_BYTES
         raise QuotaExceeded(quota.value, quota.meaning, used, most, asked=size_bytes)
 
 
@@ -164,12 +165,6 @@ def _build_statement(quotas: tuple[Quota, ...]) -> Select[Any]:
         for column in (OwnerRow.owner, OwnerRow.quotas, OwnerRow.suspended_at)
     ]
     return select(*of_owner, *(_USED[quota].scalar_subquery() for quota in quotas))
-
-
-def get_allowed(session: Session, owner: str, quota: Quota) -> int | None:
-    """Get the owner's bound. None: unlimited."""
-    own = session.scalar(select(OwnerRow.quotas).where(OwnerRow.owner == owner))
-    return get_bound(quota, get_bounds(session), own)
 
 
 def get_used(session: Session, owner: str, quota: Quota) -> float:

@@ -153,10 +153,10 @@ def end_waiting(session: Session, study_id: str, **values: Any) -> None:
     write(session, study_id, started_at=db_now(), **values)
 
 
-def list_on_dataset(session: Session, dataset_id: str) -> Sequence[str]:
-    """List the ids of studies on a dataset that have not ended."""
-    is_open = (StudyRow.dataset_id == dataset_id, StudyRow.status == StudyStatus.RUNNING)
-    return session.scalars(select(StudyRow.id).where(*is_open).order_by(StudyRow.id)).all()
+def list_open(session: Session, **columns: str) -> Sequence[str]:
+    """List the ids of studies that have not ended. columns: an `owner` or `dataset_id` that they must have."""
+    query = select(StudyRow.id).filter_by(status=StudyStatus.RUNNING, **columns)
+    return session.scalars(query.order_by(StudyRow.id)).all()
 
 
 # --- trainings -----------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from sqlalchemy.orm import load_only
 
 from heldout.lifecycle.job import get_shown_status
 from heldout.views.base import make_view
-from heldout.views.job import DatasetReference, JobCurveView, JobView, ListedJobView, Progress
+from heldout.views.job import DatasetReference, JobView, Progress
 from models.specs import make_plan, read_training_spec
 from models.tables import DatasetRow, JobRow
 
@@ -40,13 +40,6 @@ def build_job_view(job: JobRow, dataset: DatasetRow) -> JobView:
         error=job.error or None,
         engine=job.engine or None,
     )
-
-
-def build_listed_job_view(
-    job: JobRow, dataset: DatasetRow, *, curve: JobCurveView | None, queue_position: int | None
-) -> ListedJobView:
-    """Build the view of a job in a list. Raises SpecUnreadable."""
-    return make_view(ListedJobView, build_job_view(job, dataset), curve=curve, queue_position=queue_position)
 
 
 def build_dataset_reference(dataset: DatasetRow) -> DatasetReference:

@@ -1,11 +1,11 @@
-"""Builds the views of events, webhooks and deliveries."""
+"""Builds the views of webhooks and deliveries."""
 
 from typing import Any
 
-from heldout.views.account import DeliveryView, EventView, OwnerEventView, WebhookView, WebhookWithSecret
+from heldout.views.account import DeliveryView, WebhookView, WebhookWithSecret
 from heldout.views.base import make_view
 from models.secret_box import SecretBox
-from models.tables import DeliveryRow, EventRow, WebhookRow
+from models.tables import DeliveryRow, WebhookRow
 
 
 def build_webhook_view(row: WebhookRow) -> WebhookView:
@@ -32,15 +32,3 @@ def build_delivery_view(row: DeliveryRow) -> DeliveryView:
 
 def _get_other_fields(row: WebhookRow) -> dict[str, Any]:
     return {"object": "webhook", "previous_secret_until": row.previous_until}
-
-
-def build_event_view(row: EventRow) -> EventView:
-    """Build the view of an event numbered within its subject."""
-    return make_view(EventView, row, object="event")
-
-
-def build_owner_event_view(row: EventRow) -> OwnerEventView:
-    """Build the view of an event numbered within the owner's stream."""
-    assert row.owner_number is not None
-    subject = {"object": row.subject_object, "id": row.subject_id}
-    return make_view(OwnerEventView, row, object="event", id=row.owner_number, subject=subject)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
-from math import isfinite
 from time import perf_counter
 from typing import Any
 
@@ -190,11 +189,6 @@ def measure_predictions(
         return Measured(float("nan"), 0, 0)
     correct = np.count_nonzero(probabilities.argmax(axis=1) == labels)
     return Measured(float(losses.mean(dtype=np.float64)), int(correct), len(labels))
-
-
-def drop_not_finite(value: float) -> float | None:
-    """Return `value`, or None if it is infinite or not a number, which JSON cannot represent."""
-    return value if isfinite(value) else None
 
 
 def build_final_figures(epoch: int, measured: Mapping[str, Measured]) -> FinalView:

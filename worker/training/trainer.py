@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heldout.spec.job import JobSpec
+from heldout.stored.results import drop_not_finite
 from worker import messages
 from worker.training import decisions
 from worker.training.data import TrainingData
 from worker.training.engine import Engine
-from worker.training.evaluate import Evaluator, drop_not_finite
+from worker.training.evaluate import Evaluator
 from worker.training.position import (
     CheckpointDamaged,
     LossSums,

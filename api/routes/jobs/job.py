@@ -23,6 +23,7 @@ from heldout.errors import HeldoutError
 from heldout.lifecycle.job import JobStatus
 from heldout.spec.job import MAX_PAIRS, MetadataKey, MetadataValue, Name, Priority
 from heldout.views.account import EventPage
+from heldout.views.base import make_view
 from heldout.views.job import (
     MAX_CANCELLED_AT_ONCE,
     MAX_NAMED_AT_ONCE,
@@ -38,7 +39,7 @@ from models.database import Session
 from models.store import calibrations, jobs, metrics, sessions, workers
 from models.store.listing import Sort
 from models.tables import JobRow
-from models.views.job import build_job_view, build_listed_job_view
+from models.views.job import build_job_view
 
 router = make_router("/v1/jobs", "jobs")
 
@@ -69,8 +70,8 @@ def list_jobs(
 
     def build_views(block: Sequence[str]) -> list[ListedJobView]:
         return [
-            build_listed_job_view(row, dataset, curve=sketches.get(row.id), queue_position=positions.get(row.id))
-            for row, dataset in jobs.get_listed(work.session, block)
+            make_view(ListedJobView, job, curve=sketches.get(job.id), queue_position=positions.get(job.id))
+            for job in (build_job_view(*both) for both in jobs.get_listed(work.session, block))
         ]
 
     return asked.fill(JobPage, ids, build_views)

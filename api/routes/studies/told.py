@@ -91,7 +91,7 @@ def read_told_form(form: FormData) -> ToldForm:
 def read_told_file(form: ToldForm, limit_bytes: int) -> Result:
     """Read the file of a form, with its curves. Raises InvalidSpec."""
     assert form.file is not None
-    told = read_foreign_file(form.file, form.training, limit_bytes).read(read_told)
+    told = read_foreign_file(form.file.file, form.training, limit_bytes).read(read_told)
     form.file.file.seek(0)
     parts = {ANSWERS: form.file.file.read()}
     if form.training is not None:

@@ -13,8 +13,9 @@ from statsmodels.stats.proportion import proportion_confint
 
 from analysis.answers.answers import Predictions
 from analysis.arrays.file_names import FileNames
+from heldout.stored.results import drop_not_finite
 from tests.worker.training.trainings import Training, fewer, scale_to_unit, small_spec
-from worker.training.evaluate import Evaluator, Measured, build_final_figures, drop_not_finite, measure_predictions
+from worker.training.evaluate import Evaluator, Measured, build_final_figures, measure_predictions
 from worker.training.export import build_exported
 from worker.training.finish import save_predictions
 from worker.training.position import LossSums
