@@ -12,17 +12,17 @@ from heldout.diagnosis.history import History, measures_training_at_end, read_hi
 from heldout.errors import HeldoutError
 from heldout.lifecycle.job import JobStatus
 from heldout.spec.job import trains_on_all
-from heldout.stored.artifacts import ArtifactName
+from heldout.stored.artifacts import ArtifactFormat, ArtifactName
+from heldout.stored.evaluation import StoredEvaluation
+from heldout.stored.gap import StoredGap
 from models.blobs import Blobs
 from models.database import Session
 from models.starts import find_network_facts
-from models.store import metrics
+from models.store import artifacts, metrics
 from models.store.claims import Result
 from models.stored_files import (
-    find_json_artifact,
+    read_artifact,
     read_audit,
-    read_evaluation,
-    read_gap,
     read_unless_lost,
     read_wrong_labels,
 )
@@ -38,6 +38,7 @@ def diagnose_job(
     *,
     splits: AbstractSet[str] = ALL_SPLITS,
     result: Result | None = None,
+    is_strict: bool = False,
 ) -> Diagnosis:
     """Diagnose a job from its epochs so far, its dataset's audit, and the predictions of its kept weights.
 
@@ -46,24 +47,21 @@ def diagnose_job(
     Args:
         splits: the splits that may be used. Automatic choices pass `heldout.diagnosis.WITHOUT_TEST`.
         result: the result of a training that is about to succeed, which is not stored yet.
+        is_strict: for an automatic choice: leave nothing out, and judge a job without epochs by the audit alone.
 
     Raises:
         StorageUnavailable, FileOfLaterRelease.
+        DatasetLost, DatasetDamaged, ArtifactLost, ArtifactDamaged: if it is strict.
     """
-    if job.status == JobStatus.QUEUED and not metrics.list_epochs(session, job.id):
+    epochs = metrics.list_epochs(session, job.id)
+    if job.status == JobStatus.QUEUED and not (epochs or is_strict):
         return NOT_STARTED
-    return _diagnose(session, blobs, job, splits, result)
-
-
-def _diagnose(
-    session: Session, blobs: Blobs, job: JobRow, splits: AbstractSet[str], result: Result | None
-) -> Diagnosis:
     left_out: list[HeldoutError] = []
     dataset = session.get_one(DatasetRow, job.dataset_id)
     # First, because reading it takes the most memory.
     evaluation = _build_evaluation(session, blobs, job, dataset, result, left_out)
     audit = read_unless_lost(left_out, lambda: read_audit(session, blobs, dataset))
-    history = _build_history(metrics.list_epochs(session, job.id), job.spec)
+    history = _build_history(epochs, job.spec)
     found = diagnose(
         history,
         None if audit is None else audit.findings,
@@ -73,26 +71,9 @@ def _diagnose(
         labels=read_unless_lost(left_out, lambda: read_wrong_labels(session, blobs, dataset)),
         network=find_network_facts(session, job.owner, (job.spec.get("network") or {}).get("model")),
     )
+    if is_strict and left_out:
+        raise left_out[0]
     return replace(found, left_out=tuple(left_out))
-
-
-def diagnose_job_strictly(
-    session: Session,
-    blobs: Blobs,
-    job: JobRow,
-    *,
-    splits: AbstractSet[str] = ALL_SPLITS,
-    result: Result | None = None,
-) -> Diagnosis:
-    """Diagnose a job for an automatic choice: leaves nothing out, and judges a job without epochs by the audit alone.
-
-    Raises:
-        DatasetLost, DatasetDamaged, ArtifactLost, ArtifactDamaged. Also everything that `diagnose_job` raises.
-    """
-    found = _diagnose(session, blobs, job, splits, result)
-    if found.left_out:
-        raise found.left_out[0]
-    return found
 
 
 def _build_history(epochs: Sequence[EpochRow], spec: Mapping[str, Any]) -> History:
@@ -121,13 +102,14 @@ def _build_evaluation(
     elif (stored := metrics.get_final(session, job.id)) is not None:
         final = stored
         scores, gap = (
-            find_json_artifact(session, job.id, name) for name in (ArtifactName.EVALUATION, ArtifactName.GAP)
+            artifacts.find(session, job.id, name, ArtifactFormat.JSON)
+            for name in (ArtifactName.EVALUATION, ArtifactName.GAP)
         )
     else:
         return None
     return build_from_final(
         final,
         dataset.classes or (),
-        read_unless_lost(left_out, lambda: read_evaluation(blobs, scores)),
-        read_unless_lost(left_out, lambda: read_gap(blobs, gap)),
+        read_unless_lost(left_out, lambda: read_artifact(blobs, scores, StoredEvaluation)),
+        read_unless_lost(left_out, lambda: read_artifact(blobs, gap, StoredGap)),
     )

@@ -9,7 +9,7 @@ from heldout.views.job import SummaryView
 from heldout.work.kinds import JobKind
 from models.blobs import Blobs
 from models.database import Database, Session
-from models.job_diagnosis import diagnose_job_strictly
+from models.job_diagnosis import diagnose_job
 from models.store import metrics
 from models.store.claims import Result
 from models.store.listing import get_summary_columns
@@ -75,7 +75,7 @@ def complete_earlier(database: Database, blobs: Blobs, before: str) -> str | Non
 
 def _diagnose(session: Session, blobs: Blobs, job: JobRow, result: Result | None) -> Diagnosis | None:
     try:
-        return diagnose_job_strictly(session, blobs, job, result=result)
+        return diagnose_job(session, blobs, job, result=result, is_strict=True)
     except DatabaseUnavailable:
         raise
     except Exception as error:

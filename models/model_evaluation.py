@@ -6,14 +6,14 @@ from heldout.diagnosis import Diagnosis, Evaluation, diagnose
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.history import History
 from heldout.errors import HeldoutError, ModelDoesNotFit
-from heldout.stored.artifacts import ArtifactName
 from heldout.stored.evaluation import SPLIT_NAMES, StoredEvaluation
+from heldout.stored.gap import StoredGap
 from heldout.stored.results import Measurement, SplitsResult
 from models.blobs import Blobs
 from models.database import Session
 from models.starts import get_usable_model
 from models.store import datasets, model_evaluations, quotas
-from models.stored_files import find_json_artifact, read_audit, read_evaluation, read_gap, read_unless_lost
+from models.stored_files import find_and_read, read_audit, read_unless_lost
 from models.submit import find_named_dataset
 from models.tables import DatasetRow, JobRow
 
@@ -42,12 +42,9 @@ def diagnose_evaluation(
         StorageUnavailable, FileOfLaterRelease.
     """
     left_out: list[HeldoutError] = []
-    files = {
-        name: find_json_artifact(session, evaluation.id, name) for name in (ArtifactName.EVALUATION, ArtifactName.GAP)
-    }
     audit = read_unless_lost(left_out, lambda: read_audit(session, blobs, dataset))
-    scores = read_unless_lost(left_out, lambda: read_evaluation(blobs, files[ArtifactName.EVALUATION]))
-    gap = read_unless_lost(left_out, lambda: read_gap(blobs, files[ArtifactName.GAP]))
+    scores = read_unless_lost(left_out, lambda: find_and_read(session, blobs, evaluation.id, StoredEvaluation))
+    gap = read_unless_lost(left_out, lambda: find_and_read(session, blobs, evaluation.id, StoredGap))
     known = Evaluation(
         _collect_figures(measured.metrics, scores),
         tuple(dataset.classes or ()),

@@ -126,22 +126,18 @@ def read_wrong_labels(session: Session, blobs: Blobs, dataset: DatasetRow) -> Ma
     return found.splits if found is not None and found.can_tell else {}
 
 
-def read_evaluation(blobs: Blobs, artifact: Artifact | None) -> StoredEvaluation | None:
-    """Read the scores of a job's kept weights. None if it has none, like results of the first releases.
+def read_artifact(blobs: Blobs, artifact: Artifact | None, as_: type[Stored]) -> Stored | None:
+    """Read a job's JSON file, such as its scores. None if it has none, like results of earlier releases.
 
     Raises:
         ArtifactLost, ArtifactDamaged, StorageUnavailable, FileOfLaterRelease.
     """
-    return _read(blobs, artifact, StoredEvaluation.from_bytes)
-
-
-def read_gap(blobs: Blobs, artifact: Artifact | None) -> StoredGap | None:
-    """Read the data for the terms of a job's gap. None if it has none, like results of older releases.
-
-    Raises:
-        ArtifactLost, ArtifactDamaged, StorageUnavailable, FileOfLaterRelease.
-    """
-    return _read(blobs, artifact, StoredGap.from_bytes)
+    if artifact is None:
+        return None
+    with raise_if_missing(ArtifactLost(describe(artifact.key), artifact.key.split("/")[1])):
+        content = blobs.read(artifact.key, artifact.digest)
+    with guard_reading(artifact.key):
+        return as_.from_bytes(content)
 
 
 def read_unless_lost(left_out: list[HeldoutError], read: Callable[[], Read]) -> Read | None:
@@ -153,18 +149,10 @@ def read_unless_lost(left_out: list[HeldoutError], read: Callable[[], Read]) -> 
         return None
 
 
-def find_json_artifact(session: Session, job_id: str, name: ArtifactName) -> Artifact | None:
-    """Find a job's JSON file, such as its scores."""
-    return artifacts.find(session, job_id, name, ArtifactFormat.JSON)
-
-
-def _read(blobs: Blobs, artifact: Artifact | None, parse: Callable[[bytes], Stored]) -> Stored | None:
-    if artifact is None:
-        return None
-    with raise_if_missing(ArtifactLost(describe(artifact.key), artifact.key.split("/")[1])):
-        content = blobs.read(artifact.key, artifact.digest)
-    with guard_reading(artifact.key):
-        return parse(content)
+def find_and_read(session: Session, blobs: Blobs, job_id: str, as_: type[Stored]) -> Stored | None:
+    """Find a job's JSON file and read it as `read_artifact` does."""
+    name = ArtifactName(as_.file_name.removesuffix(".json"))
+    return read_artifact(blobs, artifacts.find(session, job_id, name, ArtifactFormat.JSON), as_)
 
 
 @dataclass(frozen=True)

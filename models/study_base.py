@@ -14,7 +14,7 @@ from heldout.spec.network import OwnNetworkSpec
 from heldout.studies.spec import NamedPatch, StudySpec
 from models.blobs import Blobs
 from models.database import Session
-from models.job_diagnosis import diagnose_job_strictly
+from models.job_diagnosis import diagnose_job
 from models.starts import find_network_facts
 from models.tables import DatasetRow, JobRow
 
@@ -29,7 +29,7 @@ def require_fixed(session: Session, blobs: Blobs, job: JobRow, asked: StudySpec 
     Raises:
         DataFirst, StorageUnavailable, FileOfLaterRelease.
     """
-    found = select_first_fixes(diagnose_job_strictly(session, blobs, job))
+    found = select_first_fixes(diagnose_job(session, blobs, job, is_strict=True))
     if not found:
         return
     dataset = session.get_one(DatasetRow, job.dataset_id)
@@ -70,7 +70,7 @@ def pick_remedies(session: Session, blobs: Blobs, base: RemedyBase, job: JobRow 
     """
     if job is None:
         return choose_remedies(base)
-    diagnosis = diagnose_job_strictly(session, blobs, job, splits=WITHOUT_TEST)
+    diagnosis = diagnose_job(session, blobs, job, splits=WITHOUT_TEST, is_strict=True)
     return choose_remedies(
         base, diagnosis.verdict, [finding.code for finding in diagnosis.findings if finding.severity != "info"]
     )

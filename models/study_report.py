@@ -10,8 +10,7 @@ from analysis.reports.contents import build_document
 from analysis.reports.document import render_markdown
 from heldout import errors
 from heldout.diagnosis.gap import compute_gap
-from heldout.stored.artifacts import ArtifactName
-from heldout.stored.gap import GapOnTest
+from heldout.stored.gap import GapOnTest, StoredGap
 from heldout.studies.spec import BASE_ARM
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.study import StudyView
@@ -19,10 +18,10 @@ from heldout.views.study_report import ReportBudgetView, StudyReportView
 from heldout.work.kinds import JobKind
 from models.blobs import Blobs
 from models.database import Session
-from models.job_diagnosis import diagnose_job, diagnose_job_strictly
+from models.job_diagnosis import diagnose_job
 from models.specs import read_training_spec
 from models.store import metrics
-from models.stored_files import find_json_artifact, read_audit, read_gap, read_unless_lost
+from models.stored_files import find_and_read, read_audit, read_unless_lost
 from models.tables import DatasetRow, JobRow, ModelRow, StudyRow
 from models.views.job import build_job_view
 from models.views.study import build_study_view
@@ -58,7 +57,7 @@ def _list_gaps(session: Session, blobs: Blobs, row: StudyRow, study: StudyView) 
         if arm.name in (BASE_ARM, winner):
             measured = {job: GapOnTest.model_validate(on_test[job]) for job in arm.jobs if job in on_test}
             # Combine the gap measured at the end of each training with the later measurement on test.
-            stored = {job: read_gap(blobs, find_json_artifact(session, job, ArtifactName.GAP)) for job in measured}
+            stored = {job: find_and_read(session, blobs, job, StoredGap) for job in measured}
             gaps = [compute_gap(file.add_test(measured[job])) for job, file in stored.items() if file is not None]
             known = [gap for gap in gaps if gap is not None]
             if known:
@@ -71,7 +70,7 @@ def _list_base_job_gap(session: Session, blobs: Blobs, row: StudyRow) -> list[Re
     # With `data: fix`, the study compares on another version than that of the job.
     if job is None or job.owner != row.owner or job.dataset_id != row.dataset_id:
         return []
-    gap = DiagnosisView.of(diagnose_job_strictly(session, blobs, job)).gap
+    gap = DiagnosisView.of(diagnose_job(session, blobs, job, is_strict=True)).gap
     return [] if gap is None else [ReportBudgetView.of(BASE_ARM, job.id, gap)]
 
 

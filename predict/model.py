@@ -20,14 +20,14 @@ from analysis.arrays.npy_rows import NpyRows
 from analysis.arrays.onnx_tensors import iterate_tensors
 from heldout.errors import DatasetDamaged, HeldoutError, WrongRange
 from heldout.spec.dataset import DatasetSpec, ResizeSpec
-from heldout.stored.artifacts import ArtifactName
+from heldout.stored.gap import StoredGap
 from models.blob_files import guard_reading, open_blob
 from models.blobs import BlobMissing, Blobs
 from models.database import Database, Session
 from models.digests import FileDigest
 from models.specs import make_plan, read_training_spec
 from models.store import datasets, file_digests, jobs, label_reads, metrics
-from models.stored_files import find_json_artifact, read_gap, read_splits, read_unless_lost
+from models.stored_files import find_and_read, read_splits, read_unless_lost
 from predict.work import Pieces
 
 INPUT, OUTPUT = "pixels", "probabilities"  # the names in exported files
@@ -113,7 +113,7 @@ def get_facts(session: Session, blobs: Blobs, owner: str, job_id: str) -> Served
     spec = DatasetSpec(name="bundled") if dataset.spec is None else DatasetSpec.model_validate(dataset.spec)
     final = metrics.get_final(session, job_id)
     left_out: list[HeldoutError] = []
-    gap = read_unless_lost(left_out, lambda: read_gap(blobs, find_json_artifact(session, job_id, ArtifactName.GAP)))
+    gap = read_unless_lost(left_out, lambda: find_and_read(session, blobs, job_id, StoredGap))
     values = None
     try:
         plan = make_plan(dataset, read_training_spec(job), job.backbone)

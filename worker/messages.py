@@ -153,13 +153,17 @@ AnyAssignment = Assignment | SuspectAssignment | EvaluateAssignment | ExportAssi
 # --- from the training process -------------------------------------------------------------------
 
 
+class FromTraining:
+    """A message of the training process."""
+
+
 @dataclass(frozen=True)
-class Alive:
+class Alive(FromTraining):
     """The process is running; a fork that hangs never sends this."""
 
 
 @dataclass(frozen=True)
-class Started:
+class Started(FromTraining):
     """The network is built; `engine` is the job's `engine` object (device, threads, towers, precision, versions, host).
 
     split_digests: SHA-256 of each held-out split that belongs to the job and not to the dataset.
@@ -170,12 +174,12 @@ class Started:
 
 
 @dataclass(frozen=True)
-class FirstStep:
+class FirstStep(FromTraining):
     """The first gradient step of this attempt is complete."""
 
 
 @dataclass(frozen=True)
-class EpochDone:
+class EpochDone(FromTraining):
     """A complete epoch, measured. `values` has the contract's names; a figure that is not finite is None."""
 
     epoch: int
@@ -185,7 +189,7 @@ class EpochDone:
 
 
 @dataclass(frozen=True)
-class CheckpointWritten:
+class CheckpointWritten(FromTraining):
     """All state was written in the middle of a long epoch: its complete epochs, and steps of the next one."""
 
     checkpoint: Path
@@ -194,7 +198,7 @@ class CheckpointWritten:
 
 
 @dataclass(frozen=True)
-class Overfits:
+class Overfits(FromTraining):
     """After `epoch` the guard has seen overfitting for the first time."""
 
     epoch: int
@@ -203,7 +207,7 @@ class Overfits:
 
 
 @dataclass(frozen=True)
-class Warned:
+class Warned(FromTraining):
     """A warning for the job's owner that does not end the job."""
 
     message: str
@@ -211,7 +215,7 @@ class Warned:
 
 
 @dataclass(frozen=True)
-class TrainedFile:
+class TrainedFile(FromTraining):
     """A file in `scratch` that a finished training leaves behind; it becomes an artifact of the job."""
 
     name: ArtifactName
@@ -220,7 +224,7 @@ class TrainedFile:
 
 
 @dataclass(frozen=True)
-class Finished:
+class Finished(FromTraining):
     """The training succeeded. `final` has the results of the kept weights.
 
     other_reads: held-out splits on which weights other than the kept ones were measured at the end, each with the epoch
@@ -236,14 +240,14 @@ class Finished:
 
 
 @dataclass(frozen=True)
-class SuspectsFound:
+class SuspectsFound(FromTraining):
     """The search for wrong labels succeeded; its result is a file in `scratch`."""
 
     file: Path
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class Evaluated(FromTraining):
     """Models of a study were measured on test: each model, and base and winner as ensembles.
 
     gaps: for each job the part of its gap that test shows; jobs are missing if that could not be measured.
@@ -255,7 +259,7 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
-class Exported:
+class Exported(FromTraining):
     """The model was written for another runtime, loaded there again, and gives the same answers.
 
     file: in `scratch`.
@@ -266,7 +270,7 @@ class Exported:
 
 
 @dataclass(frozen=True)
-class Stopped:
+class Stopped(FromTraining):
     """The answer to a StopCause: a checkpoint is written (None if nothing was trained), and the process ends.
 
     model: the kept weights, if the job is cancelled or paused after a complete epoch.
@@ -279,7 +283,7 @@ class Stopped:
 
 
 @dataclass(frozen=True)
-class Failed:
+class Failed(FromTraining):
     """The training cannot continue."""
 
     code: FailureCode
@@ -306,20 +310,3 @@ class StopCause(StrEnum):
     PAUSE = "pause"  # a client pauses the job
     DEADLINE = "deadline"  # `limits.max_runtime_s` has passed
     RELEASE = "release"  # the worker stops
-
-
-FromTraining = (
-    Alive
-    | Started
-    | FirstStep
-    | EpochDone
-    | CheckpointWritten
-    | Overfits
-    | Warned
-    | Finished
-    | SuspectsFound
-    | Evaluated
-    | Exported
-    | Stopped
-    | Failed
-)

@@ -75,11 +75,6 @@ class MemoryWatch:
         return MemoryKill(self._peak_bytes, self._reserved_bytes, is_alone=self._is_alone)
 
 
-def describe_cause(kill: MemoryKill, what: str, remedy: str) -> str:
-    """Describe to the owner that a job took more memory than was reserved for it."""
-    return f"{what} was killed because memory ran out. {describe_memory(kill)} {remedy}".rstrip()
-
-
 def describe_memory(kill: MemoryKill) -> str:
     """Say how much memory the process had, and how much was reserved for it."""
     seen, reserved = (f"{size_bytes / 2**20:,.0f} MiB" for size_bytes in (kill.peak_bytes, kill.reserved_bytes))
@@ -176,11 +171,15 @@ class Attempt(ABC, Generic[Asked]):
     def settle_kill(self, kill: MemoryKill) -> None:
         """Fail a job that took more memory than was reserved for it; queue any other again, and count no failure."""
         if kill.is_cause:
-            self.lease.fail(FailureCode.OUT_OF_MEMORY, describe_cause(kill, self.what, self.remedy))
+            self.lease.fail(FailureCode.OUT_OF_MEMORY, self.describe_cause(kill))
             return
         detail = f"{self.what} was killed because memory ran out, by another job's fault. {describe_memory(kill)}"
         next_bytes = kill.compute_next_reservation(self.shares.total_bytes)
         self.lease.settle(lambda session: claims.give_way(session, self.lease.held, detail, memory_bytes=next_bytes))
+
+    def describe_cause(self, kill: MemoryKill) -> str:
+        """Describe to the owner that the job took more memory than was reserved for it."""
+        return f"{self.what} was killed because memory ran out. {describe_memory(kill)} {self.remedy}".rstrip()
 
     def settle_died(self, died: ProcessDied, last_lines: list[str]) -> None:
         """End the job if its process ended without a reason, or sent an invalid message."""

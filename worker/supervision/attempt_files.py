@@ -21,7 +21,7 @@ from models.store.claims import Claimed
 from models.stored_files import uses_relations
 from worker.machine.cache import hold_dataset
 from worker.messages import StopCause
-from worker.supervision.lease import AttemptLease
+from worker.supervision.lease import RETRY_INTERVAL_S, AttemptLease
 
 log = structlog.get_logger()
 
@@ -154,7 +154,7 @@ class AttemptFiles:
                 self._check_stop()
                 if attempt == STORAGE_TRIES:
                     raise StorageUnavailable from error
-                self._lease.wait_before_retry()
+                self._lease.stopping.wait(RETRY_INTERVAL_S)
         raise AssertionError("unreachable")
 
     def _check_stop(self) -> None:

@@ -23,7 +23,7 @@ from models.store.artifacts import Artifact
 from models.stored_files import store_artifact
 from worker.machine.enclosed_process import EnclosedProcess
 from worker.machine.enclosure import GIB
-from worker.supervision.attempt import Attempt, describe_cause
+from worker.supervision.attempt import Attempt
 
 SET_VARIABLES = {
     "KERAS_BACKEND": "tensorflow",
@@ -158,7 +158,7 @@ class CheckModelAttempt(ForeignAttempt[CheckModelSpec]):
 
     def settle_kill(self, kill: MemoryKill) -> None:
         if kill.is_cause:
-            self._reject(ModelRejectionCode.OUT_OF_MEMORY, describe_cause(kill, self.what, self.remedy))
+            self._reject(ModelRejectionCode.OUT_OF_MEMORY, self.describe_cause(kill))
         else:
             super().settle_kill(kill)
 

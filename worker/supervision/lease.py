@@ -121,7 +121,7 @@ class AttemptLease(AbstractContextManager["AttemptLease"]):
             except DatabaseUnavailable as error:
                 if self.stopping.is_set():
                     raise Abandoned from error
-                self.wait_before_retry()
+                self.stopping.wait(RETRY_INTERVAL_S)
 
     def settle(self, work: Callable[[Session], JobStatus], result: Result | None = None) -> JobStatus:
         """Change the job's state. A job that has ended gets its summary, and keeps only its last checkpoint.
@@ -195,10 +195,6 @@ class AttemptLease(AbstractContextManager["AttemptLease"]):
                 self.blobs.delete(key)
             except StorageUnavailable:
                 log.warning("blob_not_deleted", key=key)
-
-    def wait_before_retry(self) -> None:
-        """Wait a moment before a retry; less if the worker is stopping."""
-        self.stopping.wait(RETRY_INTERVAL_S)
 
     def key(self, name: str) -> str:
         """The key of a blob that only this attempt writes."""

@@ -19,7 +19,7 @@ from api.turns import Turns
 from heldout import errors
 from heldout.integrations.keras_history import HistoryFormat, build_keras_history, write_csv
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, PredictionsFormat
-from heldout.stored.evaluation import SplitName
+from heldout.stored.evaluation import SplitName, StoredEvaluation
 from heldout.views.dataset import IndicesView
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.results import CellView, ConfusionView, EpochView, MemorizedPage, MetricsView
@@ -29,7 +29,7 @@ from models.predictions import build_cell_view, build_memorized_page, iterate_cs
 from models.specs import read_training_spec
 from models.store import artifacts, jobs, metrics
 from models.store.metrics import MIN_POINTS, thin_out
-from models.stored_files import find_json_artifact, read_evaluation, read_stored_splits
+from models.stored_files import find_and_read, read_stored_splits
 from models.views.evaluation import build_confusion_view
 
 router = make_router("/v1/jobs/{job_id}", "jobs")
@@ -190,7 +190,7 @@ def get_confusion(job_id: JobId, work: Reading) -> ConfusionView:
     Matrices are given for up to 200 classes. The most confident mistakes come with file names and pictures.
     """
     job = jobs.find(work.session, work.owner, job_id)
-    stored = read_evaluation(work.blobs, find_json_artifact(work.session, job_id, ArtifactName.EVALUATION))
+    stored = find_and_read(work.session, work.blobs, job_id, StoredEvaluation)
     if stored is None:
         raise artifacts.make_missing_error(job, "confusion matrix")
     return build_confusion_view(stored, job.dataset_id or "")
@@ -208,7 +208,7 @@ def get_confused_images(
 ) -> CellView:
     """List the images behind a cell of a confusion matrix, most confident predictions first."""
     job = jobs.find(work.session, work.owner, job_id)
-    stored = read_evaluation(work.blobs, find_json_artifact(work.session, job_id, ArtifactName.EVALUATION))
+    stored = find_and_read(work.session, work.blobs, job_id, StoredEvaluation)
     predictions = artifacts.find(work.session, job_id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
     if stored is None or predictions is None:
         raise artifacts.make_missing_error(job, "confusion matrix")

@@ -15,7 +15,7 @@ from api.http.routing import make_router
 from api.live.source import Channel, ChannelKind
 from api.routes.long_poll import LongPoll, describe_not_changed, make_long_poll, write_etag
 from heldout import errors
-from heldout.stored.artifacts import ArtifactName
+from heldout.stored.evaluation import StoredEvaluation
 from heldout.stored.results import Measurement
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.model import EvaluationPage, EvaluationView
@@ -23,7 +23,7 @@ from heldout.views.results import ConfusionView
 from models import model_evaluation
 from models.database import Session
 from models.store import model_evaluations
-from models.stored_files import find_json_artifact, read_evaluation
+from models.stored_files import find_and_read
 from models.tables import DatasetRow, JobRow
 from models.views.evaluation import build_confusion_view, build_evaluation_view
 
@@ -98,7 +98,7 @@ async def get_evaluation(
 def get_evaluation_confusion(evaluation_id: EvaluationId, work: Reading) -> ConfusionView:
     """Get the confusion matrices of each split, and the most confident mistakes."""
     job, dataset = model_evaluations.find(work.session, work.owner, evaluation_id)
-    scores = read_evaluation(work.blobs, find_json_artifact(work.session, job.id, ArtifactName.EVALUATION))
+    scores = find_and_read(work.session, work.blobs, job.id, StoredEvaluation)
     if scores is None:
         raise errors.EvaluationNotReady(job.id, job.status.value, "confusion")
     return build_confusion_view(scores, dataset.id)
