@@ -76,23 +76,6 @@ def make_gain_reading(unit: GainUnit) -> Reading:
     return lambda scores: (score_answers(scores) / unit.errors - compute_losses(scores) / unit.loss) / 2
 
 
-def compute_difference_spread(
-    runs: Sequence[Scores], others: Sequence[Scores], reading: Reading, folds: int | None, *, binary: bool = False
-) -> Spread:
-    """Return the spread of an arm's mean minus another's.
-
-    Args:
-        runs, others: by seed, the same seeds of both.
-    Raises:
-        ValueError: if a pair was not measured on the same images.
-    """
-    for number, (first, second) in enumerate(zip(runs, others, strict=True)):
-        if not np.array_equal(first.images, second.images):
-            raise ValueError(f"Training {number} of two arms was measured on other images; expected the same ones.")
-    pairs = zip(runs, others, strict=True)
-    return _measure_spread([reading(first) - reading(second) for first, second in pairs], folds, binary=binary)
-
-
 def compare(
     arms: Mapping[str, Sequence[Scores]], reference: Sequence[Scores], unit: GainUnit, folds: int | None
 ) -> dict[str, Comparison]:
@@ -131,10 +114,15 @@ def compare_pairs(pairs: Mapping[str, Pair], unit: GainUnit, folds: int | None =
 
 
 def _compute_pair_spread(pair: Pair, reading: Reading, folds: int | None, *, binary: bool) -> Spread:
-    if pair.is_paired:
-        return compute_difference_spread(pair.runs, pair.others, reading, folds, binary=binary)
-    values = (np.stack([reading(run) for run in runs]) for runs in (pair.runs, pair.others))
-    return compute_unpaired_spread(*values, binary=binary)
+    """Return the spread of an arm's mean minus another's. Raises ValueError if the images of a pair differ."""
+    if not pair.is_paired:
+        values = (np.stack([reading(run) for run in runs]) for runs in (pair.runs, pair.others))
+        return compute_unpaired_spread(*values, binary=binary)
+    pairs = list(zip(pair.runs, pair.others, strict=True))
+    for number, (first, second) in enumerate(pairs):
+        if not np.array_equal(first.images, second.images):
+            raise ValueError(f"Training {number} of two arms was measured on other images; expected the same ones.")
+    return _measure_spread([reading(first) - reading(second) for first, second in pairs], folds, binary=binary)
 
 
 def estimate_mean(runs: Sequence[Scores], reading: Reading, folds: int | None, *, binary: bool = False) -> MeanEstimate:

@@ -1,9 +1,8 @@
 """The uncertainty of a mean over images and trainings, and of a difference between two arms. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import pairwise
 from math import isfinite, sqrt
 from statistics import NormalDist, median
 
@@ -18,8 +17,6 @@ OTHERS_WEIGHT = 2
 OTHERS_DEGREES = 1
 # One image with different answers, half of it each way, so that no difference of accuracies is known exactly.
 PSEUDO_IMAGES = 1.0
-# Figures that differ by less count as equal: one may have passed through 32 bits.
-MIN_STEP = 1e-6
 
 
 @dataclass(frozen=True)
@@ -160,12 +157,6 @@ def compute_figures_spread(
         image_noise=0.0,
         lasting_image_noise=lasting_image_noise,
     )
-
-
-def compute_rounding(figures: Iterable[float]) -> float:
-    """Return the variance that rounding gives a figure, if it has steps of the smallest difference of two figures."""
-    steps = (higher - lower for lower, higher in pairwise(sorted(figures)))
-    return min((step for step in steps if step > MIN_STEP), default=0.0) ** 2 / 12
 
 
 def compute_share_noise(share: float, images: int | None) -> float:

@@ -66,7 +66,8 @@ class RaceProgress:
                 break
             look = self._look(before, seeds, error)
             self._drop_arms(look)
-            if not self.racing or _is_decided(look, self.racing):
+            # Decided if the leading arm is a cure that fresh seeds have confirmed.
+            if not self.racing or find_leader(look, self.racing) in list_cures(look, unconfirmed=False):
                 break
             if seeds == look.last_seeds and planning.has_fewer_looks(self.state):
                 self.ended_early = NO_ROOM
@@ -228,11 +229,6 @@ def is_gap_smaller(base: Sequence[Scores], runs: Sequence[Scores]) -> bool:
 
     (gap, trained), (base_gap, base_trained) = compute_means(runs), compute_means(base)
     return gap < base_gap and trained < base_trained
-
-
-def _is_decided(look: Look, racing: Sequence[str]) -> bool:
-    """Return whether the leading arm is a cure that fresh seeds have confirmed."""
-    return find_leader(look, racing) in list_cures(look, unconfirmed=False)
 
 
 def _say_failed(run: StudyRun) -> str:

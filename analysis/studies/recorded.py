@@ -7,6 +7,7 @@ half of the seeds, drawn by lot before any figure was read, chose an arm, and th
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -18,7 +19,6 @@ from analysis.studies.intervals import (
     MeanEstimate,
     Spread,
     compute_figures_spread,
-    compute_rounding,
     compute_share_noise,
     estimate_own_noise,
     estimate_shared_noise,
@@ -35,6 +35,8 @@ from heldout.words.studies import explain_test
 
 # How often a study may name an arm better that is not.
 ERROR = 0.05
+# Figures that differ by less count as equal: one may have passed through 32 bits.
+MIN_STEP = 1e-6
 
 
 @dataclass(frozen=True)
@@ -225,7 +227,10 @@ def _compute_figures_difference(recording: Recording, name: str, match: Matched)
 
 
 def _compute_rounding(recording: Recording) -> float:
-    return compute_rounding(run.figure for runs in recording.runs.values() for run in runs if run.figure is not None)
+    """Return the variance that rounding gives a figure, if it has steps of the smallest difference of two figures."""
+    figures = [run.figure for runs in recording.runs.values() for run in runs if run.figure is not None]
+    steps = (higher - lower for lower, higher in pairwise(sorted(figures)))
+    return min((step for step in steps if step > MIN_STEP), default=0.0) ** 2 / 12
 
 
 def _get_figures(recording: Recording, arm: str, places: Sequence[int]) -> list[float]:

@@ -5,5 +5,4 @@ from heldout.errors.conflicts import *
 from heldout.errors.missing import *
 from heldout.errors.models import *
 from heldout.errors.refused import *
-from heldout.errors.runs import *
 from heldout.errors.service import *

@@ -58,6 +58,27 @@ class StudyNotFinished(HeldoutError, code="study_not_finished", status=409, titl
         super().__init__(f"Study {study_id} is {status}{refit}. Cancel that, or wait until it ends.")
 
 
+class RunReplaced(HeldoutError, code="run_replaced", status=409, title="The training belongs to another runner"):
+    """Another runner has this training of a study, or its result is already there."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"This token does not hold {run_id} any longer. Stop this training, and ask for the next one.")
+
+
+class RunNotTold(HeldoutError, code="run_not_told", status=409, title="The training has no result yet"):
+    """The training has no result yet."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"{run_id} has no result yet, so it has no diagnosis. Wait for its result.")
+
+
+class RunsDisagree(HeldoutError, code="runs_disagree", status=409, title="Two trainings cannot be compared"):
+    """A training of a study answers other images or classes than another, or two seeds give the same answers."""
+
+    def __init__(self, run_id: str, other: str, why: str) -> None:
+        super().__init__(f"{run_id} cannot be compared with {other}. {why}")
+
+
 class JobNotQueued(HeldoutError, code="job_not_queued", status=409, title="The job is not queued"):
     """The priority of a job can only change while it is queued."""
 

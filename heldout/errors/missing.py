@@ -27,6 +27,13 @@ class StudyNotFound(HeldoutError, code="study_not_found", status=404, title="The
         super().__init__(f"No study of this key's owner has the id {study_id[:80]!r}. List them with GET /v1/studies.")
 
 
+class RunNotFound(HeldoutError, code="run_not_found", status=404, title="There is no such run"):
+    """The study has no such training that runs elsewhere."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"This study has no run {run_id[:80]!r}. GET /v1/studies/{{study_id}}/runs lists its runs.")
+
+
 class ModelNotFound(HeldoutError, code="model_not_found", status=404, title="There is no such model"):
     """The key's owner has no such uploaded model."""
 

@@ -276,3 +276,16 @@ class TooManyUploads(HeldoutError, code="too_many_uploads", status=429, title="T
             f"{'one of them' if own else 'an upload of another owner'} is done.",
             headers={"Retry-After": "5"},
         )
+
+
+class TunerTrials(
+    HeldoutError, code="tuner_trials", status=422, title="These are trials of a tuner, not runs to compare"
+):
+    """The runs of a recording are trials of a tuner: each setting was tried once."""
+
+    def __init__(self, single: int, arms: int) -> None:
+        super().__init__(
+            f"{single:,} of {arms:,} arms have a single run. A tuner tries each setting once, so nothing shows how "
+            f"much a figure varies by chance, and the best of {arms:,} is partly the luckiest. Train the base and the "
+            "most promising settings with at least 3 seeds each, and compare those."
+        )

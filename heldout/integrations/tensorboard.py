@@ -8,9 +8,7 @@ Source: `tensorflow/core/lib/io/record_writer.h`.
 import math
 import re
 import struct
-from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 from heldout.integrations import event_format
 from heldout.integrations.keras_history import build_keras_history
@@ -24,7 +22,7 @@ def make_folder_name(job: JobView) -> str:
 
 
 def build_logs(job: JobView, metrics: MetricsView) -> dict[str, bytes]:
-    """Build the event files by folder (`train`, `validation`); none before the first epoch.
+    """Build the event files by folder (`train`, `validation`); none before the first epoch. More epochs only add bytes.
 
     Steps are epochs and count from 0, as in Keras. Times are those of the training: its start plus the duration of each
     epoch.
@@ -33,20 +31,17 @@ def build_logs(job: JobView, metrics: MetricsView) -> dict[str, bytes]:
         return {}
     history = build_keras_history(metrics)
     begun = now = job.started_at.timestamp()
-    scalars: dict[str, list[Scalar]] = {}
+    version = _encode_message(event_format.EVENT_FILE_VERSION, b"brain.Event:2")
+    head = _encode_double(event_format.EVENT_WALL_TIME, begun) + version
+    events: dict[str, list[bytes]] = {}
     for row, epoch in enumerate(metrics.epochs):
         now += (epoch.seconds or 0) + (epoch.evaluation_seconds or 0)
         for name, values in history.items():
             folder = "validation" if name.startswith("val_") else "train"
-            value = values[row]
-            point = Scalar(
-                tag=f"epoch_{name.removeprefix('val_')}",
-                step=epoch.epoch - 1,
-                value=math.nan if value is None else value,
-                wall_time=now,
-            )
-            scalars.setdefault(folder, []).append(point)
-    return {folder: write_event_file(points, begun) for folder, points in scalars.items()}
+            tag, value = f"epoch_{name.removeprefix('val_')}", values[row]
+            event = _encode_event(tag, epoch.epoch - 1, math.nan if value is None else value, now)
+            events.setdefault(folder, [head]).append(event)
+    return {folder: b"".join(map(_encode_record, of_folder)) for folder, of_folder in events.items()}
 
 
 def write_logs(logdir: Path, job: JobView, metrics: MetricsView) -> bool:
@@ -76,49 +71,28 @@ def _grow(file: Path, content: bytes) -> None:
     part.replace(file)
 
 
-class Scalar(NamedTuple):
-    """One point of a curve. `wall_time` is in seconds since 1970."""
-
-    tag: str
-    step: int
-    value: float
-    wall_time: float
-
-
-def write_event_file(scalars: Iterable[Scalar], begun: float) -> bytes:
-    """Write a whole file. The same scalars give the same bytes; more scalars only add to the end.
-
-    Args:
-        begun: seconds since 1970 for the first record, which gives the version of the format.
-    """
-    head = _encode_double(event_format.EVENT_WALL_TIME, begun) + _encode_message(
-        event_format.EVENT_FILE_VERSION, b"brain.Event:2"
-    )
-    return b"".join(map(_record, [head, *map(_encode_event, scalars)]))
-
-
-def _encode_event(scalar: Scalar) -> bytes:
+def _encode_event(tag: str, step: int, value: float, wall_time: float) -> bytes:
+    """Encode one point of a curve. wall_time: in seconds since 1970."""
     plugin = _encode_message(event_format.METADATA_PLUGIN, _encode_message(event_format.PLUGIN_NAME, b"scalars"))
-    number = struct.pack("<f", scalar.value)
     tensor = (
         _encode_number(event_format.TENSOR_DTYPE, event_format.DT_FLOAT)
         + _encode_message(event_format.TENSOR_SHAPE, b"")
-        + _encode_message(event_format.TENSOR_FLOATS, number)
+        + _encode_message(event_format.TENSOR_FLOATS, struct.pack("<f", value))
     )
-    value = (
-        _encode_message(event_format.VALUE_TAG, scalar.tag.encode())
+    point = (
+        _encode_message(event_format.VALUE_TAG, tag.encode())
         + _encode_message(event_format.VALUE_TENSOR, tensor)
         + _encode_message(event_format.VALUE_METADATA, plugin)
     )
-    summary = _encode_message(event_format.EVENT_SUMMARY, _encode_message(event_format.SUMMARY_VALUE, value))
+    summary = _encode_message(event_format.EVENT_SUMMARY, _encode_message(event_format.SUMMARY_VALUE, point))
     return (
-        _encode_double(event_format.EVENT_WALL_TIME, scalar.wall_time)
-        + _encode_number(event_format.EVENT_STEP, scalar.step)
+        _encode_double(event_format.EVENT_WALL_TIME, wall_time)
+        + _encode_number(event_format.EVENT_STEP, step)
         + summary
     )
 
 
-def _record(data: bytes) -> bytes:
+def _encode_record(data: bytes) -> bytes:
     """Encode a record: the length, its checksum, the data, its checksum."""
     length = struct.pack("<Q", len(data))
     checksums = [struct.pack("<I", event_format.compute_masked_crc32c(part)) for part in (length, data)]

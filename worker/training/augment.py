@@ -10,16 +10,18 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from heldout.spec.augmentation import AugmentationSpec
+from heldout.spec.augmentation import AugmentationSpec, RandomCropSpec
 from worker.training.batch_sources import BatchSource
-from worker.training.crops import draw_crops
 from worker.training.data import TrainingData
-from worker.training.erasing import compute_mean_pixel, draw_rectangles, find_within
+from worker.training.erasing import compute_mean_pixel, draw_rectangles, find_within, make_rectangles
 from worker.training.trivial import apply_operations, draw_operations
 
 Augment = Callable[..., tf.Tensor]
 Image = tuple[int, int, int]
 _AUGMENTATION_STREAM = 2  # keeps these draws apart from the epoch's order and the initial weights
+_CROP_STREAM = 5  # keeps these draws apart from the other changes of images
+# Height divided by width of a crop that is resized, as in the source.
+CROP_ASPECT = (3 / 4, 4 / 3)
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,30 @@ class Kind(NamedTuple):
     is_in: Callable[[AugmentationSpec], bool]
     draw: Callable[..., NDArray[np.generic]]
     apply: Callable[[tf.Tensor, tf.Tensor, Setting], tf.Tensor]
+
+
+def draw_crops(
+    spec: RandomCropSpec, image: tuple[int, int, int], *, seed: int, epoch: int, count: int
+) -> NDArray[np.float64]:
+    """Draw (count, 8) rows as `make_affine_matrices` returns them, for the images of one epoch in the epoch's order.
+
+    A padded image moves by whole pixels. A part that is resized is a rectangle of whole pixels, and its edge lies on
+    the edge of the result.
+
+    Sources: He et al. 2015, arXiv:1512.03385 (padded); Szegedy et al. 2014, arXiv:1409.4842 (resized).
+    """
+    height, width, _ = image
+    draws = np.random.default_rng([seed, _CROP_STREAM, epoch]).random((4, count))
+    one, zero = np.ones(count), np.zeros(count)
+    if spec.padding is not None:
+        reach = np.rint(np.array([[width], [height]]) * spec.padding)
+        across, down = np.floor(draws[:2] * (2 * reach + 1)) - reach
+        return np.stack([one, zero, across, zero, one, down, zero, zero], axis=1)
+    assert spec.area is not None
+    top, left, bottom, right = make_rectangles(draws, spec.area, CROP_ASPECT, image).T
+    zoom_x, zoom_y = (right - left) / width, (bottom - top) / height
+    across, down = left + zoom_x / 2 - 0.5, top + zoom_y / 2 - 0.5
+    return np.stack([zoom_x, zero, across, zero, zoom_y, down, zero, zero], axis=1)
 
 
 def _draw_moves(setting: Setting, **epoch: int) -> NDArray[np.float32]:
