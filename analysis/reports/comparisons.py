@@ -24,7 +24,7 @@ def build_comparison_blocks(report: StudyReportView) -> list[Block]:
     compared = [arm for arm in sort_arms(report) if arm.difference is not None]
     blocks: list[Block] = [Heading("What helped, and by how much?")]
     if not compared:
-        return [*blocks, Paragraph("Nothing has been compared yet.")]
+        return [*blocks, Paragraph("Nothing has been compared.")]
     blocks.append(Paragraph(HOW_TO_READ_PICTURES, is_hint=True, in_markdown=HOW_TO_READ))
     measured = [measure for measure in MEASURES if any(_get_figures(arm, measure)[0] is not None for arm in compared)]
     return blocks + [_build_table(report, compared, measure) for measure in measured]

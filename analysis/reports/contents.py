@@ -149,9 +149,11 @@ def _change_blocks(report: StudyReportView) -> list[Block]:
     said = (
         f"Training stopped early for {join_remedies(dropped)}; the table says why."
         if dropped
-        else "All remedies were trained to the end."
-        if report.study.recorded is None
         else "The runs were recorded before the study."
+        if report.study.recorded is not None
+        else "All remedies were trained to the end."
+        if report.study.status == "succeeded"
+        else f"{say_done(report.study)}."
     )
     return [
         Heading("What did each remedy change, and what was the result?"),

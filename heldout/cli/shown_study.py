@@ -80,8 +80,8 @@ def show_arms(study: StudyView) -> None:
 
 
 def has_provisional_figures(study: StudyView) -> bool:
-    """Return whether the table has means of arms that have not been compared yet."""
-    return any(arm.provisional is not None for arm in study.arms)
+    """Return whether the table has means of arms that have not been compared yet, but will be."""
+    return not study.has_ended and any(arm.provisional is not None for arm in study.arms)
 
 
 def build_table(study: StudyView) -> Table:

@@ -55,7 +55,7 @@ def explain_arm(arm: ArmView, metric: str | None = None) -> str:
     """The result of an arm in each measure, with ranges. metric: the name of final figures."""
     difference = arm.difference
     if difference is None:
-        return "Not compared yet." if arm.why is None else "It could not be compared."
+        return "Not compared." if arm.why is None else "It could not be compared."
     scale, ranges = arm.base_loss, difference.adjusted_intervals
     changes = {measure: describe_change(difference, measure, scale) for measure in difference.measures}
     if ranges.accuracy is not None and any(ranges.accuracy):

@@ -61,8 +61,9 @@ def describe_study(study: StudyView) -> tuple[str, str]:
         which = f"{'Neither' if len(remedies) == 2 else 'None'} of the {len(remedies)} remedies"
         headline, each = f"{which} {say_helps(study.objective)}.", "Each"
     what = "the network" if study.objective is None else study.objective
-    gains = "" if len(study.find_arms("worse")) == len(study.arms) - 1 else " or gains too little to matter"
-    return headline, f"{each} makes {what} worse{gains}. {_say_next(study)}"
+    if len(study.find_arms("worse")) == len(study.arms) - 1:
+        return headline, f"{each} makes {what} worse. {_say_next(study)}"
+    return headline, f"{each} probably makes {what} worse or gains too little to matter. {_say_next(study)}"
 
 
 def _describe_recorded(study: StudyView, conclusion: ConclusionView) -> tuple[str, str]:
@@ -187,7 +188,7 @@ def _describe_what_helped(study: StudyView) -> str:
     if study.conclusion is not None:
         return study.conclusion.explanation
     if not any(arm.difference for arm in study.arms):
-        return "Nothing has been compared yet."
+        return "Nothing has been compared."
     better = study.find_arms("better")
     if not better:
         return "Nothing is clearly better than the unchanged network so far."

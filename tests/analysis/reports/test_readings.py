@@ -58,6 +58,14 @@ def test_a_running_or_failed_study_says_so_first():
     assert "The base failed." in text_of(html(failed).find("body/main/header"))
 
 
+def test_a_cancelled_study_says_that_nothing_was_compared_and_not_that_all_ran_to_the_end():
+    page = text_of(html(made.running().model_copy(update={"status": "cancelled"})))
+    assert "Nothing has been compared." in page
+    assert "2 of 6 trainings are done. " in page.partition("What did each remedy change")[2]
+    assert "trained to the end" not in page
+    assert "All remedies were trained to the end." in text_of(html(made.cannot_tell()))
+
+
 FIGURE = r"\d+(?:,\d{3})*(?:\.\d+)?"
 KINDS = [made.cure, made.nothing_helped, made.cannot_tell, made.running, made.learning_curve]
 # `95 of 100`, `90 of 100`, `the line at 0`, `A point is 1%`.

@@ -90,6 +90,10 @@ def test_remedies_that_surely_harm_are_not_said_to_gain_too_little():
     assert describe_study(changed(STUDIES["nothing"], arms=[base, harmful]))[1].startswith(
         "It makes the network worse."
     )
+    doubtful = harmful.model_copy(update={"difference": base.difference})
+    assert describe_study(changed(STUDIES["nothing"], arms=[base, doubtful]))[1].startswith(
+        "It probably makes the network worse or gains too little to matter."
+    )
 
 
 def test_a_study_with_an_objective_speaks_of_that_measure():
@@ -105,7 +109,7 @@ def test_a_study_with_an_objective_speaks_of_that_measure():
     ]
     by_loss = changed(STUDIES["nothing"], arms=STUDIES["nothing"].arms[:2], objective="loss")
     assert describe_study(by_loss)[0].endswith(" does not improve loss.")
-    assert describe_study(by_loss)[1].startswith("It makes loss worse or gains too little to matter.")
+    assert describe_study(by_loss)[1].startswith("It probably makes loss worse or gains too little to matter.")
     assert phrase_question(by_loss).endswith(" improve the network's loss on images it has not seen?")
     assert describe_study(changed(rename_winner("more_epochs"), objective="loss"))[0] == "More epochs improve loss."
 
