@@ -109,7 +109,7 @@ def _choose_reader(session: Session, blobs: Blobs, dataset: DatasetRow, labels: 
     if kind.startswith(FOLDERS) and dataset.dtype == "uint8":
         with raise_if_missing(DatasetLost(dataset.name)):
             names = FileNames(read_file(session, blobs, make_members_key(dataset.id)))
-        what = f"the {kind.removeprefix(FOLDERS)} of images that was uploaded"
+        what = f"the {kind.removeprefix(FOLDERS)} of images that was uploaded, or a folder of its files"
         return make_folder_reader(what, [names[row] for row in range(len(names))], labels, asked.resize)
     changed = ", of another size or colour" if kind == ARRAYS else ""
     raise NotSupported.at(

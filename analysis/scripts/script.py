@@ -59,7 +59,7 @@ def make_table_reader(what: str) -> Reader:
 
 
 def make_folder_reader(what: str, names: Sequence[str], labels: NDArray[np.int32], resize: ResizeSpec | None) -> Reader:
-    """Reads image files out of a zip or tar.
+    """Reads image files out of a folder, zip or tar.
 
     names, labels: (images,) paths in the archive and classes, in the order of the dataset.
     """

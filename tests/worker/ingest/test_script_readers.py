@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 import sys
 import tarfile
 import unicodedata
@@ -42,7 +43,7 @@ def ingest(upload: Path, folder: Path, **spec: object) -> tuple[ImageSet, FileNa
 
 def read(reader: Reader, upload: Path, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Run the script's own function."""
-    modules = (base64, io, sys, tarfile, unicodedata, zipfile, zlib)
+    modules = (base64, io, os, sys, tarfile, unicodedata, zipfile, zlib)
     script = {module.__name__: module for module in modules} | {"np": np, "Image": Image, "ImageOps": ImageOps}
     for name, (_, content) in reader.constants.items():
         script[name] = base64.b64encode(zlib.compress(content))
@@ -72,6 +73,12 @@ def test_folders_of_images_give_the_same_pixels(tmp_path: Path, packed: str, rul
     assert np.array_equal(pixels, images.images)
     assert np.array_equal(labels, images.labels)
     assert (pixels.dtype, labels.dtype) == (np.uint8, np.int32)
+    for name, content in files:
+        file = tmp_path / "unpacked" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    unpacked, _ = read(reader, tmp_path / "unpacked", images.shape)
+    assert np.array_equal(unpacked, images.images)
 
 
 @pytest.mark.parametrize("labels", ["text", "places in names"])
