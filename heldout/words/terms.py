@@ -54,7 +54,7 @@ def _describe_chance(gap: Gap) -> str:
     start = f"Training accuracy is {train} and test accuracy {test}"
     if includes_0(compute_newcombe_interval(gap.train.counts, gap.test.counts)):
         return f"{start}: the difference is small enough to be chance."
-    return f"{start}: the difference is more than chance, but there are too few images to say what causes it."
+    return f"{start}: the difference is more than chance, but each of its parts alone may be chance."
 
 
 def _describe_loss(gap: Gap) -> str:

@@ -10,7 +10,9 @@ from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 from heldout.diagnosis.gap import Gap, Term, compute_gap
+from heldout.statistics import includes_0
 from heldout.stored.gap import UndoneHalf
+from heldout.words.terms import describe_budget
 from tests.heldout.diagnosis.made_gap import Answers, Made, answers, changed
 
 TRAIN, VALIDATION, TEST = answers(0.99, 3000, 1), answers(0.9, 400, 2), answers(0.8, 900, 3)
@@ -319,3 +321,13 @@ def test_a_term_may_be_chance_only_if_neither_accuracy_nor_loss_is_clear():
     assert may_be_chance(None, None)
     assert not may_be_chance((-0.01, 0.03), (0.05, 0.15))
     assert not may_be_chance((0.005, 0.015), (-0.1, 0.3))
+
+
+def test_a_gap_whose_parts_may_be_chance_is_not_said_to_have_no_cause():
+    """Its verdict may have a sure cause that its parts do not show, such as wrong labels in train."""
+    of_parts = gap(Made(train=answers(0.9, 880), validation=answers(0.926, 270), test=answers(0.961, 639)))
+    assert all(includes_0(term.accuracy_interval) for term in of_parts.terms)
+    assert describe_budget(of_parts, by_loss=False) == (
+        "Training accuracy is 90.0% and test accuracy 96.1%: the difference is more than chance, but each of its parts "
+        "alone may be chance."
+    )
