@@ -160,7 +160,7 @@ class CancellationView(View):
     )
 
 
-WaitsFor = Literal["worker", "gpu", "memory", "backoff"]
+WaitsFor = Literal["worker", "gpu", "memory", "backoff", "quota"]
 
 
 class QueueView(View):
@@ -173,7 +173,8 @@ class QueueView(View):
     )
     waiting_for: WaitsFor | None = Field(
         description="`memory`: no worker has enough free memory, even if slots are free. `worker`: there is no free "
-        "slot, or no worker of a release that can read the spec. `backoff`: a short pause after a failure."
+        "slot, or no worker of a release that can read the spec. `backoff`: a short pause after a failure. "
+        "`quota`: the owner has used up its running jobs or slot-seconds, or is suspended."
     )
     estimated_start_s: float | None = Field(
         description="Seconds, estimated from running jobs, jobs of all owners that start before it, and the owner's "

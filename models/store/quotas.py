@@ -195,6 +195,17 @@ def may_begin(session: Session, owner: str, own: Mapping[str, Any] | None) -> bo
     return False
 
 
+def holds_back(session: Session, owner: str) -> bool:
+    """Whether no other job of the owner may start: it is suspended, or has used up its slots or slot-seconds."""
+    row = session.get(OwnerRow, owner)
+    if row is not None and row.suspended_at is not None:
+        return True
+    own = None if row is None else row.quotas
+    of_a_day = get_bound(Quota.SLOT_SECONDS, get_bounds(session), own)
+    is_day_used = of_a_day is not None and get_used(session, owner, Quota.SLOT_SECONDS) >= of_a_day
+    return is_day_used or not has_free_slot(session, owner, own)
+
+
 def release_holds(session: Session) -> None:
     """Release owners that were held under earlier, stricter settings."""
     held = session.scalars(select(OwnerRow).where(OwnerRow.held_until > db_now()).with_for_update(skip_locked=True))

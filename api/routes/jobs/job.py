@@ -36,7 +36,7 @@ from heldout.views.job import (
     WaitsFor,
 )
 from models.database import Session
-from models.store import calibrations, jobs, metrics, sessions, workers
+from models.store import calibrations, jobs, metrics, quotas, sessions, workers
 from models.store.listing import Sort
 from models.tables import JobRow
 from models.views.job import build_job_view
@@ -241,8 +241,8 @@ def resume_job(job_id: JobId, work: Writing, response: Response) -> JobView:
 def get_queue(job_id: JobId, work: Reading) -> QueueView:
     """Say where a job stands in its owner's queue, what it waits for, and when it should start.
 
-    `waiting_for` is `worker`, `gpu`, `memory` (other jobs use it) or `backoff`. `estimated_start_s` is worked out from
-    the jobs that start before it, those of other owners included, and from how long trainings have taken.
+    `waiting_for` is `worker`, `gpu`, `memory` (other jobs use it), `backoff` or `quota`. `estimated_start_s` is worked
+    out from the jobs that start before it, those of other owners included, and from how long trainings have taken.
     """
     job = jobs.find(work.session, work.owner, job_id)
     ahead = jobs.count_ahead_of(work.session, job)
@@ -260,6 +260,8 @@ def _find_waits_for(session: Session, job: JobRow) -> WaitsFor | None:
         return None
     if jobs.waits_for_backoff(session, job):
         return "backoff"
+    if quotas.holds_back(session, job.owner):
+        return "quota"
     if job.memory_bytes is not None and workers.is_short(session, job.memory_bytes):
         return "memory"
     return "gpu" if job.device == "gpu" else "worker"

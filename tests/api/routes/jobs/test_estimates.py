@@ -59,8 +59,11 @@ def test_the_queue_estimates_when_a_job_starts(client, worker, spec):
 
 @pytest.mark.usefixtures("calibrated")
 def test_queue_estimates_respect_quotas(client, worker, spec):
+    def queue() -> dict:
+        return client.get(f"/v1/jobs/{waiting}/queue").json()
+
     def start() -> float | None:
-        return client.get(f"/v1/jobs/{waiting}/queue").json()["estimated_start_s"]
+        return queue()["estimated_start_s"]
 
     def limit(**bounds: int | str) -> None:
         with worker.database.write() as session:
@@ -74,19 +77,27 @@ def test_queue_estimates_respect_quotas(client, worker, spec):
     worker.epoch(running, 1)  # with 3 s left
     worker.epoch(ended, 1)
     worker.succeed(ended)  # its slot is free
-    assert start() == 0
+    assert (start(), queue()["waiting_for"]) == (0, "worker")
     limit(running_jobs=1)
     assert start() >= 3
+    assert queue()["waiting_for"] == "quota"
     limit(running_jobs=0)
     worker.fail(running)
     assert start() is None
-    limit(running_jobs="default", slot_seconds=0)
+    limit(running_jobs="default")
+    assert queue()["waiting_for"] == "worker"
+    limit(slot_seconds=0)
+    assert queue()["waiting_for"] == "quota"
     with worker.database.write() as session:
         assert (
             claims.claim(session, "worker", Capacity(["cpu", "auto"]), 60) is None
         )  # the quota keeps the owner waiting
     midnight = (datetime.now(UTC) + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
     assert start() == pytest.approx((midnight - datetime.now(UTC)).total_seconds(), abs=5)
+    limit(slot_seconds="default")
+    with worker.database.write() as session:
+        owners.suspend(session, "ada")
+    assert queue()["waiting_for"] == "quota"
 
 
 def test_no_estimate_is_reported_without_a_measurement(client, worker, spec):

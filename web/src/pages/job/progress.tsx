@@ -9,6 +9,7 @@ const WAITS_FOR: Record<string, string> = {
   gpu: 'a worker with a GPU',
   memory: 'memory that other jobs are using',
   backoff: 'a short pause after a failure',
+  quota: 'a quota of yours that is used up',
 }
 
 export function ProgressLine({ job }: { job: Job }) {
