@@ -63,12 +63,13 @@ def conclude_without_cure(
     standings = {name: look.judgements[name].standing for name, look in looks.items()}
     gains = {name: look.comparisons[name].gain.mean for name, look in looks.items()}
     open_arms = [name for name, standing in standings.items() if standing in (RemedyStanding.OPEN, RemedyStanding.CURE)]
-    remedies = [arm.name for arm in state.arms if arm.name != BASE_ARM]
+    tried = [arm.name for arm in state.arms if arm.name != BASE_ARM]
+    remedies = [name for name in tried if name in standings]
+    failed = [name for name in tried if name not in standings]
     worse = sorted(
         (name for name, standing in standings.items() if standing is RemedyStanding.WORSE), key=gains.__getitem__
     )
     harm = words.describe_harm([arms[name] for name in worse])
-    failed = [name for name in remedies if name not in standings]
     if not open_arms:
         small = [name for name, standing in standings.items() if standing is RemedyStanding.NO_HELP]
         explanation = words.explain_nothing(remedies, state.objective, small, harm, failed)

@@ -182,6 +182,7 @@ def explain_nothing(
     """The answer when no remedy helps.
 
     Args:
+        remedies: those that were compared.
         objective: the measure that decides; None if both do.
         small: remedies that change too little to matter.
         harm: sentences about the remedies that harm.
@@ -208,7 +209,8 @@ def explain_doubt(
     """The answer when the study cannot tell.
 
     Args:
-        best: the most promising arm. objective: the measure that decides; None if both do.
+        remedies: those that were compared. best: the most promising arm.
+        objective: the measure that decides; None if both do.
         doubt: why it is not a cure, as the end of a sentence about its figures.
     """
     assert best.difference is not None

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 # Limits for remedies in headlines: clients may give a patch any name.
 _MOST_WORDS, _MOST_CHARACTERS = 6, 48
 _WAIT = "Wait for the end of the study."
+_KEEP_RUNNING = "It continues while your script runs."
 
 
 def phrase_question(study: StudyView) -> str:
@@ -38,7 +39,7 @@ def describe_study(study: StudyView) -> tuple[str, str]:
             "It starts by itself when its data are ready. You do not have to do anything.",
         )
     if study.status == "running":
-        return "The study is still running.", f"{say_done(study)}. {_WAIT}"
+        return "The study is still running.", f"{say_done(study)}. {_say_next(study)}"
     if study.kind == "learning_curve":
         return _describe_curve(study)
     if study.kind == "recorded" and study.conclusion is not None:
@@ -53,7 +54,7 @@ def describe_study(study: StudyView) -> tuple[str, str]:
         name = _get_name(study.conclusion.remedy or "")
         helps = say_helps(study.objective, is_plural=_is_plural(name))
         return f"{name} {helps}.", f"{effect} {_say_next(study)}".strip()
-    remedies = _list_remedies(study)
+    remedies = [arm.name for arm in study.arms[1:] if arm.difference is not None]
     name = _get_name(remedies[0])
     helps = say_helps(study.objective, is_plural=_is_plural(name), negated=True)
     headline, each = f"{name} {helps}.", "It"
@@ -61,7 +62,7 @@ def describe_study(study: StudyView) -> tuple[str, str]:
         which = f"{'Neither' if len(remedies) == 2 else 'None'} of the {len(remedies)} remedies"
         headline, each = f"{which} {say_helps(study.objective)}.", "Each"
     what = "the network" if study.objective is None else study.objective
-    if len(study.find_arms("worse")) == len(study.arms) - 1:
+    if len(study.find_arms("worse")) == len(remedies):
         return headline, f"{each} makes {what} worse. {_say_next(study)}"
     return headline, f"{each} probably makes {what} worse or gains too little to matter. {_say_next(study)}"
 
@@ -107,7 +108,7 @@ def _is_fall_sure(study: StudyView) -> bool:
 def _say_next(study: StudyView) -> str:
     """Say what to do now."""
     if study.status == "running":
-        return _WAIT
+        return _KEEP_RUNNING if study.kind == "external" else _WAIT
     if study.status != "succeeded":
         fix = "Fix what the error says and start the study again."
         return fix if study.status == "failed" else "Start it again if you need one."

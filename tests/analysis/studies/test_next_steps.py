@@ -140,6 +140,18 @@ def test_a_smaller_gap_with_worse_validation_results_is_not_a_cure() -> None:
     assert "Its gap to training is smaller, but only because training is worse too" in (steps.arms[1].why or "")
 
 
+def test_the_answer_speaks_of_compared_remedies_and_names_those_that_failed() -> None:
+    world = World(("base", "smaller", "other"), 2000, accuracy={"smaller": -0.05}, loss={"smaller": 0.3})
+    state, trainings = state_of(world, 3), Trainings(world, 0)
+    runs = done({key: trainings.scores(key) for key in decide_next_steps(state, []).submit})
+    runs = [StudyRun(run.key, run.job, JobStatus.FAILED) if run.key.arm == "other" else run for run in runs]
+
+    conclusion = decide_next_steps(state, runs).conclusion
+
+    assert conclusion.kind == "nothing_helped"
+    assert conclusion.explanation == '"smaller" does not help. "smaller" makes it worse. "other" could not be compared.'
+
+
 def test_a_remedy_is_called_harmful_only_if_its_adjusted_interval_shows_it() -> None:
     reasons = set()
     for harm in (-0.012, -0.02, -0.05):

@@ -90,10 +90,23 @@ def test_remedies_that_surely_harm_are_not_said_to_gain_too_little():
     assert describe_study(changed(STUDIES["nothing"], arms=[base, harmful]))[1].startswith(
         "It makes the network worse."
     )
-    doubtful = harmful.model_copy(update={"difference": base.difference})
+    doubtful = STUDIES["nothing"].arms[1]
     assert describe_study(changed(STUDIES["nothing"], arms=[base, doubtful]))[1].startswith(
         "It probably makes the network worse or gains too little to matter."
     )
+
+
+def test_a_remedy_that_could_not_be_compared_is_not_said_to_be_useless():
+    base, first, second, *_ = STUDIES["nothing"].arms
+    failed = second.model_copy(update={"difference": None})
+    assert describe_study(changed(STUDIES["nothing"], arms=[base, first, failed])) == describe_study(
+        changed(STUDIES["nothing"], arms=[base, first])
+    )
+
+
+def test_a_study_whose_script_runs_elsewhere_does_not_tell_to_wait():
+    running = changed(made.running(), kind="external")
+    assert describe_study(running)[1].endswith("It continues while your script runs.")
 
 
 def test_a_study_with_an_objective_speaks_of_that_measure():
