@@ -69,7 +69,7 @@ const Base = ({ arm, study }: { arm: Arm; study: Study }) => (
     ) : arm.validation ? (
       <>
         {percent(arm.validation.accuracy)} of validation images right
-        {arm.train && <>, {percent(arm.train.accuracy)} of training images</>}; mean of {count(arm.seeds)}{' '}
+        {arm.train?.accuracy != null && <>, {percent(arm.train.accuracy)} of training images</>}; mean of {count(arm.seeds)}{' '}
         {arm.seeds === 1 ? 'training' : 'trainings'}.
       </>
     ) : arm.provisional ? (
