@@ -123,7 +123,8 @@ def _format_figures(figures: SplitFigures) -> str:
 
 def _format_number(values: tuple[float, ...]) -> str:
     """A single number if all channels share it, otherwise a list."""
-    return f"{values[0]:.6g}" if len(set(values)) == 1 else f"[{', '.join(f'{value:.6g}' for value in values)}]"
+    texts = [f"{value:z.6g}" for value in values]  # no minus before a zero
+    return texts[0] if len(set(values)) == 1 else f"[{', '.join(texts)}]"
 
 
 @dataclass(frozen=True)

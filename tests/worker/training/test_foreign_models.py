@@ -125,3 +125,19 @@ def test_the_preprocessing_of_the_training_is_found(kind, is_reversed, of_traini
 
     found = choose_preprocessing(labels, answers_under, list_candidates((0, 255), images))
     assert (found and found.kind, bool(found and found.reversed_channels)) == (kind, is_reversed)
+
+
+def test_a_network_that_has_learned_nothing_does_not_seem_to_expect_other_pixels():
+    """Smaller pixels give smaller logits, and so a smaller loss, for random weights too."""
+    rng = np.random.default_rng(4)
+    labels = rng.integers(0, 10, 800).astype(np.int32)
+    images = rng.integers(0, 256, (800, 6, 6, 1)).astype(np.float32)
+    weights = rng.normal(0, 0.2, (36, 10))
+
+    def answers_under(change):
+        logits = prepare_images(images, change).reshape(800, 36) @ weights
+        logs = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+        losses = -logs[np.arange(len(labels)), labels].astype(np.float32)
+        return Answers.to(labels, Predictions(np.exp(logs).astype(np.float32), losses))
+
+    assert choose_preprocessing(labels, answers_under, list_candidates((0, 255), images)) is None

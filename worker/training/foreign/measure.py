@@ -35,8 +35,8 @@ from worker.training.refusal import ModelRefused, make_one_number_refusal
 # Training images that are used; half of them choose, and the other half confirms.
 MAX_IMAGES = 2000
 # The least effect of a change that matters: this share of wrong images become right, or at most this share of the loss
-# remains. Training made the loss small on the pixels that it saw; networks without large biases give similar answers on
-# another pixel scale, but with too high or too low confidence.
+# remains and it is less than that of guessing. Training made the loss small on the pixels that it saw; networks without
+# large biases give similar answers on another pixel scale, but with too high or too low confidence.
 MIN_GAIN = 0.03
 MAX_LOSS_LEFT = 0.6
 # Probability that a change looks better by chance alone.
@@ -143,7 +143,8 @@ def choose_preprocessing(
         return None
     before, after = as_given.of(confirming), of_best.of(confirming)
     gain = float(after.right.mean() - before.right.mean())
-    matters = gain >= MIN_GAIN or float(after.losses.mean()) <= MAX_LOSS_LEFT * float(before.losses.mean())
+    loss, of_guessing = float(after.losses.mean()), float(np.log(len(np.unique(labels))))
+    matters = gain >= MIN_GAIN or loss <= min(of_guessing, MAX_LOSS_LEFT * float(before.losses.mean()))
     return best if matters and is_surely_better(before, after, max_p=MAX_CHANCE) else None
 
 
