@@ -19,11 +19,12 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from api.app import create_app
 from heldout import errors
-from heldout.access.webhooks import EVENT_TYPES, WEBHOOK_EVENTS
+from heldout.access.webhooks import WEBHOOK_EVENTS
 from heldout.service.settings import PREFIX, Settings, make_embedded_settings
 from scripts.client import write_client
 from scripts.commands import write_commands
 from scripts.compose import COMPOSE, list_settings, write_env_example
+from scripts.events import EVENT_TYPES
 from scripts.labels import write_labels
 from scripts.markdown import table
 from scripts.routes import write_routes

@@ -12,7 +12,7 @@ from pydantic import BaseModel, TypeAdapter, create_model
 from pydantic_core import PydanticUndefined, to_json
 
 from heldout import errors
-from heldout.access.webhooks import EVENT_TYPES, PING, WEBHOOK_EVENTS
+from heldout.access.webhooks import PING, WEBHOOK_EVENTS
 from heldout.lifecycle import job as lifecycle
 from heldout.lifecycle.resources import DatasetStatus, StudyStatus
 from heldout.remedies.arms import BY_VERDICT, USUAL
@@ -21,6 +21,7 @@ from heldout.spec.job import JobSpec
 from heldout.spec.layers import plan_network
 from heldout.spec.network import NetworkSpec, OwnNetworkSpec
 from heldout.spec.part import MAX_SEED
+from scripts.events import EVENT_TYPES
 from scripts.guides import GUIDES
 from tests.damaged_files import as_markdown
 
