@@ -95,10 +95,7 @@ class Report(Diagnose):
             raise TypeError(f"Received client={client!r}; expected a client that blocks, such as heldout.Client().")
         self._client = client
         self.link: str | None = None
-        given = {"train": train, "validation": validation, "test": test}
-        self._splits = {name: split for name, split in given.items() if split is not None}
-        for name, split in self._splits.items():
-            check_split(name, split)
+        self._splits = _take_splits(train=train, validation=validation, test=test)
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         super().on_train_begin(logs)
@@ -138,6 +135,14 @@ def answers(model: Any, split: Any) -> dict[str, np.ndarray[Any, Any]]:
     return collect_answers(split, model)
 
 
+def _take_splits(**given: Any) -> dict[str, Any]:
+    """Return the splits that are given. Raises TypeError or ValueError for one that is not images and labels."""
+    splits = {name: split for name, split in given.items() if split is not None}
+    for name, split in splits.items():
+        check_split(name, split)
+    return splits
+
+
 class Tell(Diagnose):
     """Tells the answers and curves of a network to a run of a study, or writes them to a file, when `fit` ends.
 
@@ -152,10 +157,7 @@ class Tell(Diagnose):
         super().__init__()
         check_target(to)
         self._to = to
-        given = {"train": train, "validation": validation, "test": test}
-        self._splits = {name: split for name, split in given.items() if split is not None}
-        for name, split in self._splits.items():
-            check_split(name, split)
+        self._splits = _take_splits(train=train, validation=validation, test=test)
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         # Unlike a verdict, a result that is not told makes the training worthless, so errors are raised.

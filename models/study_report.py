@@ -10,6 +10,7 @@ from analysis.reports.contents import build_document
 from analysis.reports.document import render_markdown
 from heldout import errors
 from heldout.diagnosis.gap import compute_gap
+from heldout.errors.missing import UNUSABLE
 from heldout.stored.gap import GapOnTest, StoredGap
 from heldout.studies.spec import BASE_ARM
 from heldout.views.diagnosis import DiagnosisView
@@ -26,6 +27,9 @@ from models.tables import DatasetRow, JobRow, ModelRow, StudyRow
 from models.views.job import build_job_view
 from models.views.study import build_study_view
 
+# Why a report has no gaps.
+_NO_GAPS: tuple[type[errors.HeldoutError], ...] = (*UNUSABLE, errors.StorageUnavailable, errors.FileOfLaterRelease)
+
 
 def build_study_report(session: Session, blobs: Blobs, row: StudyRow, study: StudyView) -> StudyReportView:
     """Build the report of a study in any status. If files of gaps cannot be read, the report says why.
@@ -36,14 +40,7 @@ def build_study_report(session: Session, blobs: Blobs, row: StudyRow, study: Stu
     curves = metrics.get_curves(session, [job for arm in study.arms for job in arm.jobs])
     try:
         gaps = _list_gaps(session, blobs, row, study)
-    except (
-        errors.StorageUnavailable,
-        errors.FileOfLaterRelease,
-        errors.DatasetLost,
-        errors.ArtifactLost,
-        errors.DatasetDamaged,
-        errors.ArtifactDamaged,
-    ) as error:
+    except _NO_GAPS as error:
         return build_report(study, curves, gaps_missing=error.detail)
     return build_report(study, curves, gaps)
 

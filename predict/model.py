@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import json
-import os
 import time
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from analysis.arrays.dataset import SPLITS
 from analysis.arrays.npy_rows import NpyRows
-from analysis.arrays.onnx_tensors import iterate_tensors
+from analysis.arrays.onnx_tensors import import_onnxruntime, iterate_tensors
 from heldout.errors import DatasetDamaged, HeldoutError, WrongRange
 from heldout.spec.dataset import DatasetSpec, ResizeSpec
 from heldout.stored.gap import StoredGap
@@ -33,15 +32,6 @@ from predict.work import Pieces
 INPUT, OUTPUT = "pixels", "probabilities"  # the names in exported files
 
 
-def load_runtime() -> Any:
-    """Import onnxruntime. The first call takes a tenth of a second."""
-    # Releases after 1.27 would send telemetry to their maker.
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    import onnxruntime
-
-    return onnxruntime
-
-
 class OnnxNetwork:
     """A model that was exported to ONNX, ready to predict.
 
@@ -52,7 +42,7 @@ class OnnxNetwork:
         """Load the file. Raises ValueError if it needs other files, and what onnxruntime raises if it is unreadable."""
         for _ in iterate_tensors(content):
             pass
-        onnxruntime = load_runtime()
+        onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

@@ -24,6 +24,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.types import Scope
 
+from analysis.arrays.onnx_tensors import import_onnxruntime
 from api.connections.server import Server
 from api.factory import close, make_app, make_context
 from api.http.app_context import AppContext
@@ -36,7 +37,6 @@ from heldout.service.parent_process import build_launch_command
 from heldout.service.settings import Settings
 from predict import metrics, open_inference
 from predict.metrics import SHARED_FOLDER
-from predict.model import load_runtime
 from predict.service import PredictionService, get_service
 from worker.machine.parent import call_when_input_ends
 
@@ -76,7 +76,7 @@ class PredictServer(Server):
 
 def serve(settings: Settings, listener: socket.socket, *, idle_s: float | None) -> None:
     """Answer requests on the socket until SIGTERM, or until `idle_s` seconds pass without a request."""
-    load_runtime()
+    import_onnxruntime()
     server = PredictServer(settings, idle_s)
     freeze_what_stays()
     if settings.stop_with_stdin:

@@ -1,9 +1,11 @@
-"""Finds the tensors of an ONNX file at any depth. Their values must be in the file itself.
+"""Imports onnxruntime, and finds the tensors of an ONNX file at any depth. Their values must be in the file itself.
 
 onnxruntime opens any file that a tensor names. Source: onnx.proto of ONNX.
 """
 
+import os
 from collections.abc import Iterator
+from typing import Any
 
 from heldout.histories.event_files import iterate_fields
 
@@ -21,6 +23,15 @@ _MESSAGES: dict[str, dict[int, str]] = {
 INITIALIZER = ("graph", 5)
 # Fields of TensorProto.
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
+
+
+def import_onnxruntime() -> Any:
+    """Import it only where it is needed: that takes a tenth of a second. Raises ImportError."""
+    # Read on import: otherwise it would send telemetry to its maker, and leave a file in the temporary folder.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime
+
+    return onnxruntime
 
 
 class TensorElsewhere(ValueError):

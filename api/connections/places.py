@@ -84,15 +84,13 @@ class ConnectionPlaces:
             return ipaddress.ip_network((int(address), HOST_PREFIX_V6), strict=False)
         return connection.address
 
-    def has_asked(self, connection: TrackedConnection) -> None:
-        """Note that a request was read. If its key is valid, the connection stays open until it is answered."""
-        for room in (self._full, self._for_probes):
-            room.set_idle(connection, is_idle=False)
+    def set_idle(self, connection: TrackedConnection, *, is_idle: bool) -> None:
+        """Note that a request was read, or answered. If its key is valid, the connection stays open until then.
 
-    def is_answered(self, connection: TrackedConnection) -> None:
-        """Mark a connection as idle again. All other idle connections are closed before it."""
+        All other idle connections are closed before one that has become idle again.
+        """
         for room in (self._full, self._for_probes):
-            room.set_idle(connection, is_idle=True)
+            room.set_idle(connection, is_idle=is_idle)
 
     def leave(self, connection: TrackedConnection) -> None:
         """Forget a connection. Does nothing if it has no place."""

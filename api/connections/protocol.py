@@ -121,12 +121,12 @@ class GuardedProtocol(H11Protocol):
         super().data_received(data)
         if self._head_began_at is not None and not self.is_waiting:
             self._head_began_at = None
-            self._places.has_asked(self)
+            self._places.set_idle(self, is_idle=False)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self.is_waiting:  # else the next request had come already
-            self._places.is_answered(self)
+            self._places.set_idle(self, is_idle=True)
 
     @property
     def is_waiting(self) -> bool:

@@ -6,8 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import BinaryIO, TypeVar
 
-from pydantic import ValidationError
-
 from analysis.answers.answers import PredictionsRefused
 from analysis.answers.file import read_predictions
 from analysis.answers.received import ForeignAnswers
@@ -17,7 +15,7 @@ from api.routes.foreign_training import ForeignCurves, ForeignTraining, make_sen
 from heldout.errors import InvalidSpec
 from heldout.histories.recorded import ReadHistory
 from heldout.spec.documents import make_pointer
-from heldout.spec.field_errors import make_values_refusal
+from heldout.spec.field_errors import validate
 from models.blobs import Blobs
 
 # Dedicated threads: the allocator keeps the peak memory of every thread that has ever read such a file.
@@ -75,20 +73,14 @@ class TrainingOfFile(ForeignCurves):
 
 def read_foreign_file(file: BinaryIO, training: str | None, limit_bytes: int) -> ForeignFile:
     """Read a file, and the JSON text with its curves. Raises InvalidSpec with the place of what cannot be read."""
-    recorded = None if training is None else _parse_training(training)
+    recorded = None
+    if training is not None:
+        recorded = validate(TrainingOfFile, parse_json(training.encode("utf-8", "surrogatepass")))
     try:
         answers = read_predictions(file, limit_bytes, None if recorded is None else recorded.classes)
     except PredictionsRefused as error:
         raise _make_refusal(error) from None
     return ForeignFile(answers, None if recorded is None else recorded.curves())
-
-
-def _parse_training(text: str) -> TrainingOfFile:
-    content = parse_json(text.encode("utf-8", "surrogatepass"))
-    try:
-        return TrainingOfFile.model_validate(content)
-    except ValidationError as error:
-        raise make_values_refusal(error.errors(include_url=False), content, TrainingOfFile) from None
 
 
 def _make_refusal(error: PredictionsRefused) -> InvalidSpec:

@@ -17,6 +17,7 @@ from heldout.cli.outcome import Exit, Refused, format_setting
 from heldout.cli.screen import print_json, say, show_waiting
 from heldout.cli.shown_diagnosis import show_audit
 from heldout.cli.spec_files import build_command
+from heldout.errors import InvalidSpec
 from heldout.lifecycle.resources import DatasetStatus
 
 if TYPE_CHECKING:
@@ -88,14 +89,12 @@ def takes_upload_fields(command: Callable[..., Exit | None]) -> Callable[..., Ex
 
 def check_spec(kind: type[Spec], fields: dict[str, Any]) -> Spec:
     """Return the body of a request, refused as the service would, before anything is sent. Raises Refused."""
-    from pydantic import ValidationError  # loading it takes longer than `--help`
-
-    from heldout.spec.field_errors import list_field_errors
+    from heldout.spec.field_errors import validate  # loading it takes longer than `--help`
 
     try:
-        return kind.model_validate(fields)
-    except ValidationError as error:
-        [first, *_] = list_field_errors(error.errors(include_url=False), fields, kind)
+        return validate(kind, fields)
+    except InvalidSpec as error:
+        first = error.errors[0]
         where = format_setting(first.pointer)
         raise Refused(f"{where}: {first.detail}" if where else first.detail) from None
 

@@ -81,8 +81,3 @@ def make_problem(
 ) -> ApiProblem:
     """Make a problem of the class of its code; a plain ApiProblem if this release does not know the code."""
     return _CLASSES.get((code, status), ApiProblem)(code, status, title, detail, errors, document)
-
-
-def convert_error(error: HeldoutError) -> ApiProblem:
-    """Make the problem that the service would answer, without asking it."""
-    return make_problem(error.code, error.status, error.title, error.detail, error.errors)

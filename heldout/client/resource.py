@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from heldout import __version__
 from heldout.client.deprecated import call_flat, deprecated
 from heldout.client.dual import Dual, Mode, dual, dual_iterator, dual_self
-from heldout.client.failures import NoService, convert_error
+from heldout.client.failures import NoService, make_problem
 
 if TYPE_CHECKING:
     from heldout.client.connection import Connection
@@ -262,5 +262,5 @@ def leave_out_none(**fields: Any) -> dict[str, Any]:
 def quote_segment(text: str, missing: HeldoutError) -> str:
     """Quote one segment of a path. Raises the problem `missing` if the text would name another route."""
     if "/" in text or not text.strip("."):
-        raise convert_error(missing)
+        raise make_problem(missing.code, missing.status, missing.title, missing.detail, missing.errors)
     return quote(text, safe="")

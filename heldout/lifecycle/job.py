@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
-from heldout.lifecycle.resources import ImpossibleTransition, RejectionCode
+from heldout.lifecycle.resources import RejectionCode, look_up
 
 
 class JobStatus(StrEnum):
@@ -73,15 +73,8 @@ TRANSITIONS: Mapping[tuple[JobStatus, JobEvent], JobStatus] = MappingProxyType(
 
 
 def get_next_status(status: JobStatus, event: JobEvent) -> JobStatus:
-    """The state after `event`.
-
-    Raises:
-        ImpossibleTransition: if the table has no such row.
-    """
-    try:
-        return TRANSITIONS[status, event]
-    except KeyError:
-        raise ImpossibleTransition("job", status, event) from None
+    """The state after `event`. Raises ImpossibleTransition."""
+    return look_up(TRANSITIONS, "job", status, event)
 
 
 # How running jobs with a request are shown.

@@ -4,7 +4,10 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Self
+from typing import Self, TypeVar
+
+Status = TypeVar("Status", bound=StrEnum)
+Event = TypeVar("Event", bound=StrEnum)
 
 
 class DatasetStatus(StrEnum):
@@ -42,16 +45,17 @@ class ImpossibleTransition(ValueError):
         super().__init__(f"A {status} {kind} cannot {event}.")
 
 
-def get_next_dataset_status(status: DatasetStatus, event: DatasetEvent) -> DatasetStatus:
-    """The state after `event`.
-
-    Raises:
-        ImpossibleTransition: if the table has no such row.
-    """
+def look_up(transitions: Mapping[tuple[Status, Event], Status], kind: str, status: Status, event: Event) -> Status:
+    """The state after `event`. Raises ImpossibleTransition if the table has no such row."""
     try:
-        return DATASET_TRANSITIONS[status, event]
+        return transitions[status, event]
     except KeyError:
-        raise ImpossibleTransition("dataset", status, event) from None
+        raise ImpossibleTransition(kind, status, event) from None
+
+
+def get_next_dataset_status(status: DatasetStatus, event: DatasetEvent) -> DatasetStatus:
+    """The state after `event`. Raises ImpossibleTransition."""
+    return look_up(DATASET_TRANSITIONS, "dataset", status, event)
 
 
 class RelationsStatus(StrEnum):

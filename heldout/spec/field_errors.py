@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
-from typing import Any, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, Tag
+from pydantic import BaseModel, Tag, ValidationError
 
 from heldout.errors import FieldError, InvalidSpec
 from heldout.spec.documents import make_pointer
@@ -16,6 +16,7 @@ SHOWN_CHARACTERS = 100
 SHOWN_ERRORS = 50
 # A body of one megabyte can have 250,000 errors, and comparing errors of unions takes quadratic time.
 EXAMINED_ERRORS = 500
+Model = TypeVar("Model", bound=BaseModel)
 _JSON_WORDS = (("Dictionary", "Object"), ("dictionary", "object"), ("Tuple", "Array"), ("tuple", "array"))
 
 
@@ -52,6 +53,14 @@ def make_values_refusal(found: Sequence[Mapping[str, Any]], content: Any, kind: 
     return InvalidSpec(
         first if len(errors) == 1 else f"{len(errors)} values are refused. The first is {first}", errors=errors
     )
+
+
+def validate(kind: type[Model], content: Any) -> Model:
+    """Make the model of a parsed JSON document. Raises InvalidSpec with the refused values."""
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise make_values_refusal(error.errors(include_url=False), content, kind) from None
 
 
 def make_patch_refusal(pointer: str, found: Sequence[Mapping[str, Any]], content: Any, kind: Any = None) -> InvalidSpec:

@@ -16,6 +16,7 @@ from heldout.work.kinds import JobKind
 from models.database import db_now
 from models.store.claims.claiming import take
 from models.store.claims.lease import HeldAttempt, is_held_by, require_held
+from models.store.statements import find_both
 from models.store.studies import NO_FOLD, lock_of_jobs
 from models.store.studies import find as find_study
 from models.store.transitions import get_now, move
@@ -114,12 +115,8 @@ def tell(session: Session, study_id: str, run_id: str, token: str, told: ToldRun
             of another seed.
         InvalidSpec: all trainings of the study together would have too many answers.
     """
-    found = session.execute(
-        _RUNS.where(*_is_run(study_id, run_id)).options(*_WITHOUT_ANSWERS).with_for_update(of=JobRow)
-    ).one_or_none()
-    if found is None:
-        raise RunNotFound(run_id)
-    job, run = found
+    query = _RUNS.where(*_is_run(study_id, run_id)).options(*_WITHOUT_ANSWERS).with_for_update(of=JobRow)
+    job, run = find_both(session, query, RunNotFound(run_id))
     if _parse_token(run_id, token) > job.attempt:
         raise RunReplaced(run_id)
     if job.status in TERMINAL:

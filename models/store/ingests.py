@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -109,15 +108,6 @@ def mark_ready(
         relations_status=RelationsStatus.STORED,
     )
     return status
-
-
-def reject(session: Session, held: HeldAttempt, error: dict[str, Any]) -> JobStatus:
-    """Fail an ingest and reject its upload. `error` is from `make_rejection`.
-
-    Raises:
-        LeaseLost: if this attempt no longer holds the ingest.
-    """
-    return move(session, require_held(session, held), JobEvent.FAIL, error=error)
 
 
 def find_ingest_position(session: Session, dataset_id: str) -> int | None:

@@ -16,7 +16,7 @@ from models import wake
 from models.database import db_now
 from models.store import events, listing, quotas, studies
 from models.store.listing import Filters, Sort, get_order, select_matching_ids, select_sorted_ids
-from models.store.statements import find_one
+from models.store.statements import find_both, find_one
 from models.store.transitions import count_seconds_since, move
 from models.tables import DatasetRow, JobRow
 from models.views.job import JOB_VIEW_ONLY
@@ -37,10 +37,7 @@ def find(session: Session, owner: str, job_id: str) -> JobRow:
 def find_with_dataset(session: Session, owner: str, job_id: str) -> tuple[JobRow, DatasetRow]:
     """Find the owner's job and its dataset in one query. Raises JobNotFound."""
     both = _select_seen_by(owner).add_columns(DatasetRow).join(DatasetRow, DatasetRow.id == JobRow.dataset_id)
-    found = session.execute(both.where(JobRow.id == job_id)).one_or_none()
-    if found is None:
-        raise JobNotFound(job_id)
-    return found[0], found[1]
+    return find_both(session, both.where(JobRow.id == job_id), JobNotFound(job_id))
 
 
 def list_page(
@@ -81,9 +78,7 @@ def cancel(session: Session, owner: str, job_id: str) -> JobRow:
     Raises:
         JobNotFound, JobFinished.
     """
-    row = _lock_job(session, owner, job_id)
-    if row.status in TERMINAL:
-        raise JobFinished(job_id, row.status)
+    row = _lock_unfinished(session, owner, job_id)
     cancel_locked(session, row)
     return _reload(session, row)
 
@@ -141,9 +136,7 @@ def pause(session: Session, owner: str, job_id: str) -> JobRow:
     Raises:
         JobNotFound, JobFinished.
     """
-    row = _lock_job(session, owner, job_id)
-    if row.status in TERMINAL:
-        raise JobFinished(job_id, row.status)
+    row = _lock_unfinished(session, owner, job_id)
     if row.status is JobStatus.QUEUED:
         move(session, row, JobEvent.PAUSE)
     elif row.status is JobStatus.RUNNING and row.request is None:
@@ -306,6 +299,13 @@ def _select_seen_by(owner: str) -> Select[JobRow]:
 def _lock_job(session: Session, owner: str, job_id: str) -> JobRow:
     query = _select_seen_by(owner).where(JobRow.id == job_id).with_for_update()
     return find_one(session, query, JobNotFound(job_id))
+
+
+def _lock_unfinished(session: Session, owner: str, job_id: str) -> JobRow:
+    row = _lock_job(session, owner, job_id)
+    if row.status in TERMINAL:
+        raise JobFinished(job_id, row.status)
+    return row
 
 
 def _reload(session: Session, row: JobRow) -> JobRow:

@@ -18,6 +18,7 @@ from heldout.access.rights import SCOPES, Scope
 from heldout.errors import KeyNotFound, KeyRefused, Unauthenticated
 from models.database import Database, db_now
 from models.store import webhooks
+from models.store.statements import find_one
 from models.tables import KeyRow, SessionRow
 
 PREFIX = "ho"
@@ -119,11 +120,8 @@ def roll(
         KeyNotFound: if the owner has no such valid key.
         KeyRefused.
     """
-    old = session.scalars(
-        select(KeyRow).where(KeyRow.id == key_id, KeyRow.owner == owner, ~IS_OVER).with_for_update()
-    ).one_or_none()
-    if old is None:
-        raise KeyNotFound(key_id)
+    valid = select(KeyRow).where(KeyRow.id == key_id, KeyRow.owner == owner, ~IS_OVER)
+    old = find_one(session, valid.with_for_update(), KeyNotFound(key_id))
     text = make(session, owner, secret, scopes=old.scopes, expires_at=old.expires_at, made_by=made_by)
     ends = db_now(overlap_s)
     session.execute(

@@ -29,7 +29,7 @@ from sqlalchemy.orm import Session, aliased
 from analysis.jobs.ledger import HELD_OUT, NO_EPOCH, ReadKind, SplitReads, find_training_job
 from models.database import db_now
 from models.ids import make_id
-from models.store.statements import INSERT_OF, upsert
+from models.store.statements import INSERT_OF, select_page, upsert
 from models.tables import DatasetRow, JobRow, LabelReadRow
 
 # How many ancestors of a version are followed.
@@ -191,23 +191,12 @@ def list_page(
     """List the owner's looks at the dataset's held-out labels, newest first, and whether there are more."""
     # One query per digest, because an index answers each in order.
     digests = {digest for split in HELD_OUT for digest in _list_digests(dataset, split)}
+    of_digests = [(LabelReadRow.owner == owner, LabelReadRow.digest == digest) for digest in sorted(digests)]
     parts = [
-        select(LabelReadRow.id)
-        .where(LabelReadRow.owner == owner, LabelReadRow.digest == digest)
-        .where(*([LabelReadRow.id < after] if after else []))
-        .order_by(LabelReadRow.id.desc())
-        .limit(limit + 1)
-        .subquery()
-        for digest in sorted(digests)
+        select_page(select(LabelReadRow.id).where(*which), LabelReadRow.id, after, limit).subquery()
+        for which in (*of_digests, _match_folds(owner, dataset))
     ]
-    of_folds = (
-        select(LabelReadRow.id)
-        .where(*_match_folds(owner, dataset), *([LabelReadRow.id < after] if after else []))
-        .order_by(LabelReadRow.id.desc())
-        .limit(limit + 1)
-        .subquery()
-    )
-    found = union_all(*(select(part.c.id) for part in (*parts, of_folds)))
+    found = union_all(*(select(part.c.id) for part in parts))
     newest = select(LabelReadRow).where(LabelReadRow.id.in_(found)).order_by(LabelReadRow.id.desc()).limit(limit + 1)
     rows = session.scalars(newest).all()
     return rows[:limit], len(rows) > limit

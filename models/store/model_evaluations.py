@@ -16,7 +16,7 @@ from models.store import artifacts, events, jobs, label_reads, new_jobs, workers
 from models.store.artifacts import Artifact
 from models.store.claims import HeldAttempt, complete, has_succeeded, require_held
 from models.store.new_jobs import NewJob
-from models.store.statements import find_one, select_page
+from models.store.statements import find_both, find_one, select_page
 from models.tables import DatasetRow, JobRow, ModelRow, ResultRow
 
 
@@ -35,10 +35,8 @@ def queue(session: Session, owner: str, model: ModelRow, facts: ModelFacts, data
 
 def find(session: Session, owner: str, evaluation_id: str) -> tuple[JobRow, DatasetRow]:
     """Find the owner's evaluation and its dataset. Raises EvaluationNotFound."""
-    found = session.execute(_select_of(owner).where(JobRow.id == evaluation_id)).one_or_none()
-    if found is None:
-        raise EvaluationNotFound(evaluation_id)
-    return found[0], found[1]
+    query = _select_of(owner).where(JobRow.id == evaluation_id)
+    return find_both(session, query, EvaluationNotFound(evaluation_id))
 
 
 def list_page(

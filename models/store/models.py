@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from heldout.access.rights import Quota
 from heldout.errors import ModelInUse, ModelIsShared, ModelNotFound
-from heldout.lifecycle.job import TERMINAL, JobEvent, JobStatus
+from heldout.lifecycle.job import TERMINAL, JobStatus
 from heldout.lifecycle.resources import ModelRejectionCode, ModelStatus
 from heldout.spec.model_facts import ModelFacts
 from heldout.work.kinds import CheckModelSpec, JobKind
@@ -20,7 +20,6 @@ from models.store.claims import HeldAttempt, complete, has_succeeded, require_he
 from models.store.new_jobs import NewJob
 from models.store.relations import NO_OWNER
 from models.store.statements import find_one, select_page
-from models.store.transitions import move
 from models.tables import JobRow, ModelRow
 
 SHOWN_EVALUATIONS = 5
@@ -176,11 +175,6 @@ def mark_ready(session: Session, held: HeldAttempt, model_id: str, facts: ModelF
             message = evaluated if facts.weights else "Its architecture can be trained."
             events.add(session, model_id, "model.ready", message)
     return complete(session, held)
-
-
-def reject(session: Session, held: HeldAttempt, error: dict[str, Any]) -> JobStatus:
-    """Fail a check. The end of its job rejects the model. Raises LeaseLost."""
-    return move(session, require_held(session, held), JobEvent.FAIL, error=error)
 
 
 def get_facts(row: ModelRow) -> ModelFacts | None:

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from heldout.errors import HeldoutError
 
 Found = TypeVar("Found")
+Other = TypeVar("Other")
 Query = TypeVar("Query", bound=Select[*tuple[Any, ...]])
 
 
@@ -28,6 +29,14 @@ def find_one(session: Session, query: Select[Found], missing: HeldoutError) -> F
     if found is None:
         raise missing
     return found
+
+
+def find_both(session: Session, query: Select[Found, Other], missing: HeldoutError) -> tuple[Found, Other]:
+    """Return the two rows that a query finds together. Raises `missing` if it finds nothing."""
+    found = session.execute(query).one_or_none()
+    if found is None:
+        raise missing
+    return found[0], found[1]
 
 
 def lock(session: Session, *words: str) -> None:

@@ -16,7 +16,7 @@ from heldout.stored.gap import GapOnTest
 from heldout.views.study import EnsembleView
 from models.database import db_now
 from models.store import events
-from models.store.statements import select_page
+from models.store.statements import find_both, select_page
 from models.tables import DatasetRow, JobRow, LabelReadRow, StudyRow, StudyRunRow
 
 # `study_runs.fold` of a training on the dataset's own splits.
@@ -43,12 +43,8 @@ def add(session: Session, **values: Any) -> None:
 
 def find(session: Session, owner: str, study_id: str) -> tuple[StudyRow, DatasetRow | None]:
     """Find the owner's study and its dataset, if it has one. Raises StudyNotFound."""
-    found = session.execute(
-        _select_with_dataset().where(StudyRow.owner == owner, StudyRow.id == study_id)
-    ).one_or_none()
-    if found is None:
-        raise StudyNotFound(study_id)
-    return found[0], found[1]
+    query = _select_with_dataset().where(StudyRow.owner == owner, StudyRow.id == study_id)
+    return find_both(session, query, StudyNotFound(study_id))
 
 
 def list_page(
@@ -314,11 +310,6 @@ def note_tested(
     if ensemble is not None:
         found = {**found, "ensemble": ensemble.model_dump(mode="json")}
     write(session, study_id, tested=pack_tested(tested), found=found)
-
-
-def note_test_failed(session: Session, study_id: str, why: str) -> None:
-    """Note that base and winner will not be measured on the test split, in the transaction that ends the evaluation."""
-    write(session, study_id, test_failed=why)
 
 
 def _select_with_dataset() -> Any:

@@ -146,7 +146,8 @@ def _note_evaluation_end(session: Session, job: JobRow, status: JobStatus, error
     if job.study_id is None:
         return
     if status is not JobStatus.SUCCEEDED:
-        studies.note_test_failed(session, job.study_id, "It was cancelled." if error is None else error["detail"])
+        why = "It was cancelled." if error is None else error["detail"]
+        studies.write(session, job.study_id, test_failed=why)
     advance(session, job.study_id, job, status)
 
 

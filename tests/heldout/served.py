@@ -110,7 +110,7 @@ class Service:
     def reject(self, claimed, **error):
         """Reject an upload, as a worker would."""
         with self.database.write() as session:
-            ingests.reject(session, claimed.held, {"member": None, **error})
+            claims.reject(session, claimed.held, {"member": None, **error})
 
     def suspect(self, held, stored, dataset_id):
         """Store the result of a search for wrong labels."""

@@ -20,7 +20,7 @@ from heldout.spec.job import JobSpec, TrainingSpec
 from heldout.spec.model_facts import ModelFacts, NetworkFacts, NetworkLayer
 from heldout.spec.network import OwnNetworkSpec
 from heldout.views.dataset import DatasetView, SplitsView
-from models.store import models
+from models.store import claims, models
 
 TRAIN, VALIDATION, TEST = 70, 20, 10
 
@@ -341,7 +341,7 @@ class Checker(threading.Thread):
             claimed = self.service.claim_when_there_is_one()
             with self.service.database.write() as session:
                 if self.error:
-                    models.reject(session, claimed.held, self.error)
+                    claims.reject(session, claimed.held, self.error)
                 else:
                     models.mark_ready(session, claimed.held, claimed.spec.model, FACTS)
 

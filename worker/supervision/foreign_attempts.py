@@ -18,7 +18,7 @@ from heldout.stored.gap import StoredGap
 from heldout.stored.results import Measurement
 from heldout.work.kinds import CheckModelSpec, MeasureSpec
 from heldout.work.memory import MemoryKill
-from models.store import model_evaluations, models
+from models.store import claims, model_evaluations, models
 from models.store.artifacts import Artifact
 from models.stored_files import store_artifact
 from worker.machine.enclosed_process import EnclosedProcess
@@ -165,7 +165,7 @@ class CheckModelAttempt(ForeignAttempt[CheckModelSpec]):
     def _reject(self, code: ModelRejectionCode, detail: str) -> None:
         log.info("model_rejected", model_id=self.spec.model, code=code.value)
         error = {"code": code.value, "detail": detail}
-        self.lease.settle(lambda session: models.reject(session, self.lease.held, error))
+        self.lease.settle(lambda session: claims.reject(session, self.lease.held, error))
         self.lease.forget([self.spec.key])
 
 

@@ -21,7 +21,7 @@ from heldout.stored.audit import IngestedContent, StoredAudit
 from heldout.work.kinds import DeriveSpec, IngestSpec, RelateSpec
 from heldout.work.memory import MemoryKill
 from models.database import Session
-from models.store import file_digests, ingests, relations, suspects, versions
+from models.store import claims, file_digests, ingests, relations, suspects, versions
 from worker.ingest.parent import BoundedProcess
 from worker.ingest.rejection import IngestLimits, Rejection
 from worker.supervision.attempt import Attempt
@@ -149,7 +149,7 @@ class IngestAttempt(BoundedAttempt[IngestSpec | DeriveSpec]):
 
     def _reject(self, rejection: Rejection) -> None:
         log.info("dataset_rejected", dataset_id=self.claimed.dataset.id, code=rejection.code.value)
-        self.lease.settle(lambda session: ingests.reject(session, self.lease.held, rejection.as_json()))
+        self.lease.settle(lambda session: claims.reject(session, self.lease.held, rejection.as_json()))
         self._forget_upload()
 
     def _forget_upload(self) -> None:

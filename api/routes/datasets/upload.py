@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import structlog
 from fastapi import Header, Request
-from pydantic import ValidationError
 from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
@@ -30,7 +29,7 @@ from api.http.upload_body import (
 from api.routes.datasets.dataset import Reference
 from heldout import errors
 from heldout.spec.dataset import DatasetSpec
-from heldout.spec.field_errors import make_values_refusal
+from heldout.spec.field_errors import validate
 from heldout.views.dataset import DatasetView
 from models.database import Session
 from models.store import discards, idempotency, keys, quotas, uploads
@@ -88,7 +87,7 @@ async def create_dataset(request: Request, work: Asking, once: OnceDep) -> Datas
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data":
         return await _create_whole(request, work, announce, once)
     async with work.app.large_bodies.received(request, work.app.settings.max_body_bytes, work.owner) as raw:
-        return await run_in_threadpool(lambda: announce(_parse_spec(parse_json(raw)), is_all=True))
+        return await run_in_threadpool(lambda: announce(validate(DatasetSpec, parse_json(raw)), is_all=True))
 
 
 @router.put(
@@ -138,7 +137,7 @@ def _parse_form_spec(form: FormData) -> DatasetSpec:
         # A text in quotes is refused like one in a JSON body if it cannot be stored.
         fields[name] = parse_json((text if is_json else json.dumps(text)).encode())
     try:
-        return _parse_spec(fields)
+        return validate(DatasetSpec, fields)
     except errors.InvalidSpec as refused:
         if not any(field_error.pointer == "/group_by" for field_error in refused.errors):
             raise
@@ -156,14 +155,6 @@ def _holds_fields(text: str) -> bool:
     """Whether a text is itself a multipart body, which curl sends if a value begins with `(`."""
     lines = text.strip().splitlines()
     return bool(lines) and lines[0].startswith("--") and lines[-1] == f"{lines[0].removesuffix('--')}--"
-
-
-def _parse_spec(content: Any) -> DatasetSpec:
-    """Validate the spec in a JSON body. Raises InvalidSpec with the refused values."""
-    try:
-        return DatasetSpec.model_validate(content)
-    except ValidationError as error:
-        raise make_values_refusal(error.errors(include_url=False), content, DatasetSpec) from None
 
 
 async def _create_whole(

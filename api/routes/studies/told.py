@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 from starlette.datastructures import FormData, UploadFile
 
 from analysis.studies.told import ToldRun, read_told
@@ -13,7 +12,7 @@ from api.http.upload_body import get_form_file, read_form_texts
 from api.routes.foreign_files import ANSWERS, TRAINING, WHOLE, ForeignFile, read_foreign_file
 from api.routes.foreign_training import ForeignTraining
 from heldout.errors import InvalidForm, InvalidSpec
-from heldout.spec.field_errors import make_values_refusal
+from heldout.spec.field_errors import validate
 
 MAX_TOKEN, MAX_REASON = 20, 2000
 _FIELDS = ("token", "seconds", "failed", "training")
@@ -105,11 +104,7 @@ def read_told_body(raw: bytes) -> Result:
     Raises:
         InvalidJson, InvalidSpec.
     """
-    content: Any = parse_json(raw)
-    try:
-        spec = ToldSpec.model_validate(content)
-    except ValidationError as error:
-        raise make_values_refusal(error.errors(include_url=False), content, ToldSpec) from None
+    spec = validate(ToldSpec, parse_json(raw))
     if spec.failed is not None:
         return Result(spec.token, spec.seconds, _shorten_reason(spec.failed))
     told = ForeignFile.of(spec).read(read_told)

@@ -37,7 +37,8 @@ from models.tables import DatasetRow, JobRow, OwnerRow
 
 # The status is a parameter, so that PostgreSQL plans each execution for the actual free memory. A generic plan would
 # read all jobs of owners without a fitting job.
-IS_READY = (JobRow.status == JobStatus.QUEUED, or_(JobRow.available_at.is_(None), JobRow.available_at <= db_now()))
+IS_DUE = or_(JobRow.available_at.is_(None), JobRow.available_at <= db_now())
+IS_READY = (JobRow.status == JobStatus.QUEUED, IS_DUE)
 # The same expression as in the indexes.
 _needed_bytes = func.coalesce(JobRow.memory_bytes, literal_column("0"))
 

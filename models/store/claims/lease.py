@@ -14,7 +14,8 @@ from heldout.lifecycle.job import FailureCode, JobEvent, JobRequest, JobStatus, 
 from heldout.work.kinds import KINDS_IN_SLOTS, KINDS_OF_WORKERS, JobKind
 from models.database import db_now
 from models.store import accounts, studies
-from models.store.claims.finding import IS_READY
+from models.store.claims.finding import IS_DUE, IS_READY
+from models.store.statements import find_one
 from models.store.transitions import move
 from models.tables import JobRow, StudyRow
 from models.wake import WakeUp
@@ -34,10 +35,8 @@ def require_held(session: Session, held: HeldAttempt) -> JobRow:
     Raises:
         LeaseLost: if another attempt holds it, or it no longer runs.
     """
-    row = session.scalars(select(JobRow).where(*is_held_by(held)).with_for_update()).one_or_none()
-    if row is None:
-        raise LeaseLost(held.job_id, held.attempt)
-    return row
+    query = select(JobRow).where(*is_held_by(held)).with_for_update()
+    return find_one(session, query, LeaseLost(held.job_id, held.attempt))
 
 
 def renew(session: Session, worker: str, held: Collection[HeldAttempt], lease_s: float) -> set[HeldAttempt]:
@@ -96,9 +95,8 @@ def find_work(session: Session) -> tuple[datetime, bool]:
 
 def is_training_waiting(session: Session) -> bool:
     """Whether a training could start now if a worker had room for it."""
-    is_due = or_(JobRow.available_at.is_(None), JobRow.available_at <= db_now())
     # A literal, as in `find_work`.
-    waiting = select(JobRow.id).where(text("jobs.status = 'queued'"), JobRow.kind == JobKind.TRAIN, is_due)
+    waiting = select(JobRow.id).where(text("jobs.status = 'queued'"), JobRow.kind == JobKind.TRAIN, IS_DUE)
     return bool(session.scalar(select(waiting.exists())))
 
 

@@ -269,6 +269,11 @@ def fail(session: Session, held: HeldAttempt, *, code: FailureCode | RejectionCo
     return move(session, row, decision.event, error=error, failures=failures, backoff_s=decision.backoff_s)
 
 
+def reject(session: Session, held: HeldAttempt, error: dict[str, Any]) -> JobStatus:
+    """Fail an ingest or a check for good, which rejects its dataset or model. Raises LeaseLost."""
+    return move(session, require_held(session, held), JobEvent.FAIL, error=error)
+
+
 def release(session: Session, held: HeldAttempt) -> JobStatus:
     """Release a job because its worker stops. This does not count as a failure."""
     return move(session, require_held(session, held), JobEvent.RELEASE)

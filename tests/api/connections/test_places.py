@@ -29,7 +29,7 @@ def enter(
         assert open_places.enter(connection) is Place.FULL
         if is_busy:
             connection.has_valid_key = True
-            open_places.has_asked(connection)
+            open_places.set_idle(connection, is_idle=False)
     return connections
 
 
@@ -46,7 +46,7 @@ def test_the_longest_idle_connection_is_closed_if_each_address_has_one():
     [busy] = enter(open_places, 1, "10.0.0.1", is_busy=True)
     [answered] = enter(open_places, 1, "10.0.0.2", is_busy=True)
     [mute] = enter(open_places, 1, "10.0.0.3")
-    open_places.is_answered(answered)
+    open_places.set_idle(answered, is_idle=True)
     assert open_places.enter(FakeConnection("10.0.0.4")) is Place.FULL
     assert [connection.gave_way for connection in (busy, answered, mute)] == [False, False, True]
     assert open_places.enter(FakeConnection("10.0.0.5")) is Place.FULL
@@ -58,7 +58,7 @@ def test_a_client_with_few_connections_keeps_them_whatever_forty_addresses_open(
     open_places = ConnectionPlaces(ConnectionLimits(in_all=2000, per_address=500))
     own = enter(open_places, 2, "10.0.0.1", is_busy=has_asked)
     for connection in own:
-        open_places.is_answered(connection)
+        open_places.set_idle(connection, is_idle=True)
     strangers = [FakeConnection(f"10.1.0.{number % 40}") for number in range(3000)]
     for stranger in strangers:
         assert open_places.enter(stranger) is Place.FULL
@@ -83,7 +83,7 @@ def test_strangers_being_answered_are_closed_if_no_connection_is_idle_but_owners
     owners = enter(open_places, 2, "10.0.0.1", is_busy=True)
     strangers = [*enter(open_places, 3, "10.0.0.2"), *enter(open_places, 1, "10.0.0.3")]
     for stranger in strangers:
-        open_places.has_asked(stranger)
+        open_places.set_idle(stranger, is_idle=False)
     assert open_places.enter(FakeConnection("10.0.0.4")) is Place.FULL
     assert [stranger.gave_way for stranger in strangers] == [True, False, False, False], (
         "the address with the most connections loses one"
@@ -159,7 +159,7 @@ def test_probes_have_places_when_all_others_are_busy(limits, monkeypatch):
     assert first.gave_way, "a silent connection delays no probe"
     for connection in (second, third):
         connection.has_valid_key = True
-        open_places.has_asked(connection)
+        open_places.set_idle(connection, is_idle=False)
     assert open_places.enter(FakeConnection()) is Place.NONE
     open_places.leave(busy[0])
     assert open_places.enter(FakeConnection()) is Place.FULL
@@ -177,13 +177,13 @@ def test_a_proxy_may_open_more_connections_than_one_client():
 def test_closed_connections_leave_no_records():
     open_places = ConnectionPlaces(ConnectionLimits(in_all=10, per_address=10))
     first, second, *others = enter(open_places, 5)
-    open_places.has_asked(first)
-    open_places.has_asked(second)
-    open_places.is_answered(second)
+    open_places.set_idle(first, is_idle=False)
+    open_places.set_idle(second, is_idle=False)
+    open_places.set_idle(second, is_idle=True)
     for connection in (first, second, *others):
         open_places.leave(connection)
         open_places.leave(connection)
-        open_places.is_answered(connection)
+        open_places.set_idle(connection, is_idle=True)
     for room in (open_places._full, open_places._for_probes):
         for among in (room._idle, room._answered):
             kept = (room._groups, room._sizes, among._groups, among._by_size, among._largest)

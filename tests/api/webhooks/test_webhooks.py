@@ -13,7 +13,7 @@ from standardwebhooks import WebhookVerificationError
 
 from api.webhooks.sender import LEASE_S, Sender
 from heldout.access.webhooks import OLD_SECRET_SIGNS_FOR_S, WEBHOOK_EVENTS
-from models.store import events, ingests, models, outbox, transitions, uploads, webhooks
+from models.store import claims, events, outbox, transitions, uploads, webhooks
 from models.tables import DeliveryRow, WebhookRow
 from tests.api.routes.models.test_models_served import add_model, finish_evaluation, order_evaluation, upload
 from tests.api.support import assert_problem, bearer, run_server, sqlite_only, submit, with_field
@@ -200,7 +200,7 @@ def test_events_of_models_and_evaluations_are_in_stream_and_outbox(client, recei
     error = {"code": "not_a_model", "detail": "It is no model."}
     held = worker.claim()
     with database.write() as session:
-        models.reject(session, held, error)
+        claims.reject(session, held, error)
     assert client.delete(f"/v1/models/{model}").status_code == 204
     events_of_owner = client.get("/v1/events?limit=200").json()["data"]
     assert [(event["subject"]["object"], event["subject"]["id"], event["type"]) for event in events_of_owner] == [
@@ -268,7 +268,7 @@ def test_datasets_are_sent_as_the_api_shows_them_and_their_checks_are_not(
         uploads.receive(session, "ada", dataset["id"], key="uploads/x", sha256="1" * 64, max_runtime_s=60)
     with database.write() as session:
         error = {"code": "no_images", "detail": "It holds no images.", "member": None}
-        ingests.reject(session, worker.claim(), error)
+        claims.reject(session, worker.claim(), error)
     while list_pending(database):
         send_due(sender)
     messages = {

@@ -10,7 +10,7 @@ from api.live.source import read_owner_page
 from heldout.spec.dataset import DatasetSpec
 from heldout.stored.audit import IngestedContent
 from models.database import Database, Session, db_now
-from models.store import discards, events, ingests, jobs, owner_events, uploads
+from models.store import claims, discards, events, ingests, jobs, owner_events, uploads
 from models.tables import DatasetRow, EventRow
 from tests.models.work import ALICE, BOB, Work
 
@@ -76,7 +76,7 @@ def test_a_dataset_that_is_rejected_says_why(work: Work):
     dataset_id, held = start_check(work)
     error = {"code": "no_images", "detail": "It holds no images.", "member": "a.txt"}
     with work.database.write() as session:
-        ingests.reject(session, held, error)
+        claims.reject(session, held, error)
     last = work.events(dataset_id)[-1]
     assert (last.type, last.level, last.message, last.data) == (
         "dataset.rejected",

@@ -8,7 +8,7 @@ from heldout.fixes.changes import VersionChanges, VersionSpec
 from heldout.lifecycle.resources import DatasetStatus, RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from heldout.work.kinds import DeriveSpec, IngestSpec, JobKind
-from models.store import discards, ingests, uploads, versions
+from models.store import claims, discards, uploads, versions
 from models.store.datasets import make_rejection
 from models.tables import DatasetRow, JobRow
 from tests.models.work import ALICE, BOB, Work, add_dataset
@@ -99,7 +99,7 @@ def test_a_deleted_version_is_kept_while_another_is_derived_from_it(work):
         assert not discards.is_still_needed(session, work.dataset.id)
     held = work.claim().held
     with work.database.write() as session:
-        ingests.reject(session, held, make_rejection(RejectionCode.UNKNOWN_IMAGE, "There is none."))
+        claims.reject(session, held, make_rejection(RejectionCode.UNKNOWN_IMAGE, "There is none."))
     with work.database.write() as session:
         assert session.get_one(DatasetRow, row.id).status is DatasetStatus.REJECTED
         assert not discards.is_still_needed(session, base.id)
@@ -123,7 +123,7 @@ def test_a_version_is_kept_while_images_are_added_to_it(work):
     assert isinstance(claimed.spec, IngestSpec)
     assert (claimed.spec.base, claimed.spec.base_name, claimed.spec.base_sha256) == (base.id, "pets@1", "1" * 64)
     with work.database.write() as session:
-        ingests.reject(session, claimed.held, make_rejection(RejectionCode.NO_IMAGES, "There are none."))
+        claims.reject(session, claimed.held, make_rejection(RejectionCode.NO_IMAGES, "There are none."))
         assert not discards.is_still_needed(session, base.id)
 
 

@@ -8,9 +8,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.arrays.onnx_tensors import import_onnxruntime
 from heldout.stored.results import ModelAbout
 from worker.training.exports.proof import ProofImages
-from worker.training.foreign.onnx_model import import_onnxruntime, open_session
+from worker.training.foreign.onnx_model import open_session
 
 INPUT, OUTPUT = "pixels", "probabilities"
 

@@ -1,13 +1,12 @@
 """An ONNX file as a classifier, run by onnxruntime. Weights are counted without it."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.arrays.onnx_tensors import INITIALIZER, TensorElsewhere, iterate_tensors
+from analysis.arrays.onnx_tensors import INITIALIZER, TensorElsewhere, import_onnxruntime, iterate_tensors
 from heldout.histories.event_files import NotThisFormatError, iterate_fields
 from heldout.lifecycle.resources import ModelFormat, ModelRejectionCode
 from heldout.spec.model_facts import ModelFacts, ModelLayer
@@ -103,15 +102,6 @@ def read_onnx_facts(file: Path) -> ModelFacts:
         layers=tuple(ModelLayer(name=name, type="initializer", weights=(shape,)) for name, shape in weights),
         made_by=made_by,
     )
-
-
-def import_onnxruntime() -> Any:
-    """Import it only where it is needed. Raises ImportError."""
-    # Read on import: otherwise it would send telemetry, and leave a file in the temporary folder.
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    import onnxruntime
-
-    return onnxruntime
 
 
 def open_session(file: Path) -> Any:

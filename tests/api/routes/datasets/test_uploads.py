@@ -339,7 +339,7 @@ def test_a_rejected_upload_says_why_and_its_file_is_deleted(client, blobs, datab
     error = {"code": "unreadable_member", "detail": "It is no image.", "member": "cat/1.png"}
     held = claim(database).held
     with database.write() as session:
-        assert ingests.reject(session, held, error) == "failed"
+        assert claims.reject(session, held, error) == "failed"
     rejected = client.get(f"/v1/datasets/{dataset['id']}").json()
     assert (rejected["status"], rejected["error"]) == ("rejected", error)
     discard_files(database, blobs)
@@ -427,7 +427,7 @@ def test_a_rejected_versions_number_is_reused_unless_something_refers_to_it(clie
         send(client, made)
         check = claim(database)
         with database.write() as session:
-            ingests.reject(session, check.held, {"code": "not_images", "detail": "It has none.", "member": None})
+            claims.reject(session, check.held, {"code": "not_images", "detail": "It has none.", "member": None})
         return made
 
     first, second = reject(), reject()

@@ -5,7 +5,7 @@ import pytest
 from heldout.access.rights import Quota
 from heldout.lifecycle.resources import ModelRejectionCode
 from models.ids import make_id
-from models.store import models, quotas
+from models.store import claims, models, quotas
 from models.store.models import SharedModel
 from tests.api.routes.jobs.test_backbones import FACTS, add_backbone
 from tests.api.routes.models.test_models_served import FILE
@@ -33,7 +33,7 @@ def end_check(worker, model_id: str, refusal: ModelRejectionCode | None = None) 
         if refusal is None:
             models.mark_ready(session, held, model_id, FACTS)
         else:
-            models.reject(session, held, {"code": refusal.value, "detail": refusal.meaning})
+            claims.reject(session, held, {"code": refusal.value, "detail": refusal.meaning})
 
 
 def list_models(client) -> list[str]:
