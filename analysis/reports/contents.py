@@ -108,7 +108,7 @@ def _test_blocks(study: StudyView) -> list[Block]:
         ]
     if not rows:
         return []
-    how = "These images were not used to choose anything. They were used once, after the choice."
+    how = "These images were not used to choose anything. They were used only after the choice."
     if study.ensemble is not None:
         how += (
             ' "Together" means that the probabilities of all networks of one remedy are averaged (an ensemble). This '

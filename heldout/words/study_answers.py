@@ -206,7 +206,7 @@ def _say_test_use(study: StudyView) -> str:
             "looked at them."
         )
     if study.ledger.test_reads:
-        return "No. Everything was chosen on validation images. Test images were looked at once, after the choice."
+        return "No. Everything was chosen on validation images. Test images were looked at only after the choice."
     return "No. Remedies are chosen on validation images, and test images were not looked at."
 
 

@@ -144,7 +144,7 @@ def test_a_study_says_what_helps_by_how_much_and_what_to_do():
 def test_a_readers_questions_are_answered():
     answers = dict(answer_questions(CURE))
     assert answers["What helped, and by how much?"] == CURE.conclusion.explanation
-    assert "looked at once, after the choice" in answers["Were test images used to choose?"]
+    assert "looked at only after the choice" in answers["Were test images used to choose?"]
     assert "`job_01k9refit`" in answers["What should I do now?"]
     assert answers["What did it cost?"].startswith("24 trainings, which took 17 minutes of computing in all.")
     assert dict(answer_questions(STUDIES["no forecast"]))["What will more images bring?"] == "The errors do not fall."
