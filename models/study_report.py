@@ -37,6 +37,8 @@ def build_study_report(session: Session, blobs: Blobs, row: StudyRow, study: Stu
     Args:
         row, study: the study's row and its view.
     """
+    if row.base_job is not None and session.get(JobRow, row.base_job) is None:
+        study = study.model_copy(update={"job": None})  # commands that name a deleted job would be refused
     curves = metrics.get_curves(session, [job for arm in study.arms for job in arm.jobs])
     try:
         gaps = _list_gaps(session, blobs, row, study)

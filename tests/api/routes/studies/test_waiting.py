@@ -80,6 +80,9 @@ def test_a_study_on_unfixed_data_starts_at_once(client, order):
     report = client.get(f"/v1/studies/{study['id']}/report").json()
     assert report["commands"][-1]["cli"].endswith(" --anyway")
     assert [gap["arm"] for gap in report["gaps"]] == ["base"]
+    assert client.delete(f"/v1/jobs/{order['job']}").status_code == 204
+    report = client.get(f"/v1/studies/{study['id']}/report").json()
+    assert report["commands"][-1]["cli"] is None, "the command would name a job that is gone"
 
 
 def test_a_study_that_fixes_the_data_starts_once_the_version_is_ready(client, worker, order):
