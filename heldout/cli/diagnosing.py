@@ -59,7 +59,7 @@ def diagnose(
         found = service.client.jobs.diagnosis(target)
         if not service.as_json:
             show_diagnosis(found)
-            say_what_cures(target, found)
+            say_what_cures(service.client.jobs.get(target).view, found)
             return
     elif holds_predictions(file := Path(target)):
         if run is not None or predictions is not None:

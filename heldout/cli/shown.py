@@ -68,7 +68,7 @@ def show_job(job: JobView, final: FinalView | None, diagnosis: DiagnosisView | N
         say("")
         show_gap(diagnosis.gap)
     if diagnosis is not None and job.study_id is None:
-        say_what_cures(job.id, diagnosis)
+        say_what_cures(job, diagnosis)
 
 
 def show_outcome(job: JobView, final: FinalView | None) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from heldout.views.audit import AuditFindingView, AuditView
     from heldout.views.dataset import EffectView
     from heldout.views.diagnosis import CauseView, DiagnosisView, GapBudgetView
+    from heldout.views.job import JobView
 
 SHOWN_EXAMPLES = 5
 MAX_COMMAND_CHARACTERS = 150
@@ -140,19 +141,23 @@ def show_diagnosis(diagnosis: DiagnosisView) -> None:
                 say(f"    {format_fix_command(remedy.request.path.split('/')[3], remedy.request.body)}")
 
 
-def say_what_cures(job_id: str, diagnosis: DiagnosisView) -> None:
-    """Print commands that try one remedy, and that measure several, if a change of the spec can cure the verdict."""
+def say_what_cures(job: JobView, diagnosis: DiagnosisView) -> None:
+    """Print commands that find wrong labels, try one remedy, and measure several, as far as the findings need them."""
     from heldout.remedies.arms import CURABLE
 
     offered = [remedy.name for finding in diagnosis.findings for remedy in finding.remedies if remedy.patch]
-    if diagnosis.verdict in CURABLE or offered:
+    has_wrong_labels = any(finding.code == "label_noise" for finding in diagnosis.findings)
+    if diagnosis.verdict in CURABLE or offered or has_wrong_labels:
         say("")
+    if has_wrong_labels:
+        name = f"{job.dataset.name}@{job.dataset.version}"
+        say(f"`heldout datasets suspects {name} --csv fixes.csv` lists the labels that look wrong.")
     if offered:
-        say(f"`heldout train --from {job_id} --remedy {offered[0]}` trains once with that remedy, and compares.")
+        say(f"`heldout train --from {job.id} --remedy {offered[0]}` trains once with that remedy, and compares.")
     if diagnosis.verdict in CURABLE:
-        say(f"`heldout cure {job_id}` measures what cures that: it trains with several remedies, and compares.")
+        say(f"`heldout cure {job.id}` measures what cures that: it trains with several remedies, and compares.")
     if diagnosis.verdict == "too_little_data":
-        say(f"`heldout curve {job_id}` measures what more training images would bring.")
+        say(f"`heldout curve {job.id}` measures what more training images would bring.")
 
 
 def _build_verdict_line(diagnosis: DiagnosisView) -> str:

@@ -163,6 +163,19 @@ def test_a_diagnosis_names_the_command_if_a_study_can_find_a_cure(heldout, servi
     assert "heldout cure" not in heldout("diagnose", job_id, "--json").stdout
 
 
+def test_a_diagnosis_of_wrong_labels_names_the_command_that_lists_them(heldout, service, client):
+    job_id = client.jobs.create(SPEC | {"training": {"epochs": 12}}).id
+    held = service.begin(job_id)
+    for number in range(1, 13):
+        service.measure(held, number, train_accuracy=0.7, validation_accuracy=0.95)
+    service.succeed(held)
+    assert client.jobs.diagnosis(job_id).verdict == "label_noise"
+    dataset = client.jobs.get(job_id).dataset
+    for command in ("diagnose", "show"):
+        listed = f"`heldout datasets suspects {dataset.name}@{dataset.version} --csv fixes.csv` lists the labels"
+        assert listed in heldout(command, job_id).stdout
+
+
 def test_faulty_data_can_be_shown_fixed_or_used_as_they_are(heldout, client, faulty):
     shown = heldout("cure", faulty, "--show")
     dataset = client.jobs.get(faulty).dataset.id
