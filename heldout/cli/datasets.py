@@ -190,32 +190,44 @@ def _say_what_is_hidden(folders: Iterable[Path]) -> None:
 
 WAIT_S = 10
 PAGE = 200
+SHOWN_SUSPECTS = 20
 
 
 def suspects(
     service: Service,
     dataset: Dataset,
-    limit: Annotated[int, typer.Option(min=1, help="How many images to list, the most probable first.")] = 20,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="How many images to list, the most probable first. Default: 20.")
+    ] = None,
     csv_file: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="Write image,label with the suggested labels.")
+        Path | None,
+        typer.Option(
+            "--csv",
+            metavar="FILE",
+            help="Write image,label with the suggested labels; without --limit, of all images above 50%.",
+        ),
     ] = None,
 ) -> Exit | None:
     """Find images whose label is probably wrong. The first call starts a search, which takes some minutes."""
     client = service.client
-    found = _wait_for_search(client, dataset, min(limit, PAGE), quiet=service.as_json)
+    shown = limit or SHOWN_SUSPECTS
+    wanted = sys.maxsize if limit is None and csv_file is not None else shown
+    found = _wait_for_search(client, dataset, min(wanted, PAGE), quiet=service.as_json)
     rows = list(found.data)
     page = found
-    while page.next is not None and len(rows) < limit:
-        page = client.datasets.suspects(found.dataset.id, limit=min(PAGE, limit - len(rows)), after=page.next)
+    while page.next is not None and len(rows) < wanted:
+        page = client.datasets.suspects(found.dataset.id, limit=min(PAGE, wanted - len(rows)), after=page.next)
         rows += page.data
-    found = found.model_copy(update={"data": rows, "has_more": page.has_more, "next": page.next})
+    likely = [row for row in rows if _is_likely_wrong(row)]
+    following = rows[shown - 1].rank if len(rows) > shown else page.next
+    found = found.model_copy(update={"data": rows[:shown], "has_more": following is not None, "next": following})
     is_written = csv_file is not None and found.verdict == "can_tell"
     if csv_file is not None and is_written:
         with csv_file.open("w", encoding="utf-8", newline="") as opened:
             lines = csv.writer(opened, lineterminator="\n")
             lines.writerow(("image", "label"))
-            lines.writerows((name_image(row), row.suggested) for row in rows if _is_likely_wrong(row))
-    service.print(found, lambda page: _show_suspects(page, csv_file))
+            lines.writerows((name_image(row), row.suggested) for row in likely)
+    service.print(found, lambda page: _show_suspects(page, csv_file, len(likely)))
     # No one should apply this list without looking at it, so a user who asked for the file must notice.
     is_refused = csv_file is not None and found.status == "ready" and not is_written
     return Exit.FAILED if found.status == "failed" or is_refused else None
@@ -234,7 +246,7 @@ def _wait_for_search(client: Client, dataset: str, limit: int, *, quiet: bool) -
     return found
 
 
-def _show_suspects(found: SuspectsView, csv_file: Path | None) -> None:
+def _show_suspects(found: SuspectsView, csv_file: Path | None, likely: int) -> None:
     say(found.explanation)
     if found.status == "failed" or not found.data:
         return
@@ -258,7 +270,7 @@ def _show_suspects(found: SuspectsView, csv_file: Path | None) -> None:
         say(f"`heldout datasets suspects {name} --csv fixes.csv` writes these labels down for you to correct.")
     else:
         say(
-            f"{sum(map(_is_likely_wrong, found.data)):,} labels are in {csv_file}: those above 50%. "
+            f"{likely:,} labels are in {csv_file}: those above 50%. "
             "Delete the lines that are wrong, then: "
             f"`heldout datasets fix {name} --relabel {csv_file}`"
         )

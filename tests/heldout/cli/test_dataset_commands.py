@@ -60,6 +60,20 @@ def test_suspected_labels_are_waited_for_listed_and_saved(start, heldout, servic
     assert client.datasets.suspects("digits", limit=1, after=1).data[0].member == "7/1.png"
 
 
+def test_the_file_has_all_labels_that_are_likely_wrong_and_the_list_has_twenty(heldout, service, client, tmp_path):
+    with ThreadPoolExecutor(1) as worker:
+        dataset_id = client.datasets.get("digits").id
+        found = make_suspects(230)
+        worker.submit(lambda: service.suspect(service.claim_when_there_is_one().held, found, dataset_id))
+        result = heldout("datasets", "suspects", "digits", "--csv", "fixes.csv")
+    assert (tmp_path / "fixes.csv").read_text().count("\n") == 231
+    assert result.stdout.count("91%") == 20
+    assert "There are more; --limit shows them." in result.stdout
+    assert "230 labels are in fixes.csv: those above 50%." in result.stdout
+    listed = json.loads(heldout("datasets", "suspects", "digits", "--csv", "fixes.csv", "--json").stdout)
+    assert (len(listed["data"]), listed["has_more"], listed["next"]) == (20, True, 20)
+
+
 def test_no_file_of_labels_is_written_if_the_search_cannot_tell(heldout, service, client, tmp_path):
     too_hard = make_suspects(probability=None, verdict="too_hard", wrong=None, splits={}, agreement=0.4)
     dataset_id = client.datasets.get("digits").id
