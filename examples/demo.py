@@ -23,7 +23,7 @@ from heldout.cli.screen import Table, prepare, say, say_prose
 from heldout.cli.shown_study import build_table
 from heldout.client.client import ApiProblem, Client, NoService
 from heldout.client.locate import read_key_file, read_service_file
-from heldout.service.parent_process import build_launch_command
+from heldout.parent_process import build_launch_command
 from heldout.stored.results import FinalView
 from heldout.views.job import JobView
 from heldout.views.study import StudyView

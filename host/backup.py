@@ -21,8 +21,8 @@ from urllib.parse import unquote, urlsplit
 
 from heldout import __version__
 from heldout.errors import OperatorError
+from heldout.parent_process import build_launch_command
 from heldout.service.database_urls import get_sqlite_file
-from heldout.service.parent_process import build_launch_command
 from heldout.service.settings import Settings
 from host.homes import open_database
 from models.blob_check import is_orphan

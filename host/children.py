@@ -17,7 +17,7 @@ from typing import IO, Self
 
 import structlog
 
-from heldout.service.parent_process import build_launch_command
+from heldout.parent_process import build_launch_command
 from heldout.service.settings import Settings
 from models.logs import MAX_FILE_BYTES, OLD_FILES
 

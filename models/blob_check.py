@@ -1,6 +1,5 @@
 """Compares rows with the blob store in both directions, to find missing, damaged and orphaned files."""
 
-import hashlib
 import io
 import json
 import zipfile
@@ -9,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from analysis.arrays.dataset import read_content_address
+from heldout.errors import ArtifactDamaged, DatasetDamaged
 from models.blob_files import open_blob
 from models.blobs import BlobMissing, Blobs, StoredBlob
 from models.database import Database
@@ -120,13 +120,11 @@ def _find_fault(blobs: Blobs, named_blob: NamedBlob) -> Fault | None:
             blobs.size(key)
             is_whole = _can_be_opened(blobs, key)
         else:
-            digest, size = hashlib.sha256(), 0
-            for chunk in blobs.chunks(key):
-                digest.update(chunk)
-                size += len(chunk)
-            is_whole = expected.size_bytes in {None, size} and expected.sha256 == digest.hexdigest()
+            blobs.require_whole(key, expected)
     except BlobMissing:
         return Fault(key, named_blob.what, "missing")
+    except (DatasetDamaged, ArtifactDamaged):
+        is_whole = False
     return None if is_whole else Fault(key, named_blob.what, "damaged")
 
 

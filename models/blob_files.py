@@ -101,8 +101,7 @@ def open_blob(
 @contextmanager
 def open_zipped(blobs: Blobs, key: str, expected: FileDigest | None = None) -> Iterator[zipfile.ZipFile]:
     """Open a zip or `.npz` in the blob store. Raises BlobMissing, or ArtifactDamaged if its digest is wrong."""
-    if expected is not None:
-        blobs.require_whole(key, expected)
+    blobs.require_whole(key, expected)
     with open_blob(blobs, key) as file:
         with guard_reading(key):
             archive = zipfile.ZipFile(file)

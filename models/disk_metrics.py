@@ -16,9 +16,6 @@ class DiskMetrics(Collector):
     def __init__(self, home: Path, blobs: Blobs) -> None:
         self._folders = {"home": home, "blobs": blobs.get_local_folder("")}
 
-    def describe(self) -> Iterator[Metric]:
-        return iter(())  # so that registering does not measure
-
     def collect(self) -> Iterator[Metric]:
         free = GaugeMetricFamily("heldout_disk_free_bytes", "Free space on the disk of the folder.", labels=["folder"])
         size = GaugeMetricFamily("heldout_disk_size_bytes", "Size of the disk of the folder.", labels=["folder"])

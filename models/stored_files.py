@@ -43,13 +43,6 @@ def read_file(session: Session, blobs: Blobs, key: str) -> bytes:
     return blobs.read(key, file_digests.find(session, key))
 
 
-def require_whole(session: Session, blobs: Blobs, key: str) -> None:
-    """Check the digest of a large file before parts of it are read. Raises the same errors as `read_file`."""
-    expected = file_digests.find(session, key)
-    if expected is not None:
-        blobs.require_whole(key, expected)
-
-
 def read_labels(session: Session, blobs: Blobs, sha256: str) -> NDArray[np.int32]:
     """Read the labels of a content. Raises the same errors as `read_file`."""
     key = f"datasets/{sha256}/labels.npy"
@@ -200,7 +193,7 @@ def read_names_at(session: Session, blobs: Blobs, dataset_id: str, indices: Coll
     """Read the names of the images at these positions, if they have any. Raises like `list_split_images`."""
     key = make_members_key(dataset_id)
     try:
-        require_whole(session, blobs, key)
+        blobs.require_whole(key, file_digests.find(session, key))
         with open_blob(blobs, key) as file:
             return read_names(file, indices)
     except BlobMissing:

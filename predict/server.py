@@ -32,8 +32,8 @@ from api.http.deps import AppContextDep
 from api.http.request_id import Outcome, log_request
 from api.routes import health, predictions
 from heldout.errors import DatabaseUnavailable
+from heldout.parent_process import build_launch_command
 from heldout.service.collection import freeze_what_stays
-from heldout.service.parent_process import build_launch_command
 from heldout.service.settings import Settings
 from predict import metrics, open_inference
 from predict.metrics import SHARED_FOLDER

@@ -58,8 +58,7 @@ def download(
         ArtifactDamaged: before anything is sent.
     """
     with raise_if_missing(lost):
-        if expected is not None:
-            blobs.require_whole(key, expected)
+        blobs.require_whole(key, expected)
         size, chunks = blobs.size(key), blobs.chunks(key)
     headers = {"Content-Length": str(size), "Content-Disposition": disposition}
     if expected is not None:

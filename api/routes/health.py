@@ -58,9 +58,6 @@ class _JobMetrics(Collector):
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def describe(self) -> Iterator[Metric]:
-        return iter(())  # so that registering does not query the database
-
     def collect(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("heldout_database_up", "1 if the database answered this scrape.")
         by_status = GaugeMetricFamily("heldout_jobs", "Jobs by kind and status.", labels=["kind", "status"])

@@ -26,7 +26,7 @@ PROOF_KILLS = 30
 # A parent that starts children until it is killed.
 PARENT = """
 import subprocess, sys
-from heldout.service.parent_process import build_launch_command
+from heldout.parent_process import build_launch_command
 print("here", flush=True)
 while True:
     subprocess.Popen(build_launch_command([sys.executable, "-S", "-c", "import time; time.sleep(60)", sys.argv[1]]))

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Self, TypeVar
 
 from heldout.lifecycle.resources import RejectionCode
-from heldout.service.parent_process import end_with_parent
+from heldout.parent_process import end_with_parent
 from worker.ingest.rejection import Rejection, clean_name
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from analysis.arrays.dataset import FILES
-from heldout.service.parent_process import build_launch_command
+from heldout.parent_process import build_launch_command
 from worker.machine.enclosure import FIRST_USER, GROUP, ROOT, USERS, explain_no_switch
 
 # Apart from LANG and TMPDIR, it gets only these variables of the worker's environment, and constants of ours.

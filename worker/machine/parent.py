@@ -8,7 +8,7 @@ from multiprocessing import parent_process
 from multiprocessing.process import BaseProcess
 from time import sleep
 
-from heldout.service.parent_process import end_with_parent
+from heldout.parent_process import end_with_parent
 
 # The time that a process may take to shut down cleanly: a worker returns its jobs to the queue.
 END_WITHIN_S = 20.0

@@ -78,8 +78,7 @@ class AttemptFiles:
             folder = self.retry_while_away(fetch)
         except DatasetDamaged:
             for key, expected in known.items():
-                if expected is not None:
-                    self._lease.blobs.require_whole(key, expected)  # names the file itself
+                self._lease.blobs.require_whole(key, expected)  # names the file itself
             raise
         if None in known.values():  # stored by an earlier release; now it has an address
             digests = {key: compute_file_digest(folder / name) for key, name in zip(keys, FILES, strict=True)}

@@ -106,9 +106,7 @@ class IngestAttempt(BoundedAttempt[IngestSpec | DeriveSpec]):
 
     def _upload(self, key: str) -> Path:
         """Return the upload as a file: the blob itself if blobs are local, else a copy."""
-        expected = self.lease.read(lambda session: file_digests.find(session, key))
-        if expected is not None:
-            self.lease.blobs.require_whole(key, expected)
+        self.lease.blobs.require_whole(key, self.lease.read(lambda session: file_digests.find(session, key)))
         in_place = self.lease.blobs.get_local_folder(key)
         if in_place is not None:
             return in_place

@@ -15,8 +15,8 @@ import structlog
 
 from heldout.errors import DatabaseUnavailable, OperatorError
 from heldout.lifecycle.resources import DatasetStatus
+from heldout.parent_process import build_launch_command
 from heldout.service.database_urls import get_sqlite_file
-from heldout.service.parent_process import build_launch_command
 from heldout.service.settings import Settings
 from heldout.work.kinds import CHECKS_IN_SLOTS, KINDS_BESIDE_SLOTS, KINDS_OF_WORKERS, JobKind, require_all_kinds
 from heldout.work.memory import WorkerMemory

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import parent_process
 
+from heldout.parent_process import end_with_parent
 from heldout.service.collection import pause_collection
-from heldout.service.parent_process import end_with_parent
 from worker.machine.parent import SUPERVISOR_VARIABLE
 
 os.environ["KERAS_BACKEND"] = "tensorflow"

@@ -17,7 +17,7 @@ from heldout.cli.outcome import Refused
 from heldout.cli.running.memory import lock
 from heldout.cli.screen import say
 from heldout.client.locate import locate, read_service_file
-from heldout.service.parent_process import build_launch_command
+from heldout.parent_process import build_launch_command
 
 if TYPE_CHECKING:
     from heldout.client.client import Client

@@ -3,14 +3,13 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from heldout.cli.histories import read_history
-from heldout.cli.running import limited
+from heldout.parent_process import build_launch_command
 from heldout.views.study_run import AssignedRunView
 
 # The end of a log, which gives the reason of a failure.
@@ -96,13 +95,11 @@ def start(run: AssignedRunView, command: list[str], base: Path, limits: Limits, 
         if file.is_file():
             file.unlink()
     environment = os.environ | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
-    wrapped = command
     if os.name == "posix":
-        memory = str(limits.memory_bytes or 0)
-        wrapped = [sys.executable, "-I", str(limited.__file__), memory, str(os.getpid()), *command]
+        command = build_launch_command(command, memory_bytes=limits.memory_bytes or 0)
     with get_log(base).open("ab") as log:
         process = subprocess.Popen(
-            wrapped,
+            command,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.service.parent_process import build_launch_command
+from heldout.parent_process import build_launch_command
 from heldout.stored.results import CARD_FILE, ModelAbout
 from worker.training.export import add_members, compile_to_evaluate
 from worker.training.exports.proof import ProofImages, cut_into_parts

@@ -29,23 +29,29 @@ def end_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
         os._exit(1)
 
 
-def build_launch_command(command: Sequence[str], number: int = signal.SIGKILL) -> list[str]:
+def build_launch_command(command: Sequence[str], number: int = signal.SIGKILL, memory_bytes: int = 0) -> list[str]:
     """Build the command line that runs a program as a child that ends with the thread that starts it.
 
     After fork(), the child of a process with threads must not run Python, so a separate launcher does the last steps.
 
     Args:
-        command: the program's path and its arguments.
+        command: the program's path, or its name to search for, and its arguments.
         number: the signal that the program gets when that thread ends.
+        memory_bytes: how much data the program may hold; 0 means no limit.
     """
     # -I -S: the environment cannot change what the launcher does, and it starts quickly.
-    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(int(number)), *command]
+    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(int(number)), str(memory_bytes), *command]
 
 
 def _launch() -> None:
-    parent, number, program, *arguments = sys.argv[1:]
-    end_with_parent(int(parent), int(number))
-    os.execv(program, [program, *arguments])
+    parent, number, memory_bytes = map(int, sys.argv[1:4])
+    end_with_parent(parent, number)
+    if memory_bytes:
+        import resource
+
+        # Not the address space: drivers of GPUs reserve many times what they use.
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+    os.execvp(sys.argv[4], sys.argv[4:])
 
 
 if __name__ == "__main__":
