@@ -37,7 +37,7 @@ FLOORS = {
     "label_noise": 0.91,
     "label_order_mismatch": 0.98,
     "leakage": 0.97,
-    "memorised_noise": 0.92,
+    "memorised_noise": 0.91,
     "metric_artefact": 0.97,
     "loss_rises": 0.94,
     "not_converged": 0.90,

@@ -1,7 +1,7 @@
 """Findings about wrong labels, from a few to so many that the network has memorized noise."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from heldout.diagnosis import remedies, thresholds
@@ -153,7 +153,7 @@ def find_memorized_noise(facts: Facts) -> Finding | None:
     low, high = compute_wilson_interval(*validation.counts)
     chance = compute_chance(validation, classes)
     # With random labels the network can only guess, so anything better on new images rules them out, in any epoch.
-    if _is_better_than_guessing(validation, classes) or _is_better_than_guessing(facts.test, classes):
+    if _is_better_than_guessing([validation, *([] if facts.test is None else [facts.test])], classes):
         return None
     if _had_learned(facts.curves.history, validation, classes):
         return None
@@ -186,11 +186,10 @@ def find_memorized_noise(facts: Facts) -> Finding | None:
     )
 
 
-def _is_better_than_guessing(figures: SplitFigures | None, classes: int) -> bool:
-    if figures is None:
-        return False
-    low, _ = compute_wilson_interval(*figures.counts, thresholds.COMPARISON_CONFIDENCE)
-    return compute_skill(low, compute_own_chance(figures, classes)) > thresholds.MIN_HELD_SKILL
+def _is_better_than_guessing(splits: Sequence[SplitFigures], classes: int) -> bool:
+    count = sum(figures.count for figures in splits)
+    chance = sum(figures.count * compute_own_chance(figures, classes) for figures in splits) / count
+    return compute_wilson_interval(sum(figures.correct for figures in splits), count)[0] > chance
 
 
 def _had_learned(history: History, validation: SplitFigures, classes: int) -> bool:
