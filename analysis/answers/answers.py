@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.arrays.relations import HeldOutRelations
 from heldout.stored.gap import HeldOutCopies, LabelsRenamed, PairedTally, Tally, UndoneHalf
 
 # Probability that chance loses as many right answers. Below it, a lower loss does not compensate for them.
@@ -185,11 +186,35 @@ def _compute_variance(values: NDArray[np.float64]) -> float:
 Renaming = tuple[int, ...] | None
 
 
-def divide_by_copies(answers: Answers, related: NDArray[np.bool_] | None) -> HeldOutCopies | None:
-    """Divide the answers by (count,) whether an image has a relative in training; None if unknown."""
-    if related is None:
+def divide_by_copies(answers: Answers, relations: HeldOutRelations | None) -> HeldOutCopies | None:
+    """Divide the answers by whether an image has a relative in training; None if unknown."""
+    if relations is None:
         return None
-    return HeldOutCopies(clean=answers.of(~related).tally(), copied=answers.of(related).tally())
+    related, unit = relations.is_related, relations.unit
+    return HeldOutCopies(
+        clean=answers.of(~related).tally(),
+        copied=answers.of(related).tally(),
+        family=None if unit is None else measure_family(answers.right, unit),
+    )
+
+
+def measure_family(right: NDArray[np.bool_], unit: NDArray[np.int32]) -> float | None:
+    """How many images say as much about accuracy as one independent image: those of one unit are answered alike.
+
+    Args:
+        right: (count,) whether an image is answered correctly.
+        unit: (count,) the unit of related images that it belongs to.
+    Returns:
+        The variance of the accuracy of whole units over that of independent images; at least 1. None if that is
+        unknown: all images are of one unit, or answered alike.
+    Source: Kish 1965, Survey Sampling, 5.4 (design effect).
+    """
+    _, of_image = np.unique(unit, return_inverse=True)
+    of_unit = np.bincount(of_image, right - right.mean()) if len(right) else np.empty(0)
+    variance = len(right) * float(np.var(right)) if len(right) else 0.0
+    if len(of_unit) < 2 or not variance:
+        return None
+    return max(1.0, float((of_unit**2).sum()) * len(of_unit) / (len(of_unit) - 1) / variance)
 
 
 def compare_renamed_labels(

@@ -10,6 +10,7 @@ from analysis.answers.answers import Answers, compare_renamed_labels, divide_by_
 from analysis.answers.received import ForeignAnswers
 from analysis.answers.renamed_labels import choose_renaming, count_confusion
 from analysis.answers.temperature import measure_calibration
+from analysis.arrays.relations import HeldOutRelations
 from heldout.diagnosis import Diagnosis, Evaluation
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.history import Curve, History
@@ -51,7 +52,7 @@ def _compute_gap(answers: ForeignAnswers, confusions: dict[SplitName, NDArray[np
     assert of_train is not None
     assert of_test is not None
     copied = _find_copied(answers, "test")
-    clean = test if copied is None or copied.all() else test.of(~copied)
+    clean = test if copied is None or copied.is_related.all() else test.of(~copied.is_related)
     return StoredGap(
         kept_epoch=0,
         epochs=0,
@@ -67,17 +68,17 @@ def _compute_gap(answers: ForeignAnswers, confusions: dict[SplitName, NDArray[np
     )
 
 
-def _find_copied(answers: ForeignAnswers, split: SplitName) -> NDArray[np.bool_] | None:
-    """Return (images,) whether an image of the split was trained on; None if the hashes of either split are unknown."""
+def _find_copied(answers: ForeignAnswers, split: SplitName) -> HeldOutRelations | None:
+    """Return which images of the split were trained on; None if the hashes of either split are unknown."""
     if "train" not in answers.hashes or split not in answers.hashes:
         return None
     train, asked = answers.hashes["train"], answers.hashes[split]
     if isinstance(train, np.ndarray) and isinstance(asked, np.ndarray):
         is_comparable = (train.dtype.kind in "biu") == (asked.dtype.kind in "biu")
         is_comparable &= (train.dtype.kind == "S") == (asked.dtype.kind == "S")
-        return np.isin(asked, train) if is_comparable else np.zeros(len(asked), np.bool_)
+        return HeldOutRelations(np.isin(asked, train) if is_comparable else np.zeros(len(asked), np.bool_))
     trained = set(train)
-    return np.array([digest in trained for digest in asked], np.bool_)
+    return HeldOutRelations(np.array([digest in trained for digest in asked], np.bool_))
 
 
 def _compare_renamed(test: Answers, known: NDArray[np.int64], classes: Sequence[str]) -> LabelsRenamed | None:

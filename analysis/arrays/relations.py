@@ -50,6 +50,18 @@ class Relations:
         return related
 
 
+@dataclass(frozen=True)
+class HeldOutRelations:
+    """The relations of a held-out split's images.
+
+    is_related: (count,) whether an image has a copy, or a member of its group, in training. unit: (count,) the unit of
+        related images that it belongs to; None if unknown.
+    """
+
+    is_related: NDArray[np.bool_]
+    unit: NDArray[np.int32] | None = None
+
+
 def find_units(relations: Relations) -> NDArray[np.int64] | None:
     """Return (images,) a number for each unit of related images, by copies, groups or a chain of both.
 

@@ -9,6 +9,7 @@ suspects …     the search for wrong labels on the sets, compared with the trut
 train [--sets open|drawn|second|third|fourth|fifth] [--minutes N]   train what the collection lacks; prints no results
 audit [SET…]   audit the trainings of all open sets, or of these, again, as today's audit does it
 score [second|third|fourth]   tables of the first lot, or of another open one
+groups LOT     the tables of a lot whose sets are built, if the datasets had groups
 calibrate      fit how often a verdict is right on all lots, and write it into heldout/diagnosis/verdict_fit.py
 score --sealed --unseal   tables of the sealed sets, which judge once, after the rules are committed
 copies [SET…]  measure how well copies and look-alikes are separated, on all open sets or these (--unseal: sealed too)
@@ -66,6 +67,13 @@ def main(arguments: list[str]) -> None:
             for name in names or [name for lot in range(1, SEALED_LOT) for name in sets_of_lot(lot)]:
                 audit_again(name)
                 print(name, flush=True)
+        case ["groups", lot] if lot in map(str, LATER_LOTS.values()):
+            from benchmarks.zoo.audited import add_groups
+            from benchmarks.zoo.record import read_set
+            from benchmarks.zoo.score import judge, tables_of
+
+            grouped = (add_groups(record) for name in sets_of_lot(int(lot)) for record in read_set(name, unseal=True))
+            print("\n".join(tables_of([judge(record) for record in grouped], with_confusions=False)))
         case ["calibrate"]:
             from benchmarks.zoo.calibrate import calibrate
 

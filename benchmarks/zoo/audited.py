@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis.answers.answers import measure_family
 from analysis.arrays.dataset import ImageSet
 from analysis.arrays.relations import Relations
 from benchmarks.diagnosis.trained import audit_with_relations
@@ -49,13 +50,29 @@ def copies_counted(record: ZooRecord, images: ImageSet, relations: Relations) ->
     """`validation_copies` and `test_copies` of the stored gap, from the answers that are kept."""
     related = find_related_images(relations, {split: images.splits[split] for split in ("train", "validation", "test")})
     counted: dict[str, Any] = {}
-    for split, are_related in related.items():
+    for split, relations_of in related.items():
+        are_related = relations_of.is_related
         losses, right = unpack(record.answers[split], len(are_related))
         counted[f"{split}_copies"] = {
             "clean": _tally(losses[~are_related], right[~are_related]),
             "copied": _tally(losses[are_related], right[are_related]),
         }
     return counted
+
+
+def add_groups(record: ZooRecord) -> ZooRecord:
+    """The record as it would be if the dataset had groups."""
+    if record.gap is None:
+        return record
+    training = record.training
+    cut = plant(training_cut(training.dataset, training.images, training.seed), training.faults, training.seed).data
+    gap = dict(record.gap)
+    for split in ("validation", "test"):
+        rows = cut.splits[split]
+        if copies := gap[f"{split}_copies"]:
+            _, right = unpack(record.answers[split], len(rows))
+            gap[f"{split}_copies"] = copies | {"family": measure_family(right, cut.groups[rows])}
+    return replace(record, gap=gap)
 
 
 def _tally(losses: np.ndarray[Any, Any], right: np.ndarray[Any, Any]) -> dict[str, Any] | None:

@@ -63,6 +63,7 @@ class Gap:
     """The gap between training and test for one set of weights: levels, and terms that are the difference of two.
 
     stored: the figures that it was computed from.
+    family: how many images say as much as one independent image.
     best_by_accuracy, best_by_loss: validation with the weights of the best epoch if later epochs clearly cost
         something, otherwise with the kept weights.
     validation: None if unknown. Then test, without copies and with its classes renamed, replaces the best epochs.
@@ -75,6 +76,7 @@ class Gap:
     """
 
     stored: StoredGap = field(compare=False)
+    family: float
     train: Tally
     best_by_accuracy: Tally
     best_by_loss: Tally
@@ -113,6 +115,7 @@ def compute_gap(stored: StoredGap) -> Gap | None:
     kept = labels_renamed if validation is None else validation
     gap = Gap(
         stored=stored,
+        family=max(IMAGES_OF_FAMILY, stored.family),
         train=stored.train,
         best_by_accuracy=kept if late_by_accuracy is None else late_by_accuracy.validation,
         best_by_loss=kept if late_by_loss is None else late_by_loss.validation,
@@ -128,11 +131,11 @@ def compute_gap(stored: StoredGap) -> Gap | None:
     terms = (
         _measure_late_epochs(gap),
         _measure_generalization(gap),
-        _measure_copies("copies_in_validation", gap.validation, gap.clean_validation, stored.validation_copies),
+        _measure_copies(gap, "copies_in_validation", gap.validation, gap.clean_validation, stored.validation_copies),
         _measure_split_difference(gap),
         _measure_undone("label_order", gap.labels_renamed, gap.pixels_undone, stored.labels),
         _measure_undone("pixel_values", gap.pixels_undone, gap.clean_test, stored.pixels),
-        _measure_copies("copies_in_test", gap.clean_test, gap.test, stored.test_copies),
+        _measure_copies(gap, "copies_in_test", gap.clean_test, gap.test, stored.test_copies),
     )
     return replace(gap, terms=tuple(term for term in terms if term is not None))
 
@@ -181,14 +184,14 @@ def _measure_generalization(gap: Gap) -> Term:
     return Term(
         "generalisation",
         train.accuracy - best.accuracy,
-        _bound_newcombe(train, best),
+        _bound_newcombe(train, best, gap.family),
         best_loss.loss - train.loss,
-        _bound_welch(best_loss, train),
+        _bound_welch(best_loss, train, gap.family),
     )
 
 
 def _measure_copies(
-    code: TermCode, before: Tally | None, after: Tally | None, copies: HeldOutCopies | None
+    gap: Gap, code: TermCode, before: Tally | None, after: Tally | None, copies: HeldOutCopies | None
 ) -> Term | None:
     """How much relatives of training images lift a split: their share, times how much better they are answered.
 
@@ -197,7 +200,7 @@ def _measure_copies(
     if before is None or after is None or copies is None or copies.clean is None or copies.copied is None:
         return None
     clean, copied, share = copies.clean, copies.copied, copies.share
-    lift, loss = _bound_newcombe(copied, clean), _bound_welch(clean, copied)
+    lift, loss = _bound_newcombe(copied, clean, gap.family), _bound_welch(clean, copied, gap.family)
     if code == "copies_in_test":
         lift, loss = _mirror(lift), None if loss is None else _mirror(loss)
     return Term(
@@ -223,9 +226,9 @@ def _measure_split_difference(gap: Gap) -> Term | None:
     return Term(
         "split_difference",
         validation.accuracy - test.accuracy,
-        _span([_bound_newcombe(validation, candidate) for candidate in tests]),
+        _span([_bound_newcombe(validation, candidate, gap.family) for candidate in tests]),
         test.loss - validation.loss,
-        _span_if_all([_bound_welch(candidate, validation) for candidate in tests]),
+        _span_if_all([_bound_welch(candidate, validation, gap.family) for candidate in tests]),
     )
 
 
@@ -270,27 +273,28 @@ def _bound_paired_loss(change: PairedTally, confidence: float = TERM_CONFIDENCE)
     return _mirror(compute_mean_interval(change.loss, change.loss_variance, change.count, confidence))
 
 
-def _bound_newcombe(first: Tally, second: Tally) -> Bounds:
+def _bound_newcombe(first: Tally, second: Tally, family: float) -> Bounds:
     """Bounds of the difference of two accuracies on different images."""
     first_counts, second_counts = (
-        (tally.accuracy * _count_independent(tally), _count_independent(tally)) for tally in (first, second)
+        (tally.accuracy * _count_independent(tally, family), _count_independent(tally, family))
+        for tally in (first, second)
     )
     return compute_newcombe_interval(first_counts, second_counts)
 
 
-def _bound_welch(first: Tally, second: Tally) -> Bounds | None:
+def _bound_welch(first: Tally, second: Tally, family: float) -> Bounds | None:
     """Bounds of the difference of two losses on different images; None if there are too few images."""
     first_counts, second_counts = (
-        (tally.loss, tally.loss_variance, _count_independent(tally)) for tally in (first, second)
+        (tally.loss, tally.loss_variance, _count_independent(tally, family)) for tally in (first, second)
     )
     if min(first_counts[2], second_counts[2]) < 2 or isnan(first.loss) or isnan(second.loss):
         return None
     return compute_welch_interval(first_counts, second_counts)
 
 
-def _count_independent(tally: Tally) -> float:
+def _count_independent(tally: Tally, family: float) -> float:
     """The equivalent number of independent images: real images come in families that are answered alike."""
-    return max(1.0, tally.count / IMAGES_OF_FAMILY)
+    return max(1.0, tally.count / family)
 
 
 def _mirror(bounds: Bounds) -> Bounds:

@@ -104,9 +104,6 @@ MAX_SMALL_GAP = 0.02
 MIN_MEMORIZED_SKILL = 0.6
 # Skill on validation images. Up to this, nothing learned may hold for them. (draws 1-4)
 MAX_CHANCE_SKILL = 0.25
-# Skill on new images that is clearly exceeded. Beyond this, something learned holds for them; random labels can agree
-# with a few images by chance. (zoo, open sets, and draws 1-8)
-MIN_HELD_SKILL = 0.03
 # Share of the loss of guessing. A validation loss that was once this much lower shows that something learned holds for
 # new images. (both lots of the zoo, and draws 1-8)
 MIN_LOSS_BELOW_GUESSING = 0.007
@@ -195,8 +192,8 @@ MIN_CRITICAL_LEAK = 0.01
 # Confidence of the intervals of a gap's terms. (convention)
 TERM_CONFIDENCE = 0.95
 # Real images come in families that are answered alike, such as the letters of one font. If different images are
-# compared, this many say as much as one independent image. (the zoo: then intervals hold in 95%)
-IMAGES_OF_FAMILY = 3.0
+# compared, at least this many say as much as one independent image. (the zoo, all lots: then intervals hold in 95%)
+IMAGES_OF_FAMILY = 5.0
 # Probability of a false alarm, shared by all epochs that are compared with the best one. (the contract)
 MAX_FALSE_ALARMS_OF_EPOCHS = 0.05
 # Accuracy. A finding that clearly explains less is an info. (the contract)

@@ -69,10 +69,13 @@ class HeldOutCopies(StoredPart):
     """A held-out split, divided by whether images have copies, or members of their group, among the training images.
 
     clean, copied: null if no image belongs to this part.
+    family: how many images say as much about accuracy as one independent image, since those of one group are answered
+        alike; null if that is unknown.
     """
 
     clean: Tally | None
     copied: Tally | None
+    family: float | None = None
 
     @property
     def share(self) -> float:
@@ -192,6 +195,12 @@ class StoredGap(StoredFile):
     def get_pixels(self, split: str) -> PixelsUndone | None:
         """The pixel change that was undone in a held-out split."""
         return self.validation_pixels if split == "validation" else self.pixels
+
+    @property
+    def family(self) -> float:
+        """The larger of the held-out splits' families; 1 if both are unknown."""
+        copies = (self.validation_copies, self.test_copies)
+        return max((of.family for of in copies if of is not None and of.family is not None), default=1.0)
 
     def drop_test(self) -> "StoredGap":
         """Return a copy without anything measured on test images."""

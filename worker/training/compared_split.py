@@ -17,6 +17,7 @@ from analysis.answers.answers import (
     split_into_halves,
 )
 from analysis.answers.renamed_labels import choose_renaming
+from analysis.arrays.relations import HeldOutRelations
 from heldout.diagnosis.renaming import list_usual_renamings
 from heldout.stored.gap import HeldOutName, LabelsRenamed, PixelsUndone
 from worker.training.altered_images import KINDS, MIN_SHARE, find_altered
@@ -73,7 +74,7 @@ class ComparedSplit:
 
     Args:
         answers: for the whole split, in the order of its rows.
-        related: (images,) whether each has a relative in training; None if unknown.
+        related: of its images; None if unknown.
         train: a sample of the training images; None if it is not known yet.
     Attributes:
         answers: for the whole split, or for its compared images with their pixels undone.
@@ -86,7 +87,7 @@ class ComparedSplit:
         data: TrainingData,
         split: HeldOutName,
         answers: Answers,
-        related: NDArray[np.bool_] | None,
+        related: HeldOutRelations | None,
         train: PixelSample | None = None,
     ) -> None:
         self.answers = answers
@@ -94,7 +95,7 @@ class ComparedSplit:
         self._predictor = predictor
         self._data = data
         # If all images have copies, there is nothing else to compare.
-        clean = np.empty(0, np.int64) if related is None else np.flatnonzero(~related)
+        clean = np.empty(0, np.int64) if related is None else np.flatnonzero(~related.is_related)
         compared = clean if len(clean) else np.arange(len(answers))
         labels = answers.labels[compared]
         positions = [compared[half] for half in split_into_halves(labels)]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from analysis.answers.answers import Answers, Predictions, divide_by_copies, split_into_halves, tally_pairs
 from analysis.answers.renamed_labels import count_confusion
 from analysis.answers.temperature import measure_calibration
-from analysis.arrays.relations import Relations
+from analysis.arrays.relations import HeldOutRelations, Relations
 from heldout.stored.gap import BestEpoch, GapOnTest, StoredGap
 from worker.training.compared_split import ComparedSplit, ImagePredictor
 from worker.training.data import TrainingData
@@ -89,7 +89,7 @@ def measure_test(
     data: TrainingData,
     answers: Answers,
     reference: Answers,
-    related: NDArray[np.bool_] | None,
+    related: HeldOutRelations | None,
     *,
     try_pixels: bool = True,
     train: PixelSample | None = None,
@@ -100,7 +100,7 @@ def measure_test(
         predictor: answers with the kept weights, on the images of `data.rows`: `train` and `test` among them.
         answers: of the test split, in the order of its rows.
         reference: answers to images with correct labels: those of validation, else of training.
-        related: (test images,) whether an image has a relative in training; None if unknown.
+        related: of the test images; None if unknown.
         train: a sample of the training images; None if it is not known yet.
     """
     tally, pixels, labels = answers.tally(), None, None
@@ -110,15 +110,16 @@ def measure_test(
     return GapOnTest(test=tally, test_copies=divide_by_copies(answers, related), pixels=pixels, labels=labels)
 
 
-def find_related_images(relations: Relations, source: Mapping[str, NDArray[np.int64]]) -> dict[str, NDArray[np.bool_]]:
-    """Return for each held-out split which of its images are related to training images."""
+def find_related_images(relations: Relations, source: Mapping[str, NDArray[np.int64]]) -> dict[str, HeldOutRelations]:
+    """Return for each held-out split which of its images are related to training images, and to each other."""
     everything = relations.find_related(source["train"])
     copies = Relations(relations.copy_of).find_related(source["train"])
-    found = {}
+    found, units = {}, relations.units()
     for split in source.keys() - {"train"}:
-        related = everything[source[split]]
+        rows = source[split]
         # Groups that contain a whole split, such as one camera, leave nothing to compare.
-        found[split] = copies[source[split]] if related.all() else related
+        related = copies[rows] if everything[rows].all() else everything[rows]
+        found[split] = HeldOutRelations(related, units[rows])
     return found
 
 

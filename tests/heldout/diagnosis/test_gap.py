@@ -65,7 +65,7 @@ def accuracy(of: Answers) -> float:
     return float(np.mean(of.right))
 
 
-FAMILY = 3  # related images that give as much information as one independent image
+FAMILY = 5  # related images that give as much information as one independent image
 
 
 def newcombe(first: Answers, second: Answers):
@@ -75,7 +75,7 @@ def newcombe(first: Answers, second: Answers):
 
 def welch(worse: Answers, better: Answers):
     first, second = (of.loss.var(ddof=1) / (len(of.loss) / FAMILY) for of in (worse, better))
-    # The degrees of freedom of Welch's test, by SciPy, of samples with a third of the images.
+    # The degrees of freedom of Welch's test, by SciPy, of samples with fewer images.
     samples = [(of.loss.mean(), of.loss.std(ddof=1), len(of.loss) / FAMILY) for of in (worse, better)]
     test = stats.ttest_ind_from_stats(*samples[0], *samples[1], equal_var=False)
     degrees = (first + second) ** 2 / sum(v**2 / (n - 1) for v, (*_, n) in zip((first, second), samples, strict=True))
@@ -216,6 +216,21 @@ def test_copies_have_no_term_if_there_is_nothing_to_compare(copied):
     assert whole.accuracy_interval == pytest.approx(newcombe(VALIDATION, TEST), abs=1e-9)
 
 
+def test_images_of_one_group_say_less_than_as_many_of_different_groups():
+    stored = Made(TRAIN, VALIDATION, TEST, validation_copied=marked(400, 0)).stored()
+    copies = stored.validation_copies
+
+    def bounds(family: float | None):
+        told = stored.model_copy(update={"validation_copies": copies.model_copy(update={"family": family})})
+        return compute_gap(told).find_term("split_difference").accuracy_interval
+
+    counts = [count / 20 for of in (VALIDATION, TEST) for count in (of.right.sum(), len(of.right))]
+    expected = confint_proportions_2indep(*counts, method="newcomb", compare="diff")
+    assert bounds(20.0) == pytest.approx(expected, abs=1e-9)
+    # Without groups, and where groups seem to say otherwise, images have the families of most sets.
+    assert bounds(None) == bounds(1.0) == pytest.approx(newcombe(VALIDATION, TEST), abs=1e-9)
+
+
 def test_the_split_difference_excludes_copies_pixel_changes_and_label_order():
     made = make_every_term()
     clean = made.validation[~made.validation_copied]
@@ -304,7 +319,7 @@ def test_intervals_of_measuring_faults_have_their_nominal_coverage(code, family)
     for _ in range(600):
         chance = np.repeat(draw.random(600 // family), family)
         nothing = np.zeros(600)
-        validation = Answers(np.repeat(draw.random(399 // family), family) < 0.85, nothing[:399])
+        validation = Answers(np.repeat(draw.random(400 // family), family) < 0.85, nothing[:400])
         test = Answers(chance < np.where(copied, 0.99, 0.6), nothing)
         undone = Answers(chance[~copied] < 0.8, nothing[:450])
         made = Made(TRAIN, validation, test, test_copied=copied, pixels=undone)

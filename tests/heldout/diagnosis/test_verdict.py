@@ -383,7 +383,7 @@ def test_a_finding_explains_the_sum_of_its_terms():
 
 @pytest.mark.parametrize(("lost", "severity"), [(0.0, "info"), (0.2, "critical")])
 def test_a_finding_that_clearly_explains_less_than_half_a_point_is_an_info(lost, severity):
-    made = Made(answers(0.97, 9000), answers(0.96, 40_000, 1), answers(0.96 - lost, 40_000, 2))
+    made = Made(answers(0.97, 9000), answers(0.96, 60_000, 1), answers(0.96 - lost, 60_000, 2))
     audit = audit_of("split_shift", split="test")
     assert finding(judged(made, audit=audit), "split_shift").severity == severity
     few = Made(answers(0.97, 9000), answers(0.96, 100, 1), answers(0.96, 100, 2))

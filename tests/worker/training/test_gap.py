@@ -12,7 +12,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from sklearn.metrics import accuracy_score
 
-from analysis.answers.answers import split_into_halves
+from analysis.answers.answers import measure_family, split_into_halves
 from analysis.answers.file import read_predictions
 from analysis.answers.foreign import build_evaluation
 from analysis.arrays.dataset import ImageSet
@@ -332,6 +332,21 @@ def test_members_of_a_group_count_as_copies_unless_they_are_a_whole_split(traine
     gap, _, _ = trained.measure(images, replace(relations, group=group))
     assert gap.validation_copies.copied.count == 100
     assert gap.test_copies.copied.count == 300
+
+
+def test_a_gap_knows_how_much_images_of_one_group_say(trained):
+    images, relations = add_copies(trained.images, test=0, validation=0)
+    validation, test = images.splits["validation"], images.splits["test"]
+    _, data, model = trained.measure()
+    rows = data.rows["validation"]
+    right = model.predict(data.images[rows], verbose=0).argmax(axis=1) == data.labels[rows]
+    group = np.arange(len(images.labels), dtype=np.int32)
+    group[validation[~right]] = group[validation[~right][0]]  # what is answered wrongly belongs together
+    group[test] = group[test[0]]
+    gap, _, _ = trained.measure(images, replace(relations, group=group))
+    assert gap.validation_copies.family == pytest.approx(measure_family(right, group[validation]))
+    assert gap.validation_copies.family > 5
+    assert gap.test_copies.family is None  # all of one group: nothing to compare
 
 
 def test_the_temperature_minimizes_the_log_loss(trained):
