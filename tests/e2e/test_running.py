@@ -189,7 +189,7 @@ def test_one_command_at_a_time_uses_a_file_and_ctrl_c_ends_its_service(folder):
 
 
 def test_a_service_that_cannot_start_is_reported_with_its_reason(folder):
-    (folder / "heldout-studies.sqlite").write_text("no database")
+    (folder / "heldout-studies.sqlite").write_bytes(b"SQLite format 3\0, and no tables")
     refused = run(None, folder, "--run", command(), *ARMS)
     assert refused.returncode == 2
     assert "The service of this command did not start: heldout: The database does not answer" in refused.stderr

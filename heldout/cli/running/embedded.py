@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 START_S, STOP_S, LOOK_S = 120.0, 20.0, 0.05
 # The service of a command that was killed needs a moment to end.
 PATIENCE_S = 5.0
+_SQLITE = b"SQLite format 3\0"  # how such a file begins
 # Settings of the caller's environment that may name another service's database.
 _OF_SERVICES = ("HELDOUT_", "DATABASE_URL", "REDIS_URL", "PORT", "LOG_LEVEL")
 
@@ -37,7 +38,8 @@ def run_service(file: Path, folder: Path) -> Iterator["Client"]:
         file: keeps its data: studies and their answers.
         folder: of the trainings; its log is there.
     Raises:
-        Refused: the server is not installed, does not start, or another command uses the file.
+        Refused: the server is not installed or does not start, the file is not one of this command, or another
+            command uses it.
     """
     from heldout.client.client import Client
 
@@ -45,6 +47,7 @@ def run_service(file: Path, folder: Path) -> Iterator["Client"]:
         program = find_program("api", command="heldout cure --embedded")
     except ServerMissing as missing:
         raise Refused(str(missing)) from None
+    _refuse_other_file(file)
     folder.mkdir(parents=True, exist_ok=True)
     home = folder.absolute() / ".service"  # its address and key, while it runs
     with _open_log(folder / "service.log", file) as log:
@@ -74,6 +77,18 @@ def run_service(file: Path, folder: Path) -> Iterator["Client"]:
                 process.kill()
                 process.wait()
             shutil.rmtree(home, ignore_errors=True)
+
+
+def _refuse_other_file(file: Path) -> None:
+    """Refuse a file that is no database, before the service reports that its server does not answer."""
+    if file.is_file():
+        with file.open("rb") as opened:
+            start = opened.read(len(_SQLITE))
+        if start not in (b"", _SQLITE):
+            raise Refused(
+                f"{file} is damaged, or was not written by this command. Put a copy of it back, or move it away to "
+                "begin with new studies."
+            )
 
 
 def _open_log(log: Path, file: Path) -> IO[bytes]:

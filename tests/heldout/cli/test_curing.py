@@ -176,6 +176,15 @@ def test_a_diagnosis_of_wrong_labels_names_the_command_that_lists_them(heldout, 
         assert listed in heldout(command, job_id).stdout
 
 
+def test_a_damaged_file_of_studies_is_named_and_kept(heldout, tmp_path):
+    file = tmp_path / "heldout-studies.sqlite"
+    file.write_bytes(b"not a database")
+    arms = ("--arm", "base:p=0", "--arm", "drop:p=1")
+    refused = heldout("cure", "--embedded", "--run", "true {seed} {p} {out}", *arms)
+    assert (refused.returncode, file.read_bytes()) == (Exit.REFUSED, b"not a database")
+    assert "heldout-studies.sqlite is damaged, or was not written by this command." in refused.stderr
+
+
 def test_faulty_data_can_be_shown_fixed_or_used_as_they_are(heldout, client, faulty):
     shown = heldout("cure", faulty, "--show")
     dataset = client.jobs.get(faulty).dataset.id
