@@ -36,15 +36,31 @@ class Dual(Generic[Mode]):
     is_blocking: bool
 
 
-class dual(Generic[Owner, P, Answer]):  # noqa: N801  (a decorator)
-    """A method written as a coroutine. Others like it call it on its class: `await Jobs.get(jobs, job_id)`."""
+class _Method(Generic[Owner, P, Answer]):
+    """A method in the mode of its object. Others like it call it on its class: `await Jobs.get(jobs, job_id)`."""
 
-    def __init__(self, function: Callable[Concatenate[Owner, P], Coroutine[Any, Any, Answer]]) -> None:
+    def __init__(self, function: Callable[Concatenate[Owner, P], Answer]) -> None:
         self._function = function
         update_wrapper(self, function)
 
-    def __call__(self, owner: Owner, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Answer]:
+    def __call__(self, owner: Owner, *args: P.args, **kwargs: P.kwargs) -> Answer:
         return self._function(owner, *args, **kwargs)
+
+    def _bind(self, instance: Any, finish: Callable[[Any], Any]) -> Any:
+        """Return the method of an object. finish: makes the result on a blocking client."""
+        if instance is None:
+            return self
+        function = self._function
+
+        def call(*args: P.args, **kwargs: P.kwargs) -> Any:
+            answer = function(instance, *args, **kwargs)
+            return finish(answer) if instance.is_blocking else answer
+
+        return update_wrapper(call, function)
+
+
+class dual(_Method[Owner, P, Coroutine[Any, Any, Answer]]):  # noqa: N801  (a decorator)
+    """A method written as a coroutine."""
 
     @overload
     def __get__(self, instance: None, owner: type) -> Self: ...
@@ -53,15 +69,7 @@ class dual(Generic[Owner, P, Answer]):  # noqa: N801  (a decorator)
     @overload
     def __get__(self, instance: Dual[Awaiting], owner: type) -> Callable[P, Coroutine[Any, Any, Answer]]: ...
     def __get__(self, instance: Any, owner: type) -> Any:
-        if instance is None:
-            return self
-        function = self._function
-
-        def call(*args: P.args, **kwargs: P.kwargs) -> Any:
-            coroutine = function(instance, *args, **kwargs)
-            return run(coroutine) if instance.is_blocking else coroutine
-
-        return update_wrapper(call, function)
+        return self._bind(instance, run)
 
 
 OneBlocking = TypeVar("OneBlocking", bound=Dual[Blocking])
@@ -81,15 +89,8 @@ class dual_self(dual[Any, P, Any]):  # noqa: N801  (a decorator)
         return super().__get__(instance, owner)
 
 
-class dual_iterator(Generic[Owner, P, Item]):  # noqa: N801  (a decorator)
+class dual_iterator(_Method[Owner, P, AsyncIterator[Item]]):  # noqa: N801  (a decorator)
     """A method written as an asynchronous generator; a plain iterator on a blocking client."""
-
-    def __init__(self, function: Callable[Concatenate[Owner, P], AsyncIterator[Item]]) -> None:
-        self._function = function
-        update_wrapper(self, function)
-
-    def __call__(self, owner: Owner, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[Item]:
-        return self._function(owner, *args, **kwargs)
 
     @overload
     def __get__(self, instance: None, owner: type) -> Self: ...
@@ -98,15 +99,7 @@ class dual_iterator(Generic[Owner, P, Item]):  # noqa: N801  (a decorator)
     @overload
     def __get__(self, instance: Dual[Awaiting], owner: type) -> Callable[P, AsyncGenerator[Item]]: ...
     def __get__(self, instance: Any, owner: type) -> Any:
-        if instance is None:
-            return self
-        function = self._function
-
-        def call(*args: P.args, **kwargs: P.kwargs) -> Any:
-            items = function(instance, *args, **kwargs)
-            return iterate(items) if instance.is_blocking else items
-
-        return update_wrapper(call, function)
+        return self._bind(instance, iterate)
 
 
 def run(coroutine: Coroutine[Any, Any, Answer]) -> Answer:

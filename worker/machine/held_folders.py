@@ -41,9 +41,9 @@ def fill_alone(folder: Path, watch: Callable[[], object]) -> Iterator[None]:
     Args:
         watch: called repeatedly while it waits; an exception that it raises stops this.
     """
-    filling = _open_lock(folder / FILL_LOCK)
+    filling = open_lock(folder / FILL_LOCK)
     try:
-        while not _try_lock(filling):
+        while not try_lock(filling):
             watch()
             time.sleep(LOCK_RETRY_S)
         yield
@@ -63,7 +63,7 @@ def evict(cache: Path, cap_bytes: int) -> int:
 
     Returns the bytes that are left.
     """
-    eviction_lock = _open_lock(cache / EVICTION_LOCK)
+    eviction_lock = open_lock(cache / EVICTION_LOCK)
     try:
         fcntl.flock(eviction_lock, fcntl.LOCK_EX)
         for folder in cache.glob(f"{REMOVED_PREFIX}*"):  # left by a process that was killed
@@ -90,7 +90,7 @@ def _lock_shared(folder: Path) -> int:
         with suppress(FileExistsError):  # `exist_ok` checks twice, and it may be removed in between
             folder.mkdir()
         try:
-            lock = _open_lock(folder / USE_LOCK)
+            lock = open_lock(folder / USE_LOCK)
         except FileNotFoundError:
             continue  # removed in between
         fcntl.flock(lock, fcntl.LOCK_SH)  # waits only for a process that is just removing it
@@ -104,12 +104,12 @@ def _lock_shared(folder: Path) -> int:
 def remove_unless_used(folder: Path, held: int | None = None) -> bool:
     """Remove a folder unless someone other than the caller, who has the lock `held`, uses it."""
     try:
-        lock = _open_lock(folder / USE_LOCK) if held is None else held
+        lock = open_lock(folder / USE_LOCK) if held is None else held
     except OSError:
         return False
     renamed = folder.with_name(f"{REMOVED_PREFIX}{secrets.token_hex(8)}")
     try:
-        if not _try_lock(lock) or not _is_still_at(lock, folder / USE_LOCK):
+        if not try_lock(lock) or not _is_still_at(lock, folder / USE_LOCK):
             return False  # in use; or the folder is another copy now, and may be in use
         folder.rename(renamed)
     except OSError:
@@ -140,11 +140,11 @@ def _measure_size(folder: Path) -> int:
     return size
 
 
-def _open_lock(file: Path) -> int:
+def open_lock(file: Path) -> int:
     return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
-def _try_lock(lock: int) -> bool:
+def try_lock(lock: int) -> bool:
     """Take an open lock for this process alone. Returns False if others have it."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

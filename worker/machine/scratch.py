@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from worker.machine.devices import get_host_name
+from worker.machine.held_folders import open_lock, try_lock
 
 # The longest path of a socket, in bytes, that every system takes; Linux takes four more.
 MAX_SOCKET_PATH_BYTES = 103
@@ -24,7 +25,7 @@ class Scratch:
         self.folder = Path(tempfile.mkdtemp(prefix=f"worker-{get_host_name()}-", dir=root))
         # Touched regularly while the worker runs, for the health check of a container.
         self.sign_of_life = self.folder / "alive"
-        self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._lock = open_lock(self.folder / "lock")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._opened_folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
@@ -68,10 +69,6 @@ def _remove_abandoned(root: Path) -> None:
             lock = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
         except OSError:
             continue  # it is just being created, or is gone
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if try_lock(lock):  # otherwise its worker lives
             shutil.rmtree(folder, ignore_errors=True)
-        except BlockingIOError:
-            pass  # its worker lives
-        finally:
-            os.close(lock)
+        os.close(lock)

@@ -256,7 +256,7 @@ def before_lock_is_taken(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Cal
     """Do something between the moments when a process first opens a lock and when it takes the lock."""
 
     def arrange(lock: Path, do: Callable[[], object]) -> None:
-        waiting, opened = [do], worker.machine.held_folders._open_lock
+        waiting, opened = [do], worker.machine.held_folders.open_lock
 
         def open_and_do(file: Path) -> int:
             descriptor = opened(file)
@@ -264,7 +264,7 @@ def before_lock_is_taken(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Cal
                 waiting.pop()()
             return descriptor
 
-        monkeypatch.setattr(worker.machine.held_folders, "_open_lock", open_and_do)
+        monkeypatch.setattr(worker.machine.held_folders, "open_lock", open_and_do)
 
     return arrange
 
