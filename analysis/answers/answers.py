@@ -221,22 +221,23 @@ def compare_renamed_labels(
     renamings: tuple[Renaming, Renaming], before: Sequence[Answers], after: Sequence[Answers]
 ) -> LabelsRenamed | None:
     """Compare two halves under the renaming chosen on the other; None if a loss is not finite."""
-    undone, halves = (
-        compare_undone_half(join_answers(*before), join_answers(*after)),
-        compare_undone_halves(before, after),
-    )
-    if undone is None or halves is None:
+    compared = compare_undone(before, after)
+    if compared is None:
         return None
-    return LabelsRenamed(renamings=renamings, tally=undone.tally, change=undone.change, halves=halves)
+    whole, halves = compared
+    return LabelsRenamed(renamings=renamings, tally=whole.tally, change=whole.change, halves=halves)
 
 
-def compare_undone_halves(before: Sequence[Answers], after: Sequence[Answers]) -> tuple[UndoneHalf, UndoneHalf] | None:
-    """The change in each half; None if a loss is not finite."""
-    first, second = (compare_undone_half(*half) for half in zip(before, after, strict=True))
-    return None if first is None or second is None else (first, second)
+def compare_undone(
+    before: Sequence[Answers], after: Sequence[Answers]
+) -> tuple[UndoneHalf, tuple[UndoneHalf, UndoneHalf]] | None:
+    """The change in both halves together, and in each; None if a loss is not finite."""
+    whole = _compare_answers(join_answers(*before), join_answers(*after))
+    first, second = (_compare_answers(*half) for half in zip(before, after, strict=True))
+    return None if whole is None or first is None or second is None else (whole, (first, second))
 
 
-def compare_undone_half(before: Answers, after: Answers) -> UndoneHalf | None:
+def _compare_answers(before: Answers, after: Answers) -> UndoneHalf | None:
     """Compare two answers to the same images; None without images, or if a loss is not finite."""
     tally, change = after.tally(), tally_pairs(before, after)
     return None if tally is None or change is None else UndoneHalf(tally=tally, change=change)

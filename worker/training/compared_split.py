@@ -10,8 +10,7 @@ from analysis.answers.answers import (
     Answers,
     Predictions,
     compare_renamed_labels,
-    compare_undone_half,
-    compare_undone_halves,
+    compare_undone,
     is_surely_better,
     join_answers,
     split_into_halves,
@@ -213,18 +212,16 @@ class ComparedSplit:
 
 
 def _measure_pixels_undone(chosen: list[_Choice], before: list[Answers], after: list[Answers]) -> PixelsUndone | None:
-    undone, halves = (
-        compare_undone_half(join_answers(*before), join_answers(*after)),
-        compare_undone_halves(before, after),
-    )
-    if undone is None or halves is None:
+    compared = compare_undone(before, after)
+    if compared is None:
         return None
+    whole, halves = compared
     first, second = (choice.candidate for choice in chosen)
     return PixelsUndone(
         choices=(first.change.kind, second.change.kind),
         parameters=(first.change.parameters, second.change.parameters),
-        tally=undone.tally,
-        change=undone.change,
+        tally=whole.tally,
+        change=whole.change,
         halves=halves,
         share=first.share if first != _AS_IT_IS else second.share,
     )
