@@ -11,9 +11,10 @@ import sys
 from collections.abc import Sequence
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows, where clients import this too, has no SIGKILL
 
 
-def end_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
+def end_with_parent(parent: int, number: int = KILL) -> None:
     """Make this process end when the thread that started it ends, for any reason; at once if it already has.
 
     Only Linux notices a later end. Elsewhere, a process must watch a pipe (`worker/machine/parent.py`).
@@ -29,7 +30,7 @@ def end_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
         os._exit(1)
 
 
-def build_launch_command(command: Sequence[str], number: int = signal.SIGKILL, memory_bytes: int = 0) -> list[str]:
+def build_launch_command(command: Sequence[str], number: int = KILL, memory_bytes: int = 0) -> list[str]:
     """Build the command line that runs a program as a child that ends with the thread that starts it.
 
     After fork(), the child of a process with threads must not run Python, so a separate launcher does the last steps.

@@ -144,6 +144,12 @@ def test_importing_the_client_is_fast_and_loads_no_server_packages():
     raise AssertionError("every import took longer than 0.15 s of processor time")
 
 
+def test_the_client_can_be_imported_where_no_signal_kills_a_process():
+    """As on Windows."""
+    code = "import signal; del signal.SIGKILL; import heldout.cli.running.runner, heldout.cli.running.study"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_without_arguments_a_client_uses_the_service_of_the_command_line(service, tmp_path, monkeypatch):
     monkeypatch.setenv("HELDOUT_URL", service.url)
     monkeypatch.setenv("HELDOUT_API_KEY", service.key)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from heldout.cli.histories import read_history
-from heldout.parent_process import build_launch_command
+from heldout.parent_process import KILL, build_launch_command
 from heldout.views.study_run import AssignedRunView
 
 # The end of a log, which gives the reason of a failure.
@@ -65,7 +65,7 @@ class Training:
         _send(self.process, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(GRACE_S)
-        _send(self.process, getattr(signal, "SIGKILL", signal.SIGTERM))
+        _send(self.process, KILL)
         self.process.wait()
 
     def find_answers(self) -> Path | None:
