@@ -142,7 +142,7 @@ def show_diagnosis(diagnosis: DiagnosisView) -> None:
 
 
 def say_what_cures(job: JobView, diagnosis: DiagnosisView) -> None:
-    """Print commands that find wrong labels, try one remedy, and measure several, as far as the findings need them."""
+    """Print the commands that the findings need: to list wrong labels, to try one remedy, or to measure several."""
     from heldout.remedies.arms import CURABLE
 
     offered = [remedy.name for finding in diagnosis.findings for remedy in finding.remedies if remedy.patch]

@@ -80,7 +80,7 @@ def run_service(file: Path, folder: Path) -> Iterator["Client"]:
 
 
 def _refuse_other_file(file: Path) -> None:
-    """Refuse a file that is no database, before the service reports that its server does not answer."""
+    """Refuse a file that is not a database, before the service reports that its server does not answer."""
     if file.is_file():
         with file.open("rb") as opened:
             start = opened.read(len(_SQLITE))

@@ -35,8 +35,8 @@ from worker.training.refusal import ModelRefused, make_one_number_refusal
 # Training images that are used; half of them choose, and the other half confirms.
 MAX_IMAGES = 2000
 # The least effect of a change that matters: this share of wrong images become right, or at most this share of the loss
-# remains and it is less than that of guessing. Training made the loss small on the pixels that it saw; networks without
-# large biases give similar answers on another pixel scale, but with too high or too low confidence.
+# remains. That must also be less than the loss of guessing. Training made the loss small on the pixels that it saw;
+# networks without large biases give similar answers on another pixel scale, but with too high or too low confidence.
 MIN_GAIN = 0.03
 MAX_LOSS_LEFT = 0.6
 # Probability that a change looks better by chance alone.
