@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import product
+from hashlib import sha256
+from itertools import islice, product
 from math import log, sqrt
 from operator import eq
-from random import Random
 from statistics import fmean, pstdev
 
 from heldout.diagnosis import thresholds
@@ -105,14 +105,18 @@ def _measure_classes(split: Counts, usual: _UsualAnswers, part: RenamedPart) -> 
 
 def _compare_with_chance(gain: float, renaming: Renaming, measure_gain: Callable[[Renaming], float]) -> float:
     """Standard deviations by which a renaming gains more than random ones."""
-    random, classes = Random(0), range(len(renaming))
-    drawn = [random.sample(classes, len(classes)) for _ in range(2 * thresholds.RANDOM_RENAMINGS)]
+    drawn = (_shuffle(len(renaming), seed) for seed in range(2 * thresholds.RANDOM_RENAMINGS))
     # With few classes, many random renamings are much the same as the one that is tested.
-    unlike = [other for other in drawn if sum(map(eq, other, renaming)) < len(classes) / 3]
-    by_chance = [measure_gain(other) for other in unlike[: thresholds.RANDOM_RENAMINGS]]
+    unlike = (other for other in drawn if sum(map(eq, other, renaming)) < len(renaming) / 3)
+    by_chance = [measure_gain(other) for other in islice(unlike, thresholds.RANDOM_RENAMINGS)]
     if len(by_chance) < 2:
         return 0.0
     return (gain - fmean(by_chance)) / (pstdev(by_chance) + thresholds.LEAST_DEVIATION_OF_GAINS)
+
+
+def _shuffle(count: int, seed: int) -> list[int]:
+    """The numbers below count in an order that only the seed decides: the same figures get the same diagnosis."""
+    return sorted(range(count), key=lambda number: sha256(f"{seed} {number}".encode()).digest())
 
 
 def _measure_deficit(split: Counts, other: Counts) -> float:

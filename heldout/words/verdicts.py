@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 # The API promises this limit. A longer summary leaves out what to fix second.
 MAX_SUMMARY_WORDS = 40
-# Verdicts that state what was counted. However unsure it is whether they come first, they are true.
-COUNTED = frozenset({"class_imbalance", "label_conflicts", "leakage", "test_too_small"})
+# Verdicts that state what was counted, which is true whether it comes first or not, or how something looks.
+CAREFUL = frozenset(
+    {"class_imbalance", "label_conflicts", "label_noise", "leakage", "memorised_noise", "test_too_small"}
+)
 # From this training accuracy, the text says that the training images were memorized.
 MIN_MEMORIZED = 0.98
 
@@ -45,7 +47,7 @@ def describe(facts: Facts, findings: Sequence[Finding], causes: Sequence[Cause])
 
 def soften(headline: str, verdict: str) -> str:
     """The headline of a verdict that is not sure."""
-    return headline if verdict in COUNTED else f"Perhaps {headline[0].lower()}{headline[1:]}"
+    return headline if verdict in CAREFUL else f"Perhaps {headline[0].lower()}{headline[1:]}"
 
 
 def describe_healthy(train: SplitFigures | None, heldout: SplitFigures | None, name: str) -> tuple[str, str]:

@@ -470,6 +470,10 @@ def test_the_headline_of_a_verdict_that_is_not_sure_begins_with_perhaps(monkeypa
     assert headline(0.69, memorized) == "Perhaps the network memorized its 3,000 training images."
 
 
-def test_what_was_counted_is_certain_although_it_may_not_come_first():
-    assert soften("Half of the test images were copied.", "leakage") == "Half of the test images were copied."
+def test_what_was_counted_or_looks_so_needs_no_perhaps():
+    for headline, verdict in (
+        ("Half of the test images were copied.", "leakage"),
+        ("Some labels look wrong.", "label_noise"),
+    ):
+        assert soften(headline, verdict) == headline
     assert soften("Training ended too early.", "not_converged") == "Perhaps training ended too early."

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from heldout.diagnosis.evaluation import compute_skill
 from heldout.stored.audit import ClassLabels, PlantedLabels, SplitLabels, Verdict, WrongLabels
 from worker.training.suspects.planting import SUSPECTED, Judged, check, judge, plant
 
@@ -104,8 +105,8 @@ def _find_range(likelihoods: NDArray[np.float64]) -> WrongShare:
 
 
 # Conditions for a conclusive search, fitted on the open sets of the zoo (docs/measurements/suspects.md). The networks
-# must get this share of the right labels right and find this share of planted labels. The range of the share of wrong
-# labels must not be wider than this.
+# must have this skill on the right labels (0 is guessing, 1 is perfect), and find this share of planted labels. The
+# range of the share of wrong labels must not be wider than this.
 MIN_RIGHT = 0.7
 MIN_FOUND = 0.5
 MAX_WIDTH = 0.15
@@ -149,7 +150,7 @@ def estimate(
         right_class=float(checked.suggests_right.mean()),
         accused=checked.accused,
     )
-    is_right = float(agrees.mean()) / (1 - whole.low) >= MIN_RIGHT
+    is_right = compute_skill(float(agrees.mean()) / (1 - whole.low), 1 / said.shape[1]) >= MIN_RIGHT
     can_tell = is_right and whole.high - whole.low <= MAX_WIDTH and known.found >= MIN_FOUND
     return LabelEstimate(
         verdict="can_tell" if can_tell else "too_hard",
