@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice, product
-from math import log, sqrt
+from math import inf, log, sqrt
 from operator import eq
 from statistics import fmean, pstdev
 
@@ -65,17 +65,17 @@ def find_renamed_part(split: Counts, other: Counts, renamings: Sequence[Renaming
 
     def measure_gain(renaming: Renaming) -> tuple[float, float]:
         """How much likelier the answers are if some labels are renamed, and the share that makes them the likeliest."""
-        renamed = [usual.compute_rate(renaming[label], answer) for label, answer, _ in answers]
-        return max(
-            (
-                sum(
-                    count * log(1 + share * (then / now - 1))
-                    for (_, _, count), now, then in zip(answers, plain, renamed, strict=True)
-                ),
-                share,
-            )
-            for share in thresholds.SHARES_RENAMED
-        )
+        likelier = [
+            (count, usual.compute_rate(renaming[label], answer) / now)
+            for (label, answer, count), now in zip(answers, plain, strict=True)
+        ]
+        best = -inf, 0.0
+        for share in thresholds.SHARES_RENAMED:
+            gain = sum(count * log(1 - share + share * ratio) for count, ratio in likelier)
+            if gain < best[0]:
+                break  # the gain is concave in the share, so larger shares gain even less
+            best = gain, share
+        return best
 
     (gain, share), best = max(((measure_gain(renaming), renaming) for renaming in renamings), default=((0.0, 0.0), ()))
     if gain < thresholds.MIN_GAIN_OF_RENAMING or share < thresholds.MIN_SHARE_RENAMED:
@@ -151,7 +151,8 @@ def _fit_usual_answers(answers: Sequence[tuple[int, int, int]], other: Counts) -
     often = [(sum(column) + 1) / total for column in zip(*other, strict=True)]
     prior = thresholds.PRIOR_ANSWERS
     rates = [
-        [(count + prior * rate) / (sum(row) + prior) for count, rate in zip(row, often, strict=True)] for row in other
+        [(count + prior * rate) / images for count, rate in zip(row, often, strict=True)]
+        for row, images in ((row, sum(row) + prior) for row in other)
     ]
     changes = product(thresholds.BOOSTS, thresholds.SHARES_GUESSED)
     return max(

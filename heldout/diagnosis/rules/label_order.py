@@ -236,8 +236,10 @@ def _find_best_whole(facts: Facts, split: str, figures: SplitFigures, other: Spl
 
 def find_test_renamed(facts: Facts) -> Renamed | None:
     """A usual mistake in all labels of test, or in some of them."""
-    found = [find_whole_renamed(facts), *_find_parts(facts)]
-    return next((renamed for renamed in found if renamed is not None and renamed.split == "test"), None)
+    found = find_whole_renamed(facts)
+    if found is not None and found.split == "test":
+        return found
+    return next((part for part in _find_parts(facts) if part.split == "test"), None)
 
 
 def _find_parts(facts: Facts) -> Iterator[Renamed]:
