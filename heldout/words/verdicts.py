@@ -47,7 +47,8 @@ def describe(facts: Facts, findings: Sequence[Finding], causes: Sequence[Cause])
 
 def soften(headline: str, verdict: str) -> str:
     """The headline of a verdict that is not sure."""
-    return headline if verdict in CAREFUL else f"Perhaps {headline[0].lower()}{headline[1:]}"
+    text = headline.removeprefix("About ")  # one word of doubt is enough
+    return headline if verdict in CAREFUL else f"Perhaps {text[0].lower()}{text[1:]}"
 
 
 def describe_healthy(train: SplitFigures | None, heldout: SplitFigures | None, name: str) -> tuple[str, str]:

@@ -477,3 +477,4 @@ def test_what_was_counted_or_looks_so_needs_no_perhaps():
     ):
         assert soften(headline, verdict) == headline
     assert soften("Training ended too early.", "not_converged") == "Perhaps training ended too early."
+    assert soften("About 31% of them are inverted.", "scale_mismatch") == "Perhaps 31% of them are inverted."
