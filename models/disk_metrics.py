@@ -16,6 +16,9 @@ class DiskMetrics(Collector):
     def __init__(self, home: Path, blobs: Blobs) -> None:
         self._folders = {"home": home, "blobs": blobs.get_local_folder("")}
 
+    def describe(self) -> Iterator[Metric]:
+        return iter(())  # otherwise a worker would measure when it registers this, as its registry asks
+
     def collect(self) -> Iterator[Metric]:
         free = GaugeMetricFamily("heldout_disk_free_bytes", "Free space on the disk of the folder.", labels=["folder"])
         size = GaugeMetricFamily("heldout_disk_size_bytes", "Size of the disk of the folder.", labels=["folder"])
