@@ -98,6 +98,11 @@ class Gap:
     def loss(self) -> float:
         return self.test.loss - self.train.loss
 
+    @property
+    def may_be_chance(self) -> bool:
+        """Whether the difference between training and test accuracy may be chance."""
+        return includes_0(bound_difference(self.train, self.test, self.family))
+
     def find_term(self, code: TermCode) -> Term | None:
         return next((term for term in self.terms if term.code == code), None)
 
@@ -184,7 +189,7 @@ def _measure_generalization(gap: Gap) -> Term:
     return Term(
         "generalisation",
         train.accuracy - best.accuracy,
-        _bound_newcombe(train, best, gap.family),
+        bound_difference(train, best, gap.family),
         best_loss.loss - train.loss,
         _bound_welch(best_loss, train, gap.family),
     )
@@ -200,7 +205,7 @@ def _measure_copies(
     if before is None or after is None or copies is None or copies.clean is None or copies.copied is None:
         return None
     clean, copied, share = copies.clean, copies.copied, copies.share
-    lift, loss = _bound_newcombe(copied, clean, gap.family), _bound_welch(clean, copied, gap.family)
+    lift, loss = bound_difference(copied, clean, gap.family), _bound_welch(clean, copied, gap.family)
     if code == "copies_in_test":
         lift, loss = _mirror(lift), None if loss is None else _mirror(loss)
     return Term(
@@ -226,7 +231,7 @@ def _measure_split_difference(gap: Gap) -> Term | None:
     return Term(
         "split_difference",
         validation.accuracy - test.accuracy,
-        _span([_bound_newcombe(validation, candidate, gap.family) for candidate in tests]),
+        _span([bound_difference(validation, candidate, gap.family) for candidate in tests]),
         test.loss - validation.loss,
         _span_if_all([_bound_welch(candidate, validation, gap.family) for candidate in tests]),
     )
@@ -273,13 +278,17 @@ def _bound_paired_loss(change: PairedTally, confidence: float = TERM_CONFIDENCE)
     return _mirror(compute_mean_interval(change.loss, change.loss_variance, change.count, confidence))
 
 
-def _bound_newcombe(first: Tally, second: Tally, family: float) -> Bounds:
-    """Bounds of the difference of two accuracies on different images."""
+def bound_difference(first: Tally, second: Tally, family: float, confidence: float = TERM_CONFIDENCE) -> Bounds:
+    """Bounds of the difference of two accuracies on different images.
+
+    Args:
+        family: how many images say as much as one independent image.
+    """
     first_counts, second_counts = (
         (tally.accuracy * _count_independent(tally, family), _count_independent(tally, family))
         for tally in (first, second)
     )
-    return compute_newcombe_interval(first_counts, second_counts)
+    return compute_newcombe_interval(first_counts, second_counts, confidence)
 
 
 def _bound_welch(first: Tally, second: Tally, family: float) -> Bounds | None:

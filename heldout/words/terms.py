@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import floor, log10
 from typing import TYPE_CHECKING
 
-from heldout.statistics import compute_newcombe_interval, includes_0
+from heldout.statistics import includes_0
 from heldout.verdicts import FINDING_KINDS
 from heldout.words import describe_part, format_figure, join_with_and, percent, pluralize
 from heldout.words.labels import PIXELS, TERMS
@@ -52,7 +52,7 @@ def _describe_chance(gap: Gap) -> str:
     if train == test:
         return f"Training and test accuracy are the same ({test})."
     start = f"Training accuracy is {train} and test accuracy {test}"
-    if includes_0(compute_newcombe_interval(gap.train.counts, gap.test.counts)):
+    if gap.may_be_chance:
         return f"{start}: the difference is small enough to be chance."
     return f"{start}: the difference is more than chance, but each of its parts alone may be chance."
 

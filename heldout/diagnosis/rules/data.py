@@ -9,6 +9,7 @@ from heldout.diagnosis.attribution import SCALES_OF_PIXELS, SHIFTS_OF_PIXELS
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, SuggestedRemedy
+from heldout.diagnosis.gap import bound_difference
 from heldout.diagnosis.rules.label_order import choose_severity, find_test_renamed, mention_left_out_copies
 from heldout.fixes.offers import DROP_COPIES, RESPLIT, offer_undone_pixels
 from heldout.statistics import (
@@ -207,10 +208,11 @@ def find_shift_in_measured_gap(facts: Facts) -> Finding | None:
     ):
         return None
     validation, test = gap.clean_validation, gap.labels_renamed
-    low, high = compute_newcombe_interval(validation.counts, test.counts, thresholds.COMPARISON_CONFIDENCE)
-    if (
-        low <= thresholds.MAX_SELECTION_EFFECT
-        and compute_newcombe_interval(validation.counts, test.counts)[0] < thresholds.MIN_SURE_GAP
+    # Thresholds were fitted to splits of unknown groups. Where groups are known, few of them prove little.
+    family = gap.stored.family
+    low, high = bound_difference(validation, test, family, thresholds.COMPARISON_CONFIDENCE)
+    if low <= thresholds.MAX_SELECTION_EFFECT and (
+        bound_difference(validation, test, family)[0] < thresholds.MIN_SURE_GAP
     ):
         return None
     renamed = None if gap.stored.labels is not None else find_test_renamed(facts)

@@ -478,3 +478,14 @@ def test_what_was_counted_or_looks_so_needs_no_perhaps():
         assert soften(headline, verdict) == headline
     assert soften("Training ended too early.", "not_converged") == "Perhaps training ended too early."
     assert soften("About 31% of them are inverted.", "scale_mismatch") == "Perhaps 31% of them are inverted."
+
+
+@pytest.mark.parametrize(("family", "is_found"), [(1.0, True), (15.0, False)])
+def test_a_test_set_of_few_groups_is_not_called_different_because_of_chance(family, is_found):
+    """Test is 15 points below validation: 400 images prove that, but not groups that say as much as 27 images."""
+    nowhere = np.zeros(400, bool)
+    made = Made(answers(0.95, 3000), answers(0.8, 400, 1), answers(0.65, 400, 2), test_copied=nowhere)
+    evaluation = made.evaluation()
+    copies = evaluation.gap.test_copies.model_copy(update={"family": family})
+    grouped = replace(evaluation, gap=evaluation.gap.model_copy(update={"test_copies": copies}))
+    assert ("split_shift" in codes(diagnose(FINE, None, grouped, spec()))) is is_found

@@ -340,7 +340,7 @@ def test_a_term_may_be_chance_only_if_neither_accuracy_nor_loss_is_clear():
 
 def test_a_gap_whose_parts_may_be_chance_is_not_said_to_have_no_cause():
     """Its verdict may have a sure cause that its parts do not show, such as wrong labels in train."""
-    of_parts = gap(Made(train=answers(0.9, 880), validation=answers(0.926, 270), test=answers(0.961, 639)))
+    of_parts = gap(Made(train=answers(0.9, 4400), validation=answers(0.93, 1350), test=answers(0.961, 3195)))
     assert all(includes_0(term.accuracy_interval) for term in of_parts.terms)
     assert describe_budget(of_parts, by_loss=False) == (
         "Training accuracy is 90.0% and test accuracy 96.1%: the difference is more than chance, but each of its parts "
