@@ -107,16 +107,20 @@ def test_only_clearly_different_images_make_a_lower_test_accuracy_untrue(effect,
 )
 def test_images_that_look_very_different_need_only_be_answered_worse_by_a_likely_difference(effect, test, tier):
     """Four of 100 fewer are right: too few to be sure, and with 80% not by chance."""
-    made = Made(answers(0.99, 3000), answers(0.6, 400, 1), answers(test, 200, 2))
-    found = judged(made, audit=audit_of("split_shift", split="test", effect=effect))
-    [shift] = [cause for cause in found.causes if cause.code == "split_shift"]
-    assert shift.tier == tier
+    usual, different = answers(0.6, 400, 1), answers(test, 200, 2)
+    for split, made in (
+        ("test", Made(answers(0.99, 3000), usual, different)),
+        ("validation", Made(answers(0.99, 3000), different, usual)),
+    ):
+        found = judged(made, audit=audit_of("split_shift", split=split, effect=effect))
+        [shift] = [cause for cause in found.causes if cause.code == "split_shift"]
+        assert shift.tier == tier
 
 
-@pytest.mark.parametrize(("effect", "place"), [(0.05, 1), (0.01, 2)])
-def test_images_of_another_kind_are_worth_a_look_before_new_ones_are_collected(effect, place):
-    """Test is answered no worse than validation, so nothing shows that they cost anything."""
-    made = Made(answers(0.5, 3000), answers(0.35, 400, 1), answers(0.35, 400, 2))
+@pytest.mark.parametrize(("effect", "images", "place"), [(0.05, 400, 1), (0.01, 400, 2), (0.05, 150_000, 2)])
+def test_images_of_another_kind_are_worth_a_look_before_new_ones_are_collected(effect, images, place):
+    """Test is answered no worse than validation. Only very many images prove that this kind costs nothing."""
+    made = Made(answers(0.5, 3000), answers(0.35, images, 1), answers(0.35, images, 2))
     found = codes(judged(made, audit=audit_of("split_shift", split="test", effect=effect)))
     expected = ["underfitting", "too_little_data"]
     assert found[:3] == [*expected[:place], "split_shift", *expected[place:]]
