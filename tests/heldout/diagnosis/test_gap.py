@@ -73,10 +73,10 @@ def newcombe(first: Answers, second: Answers):
     return confint_proportions_2indep(*counts, method="newcomb", compare="diff")
 
 
-def welch(worse: Answers, better: Answers):
-    first, second = (of.loss.var(ddof=1) / (len(of.loss) / FAMILY) for of in (worse, better))
+def welch(worse: Answers, better: Answers, family: float = FAMILY):
+    first, second = (of.loss.var(ddof=1) / (len(of.loss) / family) for of in (worse, better))
     # The degrees of freedom of Welch's test, by SciPy, of samples with fewer images.
-    samples = [(of.loss.mean(), of.loss.std(ddof=1), len(of.loss) / FAMILY) for of in (worse, better)]
+    samples = [(of.loss.mean(), of.loss.std(ddof=1), len(of.loss) / family) for of in (worse, better)]
     test = stats.ttest_ind_from_stats(*samples[0], *samples[1], equal_var=False)
     degrees = (first + second) ** 2 / sum(v**2 / (n - 1) for v, (*_, n) in zip((first, second), samples, strict=True))
     assert test.pvalue == pytest.approx(2 * stats.t.sf(abs(test.statistic), degrees))
@@ -222,13 +222,15 @@ def test_images_of_one_group_say_less_than_as_many_of_different_groups():
 
     def bounds(family: float | None):
         told = stored.model_copy(update={"validation_copies": copies.model_copy(update={"family": family})})
-        return compute_gap(told).find_term("split_difference").accuracy_interval
+        term = compute_gap(told).find_term("split_difference")
+        return *term.accuracy_interval, *term.loss_interval
 
     counts = [count / 20 for of in (VALIDATION, TEST) for count in (of.right.sum(), len(of.right))]
     expected = confint_proportions_2indep(*counts, method="newcomb", compare="diff")
-    assert bounds(20.0) == pytest.approx(expected, abs=1e-9)
+    assert bounds(20.0) == pytest.approx((*expected, *welch(TEST, VALIDATION, 20)), abs=1e-9)
     # Without groups, and where groups seem to say otherwise, images have the families of most sets.
-    assert bounds(None) == bounds(1.0) == pytest.approx(newcombe(VALIDATION, TEST), abs=1e-9)
+    usual = *newcombe(VALIDATION, TEST), *welch(TEST, VALIDATION)
+    assert bounds(None) == bounds(1.0) == pytest.approx(usual, abs=1e-9)
 
 
 def test_the_split_difference_excludes_copies_pixel_changes_and_label_order():

@@ -144,6 +144,16 @@ def test_few_images_show_a_partial_renaming_of_many_classes_that_the_network_kno
     assert found.verdict == "label_order_mismatch"
 
 
+def test_a_split_that_is_answered_worse_needs_less_proof_of_a_partial_renaming(monkeypatch):
+    def count_found() -> int:
+        pairs = ((simulate_answers(80, 0.6, seed, 0.25), simulate_answers(400, 0.6, 100 + seed)) for seed in range(12))
+        return sum(find_renamed_part(split.tolist(), other.tolist(), [NEXT]) is not None for split, other in pairs)
+
+    found = count_found()
+    monkeypatch.setattr("heldout.diagnosis.thresholds.MIN_DEFICIT_SIGMAS", 99.0)  # now no split counts as worse
+    assert count_found() < found
+
+
 def test_other_mistakes_are_not_a_renaming_if_as_many_answers_are_correct():
     """More mistakes name the next class, but test is as accurate as validation."""
     test, validation = (np.full((CLASSES, CLASSES), rest) for rest in (45, 67))
