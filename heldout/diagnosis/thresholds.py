@@ -161,8 +161,8 @@ MIN_CLASSES_OF_PART = 0.5
 MIN_GAIN_OF_RENAMING = 3.0
 # Random renamings with which one is compared. (chosen)
 RANDOM_RENAMINGS = 100
-# Standard deviations of what random renamings gain, of which one counts as a bit larger than it is. A renaming of some
-# labels must gain more by this many. Fewer do if accuracy is lower by this many standard errors. (zoo, all lots)
+# Standard deviations of what random renamings gain. A renaming of some labels must gain more than they do by this many.
+# Fewer do if accuracy is lower by this many standard errors. The last is added to the deviation. (zoo, all lots)
 MIN_SIGMAS_OF_RENAMING = 5.0
 MIN_SIGMAS_BESIDE_DEFICIT = 4.0
 MIN_DEFICIT_SIGMAS = 1.0
