@@ -54,10 +54,7 @@ class Predictor:
         self._range = value_range
         self._softmax = model.get_layer("probabilities")
         self._logits = keras.Model(model.input, self._softmax.input)
-        split = split_at_frozen(self._logits)
-        # The part of the model that takes features, and the weights before it.
-        self._head = None if split is None else split.head
-        self._frozen_weights: Weights = [] if split is None else split.frozen.get_weights()
+        self._head, self._frozen_weights = self._divide()
         self._by_head = features is not None
         self._has_other_frozen = False
         rows = tf.TensorSpec([None], tf.int32)
@@ -65,6 +62,11 @@ class Predictor:
         self._call = tf.function(self._predict_rows, input_signature=[rows], autograph=False)
         self._call_head = tf.function(self._predict_features, input_signature=[rows], autograph=False)
         self._call_changed = tf.function(self._predict_changed_rows, input_signature=[rows, *change], autograph=False)
+
+    def _divide(self) -> tuple[keras.Model | None, Weights]:
+        """Return the part of the model that takes features, and the weights before it."""
+        split = split_at_frozen(self._logits)
+        return (None, []) if split is None else (split.head, split.frozen.get_weights())
 
     def use(self, weights: Weights) -> None:
         """Answer with other weights of the same network, or of its head, from now on."""

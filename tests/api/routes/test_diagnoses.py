@@ -73,7 +73,7 @@ def test_the_gap_of_an_ended_job_is_reported_term_by_term(client, job, worker):
     assert generalisation == {
         "code": "generalisation",
         "accuracy": pytest.approx(0.09),
-        "accuracy_interval": pytest.approx(compute_newcombe_interval((990 / 3, 1000 / 3), (360 / 3, 400 / 3))),
+        "accuracy_interval": pytest.approx(compute_newcombe_interval((990 / 5, 1000 / 5), (360 / 5, 400 / 5))),
         "loss": pytest.approx(0.09),
         "loss_interval": generalisation["loss_interval"],
         "how": "measured",
