@@ -66,7 +66,7 @@ def _list_gaps(session: Session, blobs: Blobs, row: StudyRow, study: StudyView) 
 
 def _list_base_job_gap(session: Session, blobs: Blobs, row: StudyRow) -> list[ReportBudgetView]:
     job = None if row.base_job is None else session.get(JobRow, row.base_job)
-    # With `data: fix`, the study compares on another version than that of the job.
+    # With `data: fix`, the study runs on a later version of the dataset than the job did.
     if job is None or job.owner != row.owner or job.dataset_id != row.dataset_id:
         return []
     gap = DiagnosisView.of(diagnose_job(session, blobs, job, is_strict=True)).gap

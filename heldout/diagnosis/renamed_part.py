@@ -81,7 +81,7 @@ def find_renamed_part(split: Counts, other: Counts, renamings: Sequence[Renaming
     if gain < thresholds.MIN_GAIN_OF_RENAMING or share < thresholds.MIN_SHARE_RENAMED:
         return None
     part = measure_part(split, other, best)
-    if part is None or part.share < thresholds.MIN_SHARE_RENAMED or part.right[0] >= part.right[1]:
+    if part is None or part.right[0] >= part.right[1]:
         return None
     if _measure_classes(split, usual, part) < thresholds.MIN_CLASSES_OF_PART:
         return None
@@ -106,7 +106,7 @@ def _measure_classes(split: Counts, usual: _UsualAnswers, part: RenamedPart) -> 
 def _compare_with_chance(gain: float, renaming: Renaming, measure_gain: Callable[[Renaming], float]) -> float:
     """Standard deviations by which a renaming gains more than random ones."""
     drawn = (_shuffle(len(renaming), seed) for seed in range(2 * thresholds.RANDOM_RENAMINGS))
-    # With few classes, many random renamings are much the same as the one that is tested.
+    # With few classes, many random renamings are nearly the one being tested, so they are left out.
     unlike = (other for other in drawn if sum(map(eq, other, renaming)) < len(renaming) / 3)
     by_chance = [measure_gain(other) for other in islice(unlike, thresholds.RANDOM_RENAMINGS)]
     if len(by_chance) < 2:

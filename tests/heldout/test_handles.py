@@ -145,7 +145,7 @@ def test_importing_the_client_is_fast_and_loads_no_server_packages():
 
 
 def test_the_client_can_be_imported_where_no_signal_kills_a_process():
-    """As on Windows."""
+    """Windows has no SIGKILL."""
     code = "import signal; del signal.SIGKILL; import heldout.cli.running.runner, heldout.cli.running.study"
     subprocess.run([sys.executable, "-c", code], check=True)
 

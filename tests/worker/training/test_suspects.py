@@ -155,6 +155,18 @@ def test_networks_that_did_not_learn_recognize_nothing():
     assert estimate_labels(np.eye(2)[labels], labels).verdict == "can_tell"
 
 
+def test_networks_that_are_right_a_little_more_often_than_guesses_of_two_classes_cannot_tell():
+    """Networks are right about 78% of the labels, where guesses are right about half."""
+    draws = np.random.default_rng(6)
+    true = draws.integers(0, 2, 3000).astype(np.int32)
+    sure = 0.5 + 0.5 * draws.beta(4, 1, 3000)
+    seen = np.where(draws.random(3000) < sure, true, 1 - true)
+    labels = np.where(draws.random(3000) < 0.15, 1 - true, true).astype(np.int32)
+    answers = make_answers(seen, sure, 2)
+    assert np.mean(answers.argmax(axis=1) == labels) == pytest.approx(0.78, abs=0.01)
+    assert estimate_labels(answers, labels).verdict == "too_hard"
+
+
 def test_the_estimate_for_a_clean_set_is_zero():
     labels = np.arange(2000, dtype=np.int32) % 10
     estimated = estimate_labels(make_answers(labels, np.full(2000, 0.99), 10), labels)
