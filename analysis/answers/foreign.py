@@ -10,6 +10,7 @@ from analysis.answers.answers import Answers, compare_renamed_labels, divide_by_
 from analysis.answers.received import ForeignAnswers
 from analysis.answers.renamed_labels import choose_renaming, count_confusion
 from analysis.answers.temperature import measure_calibration
+from analysis.answers.training_labels import count_contradictions
 from analysis.arrays.relations import HeldOutRelations
 from heldout.diagnosis import Diagnosis, Evaluation
 from heldout.diagnosis.evaluation import SplitFigures
@@ -63,6 +64,7 @@ def _compute_gap(answers: ForeignAnswers, confusions: dict[SplitName, NDArray[np
         if validation is None
         else divide_by_copies(validation, _find_copied(answers, "validation")),
         test_copies=divide_by_copies(test, copied),
+        training_answers=count_contradictions(train, 0, len(answers.classes)),
         # Without validation images, training's labels are assumed correct.
         labels=_compare_renamed(clean, confusions["train" if validation is None else "validation"], answers.classes),
     )

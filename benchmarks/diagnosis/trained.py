@@ -33,6 +33,7 @@ from worker.training.evaluate import Evaluator, build_final_figures, measure_pre
 from worker.training.export import build_exported
 from worker.training.gap import measure_gap
 from worker.training.network import build_network
+from worker.training.position import LossSums
 from worker.training.predictor import Predictor
 from worker.training.trainer import Trainer
 
@@ -51,6 +52,7 @@ class Watched:
     history: its epochs. losses, right: the referee's loss of each of its images after each epoch, and whether it was
         answered rightly, also after the history has ended. final, recalls: figures after the history's last epoch.
     best: the best epochs of the history on validation. weights: of these epochs and of the last one.
+    train_losses: of the training images, summed over the history's epochs.
     """
 
     history: list[dict[str, float | None]] = field(default_factory=list)
@@ -60,6 +62,7 @@ class Watched:
     recalls: list[float | None] = field(default_factory=list)
     best: BestEpochs = field(default_factory=BestEpochs)
     weights: dict[int, Weights] = field(default_factory=dict)
+    train_losses: LossSums | None = None
 
     def keep_weights(self, epoch: int, network: keras.Model) -> None:
         """Keep the weights of the epoch that has just ended, and drop those that are no longer among the best."""
@@ -101,6 +104,7 @@ def train(condition: Condition) -> Record:
             seen.keep_weights(message.epoch, parts.network)
         if message.epoch == condition.epochs:
             seen.final = kept_figures(parts.judge, parts.data, images, message.epoch)
+            seen.train_losses = parts.train_losses
             right = np.bincount(labels[answers == labels], minlength=len(images.classes))
             seen.recalls = (right / np.bincount(labels, minlength=len(images.classes))).tolist()
             if has_turned(seen.losses):
@@ -141,14 +145,20 @@ class Parts:
         self.source = ResidentData(self.data)
         self.evaluator = Evaluator(self.network, self.source)
         self.judge = Judge(self.network, images)
+        self._trainer: Trainer | None = None
+
+    @property
+    def train_losses(self) -> LossSums | None:
+        """Return the losses of the training images so far."""
+        return None if self._trainer is None else self._trainer.loss_sums
 
     def run(self, tell: Callable[[FromTraining], None]) -> None:
         """Train to the end, to a divergence, or until `tell` has seen enough."""
         engine = Engine(self.network, self.data, self.source, self.spec, 1)
         with tempfile.TemporaryDirectory(prefix="heldout-bench-", dir=_memory()) as scratch:
-            trainer = Trainer(self.spec, self.data, engine, self.evaluator, scratch=Path(scratch), send=tell)
+            self._trainer = Trainer(self.spec, self.data, engine, self.evaluator, scratch=Path(scratch), send=tell)
             with suppress(Enough, Diverged):
-                trainer.train()
+                self._trainer.train()
 
 
 class Judge:
@@ -199,11 +209,13 @@ def kept_figures(judge: Judge, data: TrainingData, images: ImageSet, epoch: int)
     return {"final": build_final_figures(epoch, measured).model_dump(mode="json"), "confusion": confusion}
 
 
-def measured_gap(parts: Parts, relations: Relations, seen: Watched, epochs: int) -> dict[str, Any] | None:
+def measured_gap(
+    parts: Parts, relations: Relations | None, seen: Watched, epochs: int, *, try_pixels: bool = True
+) -> dict[str, Any] | None:
     """Return what the worker measures for a training of this many epochs, whose last weights are in the network.
 
     Args:
-        relations: which images are copies.
+        relations: which images are copies; None if that is unknown.
     """
     parts.network.set_weights(seen.weights[epochs])
     predictor = Predictor(
@@ -211,7 +223,7 @@ def measured_gap(parts: Parts, relations: Relations, seen: Watched, epochs: int)
     )
     kept = {split: predictor.predict(rows) for split, rows in parts.data.rows.items()}
     weights = TrainedWeights(epochs, epochs, seen.best.by_loss, seen.best.by_accuracy, seen.weights)
-    gap = measure_gap(predictor, parts.data, weights, kept, relations)
+    gap = measure_gap(predictor, parts.data, weights, kept, relations, try_pixels=try_pixels, losses=seen.train_losses)
     return None if gap is None else gap.model_dump(mode="json")
 
 

@@ -7,6 +7,7 @@ list           a table of all sets, and which are sealed
 draw           draw again which sets of the first lot were sealed, and write it
 suspects …     the search for wrong labels on the sets, compared with the truth; `suspects --help` has the choices
 train [--sets open|drawn|second|third|fourth|fifth] [--minutes N]   train what the collection lacks; prints no results
+noise [SET…]   train a drawn sample again for its answers to training images, with wrong labels and without
 audit [SET…]   audit the trainings of all open sets, or of these, again, as today's audit does it
 score [second|third|fourth]   tables of the first lot, or of another open one
 groups LOT     the tables of a lot whose sets are built, if the datasets had groups
@@ -61,6 +62,11 @@ def main(arguments: list[str]) -> None:
             for part in get_args(Part):
                 if part == chosen["--sets"]:
                     train(part, float(chosen["--minutes"]))
+        case ["noise", *names] if set(names) <= set(ZOO):
+            _use_one_core()
+            from benchmarks.zoo.noise import sample_sets, train_sample
+
+            train_sample(names or sample_sets())
         case ["audit", *names] if set(names) <= set(ZOO):
             from benchmarks.zoo.audited import audit_again
 
@@ -101,15 +107,11 @@ def train(part: Part, minutes: float) -> None:
 
     It prints only names and times, so that the results of sealed sets stay unseen.
     """
-    # Nothing else of this program needs TensorFlow.
-    import tensorflow as tf
-
+    _use_one_core()
     from benchmarks.zoo.record import append, keys_of
     from benchmarks.zoo.trained import train
     from benchmarks.zoo.trainings import all_trainings
 
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
     every = all_trainings(part)
     known = {key for name in {one.dataset for one in every} for key in keys_of(name)}
     wanted = [one for one in every if one.key not in known]
@@ -123,6 +125,14 @@ def train(part: Part, minutes: float) -> None:
         except NotApplicable as error:
             print(f"{training.key} cannot be: {error}", flush=True)
         print(f"{number}/{len(wanted)} {training.key} {time.monotonic() - began:.1f} s", flush=True)
+
+
+def _use_one_core() -> None:
+    # Only commands that train need TensorFlow.
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 def table() -> list[str]:

@@ -1,8 +1,6 @@
 """Audit the data of kept trainings again, as today's audit does it, without training."""
 
-import gzip
-import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ from benchmarks.diagnosis.trained import audit_with_relations
 from benchmarks.zoo.cuts import Cut
 from benchmarks.zoo.data import image_set, training_cut
 from benchmarks.zoo.faults import plant
-from benchmarks.zoo.record import COLLECTION, ZooRecord, read_set, unpack
+from benchmarks.zoo.record import COLLECTION, ZooRecord, read_set, unpack, write_set
 from worker.training.gap import find_related_images
 
 
@@ -24,11 +22,7 @@ def audit_again(name: str, folder: Path = COLLECTION) -> None:
 
     What was measured under other pixels or labels stays, with the copies of then: that needs the weights.
     """
-    records = [audited(record) for record in read_set(name, folder)]
-    lines = (json.dumps(asdict(record), separators=(",", ":"), allow_nan=False) + "\n" for record in records)
-    written = folder / f"{name}.jsonl.gz.new"
-    written.write_bytes(b"".join(gzip.compress(line.encode(), mtime=0) for line in lines))
-    written.rename(folder / f"{name}.jsonl.gz")
+    write_set([audited(record) for record in read_set(name, folder)], folder)
 
 
 def audited(record: ZooRecord, cut: Cut | None = None) -> ZooRecord:

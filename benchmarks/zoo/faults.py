@@ -30,11 +30,11 @@ from benchmarks.zoo.cuts import Change, Cut, NotApplicable, Planter, lowest, par
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault that can be planted. strengths: weak, middle and strong."""
+    """A fault that can be planted. strengths: weak, middle and strong, then others that are never dealt."""
 
     name: str
     about: str
-    strengths: tuple[float, float, float]
+    strengths: tuple[float, ...]
     plant: Planter
 
 
@@ -256,7 +256,8 @@ def pixels(
 
 SHARES = (0.25, 0.5, 1.0)
 COPIED = (0.05, 0.2, 0.5)
-WRONG = (0.05, 0.15, 0.35)
+WRONG = (0.05, 0.15, 0.35, 0.25)
+QUARTER = 3  # the level of a quarter of wrong labels
 EVERYWHERE = ("train", "validation", "test")
 WAYS = (("train", "test"), ("train", "validation"), ("validation", "test"))
 HELD_OUT = ("validation", "test")

@@ -22,7 +22,7 @@ from benchmarks.zoo.cuts import Cut, Rows
 from benchmarks.zoo.data import image_set, training_cut
 from benchmarks.zoo.faults import plant
 from benchmarks.zoo.interventions import Answers, answers_of
-from benchmarks.zoo.record import ZooRecord, pack
+from benchmarks.zoo.record import ZooRecord, pack, pack_losses, pack_training
 from benchmarks.zoo.trainings import Training
 from heldout.spec.job import JobSpec
 from worker.messages import EpochDone, FromTraining
@@ -46,10 +46,7 @@ def train(training: Training, cut: Cut | None = None) -> ZooRecord:
     truth = {"classes": cut.classes, "count": len(cut.splits["referee"])}
     if seen.final is not None:
         gap = measured_gap(parts, relations, seen, training.epochs)
-        parts.network.set_weights(seen.weights[training.epochs])
-        for split in ("validation", "test"):
-            losses, chances = parts.judge.outputs(images.splits[split])
-            answers[split] = pack(losses, chances.argmax(axis=1) == images.labels[images.splits[split]])
+        answers = pack_answers(parts, seen, images, training.epochs)
         accuracy = seen.final["final"]["train"]["accuracy"]
         truth |= interventions.measured(training, planted, parts, seen, judged, accuracy)
     return ZooRecord(
@@ -62,6 +59,23 @@ def train(training: Training, cut: Cut | None = None) -> ZooRecord:
         gap=gap,
         answers=answers,
     ).rounded()
+
+
+def pack_answers(parts: Parts, seen: Watched, images: ImageSet, epochs: int) -> dict[str, str]:
+    """The answers that a record keeps; the network has the kept weights afterwards."""
+    answers, train = dict[str, str](), parts.data.source["train"]
+    labels = images.labels[train]
+    if seen.best.by_loss < epochs:
+        parts.network.set_weights(seen.weights[seen.best.by_loss])
+        answers["early_train"] = pack_training(labels, *parts.judge.outputs(train))
+    parts.network.set_weights(seen.weights[epochs])
+    answers["train"] = pack_training(labels, *parts.judge.outputs(train))
+    if seen.train_losses is not None:
+        answers["loss_sums"] = pack_losses(seen.train_losses.sums)
+    for split in ("validation", "test"):
+        losses, chances = parts.judge.outputs(images.splits[split])
+        answers[split] = pack(losses, chances.argmax(axis=1) == images.labels[images.splits[split]])
+    return answers
 
 
 def longer_than(epochs: int) -> int:
@@ -102,6 +116,7 @@ def _run(training: Training, images: ImageSet, original: Cut) -> tuple[Parts, Wa
         seen.keep_weights(epoch, parts.network)
         if epoch == epochs:
             seen.final = kept_figures(parts.judge, parts.data, images, epoch)
+            seen.train_losses = parts.train_losses
             if goes_on and has_turned([losses.astype(np.float32) for losses, _ in judged.values()]):
                 raise Enough
 

@@ -240,10 +240,11 @@ def _of_set(name: str, faults: Sequence[Planting], pairs: Sequence[Planting]) ->
         )
     ]
     for number, (regime, planting) in enumerate(ordered):
-        yield _drawn(name, number, regime, planting)
+        yield draw_training(name, number, regime, planting)
 
 
-def _drawn(name: str, number: int, regime: str, planting: Planting) -> Training:
+def draw_training(name: str, number: int, regime: str, planting: Planting) -> Training:
+    """The training of this number: of a regime, or of the one that faults are planted in."""
     draw = random.Random(f"zoo {name} {number}")
     choices = REGIMES.get(regime, BASE).choices
     fields = {field: draw.choice(options) for field, options in choices.items()}

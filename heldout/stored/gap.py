@@ -152,6 +152,75 @@ class Calibration(StoredPart):
     loss_after: float
 
 
+class SureAnswers(StoredPart):
+    """A tenth of the answers to training images, by the probability of the answer.
+
+    contradicted: how many differ from the label. probability: mean of the answers' own.
+    """
+
+    count: int
+    contradicted: int
+    probability: float
+
+
+class AnswersOfClass(StoredPart):
+    """Answers to the training images of one label.
+
+    surest, contradicted: of the surest fifth of all images, those with this label, and how many are answered otherwise.
+    """
+
+    count: int
+    correct: int
+    surest: int
+    contradicted: int
+
+
+class AnswersToTraining(StoredPart):
+    """Answers to training images, compared with their labels, by the weights of one epoch.
+
+    count: images that were asked about, evenly spread over the split.
+    tenths: the surest tenth first.
+    claimed: images for which some class is at least as probable as it is, on average, for images with its label.
+        claimed_by_others: how many of these are claimed by another class than their label.
+    classes: in the order of the classes; empty if there are very many.
+    """
+
+    epoch: int
+    count: int
+    correct: int
+    tenths: tuple[SureAnswers, ...]
+    claimed: int
+    claimed_by_others: int
+    classes: tuple[AnswersOfClass, ...] = ()
+
+    @property
+    def surest(self) -> int:
+        """How many images the surest fifth has."""
+        return sum(tenth.count for tenth in self.tenths[:2])
+
+    @property
+    def contradicted(self) -> int:
+        """How many answers of the surest fifth differ from the label."""
+        return sum(tenth.contradicted for tenth in self.tenths[:2])
+
+
+class TrainingLosses(StoredPart):
+    """The loss of each training image, averaged over all epochs, in nats.
+
+    quantiles: the first to the ninth decile.
+    hard: images above the loss that divides all of them best. easy_loss, hard_loss: the means of the two parts.
+    separation: the share of the variance that lies between the parts (Otsu 1979); 0.64 for a normal distribution.
+    """
+
+    epochs: int
+    count: int
+    quantiles: tuple[float, ...]
+    hard: int
+    easy_loss: float
+    hard_loss: float
+    separation: float
+
+
 class GapOnTest(StoredPart):
     """The parts of a `StoredGap` about test; measured later if a study saves test for its end."""
 
@@ -173,6 +242,10 @@ class StoredGap(StoredFile):
     validation_pixels, pixels, labels: null if nothing was worth trying. The first is about validation and not part of a
         term; the others are about test.
     last: the change from the kept weights to those of the last epoch, on validation; null if the last were kept.
+    training_answers: of the kept weights, to all training images. early_training_answers: of the epoch with the lowest
+        validation loss; null if its weights were kept.
+    training_losses: null if training images were not measured after each epoch.
+    All three are null in files of earlier releases.
     """
 
     file_name: ClassVar[str] = "gap.json"
@@ -191,6 +264,14 @@ class StoredGap(StoredFile):
     pixels: PixelsUndone | None = None
     labels: LabelsRenamed | None = None
     calibration: Calibration | None = None
+    training_answers: AnswersToTraining | None = None
+    early_training_answers: AnswersToTraining | None = None
+    training_losses: TrainingLosses | None = None
+
+    @property
+    def first_training_answers(self) -> AnswersToTraining | None:
+        """The answers to training images from the earliest weights that were asked: they have memorized the least."""
+        return self.early_training_answers or self.training_answers
 
     def get_pixels(self, split: str) -> PixelsUndone | None:
         """The pixel change that was undone in a held-out split."""

@@ -8,13 +8,13 @@ import pytest
 
 from benchmarks.diagnosis.trained import Judge
 from benchmarks.zoo import __main__ as command
-from benchmarks.zoo import audited, score, trained
+from benchmarks.zoo import audited, noise, score, trained
 from benchmarks.zoo.cuts import Cut, cut_of
 from benchmarks.zoo.data import image_set
 from benchmarks.zoo.draw import SEALED_LOT, Sealed, sealed_sets
 from benchmarks.zoo.faults import FAULTS, plant
 from benchmarks.zoo.interventions import answers_of, figures
-from benchmarks.zoo.record import ZooRecord, append, keys_of, pack, read_set, unpack
+from benchmarks.zoo.record import ZooRecord, append, keys_of, pack, read_set, unpack, unpack_losses, unpack_training
 from benchmarks.zoo.sets import Built
 from benchmarks.zoo.trainings import Training, all_trainings, sets_of
 from benchmarks.zoo.truth import FIGURES, GAP, LOSS, TRAINING, Cause, causes_of, first_of, is_known, points_of
@@ -119,6 +119,44 @@ def test_the_recorded_answers_agree_with_the_recorded_figures(record, cut):
         assert losses.mean() == pytest.approx(figures_of_split["loss"], rel=2e-3)
     again = unpack(pack(np.array([0.5, 2.0], np.float32), np.array([True, False])), 2)
     assert (again[0].tolist(), again[1].tolist()) == ([0.5, 2.0], [True, False])
+
+
+def test_the_recorded_answers_to_training_images_agree_with_the_recorded_figures(record):
+    train = unpack_training(record.answers["train"])
+    figures, measured = record.kept["final"]["train"], record.gap["training_answers"]
+    right = train.classes == train.labels
+    assert right.mean() == pytest.approx(figures["accuracy"], abs=1e-4)
+    assert right.sum() == measured["correct"]
+    assert train.losses.mean() == pytest.approx(figures["loss"], rel=0.05)
+    surest = np.argsort(-train.probabilities, kind="stable")[: len(right) // 10]
+    assert train.probabilities[surest].mean() == pytest.approx(measured["tenths"][0]["probability"], rel=0.01)
+    sums = unpack_losses(record.answers["loss_sums"])
+    assert np.quantile(sums, 0.5) / 12 == pytest.approx(record.gap["training_losses"]["quantiles"][4], rel=0.05)
+
+
+def test_a_kept_training_gets_its_answers_by_training_again_to_the_same_figures(record, cut, monkeypatch):
+    monkeypatch.setattr(noise, "training_cut", lambda *about: cut)
+    names = ("train", "early_train", "loss_sums")
+    lacking = replace(
+        record,
+        gap={name: value for name, value in record.gap.items() if name not in noise.MEASURED},
+        answers={name: packed for name, packed in record.answers.items() if name not in names},
+    )
+    assert noise.answered(lacking) == record
+    other = replace(lacking, history=record.history | {"train_loss": record.history["train_loss"][::-1]})
+    assert noise.answered(other) == other
+
+
+def test_the_sample_has_every_training_with_wrong_labels_of_its_sets():
+    assert len(set(noise.sample_sets())) == noise.SETS
+    records = list(read_set("hebrew_letters"))
+    chosen = noise.choose([record.training for record in records])
+    assert {
+        record.training.key for record in records if any("wrong_" in name for name, _ in record.training.faults)
+    } < chosen
+    quarters = [noise.quarter_of(name) for name in noise.sample_sets()]
+    assert {training.faults[0][0] for training in quarters} == set(noise.KINDS)
+    assert {FAULTS[name].strengths[level] for training in quarters for name, level in training.faults} == {0.25}
 
 
 def test_auditing_again_finds_the_same(record, cut):

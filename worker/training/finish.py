@@ -83,7 +83,7 @@ def finish(
     try:
         related = assignment.dataset.relations
         relations = None if related is None else load_relations(related)
-        gap = measure_gap(predictor, data, weights, kept, relations, try_pixels=in_time)
+        gap = measure_gap(predictor, data, weights, kept, relations, try_pixels=in_time, losses=trainer.loss_sums)
         if gap is not None:
             file = scratch / StoredGap.file_name
             file.write_bytes(gap.to_bytes())

@@ -12,13 +12,19 @@ from numpy.typing import NDArray
 from analysis.answers.answers import Answers, Predictions, divide_by_copies, split_into_halves, tally_pairs
 from analysis.answers.renamed_labels import count_confusion
 from analysis.answers.temperature import measure_calibration
+from analysis.answers.training_labels import count_contradictions, divide_losses
 from analysis.arrays.relations import HeldOutRelations, Relations
-from heldout.stored.gap import BestEpoch, GapOnTest, StoredGap
+from heldout.stored.gap import AnswersToTraining, BestEpoch, GapOnTest, StoredGap
 from worker.training.compared_split import ComparedSplit, ImagePredictor
 from worker.training.data import TrainingData
 from worker.training.decisions import TrainedWeights
-from worker.training.pixel_changes import PixelSample
+from worker.training.pixel_changes import PixelSample, spread_evenly
+from worker.training.position import LossSums
 from worker.training.predictor import Predictor
+
+# Share of the training images that the weights of the best epoch answer, for each epoch of the training. An epoch of
+# training takes about four times as long as answering all images, so this is little over 1% of a training's time.
+ASKED_PER_EPOCH = 0.05
 
 
 def measure_gap(
@@ -29,6 +35,7 @@ def measure_gap(
     relations: Relations | None,
     *,
     try_pixels: bool = True,
+    losses: LossSums | None = None,
 ) -> StoredGap | None:
     """Measure the terms of a training's gap.
 
@@ -40,6 +47,7 @@ def measure_gap(
         measured, and `validation` if it is trained on.
         relations: of the whole dataset; None if its copies are unknown.
         try_pixels: False if there is no time for more predictions of the test split.
+        losses: of the training images; None if they are unknown.
     Returns:
         None if nothing is held out, if there are no training images, if the job's validation split is empty, or if
         losses are not finite.
@@ -55,6 +63,7 @@ def measure_gap(
         others = _answer_with_other_weights(predictor, data, weights, reference)
         copies = related.get("validation")
         of_validation = {
+            "early_training_answers": _answer_training_early(predictor, data, weights),
             "best_by_loss": _compare_best_epoch(weights.best_by_loss, others, reference),
             "best_by_accuracy": _compare_best_epoch(weights.best_by_accuracy, others, reference),
             "last": tally_pairs(reference, others[weights.epochs]) if weights.epochs in others else None,
@@ -74,6 +83,8 @@ def measure_gap(
         train=tallies["train"],
         validation=tallies.get("validation"),
         test=None,
+        training_answers=count_contradictions(answers["train"], weights.kept, len(data.classes)),
+        training_losses=None if losses is None else divide_losses(losses.sums, losses.epochs),
         **of_validation,
     )
     if "test" not in answers:
@@ -134,6 +145,21 @@ def _answer_with_other_weights(
             answers[epoch] = Answers.to(kept.labels, predictor.predict(data.rows["validation"]))
     predictor.use(weights.of_epoch[weights.kept])
     return answers
+
+
+def _answer_training_early(
+    predictor: Predictor, data: TrainingData, weights: TrainedWeights
+) -> AnswersToTraining | None:
+    """Ask the weights with the lowest validation loss about training images; None if they are the kept ones."""
+    epoch = weights.best_by_loss
+    if epoch == weights.kept or epoch not in weights.of_epoch:
+        return None
+    count = len(data.rows["train"])
+    asked = data.rows["train"][spread_evenly(count, max(1, round(ASKED_PER_EPOCH * weights.epochs * count)))]
+    predictor.use(weights.of_epoch[epoch])
+    answers = Answers.to(data.labels[asked], predictor.predict(asked))
+    predictor.use(weights.of_epoch[weights.kept])
+    return count_contradictions(answers, epoch, len(data.classes))
 
 
 def _compare_best_epoch(epoch: int, others: Mapping[int, Answers], kept: Answers) -> BestEpoch | None:

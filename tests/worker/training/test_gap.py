@@ -408,6 +408,7 @@ def test_stored_predictions_of_a_job_give_the_figures_of_the_job(trained, labels
         np.savez(tmp_path / "with_hashes.npz", **arrays, **hashes)
     with (tmp_path / "with_hashes.npz").open("rb") as file:
         found = build_evaluation(read_predictions(file, 2**24)).gap
+    assert found.training_answers.tenths[0].contradicted == own.training_answers.tenths[0].contradicted
     for split in ("train", "validation", "test"):
         assert_same_answers(getattr(found, split), getattr(own, split))
     for split in ("validation_copies", "test_copies"):

@@ -14,6 +14,8 @@ from heldout.stored.gap import StoredGap
 from tests.worker.training.processes import Process, get_path
 from tests.worker.training.trainings import small_spec
 from worker.messages import EpochDone, Finished, StopCause, Warned
+from worker.training.gap import ASKED_PER_EPOCH
+from worker.training.pixel_changes import spread_evenly
 
 pytestmark = pytest.mark.usefixtures("forking")
 
@@ -58,6 +60,32 @@ def test_the_best_epochs_weights_are_those_of_a_training_that_ends_there(start, 
         assert best.change.lost == (right[0] & ~right[1]).sum()
         assert best.change.loss == pytest.approx((losses[1] - losses[0]).mean(), abs=1e-5)
         assert best.change.loss_variance == pytest.approx((losses[1] - losses[0]).var(ddof=1), rel=1e-3)
+
+
+def test_the_best_epochs_weights_are_asked_about_training_images_too(start, jumping):
+    """As many as take about 1% of the training: a twentieth of them for each epoch."""
+    gap, (by_loss, _) = read_gap(jumping.messages[-1]), find_best_epochs(jumping)
+    kept, early = gap.training_answers, gap.early_training_answers
+    assert gap.first_training_answers == early
+    right, _ = read_answers(jumping, "train")
+    assert (kept.epoch, kept.count, kept.correct) == (7, len(right), right.sum())
+    assert (early.epoch, early.count) == (by_loss, round(7 * ASKED_PER_EPOCH * len(right)))
+    ended_there = start(small_spec({"filters": 8}, training=JUMPING | {"epochs": by_loss}))
+    shorter = read_gap(ended_there.end())
+    asked = read_answers(ended_there, "train")[0][spread_evenly(len(right), early.count)]
+    assert early.correct == asked.sum()
+    assert shorter.early_training_answers is None
+    assert shorter.first_training_answers.count == len(right)
+
+
+def test_the_losses_of_training_images_over_all_epochs_are_divided(jumping):
+    losses = read_gap(jumping.messages[-1]).training_losses
+    with np.load(get_path(jumping.messages[-1], ArtifactName.PREDICTIONS)) as stored:
+        means = stored["train_loss_sums"] / stored["train_loss_epochs"]
+    assert (losses.epochs, losses.count) == (7, len(means))
+    assert losses.quantiles[4] == pytest.approx(np.median(means), rel=1e-5)
+    parts = [losses.count - losses.hard, losses.hard]
+    assert np.average([losses.easy_loss, losses.hard_loss], weights=parts) == pytest.approx(means.mean(), rel=1e-5)
 
 
 def read_answers(process: Process, split: str) -> tuple[np.ndarray, np.ndarray]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from analysis.answers.answers import Answers, Predictions, divide_by_copies, is_surely_better, split_into_halves
 from analysis.answers.temperature import measure_calibration
+from analysis.answers.training_labels import count_contradictions
 from analysis.arrays.dataset import SPLITS, load
 from analysis.arrays.relations import Relations, load_relations
 from heldout.lifecycle.resources import ModelFormat, ModelRejectionCode
@@ -318,6 +319,7 @@ def _measure_gap(
             split_into_halves(held_out.labels),
             "test" if validation is None else "validation",
         ),
+        training_answers=count_contradictions(answers["train"], 0, len(data.classes)),
     )
     if "test" not in answers:
         return gap
