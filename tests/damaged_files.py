@@ -1,8 +1,10 @@
 """Every kind of stored file, and the responses while it is missing, cut or flipped: the table of the manual."""
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from models.blobs import Blobs
@@ -201,6 +203,15 @@ def damage(blobs: Blobs, key: str, how: str) -> bytes:
         at = len(whole) * 2 // 3
         blobs.put(key, whole[:at] + bytes([whole[at] ^ 0x04]) + whole[at + 1 :])
     return whole
+
+
+def flip(file: Path, place: int) -> None:
+    """Flip all bits of the byte at this place. A negative place counts from the end."""
+    with file.open("r+b") as opened:
+        opened.seek(place, os.SEEK_END if place < 0 else os.SEEK_SET)
+        [byte] = opened.read(1)
+        opened.seek(-1, os.SEEK_CUR)
+        opened.write(bytes([byte ^ 255]))
 
 
 def walk(get: Callable[[str], Any], blobs: Blobs, ids: Mapping[str, str], roots: tuple[str, ...]) -> None:

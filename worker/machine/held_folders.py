@@ -1,11 +1,13 @@
 """Folders of a cache on this machine's disk, shared by processes: a user's lock keeps each from being removed."""
 
 import fcntl
+import hashlib
+import json
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -49,6 +51,27 @@ def fill_alone(folder: Path, watch: Callable[[], object]) -> Iterator[None]:
         yield
     finally:
         os.close(filling)
+
+
+def note_digests(note: Path, files: Collection[Path]) -> None:
+    """Note the SHA-256 of files in the same folder, once all of them are there."""
+    unfinished = note.with_name(f"{note.name}.{secrets.token_hex(4)}")
+    unfinished.write_text(json.dumps({file.name: _compute_digest(file) for file in files}))
+    unfinished.replace(note)
+
+
+def have_noted_digests(note: Path) -> bool:
+    """Whether all files of a note are there, and none is damaged."""
+    try:
+        digests = json.loads(note.read_bytes())
+        return all(_compute_digest(note.parent / name) == digest for name, digest in digests.items())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _compute_digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def make_room(folder: Path, size_bytes: int, cap_bytes: int) -> int:

@@ -21,7 +21,13 @@ from models.digests import compute_file_digest
 from models.store import claims, events
 from models.store.claims import Checkpoint
 from worker.machine.enclosed_process import ProcessDied
-from worker.machine.held_folders import hold_folder, make_room, remove_unless_used
+from worker.machine.held_folders import (
+    have_noted_digests,
+    hold_folder,
+    make_room,
+    note_digests,
+    remove_unless_used,
+)
 from worker.messages import AssignedBackbone, EpochDone, Overfits
 from worker.supervision import metrics as worker_metrics
 from worker.supervision.attempt import Attempt
@@ -31,7 +37,7 @@ from worker.supervision.lease import AttemptLease
 
 MAX_S = 900
 WEIGHTS_FILE = "initial.npz"
-_WHOLE = "whole"
+_DIGESTS = "digests.json"
 
 
 def fetch_initial(attempt: Attempt[Any]) -> Path | None:
@@ -100,10 +106,10 @@ class _KeptFiles:
 
     @property
     def are_whole(self) -> bool:
-        return self._lock is not None and (self.folder / _WHOLE).exists()
+        return self._lock is not None and have_noted_digests(self.folder / _DIGESTS)
 
     def keep(self, extracted: Path) -> None:
-        """Copy the files; a name shows that all of them are there."""
+        """Copy the files, and note their digests."""
         if self._lock is None:
             return
         size_bytes, cap_bytes = sum(file.stat().st_size for file in extracted.iterdir()), self._cap_bytes
@@ -111,11 +117,12 @@ class _KeptFiles:
             if size_bytes > cap_bytes or make_room(self.folder, size_bytes, cap_bytes) > cap_bytes:
                 remove_unless_used(self.folder, self._lock)
                 return
-            for file in extracted.iterdir():
-                unfinished = self.folder / f"{file.name}.{secrets.token_hex(4)}"
-                shutil.copyfile(file, unfinished)
-                unfinished.replace(self.folder / file.name)
-            (self.folder / _WHOLE).touch()
+            kept = [self.folder / file.name for file in extracted.iterdir()]
+            for file in kept:
+                unfinished = file.with_name(f"{file.name}.{secrets.token_hex(4)}")
+                shutil.copyfile(extracted / file.name, unfinished)
+                unfinished.replace(file)
+            note_digests(self.folder / _DIGESTS, kept)
         except OSError:
             remove_unless_used(self.folder, self._lock)
 

@@ -1,7 +1,8 @@
 """Features that the frozen part of a network gives, computed once and kept on this machine's disk.
 
-The folder of some features has one file with a place for every row, and one that tells which blocks of rows are
-complete. A block is always computed as a whole, so its bits do not depend on the job that computes it.
+The folder of some features has one file with a place for every row, and one with the digest of each complete block of
+rows. A block is always computed as a whole, so its bits do not depend on the job that computes it. Each job compares
+the blocks that it reads with their digests, and computes damaged ones again.
 """
 
 import hashlib
@@ -11,7 +12,6 @@ import math
 import os
 import secrets
 import shutil
-import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -24,13 +24,22 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from heldout.work.memory import FEATURE_BLOCK as BLOCK
-from worker.machine.held_folders import fill_alone, hold_folder, make_room, remove_unless_used
+from worker.machine.held_folders import (
+    fill_alone,
+    have_noted_digests,
+    hold_folder,
+    make_room,
+    note_digests,
+    remove_unless_used,
+)
 from worker.messages import AssignedFeatures
 from worker.training.frozen import FrozenSplit
 from worker.training.position import describe_fault
 
-FEATURES_FILE, DONE_FILE, BASE_PREFIX = "features.npy", "done", "base-"
-UNFINISHED = ".part"
+FEATURES_FILE, DIGESTS_FILE, BASE_PREFIX = "features.npy", "digests", "base-"
+UNFINISHED, NOTE_SUFFIX = ".part", ".digest"
+# A digest of zeros means that its block is missing.
+DIGEST_BYTES = 16
 # How much work may be lost with its process.
 NOTE_EVERY_S = 5.0
 # What does not change the answers of a network with given weights in inference mode.
@@ -52,7 +61,7 @@ class KeptBase:
         """Return the file. If it is missing or damaged, it is written into the folder `scratch` first."""
         digest = hashlib.sha256(json.dumps(self.config, sort_keys=True).encode()).hexdigest()
         kept, made = (folder / f"{BASE_PREFIX}{digest[:16]}.keras" for folder in (self.folder, scratch))
-        if zipfile.is_zipfile(kept):  # after a loss of power, a file may have its name but not its end
+        if have_noted_digests(kept.with_suffix(NOTE_SUFFIX)):
             return kept
         write(made)
         with suppress(OSError):
@@ -69,6 +78,7 @@ class KeptBase:
             if make_room(self.folder, features_bytes + made.stat().st_size, self.cap_bytes) <= self.cap_bytes:
                 shutil.copyfile(made, unfinished)
                 unfinished.replace(kept)
+                note_digests(kept.with_suffix(NOTE_SUFFIX), [kept])
         finally:
             unfinished.unlink(missing_ok=True)
             if not kept.exists():
@@ -134,12 +144,12 @@ def open_features(
     folder = cache.folder / key
     try:
         lock = in_use.enter_context(hold_folder(folder))
-        if not len(_list_missing(folder, rows, shape)):
+        if not len(_list_missing(folder, rows, shape, watch)):
             return _map(folder)
         with fill_alone(folder, watch):
             try:
                 _require_room(folder, shape, cache.cap_bytes)
-                _fill(folder, shape, _list_missing(folder, rows, shape), compute, at_once, watch)
+                _fill(folder, shape, _list_missing(folder, rows, shape, watch), compute, at_once, watch)
             except (OSError, NotCached):
                 remove_unless_used(folder, lock)
                 raise
@@ -165,13 +175,13 @@ def _fill(
     watch: Callable[[], object],
 ) -> None:
     """Write missing blocks. The file is never mapped for this: on a full disk that would end the process."""
-    done, row_bytes, noted_at = _read_done(folder, shape), 4 * math.prod(shape[1:]), monotonic()
+    digests, row_bytes, noted_at = _read_digests(folder, shape), 4 * math.prod(shape[1:]), monotonic()
+    digests[missing] = 0
     file = os.open(folder / FEATURES_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        header = io.BytesIO()
-        npy.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
-        first = header.tell()
-        _write(file, header.getbuffer(), 0)
+        header = _make_header(shape)
+        first = len(header)
+        _write(file, memoryview(header), 0)
         os.ftruncate(file, first + row_bytes * shape[0])
         for begin in range(0, len(missing), at_once):
             watch()
@@ -183,13 +193,13 @@ def _fill(
                 count = min(BLOCK, shape[0] - block * BLOCK)
                 content = np.ascontiguousarray(values[:count], "<f4").data.cast("B")
                 _write(file, content, first + row_bytes * block * BLOCK)
-            done[blocks] = True
+                digests[block] = _compute_digest(content)
             if monotonic() - noted_at > NOTE_EVERY_S:
-                _note_done(folder, file, done)
+                _write_digests(folder, file, digests)
                 noted_at = monotonic()
     finally:
         try:
-            _note_done(folder, file, done)
+            _write_digests(folder, file, digests)
         finally:
             os.close(file)
 
@@ -200,26 +210,56 @@ def _write(file: int, content: memoryview, place: int) -> None:
         content, place = content[count:], place + count
 
 
-def _note_done(folder: Path, file: int, done: NDArray[np.bool_]) -> None:
+def _make_header(shape: tuple[int, ...]) -> bytes:
+    header = io.BytesIO()
+    npy.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return header.getvalue()
+
+
+def _compute_digest(block: bytes | memoryview) -> NDArray[np.uint8]:
+    return np.frombuffer(hashlib.sha256(block).digest()[:DIGEST_BYTES], np.uint8)
+
+
+def _write_digests(folder: Path, file: int, digests: NDArray[np.uint8]) -> None:
     os.fdatasync(file)
-    unfinished = folder / f"{DONE_FILE}.tmp"
-    unfinished.write_bytes(done.tobytes())
-    unfinished.replace(folder / DONE_FILE)
+    unfinished = folder / f"{DIGESTS_FILE}.tmp"
+    unfinished.write_bytes(digests.tobytes())
+    unfinished.replace(folder / DIGESTS_FILE)
 
 
-def _read_done(folder: Path, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    blocks = -(-shape[0] // BLOCK)
-    try:
-        done = np.frombuffer((folder / DONE_FILE).read_bytes(), np.bool_).copy()
-    except FileNotFoundError:
-        return np.zeros(blocks, np.bool_)
-    return done if len(done) == blocks else np.zeros(blocks, np.bool_)
+def _read_digests(folder: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return the digests, shape (blocks, DIGEST_BYTES)."""
+    digests = np.zeros((-(-shape[0] // BLOCK), DIGEST_BYTES), np.uint8)
+    with suppress(FileNotFoundError):
+        content = (folder / DIGESTS_FILE).read_bytes()
+        if len(content) == digests.size:
+            digests = np.frombuffer(content, np.uint8).reshape(digests.shape).copy()
+    return digests
 
 
-def _list_missing(folder: Path, rows: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.int32]:
-    """Return the blocks with some of these rows that are not complete."""
+def _list_missing(
+    folder: Path, rows: NDArray[Any], shape: tuple[int, ...], watch: Callable[[], object]
+) -> NDArray[np.int32]:
+    """Return the blocks with some of these rows that are incomplete or damaged."""
     wanted = np.unique(np.asarray(rows) // BLOCK).astype(np.int32)
-    return wanted[~_read_done(folder, shape)[wanted]]
+    digests, header = _read_digests(folder, shape), _make_header(shape)
+    try:
+        file = (folder / FEATURES_FILE).open("rb")
+    except FileNotFoundError:
+        return wanted
+    block_bytes = 4 * BLOCK * math.prod(shape[1:])
+    with file:
+        if file.read(len(header)) != header:
+            return wanted
+
+        def is_whole(block: int) -> bool:
+            if not digests[block].any():
+                return False
+            watch()
+            file.seek(len(header) + block_bytes * block)
+            return bool((_compute_digest(file.read(block_bytes)) == digests[block]).all())
+
+        return wanted[[not is_whole(block) for block in wanted.tolist()]]
 
 
 def _map(folder: Path) -> "np.memmap[Any, Any]":

@@ -28,6 +28,7 @@ from models.store.artifacts import Artifact
 from models.store.claims import Claimed, HeldAttempt, recover_from_dead_workers
 from models.store.studies import list_runs
 from models.tables import ArtifactRow, DatasetRow, EpochRow, JobRow
+from tests.damaged_files import flip
 from tests.models.work import ALICE, BOB, ENGINE, Work, dots, final_of
 from tests.worker.supervision.bench import GIB, Bench, script_process
 from tests.worker.training.backbones import small_backbone
@@ -343,15 +344,17 @@ def test_a_job_fails_if_its_backbone_cannot_be_read(work: Work, blobs: Blobs, ru
 def test_an_uploaded_model_is_unpacked_once_for_each_owner(work: Work, blobs: Blobs, run, tmp_path: Path) -> None:
     model, kept = small_backbone(tmp_path).read_bytes(), tmp_path / "home" / "features"
     known = Backbone("mod_1", (20, 18, 3), (10, 9, 6), "bytes", 100, 100, 1_000, 500, 100, 3)
-    folders, layers = [], []
+    folders, files = [], []
 
     def script(assignment: Assignment) -> list[FromTraining]:
         assert assignment.start.backbone is not None
         folders.append(Path(assignment.start.backbone.folder))
-        layers.append((folders[-1] / "layers.json").read_bytes())
+        with np.load(folders[-1] / "weights.npz") as arrays:
+            weights = b"".join(arrays[name].tobytes() for name in sorted(arrays.files))
+        files.append(((folders[-1] / "layers.json").read_bytes(), weights))
         return train_fully(assignment, 1)
 
-    for owner in (ALICE, ALICE, BOB):
+    def train(owner: str) -> None:
         job_id = work.submit(owner)
         key = f"jobs/{job_id}/0/backbone.keras"
         with work.database.write() as session:
@@ -360,8 +363,17 @@ def test_an_uploaded_model_is_unpacked_once_for_each_owner(work: Work, blobs: Bl
             session.execute(insert(ArtifactRow).values(job_id=job_id, attempt=0, **asdict(file)))
         blobs.put(key, model)
         run(work.claim(), script)
+
+    for owner in (ALICE, ALICE, BOB):
+        train(owner)
     assert [folder.parent == kept for folder in folders] == [False, True, False]
-    assert layers == [layers[0]] * 3
+    for name in ("layers.json", "weights.npz", "digests.json"):
+        damaged = folders[1] / name
+        flip(damaged, damaged.stat().st_size // 2)
+        train(ALICE)
+        train(ALICE)
+        assert [folder.parent == kept for folder in folders[-2:]] == [False, True], f"{name} is rebuilt once"
+    assert files == [files[0]] * len(folders)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

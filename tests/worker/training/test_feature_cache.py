@@ -14,10 +14,18 @@ import tensorflow as tf
 
 from analysis.arrays.dataset import ImageSet
 from heldout.work.memory import FEATURE_BLOCK as BLOCK
+from tests.damaged_files import flip
 from worker.machine.held_folders import USE_LOCK, evict
 from worker.messages import AssignedFeatures
 from worker.training.data import take_images
-from worker.training.feature_cache import FEATURES_FILE, NotCached, compute_key, open_features
+from worker.training.feature_cache import (
+    DIGEST_BYTES,
+    DIGESTS_FILE,
+    FEATURES_FILE,
+    NotCached,
+    compute_key,
+    open_features,
+)
 from worker.training.frozen import FrozenSplit
 from worker.training.inputs import make_source
 
@@ -111,6 +119,31 @@ def test_blocks_of_a_killed_process_are_computed_again(tmp_path, forking_context
     killed.join()
     np.testing.assert_array_equal(read(tmp_path, "a", second), EXPECTED)
     assert second.blocks == [0, 1, 2, 3, 4, 5]
+
+
+BLOCK_BYTES = 4 * BLOCK * SHAPE[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "harm", "computed"),
+    [
+        (FEATURES_FILE, lambda file: flip(file, 128 + BLOCK_BYTES + 5), [1]),
+        (FEATURES_FILE, lambda file: flip(file, -1), [5]),
+        (FEATURES_FILE, lambda file: flip(file, 60), [0, 1, 2, 3, 4, 5]),
+        (FEATURES_FILE, lambda file: os.truncate(file, 128 + 3 * BLOCK_BYTES), [3, 4, 5]),
+        (FEATURES_FILE, Path.unlink, [0, 1, 2, 3, 4, 5]),
+        (DIGESTS_FILE, lambda file: flip(file, 2 * DIGEST_BYTES), [2]),
+        (DIGESTS_FILE, lambda file: os.truncate(file, 7), [0, 1, 2, 3, 4, 5]),
+    ],
+    ids=["a row", "the last byte", "the header", "the end", "the file", "a digest", "the digests"],
+)
+def test_damaged_blocks_are_computed_again(tmp_path, name, harm, computed):
+    read(tmp_path, "a", Computation())
+    harm(tmp_path / "a" / name)
+    again, after = Computation(), Computation()
+    np.testing.assert_array_equal(read(tmp_path, "a", again), EXPECTED)
+    np.testing.assert_array_equal(read(tmp_path, "a", after), EXPECTED)
+    assert (again.blocks, after.blocks) == (computed, [])
 
 
 def test_processes_that_need_the_same_features_compute_each_block_once(tmp_path, forking_context):

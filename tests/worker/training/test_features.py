@@ -10,11 +10,13 @@ import tensorflow as tf
 from analysis.arrays.dataset import ImageSet
 from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import ArtifactName
+from tests.damaged_files import flip
 from tests.worker.training.backbones import small_backbone, taken_apart
 from tests.worker.training.processes import get_path
 from tests.worker.training.test_backbone import IMAGES, SEED, build, spec_with
 from tests.worker.training.test_own_network import spec_with as make_own_spec
 from tests.worker.training.trainings import fewer, scale_to_unit
+from worker.machine.held_folders import FILL_LOCK, USE_LOCK
 from worker.messages import AssignedFeatures, EpochDone, Finished, Started, StopCause, Stopped
 from worker.training.backbone import resize, set_trainable
 from worker.training.data import is_aligned, select
@@ -61,18 +63,27 @@ def test_cold_and_warm_caches_give_the_same_bits_and_computing_in_each_step_near
     assert get_feature_fact(in_steps) == "computed in each step: this worker keeps none"
     cold, warm = (start(spec, backbone=backbone, features=cache_in(tmp_path)) for _ in range(2))
     ends = [cold.end(), warm.end()]
-    assert all(isinstance(end, Finished) for end in ends), cold.log.read_text() + warm.log.read_text()
-    assert get_feature_fact(cold).startswith("cached")
-    assert cold.history == warm.history
-    assert ends[0].final == ends[1].final
+    kept = [file for file in (tmp_path / "features").glob("*/*") if file.name not in {USE_LOCK, FILL_LOCK}]
+    assert {file.suffix for file in kept} == {".npy", "", ".keras", ".digest"}
+    for file_of_cache in kept:
+        flip(file_of_cache, file_of_cache.stat().st_size // 2)
+    rebuilt = start(spec, backbone=backbone, features=cache_in(tmp_path))
+    ends.append(rebuilt.end())
+    processes = cold, warm, rebuilt
+    assert all(isinstance(end, Finished) for end in ends), "".join(process.log.read_text() for process in processes)
+    assert all(get_feature_fact(process).startswith("cached") for process in processes)
+    assert cold.history == warm.history == rebuilt.history
+    assert ends[0].final == ends[1].final == ends[2].final
     for name, answers in read_answers(computed).items():
         np.testing.assert_array_equal(read_answers(ends[0])[name], read_answers(ends[1])[name])
+        np.testing.assert_array_equal(read_answers(ends[0])[name], read_answers(ends[2])[name])
         np.testing.assert_allclose(read_answers(ends[0])[name], answers, atol=1e-5)
     losses = [[done["train_loss"] for done in process.history] for process in (cold, in_steps)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
-    model = keras.saving.load_model(get_path(ends[0], ArtifactName.MODEL))
-    kept = model.get_layer("backbone").get_weights()
-    assert all(map(np.array_equal, kept, keras.saving.load_model(file).get_weights()))
+    own = keras.saving.load_model(file).get_weights()
+    for end in ends:
+        model = keras.saving.load_model(get_path(end, ArtifactName.MODEL))
+        assert all(map(np.array_equal, model.get_layer("backbone").get_weights(), own))
 
 
 def train_in_phases(file: Path, images: ImageSet, spec: JobSpec) -> tuple[list[float], list[np.ndarray]]:

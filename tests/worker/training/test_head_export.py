@@ -19,6 +19,7 @@ import tensorflow as tf
 from analysis.arrays.dataset import ImageSet
 from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import ArtifactName
+from tests.damaged_files import flip
 from tests.worker.training.backbones import read_again, small_backbone, taken_apart
 from tests.worker.training.processes import folder_of, get_path
 from tests.worker.training.test_backbone import IMAGES, spec_with
@@ -180,7 +181,7 @@ def test_jobs_with_the_same_features_share_the_file_of_the_backbone(start, file,
         process = start(spec_with(network=parts), backbone=backbone, features=cache_in(tmp_path))
         finished = process.end()
         assert isinstance(finished, Finished), process.log.read_text()
-        bases += [(base, base.stat().st_mtime_ns) for base in (tmp_path / "features").glob(f"*/{BASE_PREFIX}*")]
+        bases += [(base, base.stat().st_mtime_ns) for base in (tmp_path / "features").glob(f"*/{BASE_PREFIX}*.keras")]
         model = keras.saving.load_model(get_path(finished, ArtifactName.MODEL))
         assert_gives_served_figures(model, fewer(mnist5k, IMAGES), finished.final.test)
     assert len(bases) == 2
@@ -233,26 +234,28 @@ def write_base(file: Path) -> None:
 
 
 def list_files(folder: Path) -> set[str]:
-    """The files next to the lock; those of backbones without their digests."""
+    """The files next to the lock; those of backbones without the digests of their configs in their names."""
     return {re.sub("-[0-9a-f]{16}", "", file.name) for file in folder.iterdir()} - {USE_LOCK}
 
 
 @pytest.mark.parametrize(("cap_bytes", "is_kept"), [(10_000, True), (100, False)])
 def test_the_file_of_a_backbone_stays_within_the_cache(folder, cap_bytes, is_kept):
     written = open_base(folder, cap_bytes)
-    assert list_files(folder) == {FEATURES_FILE, *(["base.keras"] if is_kept else [])}
+    assert list_files(folder) == {FEATURES_FILE, *(["base.keras", "base.digest"] if is_kept else [])}
     assert int((folder / USE_LOCK).read_text()) == 50 + (len(written) if is_kept else 0), "room it takes for others"
 
 
-def test_a_damaged_file_of_a_backbone_is_written_again(folder):
+@pytest.mark.parametrize("harm", [lambda file: file.write_bytes(bytes(100)), lambda file: flip(file, 50)])
+@pytest.mark.parametrize("suffix", [".keras", ".digest"])
+def test_a_damaged_file_of_a_backbone_is_written_again(folder, suffix, harm):
     """A file may have its name but not its content after a loss of power, or be left by a process that was killed."""
     open_base(folder)
-    [kept] = folder.glob(f"{BASE_PREFIX}*")
-    kept.write_bytes(bytes(100))
+    [kept] = folder.glob(f"{BASE_PREFIX}*.keras")
+    harm(kept.with_suffix(suffix))
     kept.with_suffix(f".1{UNFINISHED}").write_bytes(bytes(50))
     written = open_base(folder)
     assert open_base(folder, write=Path.unlink) == written, "it is not written a second time"
-    assert list_files(folder) == {FEATURES_FILE, "base.keras"}
+    assert list_files(folder) == {FEATURES_FILE, "base.keras", "base.digest"}
 
 
 def test_a_full_disk_keeps_no_part_of_the_file_of_a_backbone(folder):
