@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -135,21 +136,21 @@ def _cancel_studies(database: Database, name: str) -> int:
                 study_jobs.request_cancel(session, name, study_id)
         except (StudyNotFound, StudyFinished):
             continue  # it ended meanwhile
-        with database.write() as session:
-            study_jobs.cancel_jobs(session, study_id)
+        database.write_in_pieces(partial(study_jobs.cancel_some, study_id))
         count += 1
     return count
 
 
 def _cancel_jobs(database: Database, name: str) -> int:
-    total, after = 0, ""
-    while True:
-        with database.write() as session:
-            count, last = owners.cancel_jobs(session, name, after=after)
-        total += count
-        if last is None:
-            return total
-        after = last
+    cancelled: list[str] = []
+
+    def cancel_next(session: Session, after: str) -> str | None:
+        ids = owners.cancel_some_jobs(session, name, after)
+        cancelled.extend(ids)
+        return ids[-1] if ids else None
+
+    database.write_in_pieces(cancel_next)
+    return len(cancelled)
 
 
 def _parse_change(text: str) -> tuple[Quota, int | str | None]:

@@ -41,6 +41,8 @@ SQLITE_STATEMENT_FAULTS = {
     sqlite3.SQLITE_RANGE,
     sqlite3.SQLITE_TOOBIG,
 }
+# SQLite does not queue its writers: a waiting one looks again after at most 25 ms, and every 100 ms after 0.2 s.
+PAUSE_BETWEEN_PIECES_S = 0.03
 CONNECT_TIMEOUT_S = 5
 # Without these, the kernel waits 15 minutes for a broken link.
 LINK_DEAD_AFTER_S = 20
@@ -160,6 +162,20 @@ class Database:
             except Exception:
                 # The transaction is committed; a reconciler repeats the announcement.
                 log.exception("wake_ups_not_published", wake_ups=len(wake_ups))
+
+    def write_in_pieces(self, write_next: Callable[[Session, str], str | None]) -> None:
+        """Write many rows in several transactions, between which other writers have their turn.
+
+        Args:
+            write_next: writes the rows that come next after the id it gets, at first "". Returns the last id that it
+                has written, or None if no rows are left.
+        """
+        after: str | None = ""
+        while after is not None:
+            with self.write() as session:
+                after = write_next(session, after)
+            if after is not None:
+                time.sleep(PAUSE_BETWEEN_PIECES_S)
 
     def watch(self) -> "ChangeWatch":
         """Watch for writes by any process."""

@@ -1,5 +1,6 @@
 """Starts studies of external trainings and of recorded ones, and continues them with their results."""
 
+from functools import partial
 from math import ceil
 
 from analysis.studies.next_steps import decide_next_steps
@@ -111,5 +112,4 @@ def continue_study(database: Database, study_id: str, *, has_failed: bool) -> No
     """
     advance_after_told(database, study_id, has_failed=has_failed)
     if has_failed:  # its arm is dropped, so the arm's other trainings are no longer needed
-        with database.write() as session:
-            study_jobs.cancel_jobs(session, study_id)
+        database.write_in_pieces(partial(study_jobs.cancel_some, study_id))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 
 import structlog
 
@@ -30,6 +31,7 @@ from models.store import (
     retention,
     studies,
     study_jobs,
+    study_steps,
     transitions,
     uploads,
 )
@@ -264,8 +266,10 @@ class Reconciler:
         with self._database.read() as session:
             study_ids = study_jobs.list_needing_care(session)
         for study_id in study_ids:
+            self._database.write_in_pieces(partial(study_jobs.cancel_some, study_id))
             with self._database.write() as session:
-                study_jobs.take_care(session, study_id)
+                if not studies.has_open_jobs(session, study_id):
+                    study_steps.advance(session, study_id)
         if self._blobs is not None:
             waiting_studies.begin_ready(self._database, self._blobs, max_parameters=self._settings.max_parameters)
 

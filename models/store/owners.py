@@ -18,7 +18,7 @@ from models.store.quotas import get_bounds, get_used
 from models.tables import JobRow, KeyRow, OwnerRow, UsageRow
 
 # How many jobs one transaction cancels.
-CANCELLED_AT_ONCE = 200
+CANCELLED_AT_ONCE = 20
 
 
 @dataclass(frozen=True)
@@ -95,14 +95,14 @@ def is_suspended(session: Session, name: str) -> bool:
     return row is not None and row.suspended_at is not None
 
 
-def cancel_jobs(session: Session, name: str, *, after: str = "") -> tuple[int, str | None]:
-    """Cancel the next jobs of an owner, of all kinds. Returns their number, and the id to continue after, if any."""
+def cancel_some_jobs(session: Session, name: str, after: str) -> Sequence[str]:
+    """Cancel the next jobs of an owner, of all kinds, and return their ids."""
     query = select(JobRow).where(JobRow.owner == name, JobRow.id > after, JobRow.status.not_in(TERMINAL))
     rows = session.scalars(query.order_by(JobRow.id).limit(CANCELLED_AT_ONCE).with_for_update()).all()
     studies.lock_of_jobs(session, rows)
     for row in rows:
         jobs.cancel_locked(session, row)
-    return len(rows), rows[-1].id if rows else None
+    return [row.id for row in rows]
 
 
 def add_missing(session: Session) -> None:

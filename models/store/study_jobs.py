@@ -15,9 +15,12 @@ from models.store import events, jobs, studies
 from models.store.study_steps import advance
 from models.tables import JobRow, StudyRow
 
+# How many jobs one transaction cancels.
+JOBS_AT_ONCE = 10
+
 
 def request_cancel(session: Session, owner: str, study_id: str) -> None:
-    """Stop a study from starting anything new. `cancel_jobs` then cancels its jobs, in a separate transaction.
+    """Stop a study from starting anything new. `cancel_some` then cancels its jobs, in transactions of their own.
 
     A repeated request changes nothing.
 
@@ -34,15 +37,22 @@ def request_cancel(session: Session, owner: str, study_id: str) -> None:
         events.add(session, study_id, "study.cancelling", "Its jobs are being cancelled.")
 
 
-def cancel_jobs(session: Session, study_id: str) -> None:
-    """Cancel a study's unneeded jobs, or all its jobs if the study is being cancelled."""
+def cancel_some(study_id: str, session: Session, after: str) -> str | None:
+    """Cancel the next of a study's unneeded jobs, or of all its jobs if the study is being cancelled.
+
+    For `Database.write_in_pieces`. If the process is killed in between, the reconciler cancels the rest.
+    """
     study = session.get(StudyRow, study_id)
     if study is None or study.status is not StudyStatus.RUNNING:
-        return
-    for job in _lock_jobs(session, study):
+        return None
+    locked = _lock_jobs(session, study, after)
+    for job in locked:
         jobs.cancel_locked(session, job)
+    if len(locked) == JOBS_AT_ONCE:
+        return locked[-1].id
     if study.cancel_requested:
         advance(session, study_id)  # if no job was left, no job's end has ended the study
+    return None
 
 
 def list_needing_care(session: Session) -> Sequence[str]:
@@ -54,15 +64,8 @@ def list_needing_care(session: Session) -> Sequence[str]:
     ]
 
 
-def take_care(session: Session, study_id: str) -> None:
-    """Cancel a study's unneeded jobs, or take its next step if it has no jobs."""
-    cancel_jobs(session, study_id)
-    if not studies.has_open_jobs(session, study_id):
-        advance(session, study_id)
-
-
-def _lock_jobs(session: Session, study: StudyRow) -> Sequence[JobRow]:
-    query = select(JobRow).where(JobRow.study_id == study.id, JobRow.status.not_in(TERMINAL))
+def _lock_jobs(session: Session, study: StudyRow, after: str) -> Sequence[JobRow]:
+    query = select(JobRow).where(JobRow.study_id == study.id, JobRow.id > after, JobRow.status.not_in(TERMINAL))
     if not study.cancel_requested:
         query = query.where(JobRow.id.in_(study.found.get("unneeded") or ()))
-    return session.scalars(query.order_by(JobRow.id).with_for_update()).all()
+    return session.scalars(query.order_by(JobRow.id).limit(JOBS_AT_ONCE).with_for_update()).all()

@@ -53,9 +53,7 @@ def advance(session: Session, study_id: str, ended: JobRow | None = None, status
     if study is None or study.status is not StudyStatus.RUNNING:
         return
     if study.cancel_requested:
-        if studies.has_open_jobs(session, study_id):
-            study_found.note_progress(session, study, study.found)
-        else:
+        if not studies.has_open_jobs(session, study_id):
             study_found.end(session, study, StudyStatus.CANCELLED, study.found, "Cancelled.")
         return
     if studies.is_waiting(study):

@@ -2,9 +2,11 @@
 
 import sqlite3
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
+import httpx2
 import psycopg
 
 from heldout.views.study import StudyView
@@ -94,6 +96,30 @@ def test_a_small_study_whose_worker_is_killed_has_the_answer_of_an_undisturbed_o
     assert whole.conclusion is not None
     assert _without_ids(harmed) == _without_ids(whole)
     assert _rows(stack, harmed.id) == _rows(stack, whole.id)
+
+
+@on()
+def test_a_study_whose_api_is_killed_while_it_cancels_420_runs_is_finished_by_the_next(stack: Stack) -> None:
+    stack.start_api()
+    arms = [{"name": name} for name in ("base", *(f"arm{number}" for number in range(20)))]
+    study = stack.ask("POST", "/v1/studies", json={"kind": "external", "arms": arms, "seeds": 20}).json()["id"]
+    count = "SELECT count(*) FROM jobs WHERE study_id = %s AND status = 'cancelled'"
+
+    def count_cancelled() -> int:
+        return int(_query(stack, count, study)[0][0])
+
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(stack.ask, "POST", f"/v1/studies/{study}/cancel")
+        until(count_cancelled, "the first cancelled run")
+        assert stack.api is not None
+        stack.api.kill_all()
+        assert isinstance(answer.exception(), httpx2.TransportError)
+    assert 0 < count_cancelled() < 420
+    stack.start_api()
+    served = until(lambda: stack.ask("GET", f"/v1/studies/{study}?wait=5").json()["status"] != "running", "its end", 60)
+    assert served
+    assert stack.ask("GET", f"/v1/studies/{study}").json()["status"] == "cancelled"
+    assert count_cancelled() == 420
 
 
 def _ended(stack: Stack, study_id: str) -> StudyView:

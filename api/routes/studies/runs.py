@@ -64,7 +64,7 @@ def ask_for_run(study_id: StudyId, asked: AskSpec, work: Asking) -> AskView:
         if not is_open:
             view = build_study_view(study, dataset)
             return build_ask_view(study, None, view, lease_s=asked.lease_s, wait_s=None)
-        if not external_runs.has_open(session, study_id):
+        if study.cancel_requested or not external_runs.has_open(session, study_id):
             wait_s = external_runs.find_seconds_until_next(session, study_id, MOST_WAIT_S)
             return build_ask_view(study, None, None, lease_s=asked.lease_s, wait_s=wait_s)
     with work.write() as session:

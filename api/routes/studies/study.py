@@ -1,5 +1,6 @@
 """Lists, returns, cancels and deletes studies, and follows their events."""
 
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Query, Response
@@ -67,12 +68,11 @@ _REQUESTED: dict[int | str, dict[str, Any]] = {
 @raises(errors.StudyFinished, errors.SpecUnreadable)
 def cancel_study(study_id: StudyId, work: Asking, response: Response) -> StudyView:
     """Cancel a study and all its jobs. Results measured so far are kept."""
-    # Two transactions: jobs are locked before their study, and no job may be added after they were listed.
+    # First a transaction of its own: jobs are locked before their study, and none may be added after they were listed.
     with work.write() as session:
         study_jobs.request_cancel(session, work.owner, study_id)
         work.note_change(session, None)
-    with work.write() as session:
-        study_jobs.cancel_jobs(session, study_id)
+    work.app.database.write_in_pieces(partial(study_jobs.cancel_some, study_id))
     view = _find(work, study_id)
     response.status_code = 200 if view.has_ended else 202
     response.headers["ETag"] = write_etag(view.version)

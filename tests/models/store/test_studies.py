@@ -1,6 +1,7 @@
 """A study advances as its jobs end: each training counts once, whichever process looks and whatever fails."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -302,8 +303,7 @@ def test_a_cancelled_study_ends_with_its_last_job_and_is_deleted_with_all_its_jo
     def cancel(owner: str = ALICE) -> None:
         with bench.database.write() as session:
             study_jobs.request_cancel(session, owner, study_id)
-        with bench.database.write() as session:
-            study_jobs.cancel_jobs(session, study_id)
+        bench.database.write_in_pieces(partial(study_jobs.cancel_some, study_id))
 
     with pytest.raises(StudyNotFound):
         cancel(BOB)

@@ -7,13 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import func, select
 
 from analysis.answers.file import read_predictions
 from analysis.studies.next_steps import decide_next_steps
 from analysis.studies.told import read_told
 from api.http import upload_body
-from models.store import external_runs, studies, study_steps
-from models.tables import StudyRunRow
+from heldout.lifecycle.job import JobStatus
+from heldout.service.settings import Settings
+from models import database as database_module
+from models.reconcile import Reconciler
+from models.store import external_runs, studies, study_jobs, study_steps
+from models.tables import JobRow, StudyRunRow
 from tests.api.support import assert_problem, sqlite_only
 
 ARMS = [
@@ -431,3 +436,38 @@ def test_a_cancelled_study_accepts_no_more_results(client):
     assert client.post(f"/v1/studies/{study}/cancel").status_code == 200
     assert ask(client, study)["status"] == "cancelled"
     assert report(client, study, run).json()["accepted"] is False
+
+
+def count_cancelled(database, study: str) -> int:
+    with database.read() as session:
+        of_study = (JobRow.study_id == study, JobRow.status == JobStatus.CANCELLED)
+        return session.scalar(select(func.count()).where(*of_study))
+
+
+def test_no_transaction_cancels_many_runs_so_that_others_can_write_in_between(client, stranger, database, monkeypatch):
+    monkeypatch.setattr(study_jobs, "JOBS_AT_ONCE", 4)
+    study, seen = order(client), []
+
+    def write_in_between(pause_s: float) -> None:
+        assert pause_s >= 0.025, "SQLite's waiting writers look that often"
+        seen.append(count_cancelled(database, study))
+        assert stranger.post("/v1/studies", json={"kind": "external", "arms": ARMS[:2], "seeds": 2}).status_code == 201
+
+    monkeypatch.setattr(database_module.time, "sleep", write_in_between)
+    assert client.post(f"/v1/studies/{study}/cancel").json()["status"] == "cancelled"
+    assert (seen, count_cancelled(database, study)) == ([4, 8], 9)
+
+
+def test_a_study_whose_process_is_killed_while_it_cancels_hands_out_no_run_and_is_finished(
+    client, database, monkeypatch
+):
+    monkeypatch.setattr(study_jobs, "JOBS_AT_ONCE", 4)
+    study = order(client)
+    with database.write() as session:
+        study_jobs.request_cancel(session, "ada", study)
+    with database.write() as session:
+        study_jobs.cancel_some(study, session, "")
+    asked = ask(client, study)
+    assert (count_cancelled(database, study), asked["status"], asked["run"]) == (4, "running", None)
+    Reconciler(database, Settings()).run_once()
+    assert (count_cancelled(database, study), ask(client, study)["status"]) == (9, "cancelled")
