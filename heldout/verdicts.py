@@ -23,7 +23,7 @@ class FindingKind:
     remedies: what a study tries, ordered by how often each remedy helped on a collection of trainings
         (docs/explanation/diagnosis.md).
     is_curable: whether a study can compare remedies for it.
-    part: its name as a part of the gap to new images; None if it is no such part.
+    part: its name as a part of the gap, in a few words; None if it explains none of it.
     caveat: why figures mislead, for findings that do not explain a gap.
     """
 
@@ -42,12 +42,13 @@ FINDING_KINDS: Mapping[str, FindingKind] = {
         "new_version",
         caveat="Some images are in two splits, so results on held-out images can look better than they are.",
     ),
-    "label_order_mismatch": FindingKind("labels in another order", "new_version"),
-    "scale_mismatch": FindingKind("other pixel values", "new_version"),
-    "split_shift": FindingKind("splits differ", "new_version"),
+    "label_order_mismatch": FindingKind("labels in another order", "new_version", part="labels in another order"),
+    "scale_mismatch": FindingKind("other pixel values", "new_version", part="other pixel values"),
+    "split_shift": FindingKind("splits differ", "new_version", part="images of another kind"),
     "label_conflicts": FindingKind(
         "one picture, two labels",
         "new_version",
+        part="pictures with two labels",
         caveat="Copies of one image have different labels, so even a perfect network gets some wrong.",
     ),
     # Networks learn wrong labels last, and only if they are large enough to memorize them.
@@ -69,13 +70,13 @@ FINDING_KINDS: Mapping[str, FindingKind] = {
         "class imbalance",
         "one_training",
         remedies=("class_weights", "augmentation", "dropout", "label_smoothing"),
-        part="classes with few or no training images",
+        part="rare classes",
     ),
     "collapsed_class": FindingKind(
         "unrecognized class",
         "one_training",
         remedies=("class_weights", "augmentation", "label_smoothing", "longer_cosine"),
-        part="a class the network does not recognize",
+        part="an unrecognized class",
     ),
     # Not curable: a diverged training cannot serve as the base of a comparison.
     "diverged": FindingKind(
@@ -83,6 +84,7 @@ FINDING_KINDS: Mapping[str, FindingKind] = {
         "one_training",
         remedies=("lower_learning_rate", "batch_norm", "longer_cosine"),
         is_curable=False,
+        part="training that diverged",
     ),
     "overfitting": FindingKind(
         "overfitting",
@@ -101,11 +103,13 @@ FINDING_KINDS: Mapping[str, FindingKind] = {
         "underfitting",
         "one_training",
         remedies=("larger_network", "less_regularisation", "batch_norm", "longer_cosine", "more_epochs"),
+        part="learning too little",
     ),
     "not_converged": FindingKind(
         "ended too early",
         "one_training",
         remedies=("longer_cosine", "more_epochs", "more_patience", "batch_norm", "ema"),
+        part="ending too early",
     ),
     # No early stopping: the loss does not rise, so an earlier epoch would be no better.
     "too_little_data": FindingKind(

@@ -31,6 +31,7 @@ class Words:
 
     effect: a sentence with figures. action: what to do. then: a shorter imperative for a cause that comes second.
     before_next: the action as worded before `, then …`. None means `action`; empty means that nothing may follow it.
+    flatters: a clause that says which results look better than they are: `Copies flatter test results`.
     """
 
     headline: str
@@ -38,6 +39,7 @@ class Words:
     action: str
     then: str = ""
     before_next: str | None = None
+    flatters: str = ""
 
 
 def pluralize(count: int, thing: str) -> str:

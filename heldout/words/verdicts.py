@@ -7,9 +7,10 @@ words. The details are in the diagnosis' explanation.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from heldout.verdicts import require_every_kind
+from heldout.verdicts import FINDING_KINDS, require_every_kind
 from heldout.words import Words, of_100, pluralize, quote_name, verdicts_of_data
 
 if TYPE_CHECKING:
@@ -17,12 +18,16 @@ if TYPE_CHECKING:
     from heldout.diagnosis.facts import Facts
     from heldout.diagnosis.findings import Cause, Finding
 
-# The API promises this limit. A longer summary leaves out what to fix second.
-MAX_SUMMARY_WORDS = 40
+# The API promises these limits. A longer summary leaves out what to fix second.
+MAX_HEADLINE_WORDS, MAX_SUMMARY_WORDS = 12, 40
+# Without its copies, a gap of at least this is worth a sentence even if its cause is unknown.
+MIN_REMAINING_GAP = 0.03
 # Verdicts that state what was counted, which is true whether it comes first or not, or how something looks.
 CAREFUL = frozenset(
     {"class_imbalance", "label_conflicts", "label_noise", "leakage", "memorised_noise", "test_too_small"}
 )
+# Faults of training, which make all results poor.
+OF_TRAINING = frozenset({"diverged", "underfitting", "not_converged"})
 # From this training accuracy, the text says that the training images were memorized.
 MIN_MEMORIZED = 0.98
 
@@ -32,17 +37,38 @@ def describe(facts: Facts, findings: Sequence[Finding], causes: Sequence[Cause])
     (_, first), *others = [
         (cause, WORDS[cause.code](facts, finding)) for cause, finding in zip(causes, findings, strict=True)
     ]
+    first = _name_cause_of_gap(facts, first, causes)
     alone = f"{first.effect} {first.action}."
+    after_first = ("figures_not_true", "rest_of_gap", *(("training_broken",) if first.flatters else ()))
     # Two causes can be one fault, such as wrong pixel values: mention it once.
     next_steps = (
-        words.then
-        for cause, words in others
-        if cause.tier in ("figures_not_true", "rest_of_gap") and words.headline != first.headline
+        words.then for cause, words in others if cause.tier in after_first and words.headline != first.headline
     )
     after = next(next_steps, "")
     before = first.action if first.before_next is None else first.before_next
     both = f"{first.effect} {before}, then {after}."
     return first.headline, both if before and after and len(both.split()) <= MAX_SUMMARY_WORDS else alone
+
+
+def _name_cause_of_gap(facts: Facts, first: Words, causes: Sequence[Cause]) -> Words:
+    """If results look better than they are, also say what makes test results poor: the next cause, if one is known."""
+    if not first.flatters:
+        return first
+    # With a measured gap, it is known whether a cause has a part in it.
+    named = [cause.code for cause in causes[1:] if facts.budget is None or cause.tier != "other"]
+    headlines = [
+        f"{first.flatters}; {'poor results come' if code in OF_TRAINING else 'the gap comes'} from {part}."
+        for code in named
+        if (part := FINDING_KINDS[code].part) is not None
+    ]
+    headline = next((text for text in headlines if len(text.split()) <= MAX_HEADLINE_WORDS), None)
+    if headline is not None:
+        effect = f"{first.headline.removesuffix('.')}: {first.effect[0].lower()}{first.effect[1:]}"
+        return replace(first, headline=headline, effect=effect)
+    gap = facts.budget
+    if gap is None or gap.train.accuracy - gap.clean_test.accuracy < MIN_REMAINING_GAP:
+        return first
+    return replace(first, effect=f"{first.effect.removesuffix('.')}; no other cause of the gap was found.")
 
 
 def soften(headline: str, verdict: str) -> str:
@@ -103,8 +129,10 @@ def describe_underfitting(facts: Facts, finding: Finding) -> Words:
             "The network learns too little.",
             f"{right}: the augmentation is too strong for {epochs}.",
             "Train longer or augment less",
+            "train longer or augment less",
         )
-    return Words("The network learns too little.", f"{right}{after}.", "Use a larger network or less regularization")
+    action, then = "Use a larger network or less regularization", "use a larger network or less regularization"
+    return Words("The network learns too little.", f"{right}{after}.", action, then)
 
 
 def describe_not_converged(facts: Facts, finding: Finding) -> Words:

@@ -31,7 +31,13 @@ def describe_leakage(facts: Facts, finding: Finding) -> Words:
     if found is None:
         figures = {name: finding.evidence.get(f"{name}_accuracy") for name in ("validation", "test")}
         if None in figures.values():
-            return Words("Some images are in two splits.", "They make results look better than they are.", action, then)
+            return Words(
+                "Some images are in two splits.",
+                "They make results look better than they are.",
+                action,
+                then,
+                flatters="Copies flatter results",
+            )
         validation, test = whole_percents(
             *(float(figures_of_split) for figures_of_split in figures.values() if figures_of_split is not None)
         )
@@ -40,6 +46,7 @@ def describe_leakage(facts: Facts, finding: Finding) -> Words:
             f"It gets {test} of the test images right but only {validation} of the validation images.",
             "Look for test images among the training images",
             "look for copies",
+            flatters="Test looks too good",
         )
     name, copies, whole = found
     assert copies.copied is not None
@@ -47,16 +54,18 @@ def describe_leakage(facts: Facts, finding: Finding) -> Words:
     count = min(copies.copied.count, finding.evidence.get(f"{name}_in_train", {}).get("images") or whole.count)
     headline = f"{describe_share(count, whole.count, name)} were copied from training."
     headline = headline if count > 1 else f"One {name} image was copied from training."
+    flatters = f"Copies flatter {name} results"
     if copies.clean is None:
-        return Words(headline, f"So {name} accuracy says nothing about new images.", action, then)
+        return Words(headline, f"So {name} accuracy says nothing about new images.", action, then, flatters=flatters)
     clean, served = copies.clean.accuracy, whole.accuracy
     shown, instead = whole_percents(clean, served)
     effect = f"The true {name} accuracy is about {shown}, not {instead}."
     if clean > served:
+        flatters = ""
         effect = f"The copies did not raise {name} accuracy: without them it is {shown}, not {instead}."
     if round(clean, 3) == round(served, 3):
-        effect = f"Without them {name} accuracy is about the same ({shown})."
-    return Words(headline, effect, action, then)
+        flatters, effect = "", f"Without them {name} accuracy is about the same ({shown})."
+    return Words(headline, effect, action, then, flatters=flatters)
 
 
 def describe_label_order(facts: Facts, finding: Finding) -> Words:

@@ -15,7 +15,7 @@ from heldout.diagnosis.facts import collect_facts
 from heldout.diagnosis.gap import compute_gap
 from heldout.remedies.change import RemedyBase
 from heldout.stored.audit import AuditFinding
-from tests.heldout.diagnosis.made import FINE, OVERFIT, compare_last, history, spec
+from tests.heldout.diagnosis.made import FINE, OVERFIT, compare_last, falling, history, spec
 from tests.heldout.diagnosis.made_gap import Answers, Made, answers
 
 DOCS = Path(__file__).parents[3] / "docs" / "explanation"
@@ -183,13 +183,39 @@ def test_inverted_test_images_come_before_a_larger_gap_from_few_training_images(
     )
 
 
-def test_a_test_accuracy_raised_by_copies_comes_before_a_larger_gap():
+def test_a_test_accuracy_raised_by_copies_comes_before_a_larger_gap_that_is_named_too():
     test, copied = make_answers_with_copies(0.45, 1000, 500)
     made = Made(answers(1.0, 500), answers(0.45, 1000, 1), test, test_copied=copied)
     found = judged(made, audit=audit_of("leakage", test_in_train={"images": 500, "share": 0.5}))
     assert [cause.code for cause in found.causes] == ["leakage", "too_little_data"]
+    assert found.headline == "Copies flatter test results; the gap comes from too few training images."
+    assert found.summary == (
+        "Half of the test images were copied from training: the true test accuracy is about 45%, not 72%. Remove the "
+        "copies and measure again, then collect more training images: 500 are few for this network."
+    )
+
+
+def test_a_gap_without_a_known_cause_is_mentioned_beside_copies():
+    test, copied = make_answers_with_copies(0.9, 1000, 500)
+    made = Made(answers(0.95, 100), answers(0.9, 150, 1), test, test_copied=copied)
+    found = judged(made, audit=audit_of("leakage", test_in_train={"images": 500, "share": 0.5}))
     assert found.headline == "Half of the test images were copied from training."
-    assert found.summary.startswith("The true test accuracy is about 45%, not 72%. Remove the copies and measure again")
+    assert found.summary == (
+        "The true test accuracy is about 90%, not 95%; no other cause of the gap was found. Remove the copies and "
+        "measure again."
+    )
+
+
+def test_results_that_copies_flatter_are_poor_if_the_network_learned_too_little():
+    test, copied = make_answers_with_copies(0.3, 1000, 500)
+    made = Made(answers(0.4, 500), answers(0.3, 1000, 1), test, test_copied=copied)
+    found = judged(
+        made,
+        history(falling(40, 2.0), falling(40, 2.0)),
+        audit_of("leakage", test_in_train={"images": 500, "share": 0.5}),
+    )
+    assert found.headline == "Copies flatter test results; poor results come from learning too little."
+    assert found.summary.endswith("measure again, then use a larger network or less regularization.")
 
 
 def test_a_verdict_on_copies_counts_as_the_audit_does_and_never_promises_less_accuracy():
