@@ -8,14 +8,16 @@ from analysis.reports.card import CardFacts, SharedModelFacts, build_card
 from analysis.reports.changes import build_report
 from analysis.reports.contents import build_document
 from analysis.reports.document import render_markdown
+from analysis.reports.key_figures import list_study_figures, sum_confusions
 from heldout import errors
 from heldout.diagnosis.gap import compute_gap
 from heldout.errors.missing import UNUSABLE
+from heldout.stored.evaluation import StoredEvaluation
 from heldout.stored.gap import GapOnTest, StoredGap
 from heldout.studies.spec import BASE_ARM
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.study import StudyView
-from heldout.views.study_report import ReportBudgetView, StudyReportView
+from heldout.views.study_report import ReportBudgetView, ReportFiguresView, StudyReportView
 from heldout.work.kinds import JobKind
 from models.blobs import Blobs
 from models.database import Session
@@ -40,15 +42,39 @@ def build_study_report(session: Session, blobs: Blobs, row: StudyRow, study: Stu
     if row.base_job is not None and session.get(JobRow, row.base_job) is None:
         study = study.model_copy(update={"job": None})  # commands that name a deleted job would be refused
     curves = metrics.get_curves(session, [job for arm in study.arms for job in arm.jobs])
+    figures = _list_key_figures(session, blobs, row, study)
     try:
         gaps = _list_gaps(session, blobs, row, study)
+        base = None if gaps and figures else _diagnose_base_job(session, blobs, row)
     except _NO_GAPS as error:
-        return build_report(study, curves, gaps_missing=error.detail)
-    return build_report(study, curves, gaps)
+        return build_report(study, curves, gaps_missing=error.detail, figures=figures)
+    if base is not None and base.figures and not figures:
+        figures = [ReportFiguresView(arm=BASE_ARM, trainings=1, figures=base.figures)]
+    if base is not None and base.gap is not None and not gaps:
+        gaps = [ReportBudgetView.of(BASE_ARM, row.base_job, base.gap)]
+    return build_report(study, curves, gaps, figures=figures)
+
+
+def _list_key_figures(session: Session, blobs: Blobs, row: StudyRow, study: StudyView) -> list[ReportFiguresView]:
+    """List the key figures of base and winner. Answers that cannot be read are left out."""
+    dataset = None if row.dataset_id is None else session.get(DatasetRow, row.dataset_id)
+    confusions = {}
+    for arm in (study.arms[0], study.winner):
+        if dataset is None or arm is None:
+            continue
+        try:
+            stored = [find_and_read(session, blobs, job, StoredEvaluation) for job in arm.jobs]
+        except _NO_GAPS:
+            continue
+        matrices = [
+            file.splits["validation"].confusion for file in stored if file is not None and "validation" in file.splits
+        ]
+        confusions[arm.name] = sum_confusions(matrices)
+    return list_study_figures(study, () if dataset is None else dataset.classes or (), confusions)
 
 
 def _list_gaps(session: Session, blobs: Blobs, row: StudyRow, study: StudyView) -> list[ReportBudgetView]:
-    """List the gaps of base and winner once they were tested; before that, the gap of the base's job, if tested."""
+    """List the gaps of base and winner once they were tested."""
     on_test: Mapping[str, Any] = row.found.get("gaps_on_test") or {}
     winner = None if study.conclusion is None else study.conclusion.remedy
     budgets = []
@@ -61,16 +87,15 @@ def _list_gaps(session: Session, blobs: Blobs, row: StudyRow, study: StudyView) 
             known = [gap for gap in gaps if gap is not None]
             if known:
                 budgets.append(compute_mean_budget(arm.name, known))
-    return budgets or _list_base_job_gap(session, blobs, row)
+    return budgets
 
 
-def _list_base_job_gap(session: Session, blobs: Blobs, row: StudyRow) -> list[ReportBudgetView]:
+def _diagnose_base_job(session: Session, blobs: Blobs, row: StudyRow) -> DiagnosisView | None:
     job = None if row.base_job is None else session.get(JobRow, row.base_job)
     # With `data: fix`, the study runs on a later version of the dataset than the job did.
     if job is None or job.owner != row.owner or job.dataset_id != row.dataset_id:
-        return []
-    gap = DiagnosisView.of(diagnose_job(session, blobs, job, is_strict=True)).gap
-    return [] if gap is None else [ReportBudgetView.of(BASE_ARM, job.id, gap)]
+        return None
+    return DiagnosisView.of(diagnose_job(session, blobs, job, is_strict=True))
 
 
 def collect_model_card(session: Session, blobs: Blobs, job_id: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from analysis.reports.budgets import build_gap_tables
 from analysis.reports.document import Block, Definitions, Document, Heading, Listing, Paragraph, ReportTable, strip_code
+from analysis.reports.key_figures import build_figure_blocks
 from heldout.stored.audit import StoredAudit
 from heldout.stored.results import FinalView
 from heldout.views.diagnosis import DiagnosisView
@@ -65,6 +66,7 @@ def build_card(facts: CardFacts) -> Document:
         has_cure=False,
         about=f"Job `{job.id}` on {strip_code(job.dataset.name)}, version {job.dataset.version}{when}.",
         blocks=[
+            *build_figure_blocks(facts.diagnosis.figures),
             *_use_blocks(facts),
             *_build_measured_blocks(facts),
             *_build_gap_blocks(job.id, facts.diagnosis),

@@ -18,7 +18,14 @@ from heldout.stored.results import GapsView, GapView
 from heldout.studies.spec import BASE_ARM
 from heldout.views.base import dump_json
 from heldout.views.study import ArmFiguresView, ArmView, BudgetView, StudyView, TestFiguresView
-from heldout.views.study_report import CommandView, QuestionView, ReportArmView, ReportBudgetView, StudyReportView
+from heldout.views.study_report import (
+    CommandView,
+    QuestionView,
+    ReportArmView,
+    ReportBudgetView,
+    ReportFiguresView,
+    StudyReportView,
+)
 from heldout.words.studies import explain_arm
 from heldout.words.study_answers import answer_questions, describe_study, phrase_question
 
@@ -116,12 +123,14 @@ def build_report(
     gaps: Sequence[ReportBudgetView] = (),
     *,
     gaps_missing: str | None = None,
+    figures: Sequence[ReportFiguresView] = (),
 ) -> StudyReportView:
     """Return the report, also of a study that is still running.
 
     Args:
         epochs: of each job of the study, in order; jobs may be missing.
         gaps: of base and winner, if known. gaps_missing: why they cannot be read.
+        figures: the key figures of base and winner.
     """
     winner = study.winner
     winning_spec = None if winner is None or study.spec is None else apply_patch(study.spec, winner.patch)
@@ -130,6 +139,7 @@ def build_report(
         study=study,
         question=phrase_question(study),
         answer=describe_study(study)[0],
+        figures=list(figures),
         in_short=[QuestionView(question=asked, answer=told) for asked, told in answer_questions(study)],
         arms=[_build_arm(study, arm, epochs) for arm in study.arms],
         gaps=list(gaps),

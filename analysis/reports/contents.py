@@ -5,6 +5,7 @@ from analysis.reports.changes import WINNER_FILE, render_script
 from analysis.reports.comparisons import build_comparison_blocks, build_gap_blocks, format_arm_name, sort_arms
 from analysis.reports.courses import build_course_blocks, build_size_blocks
 from analysis.reports.document import Block, Definitions, Document, Heading, Listing, Paragraph, ReportTable, strip_code
+from analysis.reports.key_figures import build_figure_tables
 from heldout import words
 from heldout.views.study import StudyView, TestFiguresView
 from heldout.views.study_report import StudyReportView
@@ -34,6 +35,7 @@ def build_document(report: StudyReportView) -> Document:
     """The same blocks for Markdown and for HTML."""
     study = report.study
     blocks: list[Block] = [Paragraph(study.summary)] if study.summary else []
+    blocks += build_figure_tables(report)
     blocks.append(Definitions([(asked.question, asked.answer) for asked in report.in_short]))
     if study.kind == "learning_curve":
         blocks += build_size_blocks(study)

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from heldout.cli.screen import print_table, say, say_prose
+from heldout.cli.screen import print_fields, print_table, say, say_prose
 from heldout.fixes.bodies import LOOK_ALIKES, list_options
 from heldout.words import LOSS, NONE, POINTS, format_signed, format_signed_range, percent
 
@@ -105,6 +105,9 @@ def show_diagnosis(diagnosis: DiagnosisView) -> None:
     if diagnosis.headline:
         say_prose(diagnosis.headline)
         say_prose(diagnosis.summary)
+        say("")
+    if diagnosis.figures:
+        print_fields([(figure.name.lower(), figure.line) for figure in diagnosis.figures])
         say("")
     if len(diagnosis.causes) > 1:
         say("What to fix, in order:")

@@ -15,6 +15,7 @@ from heldout.diagnosis.evaluation import Evaluation
 from heldout.diagnosis.facts import collect_facts
 from heldout.diagnosis.findings import CANNOT_TELL, Cause, Diagnosis, Finding, SuggestedRemedy
 from heldout.diagnosis.history import History, measures_training_at_end
+from heldout.diagnosis.key_figures import list_key_figures
 from heldout.diagnosis.precedence import GRAVITY, collect_findings
 from heldout.diagnosis.restrict import (
     ALL_SPLITS,
@@ -137,4 +138,7 @@ def diagnose(
         causes=causes,
         headline=headline,
         summary=summary,
+        figures=list_key_figures(
+            {"train": facts.train, "validation": facts.validation, "test": facts.test}, facts.classes, history
+        ),
     )

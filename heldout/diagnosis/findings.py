@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from heldout.diagnosis.gap import Bounds, Gap
+from heldout.diagnosis.key_figures import KeyFigure
 from heldout.errors import HeldoutError
 from heldout.stored.gap import Calibration
 from heldout.verdicts import Effort
@@ -114,6 +115,7 @@ class Diagnosis:
     confidence: the probability that the verdict is right; None if not calibrated.
     calibration: how well the network's probabilities match reality; None if not measured.
     left_out: why stored files that belong to the job could not be used.
+    figures: accuracy on each split, the gap and the weakest class; empty if no accuracy is known.
     """
 
     verdict: str
@@ -129,6 +131,7 @@ class Diagnosis:
     causes: tuple[Cause, ...] = ()
     headline: str = ""
     summary: str = ""
+    figures: tuple[KeyFigure, ...] = ()
 
 
 NOT_STARTED = Diagnosis(

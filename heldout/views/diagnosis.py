@@ -8,6 +8,7 @@ from heldout.diagnosis import Diagnosis
 from heldout.diagnosis.confidence import Certainty, get_certainty
 from heldout.diagnosis.findings import Cause, SuggestedRemedy, Tier
 from heldout.diagnosis.gap import How, TermCode
+from heldout.diagnosis.key_figures import FigureCode
 from heldout.markup import make_table
 from heldout.stored.gap import Calibration
 from heldout.stored.results import Figure, SplitResult
@@ -119,6 +120,21 @@ class CauseView(View):
     )
 
 
+class KeyFigureView(View):
+    """A figure at the top of a diagnosis, as people read it."""
+
+    code: FigureCode
+    name: str = Field(description="`Test accuracy`.")
+    text: str = Field(description="The figure: `91.2%`, `not measured`.")
+    note: str = Field(description="What it was counted on, continuing `text`: `of 400 images`. May be empty.")
+    value: float | None = Field(description="As a fraction; of the weakest class its recall. Null if not measured.")
+
+    @property
+    def line(self) -> str:
+        """`91.2% of 400 images`."""
+        return f"{self.text} {self.note}".rstrip()
+
+
 class DiagnosisView(View):
     """The verdict: the code of what to fix first, `healthy`, or `cannot_tell`. Epochs count from 1."""
 
@@ -126,6 +142,11 @@ class DiagnosisView(View):
     verdict: str
     headline: str = Field("", description="What is wrong, in at most 12 words.")
     summary: str = Field("", description="What it costs and what to do next, in at most two sentences.")
+    figures: list[KeyFigureView] = Field(
+        [],
+        description="Accuracy on each split, the gap to test (or else validation), and the weakest class, whatever the "
+        "verdict. Of the kept weights or, before they are measured, of the last epoch.",
+    )
     certainty: Certainty | None = Field(None, description="`confidence` in words; null if not calibrated.")
     causes: list[CauseView] = Field([], description="What matters, in the order in which to fix it.")
     best_epoch: int | None = Field(description="Epoch with the lowest validation loss.")
@@ -145,6 +166,7 @@ class DiagnosisView(View):
 
     def _repr_html_(self) -> str:
         rows = [
+            *((figure.name.lower(), figure.line) for figure in self.figures),
             ("what to do", self.summary),
             ("why", self.explanation),
             *((problem.code, problem.detail) for problem in self.left_out),

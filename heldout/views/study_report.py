@@ -7,7 +7,7 @@ from pydantic import Field
 from heldout.spec.job import JobSpec
 from heldout.stored.results import GapsView, GapView
 from heldout.views.base import View
-from heldout.views.diagnosis import GapBudgetView
+from heldout.views.diagnosis import GapBudgetView, KeyFigureView
 from heldout.views.study import Effect, StudyView
 
 # Media types that request the other forms.
@@ -59,6 +59,14 @@ class ReportArmView(View):
     )
 
 
+class ReportFiguresView(View):
+    """The key figures of an arm, as means over its trainings."""
+
+    arm: str
+    trainings: int
+    figures: list[KeyFigureView]
+
+
 class ReportBudgetView(View):
     """The gap of an arm between training and test, term by term."""
 
@@ -93,6 +101,9 @@ class StudyReportView(View):
     study: StudyView
     question: str
     answer: str = Field(description="One sentence.")
+    figures: list[ReportFiguresView] = Field(
+        [], description="Accuracy on each split, the gap and the weakest class, of the base and of the winner."
+    )
     in_short: list[QuestionView]
     arms: list[ReportArmView] = Field(description="In the order of the study's arms.")
     gaps: list[ReportBudgetView] = Field(description="Gaps of base and winner, if they were tested.")

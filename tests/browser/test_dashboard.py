@@ -199,6 +199,9 @@ def test_every_figure_of_a_job_is_the_api_s(client: Client, ended: str, open_pag
     expect(verdict.locator(".headline")).to_have_text(diagnosis.headline)
     expect(verdict.locator(".sentence")).to_have_text(diagnosis.summary)
     expect(verdict).to_contain_text(diagnosis.explanation)
+    assert [figure.code for figure in diagnosis.figures] == ["train", "validation", "test", "gap", "weakest_class"]
+    shown = [fact.inner_text().split("\n") for fact in verdict.locator("dl").first.locator("div").all()]
+    assert shown == [[figure.name, figure.line] for figure in diagnosis.figures]
     assert diagnosis.certainty
     expect(verdict.locator("header").first).to_contain_text(diagnosis.certainty)
     expect(verdict.locator("ol > li")).to_have_count(len(diagnosis.causes))

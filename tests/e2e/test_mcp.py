@@ -122,6 +122,8 @@ def test_an_assistant_trains_diagnoses_and_tries_a_remedy(asked, client):
     assert f"{100 * final.test.accuracy:.1f}%" in trained
     diagnosis = client.jobs.diagnosis(job.id)
     assert diagnosis.explanation in trained
+    assert {figure.code for figure in diagnosis.figures} >= {"train", "validation", "test", "gap", "weakest_class"}
+    assert all(figure.line in trained for figure in diagnosis.figures)
 
     remedy = call("try_remedy", job=job.id, remedy="dropout", wait_s=55)
     estimate = call("cure", job=job.id, remedies=["dropout"], dry_run=True)

@@ -1,10 +1,14 @@
 """The contents of a report for each kind of conclusion; all its figures are in its JSON."""
 
 import re
+from xml.etree import ElementTree
 
 import pytest
 
 from analysis.reports.changes import describe_changes
+from analysis.reports.contents import build_document
+from analysis.reports.document import render_page
+from analysis.reports.key_figures import list_study_figures, sum_confusions
 from tests.analysis.reports import made_studies as made
 from tests.analysis.reports.reading import html, html_tables, report, text_of
 
@@ -20,6 +24,21 @@ def test_a_report_names_the_winner_its_spec_and_what_each_remedy_changed():
     }
     assert found.winning_spec.network.blocks[2].dropout == 0.25
     assert found.arms[1].changes == ["network.blocks[all].dropout: 0 → 0.25"]
+
+
+def test_a_report_begins_with_the_figures_of_base_and_winner():
+    study = made.cure()
+    unchanged, chosen = list_study_figures(study, ("cat", "dog"), {"base": sum_confusions([((9, 1), (2, 8))] * 2)})
+    found = report(study).model_copy(update={"figures": [unchanged, chosen]})
+    page = ElementTree.fromstring(render_page(build_document(found)))
+    _, [headings, *rows] = html_tables(page)[0]
+    assert headings[1:] == ["training accuracy", "validation accuracy", "test accuracy", "gap", "weakest class"]
+    test = study.conclusion.test
+    for row, arm, tested in zip(rows, (study.arms[0], study.winner), (test.base, test.winner), strict=True):
+        accuracies = [figures.accuracy for figures in (arm.train, arm.validation, tested)]
+        assert row[1:4] == [f"{accuracy:.1%}" for accuracy in accuracies]
+        assert row[4] == f"{100 * (accuracies[0] - accuracies[2]):.1f} points from training to test"
+    assert (rows[0][5], rows[1][5]) == ('"dog" with 16 of 20 validation images right', "–")
 
 
 def test_if_nothing_helped_the_request_for_more_images_comes_first():

@@ -2,8 +2,12 @@
 
 import type { ComponentChildren } from 'preact'
 
-export const Facts = ({ tight = false, children }: { tight?: boolean; children: ComponentChildren }) => (
-  <dl class={tight ? 'facts tight' : 'facts'}>{children}</dl>
+type Props = { tight?: boolean; label?: string; children: ComponentChildren }
+
+export const Facts = ({ tight = false, label, children }: Props) => (
+  <dl class={tight ? 'facts tight' : 'facts'} aria-label={label}>
+    {children}
+  </dl>
 )
 
 export const Fact = ({ name, children }: { name: string; children: ComponentChildren }) => (

@@ -2,9 +2,10 @@
 
 import { useState } from 'preact/hooks'
 
-import { type Cause, type Diagnosis, type Finding, type Job, type Remedy, retry } from '../api/jobs'
+import { type Cause, type Diagnosis, type Finding, type Job, type KeyFigure, type Remedy, retry } from '../api/jobs'
 import { percent, points } from '../words/format'
 import { ENDED, remedyWord, verdictWord } from '../words/verdicts'
+import { Fact, Facts } from './facts'
 import { fixAddress } from './fix_address'
 import { GapPart } from './gap'
 import { Verdict } from './marks'
@@ -35,6 +36,7 @@ export function VerdictCard({ diagnosis, dataset, job }: Props) {
         </div>
       </header>
       {summary && <p class="sentence">{summary}</p>}
+      <KeyFigures figures={diagnosis.figures ?? []} />
       {!hasEnded && !isEarly && <p class="soft">Based on the epochs so far. The job is still running.</p>}
       {causes.length > 0 && <Causes causes={causes} diagnosis={diagnosis} dataset={dataset} job={job} />}
       {job && hasEnded && <ToStudy job={job} isHealthy={diagnosis.verdict === 'healthy'} />}
@@ -42,6 +44,17 @@ export function VerdictCard({ diagnosis, dataset, job }: Props) {
     </section>
   )
 }
+
+const KeyFigures = ({ figures }: { figures: KeyFigure[] }) =>
+  figures.length > 0 && (
+    <Facts label="Key figures">
+      {figures.map((one) => (
+        <Fact key={one.code} name={one.name}>
+          <strong>{one.text}</strong> <span class="soft">{one.note}</span>
+        </Fact>
+      ))}
+    </Facts>
+  )
 
 const EARLY = {
   headline: 'It is too early to judge this training.',

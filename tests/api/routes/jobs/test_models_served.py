@@ -174,6 +174,9 @@ def test_the_model_card_covers_use_results_and_reproduction(client, stranger, wo
     answer = client.get(f"/v1/jobs/{waiting}/card")
     assert answer.headers["content-type"] == "text/markdown; charset=utf-8"
     card = answer.text
+    top = card.partition("## ")[0]
+    for figure in client.get(f"/v1/jobs/{waiting}/diagnosis").json()["figures"]:
+        assert f"- **{figure['name']}:** {figure['text']} {figure['note']}" in top
     assert "right on 90.0% of 1,000 test images, which very likely means 88.0% to 91.7%" in card
     assert "| training | 3,600 | 90.0% | 88.0% to 91.7% | 0.250 |" in card
     for heading in ("Intended use", "How well does it do", "Why is it worse", "What data", "How do I reproduce it"):

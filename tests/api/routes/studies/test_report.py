@@ -46,7 +46,9 @@ def test_a_report_is_available_in_three_forms(client, stranger, study):
     assert [(point.epoch, point.trainings, point.validation_accuracy.mean) for point in curves] == [(1, 1, 0.625)]
     [gap] = as_json.json()["gaps"]
     assert gap["job"] == study["job"]
-    assert gap["gap"] == client.get(f"/v1/jobs/{study['job']}/diagnosis").json()["gap"]
+    diagnosis = client.get(f"/v1/jobs/{study['job']}/diagnosis").json()
+    assert gap["gap"] == diagnosis["gap"]
+    assert as_json.json()["figures"] == [{"arm": "base", "trainings": 1, "figures": diagnosis["figures"]}]
 
     page = client.get(path, headers={"Accept": BROWSER})
     assert page.headers["content-type"] == "text/html; charset=utf-8"
@@ -59,6 +61,7 @@ def test_a_report_is_available_in_three_forms(client, stranger, study):
     assert "is missing" not in text.text
     assert text.headers["content-type"] == "text/markdown; charset=utf-8"
     assert f"**{report.study.headline}**" in text.text
+    assert "| unchanged network | 90.0% | 90.0% | 90.0% | 0.0 points from training to test |" in text.text
     assert report.answer in text.text
     assert_problem(stranger.get(path), 404, "study_not_found")
     assert_problem(client.get("/v1/studies/std_none/report"), 404, "study_not_found")
