@@ -11,6 +11,8 @@ from heldout.statistics import compute_wilson_interval
 from heldout.stored.file import StoredFile, StoredPart
 
 HeldOutName = Literal["validation", "test"]
+# What images can have lost.
+QualityKind = Literal["blur", "noise", "compression", "resolution"]
 
 
 class Tally(StoredPart):
@@ -121,6 +123,20 @@ class PixelsUndone(StoredPart):
         return (after - change.gained + change.lost) / change.count, after / change.count
 
 
+class QualityLost(StoredPart):
+    """Validation images (without copies) after they were made as blurred, noisy, compressed or small as test images.
+
+    strength: of blur, the standard deviation in pixels. Of noise, the same in 255ths of the range of values. Of
+        compression, the quality of JPEG. Of resolution, the share of the sides that is left.
+    change: the change from the images as they are to the degraded ones.
+    """
+
+    kind: QualityKind
+    strength: float
+    tally: Tally
+    change: PairedTally
+
+
 class LabelsRenamed(StoredPart):
     """Test images (without copies, pixels undone) under renamed classes.
 
@@ -228,6 +244,7 @@ class GapOnTest(StoredPart):
     test_copies: HeldOutCopies | None = None
     pixels: PixelsUndone | None = None
     labels: LabelsRenamed | None = None
+    quality: QualityLost | None = None
 
 
 class StoredGap(StoredFile):
@@ -241,6 +258,7 @@ class StoredGap(StoredFile):
     validation_copies, test_copies: null if the dataset's copies are not known yet.
     validation_pixels, pixels, labels: null if nothing was worth trying. The first is about validation and not part of a
         term; the others are about test.
+    quality: what test images have lost that validation images have, and what that costs; null if nothing.
     last: the change from the kept weights to those of the last epoch, on validation; null if the last were kept.
     training_answers: of the kept weights, to all training images. early_training_answers: of the epoch with the lowest
         validation loss; null if its weights were kept.
@@ -263,6 +281,7 @@ class StoredGap(StoredFile):
     validation_pixels: PixelsUndone | None = None
     pixels: PixelsUndone | None = None
     labels: LabelsRenamed | None = None
+    quality: QualityLost | None = None
     calibration: Calibration | None = None
     training_answers: AnswersToTraining | None = None
     early_training_answers: AnswersToTraining | None = None

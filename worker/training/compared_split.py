@@ -42,11 +42,13 @@ MAX_CHANCE_OF_SHOWN = 0.05
 
 
 class ImagePredictor(Protocol):
-    """Returns a model's answers to the images in rows of its source, with their pixels under a change."""
+    """Returns a model's answers to the images in rows of its source, with their pixels under a change; or to others."""
 
     source: BatchSource
 
     def predict(self, rows: NDArray[np.int32], change: PixelChange | None = None) -> Predictions: ...
+
+    def predict_images(self, images: NDArray[np.float32], labels: NDArray[np.int32]) -> Predictions: ...
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ class ComparedSplit:
     Attributes:
         answers: for the whole split, or for its compared images with their pixels undone.
         train: the sample of the training images, once pixels were tried.
+        is_noisy: whether its images are known to be noisy. Noise that is cut off looks like another brightness.
+        change: undoes the pixel values of the split; None if its halves disagree, or only some images are changed.
     """
 
     def __init__(
@@ -91,6 +95,8 @@ class ComparedSplit:
     ) -> None:
         self.answers = answers
         self.train = train
+        self.is_noisy = False
+        self.change: PixelChange | None = PixelChange()
         self._predictor = predictor
         self._data = data
         # If all images have copies, there is nothing else to compare.
@@ -123,6 +129,9 @@ class ComparedSplit:
             if pixels is None:
                 return None, None
             self.answers = join_answers(*undone)
+            first, second = (choice.candidate for choice in chosen)
+            is_known = first.change.kind == second.change.kind and first.share is second.share is None
+            self.change = first.change if is_known else None
         if any(choice.renaming for choice in chosen):
             renamed = [undone[half].under(chosen[half].renaming) for half in (0, 1)]
             labels = compare_renamed_labels((chosen[0].renaming, chosen[1].renaming), undone, renamed)
@@ -134,7 +143,7 @@ class ComparedSplit:
         train = self.train = self.train or sample_of(source, self._data.rows["train"], value_range)
         halves = [sample_of(source, rows, value_range) for rows in self._rows]
         both = halves[0].add_images_of(halves[1])
-        kinds = list_changes_to_try(train, both)
+        kinds = [kind for kind in list_changes_to_try(train, both) if not (self.is_noisy and kind == "brightness")]
         first, second = ([find_change(kind, train, half) for kind in kinds] for half in halves)
         shown = list[tuple[float, _Candidate]]()
         is_suspect = train.differs_from(both, MIN_SUSPECT_SIGMAS)

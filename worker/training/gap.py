@@ -18,6 +18,7 @@ from heldout.stored.gap import AnswersToTraining, BestEpoch, GapOnTest, StoredGa
 from worker.training.compared_split import ComparedSplit, ImagePredictor
 from worker.training.data import TrainingData
 from worker.training.decisions import TrainedWeights
+from worker.training.lost_quality import ValidationLikeTest
 from worker.training.pixel_changes import PixelSample, spread_evenly
 from worker.training.position import LossSums
 from worker.training.predictor import Predictor
@@ -89,36 +90,43 @@ def measure_gap(
     )
     if "test" not in answers:
         return gap
-    copies = related.get("test")
-    return gap.add_test(
-        measure_test(predictor, data, answers["test"], reference, copies, try_pixels=try_pixels, train=train)
-    )
+    return gap.add_test(measure_test(predictor, data, answers, reference, related, try_pixels=try_pixels, train=train))
 
 
 def measure_test(
     predictor: ImagePredictor,
     data: TrainingData,
-    answers: Answers,
+    answers: Mapping[str, Answers],
     reference: Answers,
-    related: HeldOutRelations | None,
+    related: Mapping[str, HeldOutRelations],
     *,
     try_pixels: bool = True,
     train: PixelSample | None = None,
 ) -> GapOnTest:
-    """Measure what test shows of a gap: the parts due to copies, pixel values, and class names.
+    """Measure what test shows of a gap: the parts due to copies, pixel values, lost quality, and class names.
 
     Args:
         predictor: answers with the kept weights, on the images of `data.rows`: `train` and `test` among them.
-        answers: of the test split, in the order of its rows.
+        answers: of each split, in the order of its rows; `test` is one of them.
         reference: answers to images with correct labels: those of validation, else of training.
-        related: of the test images; None if unknown.
+        related: of each held-out split; empty if unknown.
         train: a sample of the training images; None if it is not known yet.
     """
-    tally, pixels, labels = answers.tally(), None, None
+    on_test, copies, validation = answers["test"], related.get("test"), answers.get("validation")
+    tally, pixels, labels, quality = on_test.tally(), None, None, None
     if tally is not None:
-        test = ComparedSplit(predictor, data, "test", answers, related, train)
+        # With its pixels undone, validation itself is an estimate.
+        is_known = try_pixels and reference is validation
+        like_test = ValidationLikeTest(predictor, data, reference, related.get("validation")) if is_known else None
+        test = ComparedSplit(predictor, data, "test", on_test, copies, train)
+        if like_test is not None and like_test.lost is not None and like_test.lost.kind == "noise":
+            test.is_noisy = True
         pixels, labels = test.undone(count_confusion(reference, len(data.classes)), try_pixels=try_pixels)
-    return GapOnTest(test=tally, test_copies=divide_by_copies(answers, related), pixels=pixels, labels=labels)
+        if like_test is not None:
+            quality = like_test.measure(test.change)
+    return GapOnTest(
+        test=tally, test_copies=divide_by_copies(on_test, copies), pixels=pixels, labels=labels, quality=quality
+    )
 
 
 def find_related_images(relations: Relations, source: Mapping[str, NDArray[np.int64]]) -> dict[str, HeldOutRelations]:

@@ -61,6 +61,8 @@ class Predictor:
         change = [tf.TensorSpec([self._channels], tf.int32), tf.TensorSpec([8], tf.float32)]
         self._call = tf.function(self._predict_rows, input_signature=[rows], autograph=False)
         self._call_head = tf.function(self._predict_features, input_signature=[rows], autograph=False)
+        images = tf.TensorSpec([None, *model.input_shape[1:]], tf.float32)
+        self._call_images = tf.function(self._predict_images, input_signature=[images, rows], autograph=False)
         self._call_changed = tf.function(self._predict_changed_rows, input_signature=[rows, *change], autograph=False)
 
     def _divide(self) -> tuple[keras.Model | None, Weights]:
@@ -109,6 +111,18 @@ class Predictor:
             part = slice(begin, begin + _IMAGES_A_CALL)
             probabilities[part], losses[part] = call(tf.constant(rows[part]), *given)
         return Predictions(probabilities, losses)
+
+    def predict_images(self, images: NDArray[np.float32], labels: NDArray[np.int32]) -> Predictions:
+        """Return the model's answers to raw images (count, height, width, channels) with these labels."""
+        found = [
+            self._call_images(images[begin : begin + _BATCH_SIZE], labels[begin : begin + _BATCH_SIZE])
+            for begin in range(0, len(labels), _BATCH_SIZE)
+        ]
+        probabilities, losses = ([part[place].numpy() for part in found] for place in (0, 1))
+        return Predictions(np.concatenate(probabilities), np.concatenate(losses))
+
+    def _predict_images(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return self._answer(self._logits, images, labels)
 
     def _predict_rows(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return self._predict_in_batches(rows, self._logits, self._read_pixels)

@@ -94,9 +94,9 @@ def _divide_as_trained(
 def _measure_gap_on_test(
     predictor: Predictor, own: TrainingData, answers: Mapping[str, Answers], relations: Relations | None
 ) -> GapOnTest | None:
-    related = None if relations is None else find_related_images(relations, own.source).get("test")
+    related = {} if relations is None else find_related_images(relations, own.source)
     try:
-        return measure_test(predictor, own, answers["test"], answers["validation"], related)
+        return measure_test(predictor, own, answers, answers["validation"], related)
     except Exception:  # noqa: BLE001 - test figures matter more than their explanation
         traceback.print_exc()
         return None

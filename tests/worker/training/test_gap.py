@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from PIL import Image
+from scipy.ndimage import gaussian_filter
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from sklearn.metrics import accuracy_score
@@ -428,3 +430,63 @@ def assert_same_answers(tally: Tally, expected: Tally) -> None:
     assert (tally.count, tally.correct) == (expected.count, expected.correct)
     assert tally.loss == pytest.approx(expected.loss, rel=1e-4)
     assert tally.loss_variance == pytest.approx(expected.loss_variance, rel=1e-3)
+
+
+# --- lost quality --------------------------------------------------------------------------------
+
+
+def blur_pixels(pixels: np.ndarray) -> np.ndarray:
+    return gaussian_filter(pixels, (0, 1.6, 1.6, 0)).round()
+
+
+def add_noise(pixels: np.ndarray) -> np.ndarray:
+    return np.clip(pixels + np.random.default_rng(1).normal(0, 90, pixels.shape), 0, 255).round()
+
+
+def enlarge(pixels: np.ndarray) -> np.ndarray:
+    def reduce(image: np.ndarray) -> np.ndarray:
+        picture = Image.fromarray(image[..., 0].astype(np.uint8))
+        return np.asarray(picture.resize((10, 10), Image.Resampling.BILINEAR).resize(picture.size, 2))[..., None]
+
+    return np.stack([reduce(image) for image in pixels])
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [("blur", blur_pixels), ("noise", add_noise), ("resolution", enlarge)],
+)
+def test_validation_made_like_degraded_test_images_loses_as_much(trained, clean, kind, change):
+    """The cost is what the test images themselves lose, which only this test can know."""
+    gap, data, exported = trained.measure(change_test(trained.images, pixels=change))
+    lost = gap.quality
+    assert lost is not None
+    assert lost.kind == kind
+    assert gap.pixels is None
+    assert lost.change.count == data.rows["validation"].size
+    cost = (lost.change.lost - lost.change.gained) / lost.change.count
+    assert cost == pytest.approx(clean.test.accuracy - gap.test.accuracy, abs=0.06)
+    assert lost.tally.accuracy == pytest.approx(gap.validation.accuracy - cost)
+    pixels = change(data.images[data.rows["validation"]].astype(np.float64))
+    assert lost.tally.accuracy == pytest.approx(
+        (exported.predict(pixels, verbose=0).argmax(axis=1) == data.labels[data.rows["validation"]]).mean(), abs=0.05
+    )
+
+
+def test_blur_is_measured_behind_inverted_pixels(trained):
+    gap, *_ = trained.measure(change_test(trained.images, pixels=lambda pixels: invert(blur_pixels(pixels))))
+    assert gap.pixels.chosen == "inversion"
+    assert gap.quality.kind == "blur"
+    assert gap.quality.strength == pytest.approx(1.6, rel=0.15)
+
+
+def test_test_images_of_the_same_quality_have_lost_nothing(trained, clean):
+    assert clean.quality is None
+    assert trained.measure(change_test(trained.images, pixels=blur_pixels), try_pixels=False)[0].quality is None
+
+
+def test_copies_do_not_count_in_what_quality_costs(trained):
+    validation = trained.images.splits["validation"]
+    copy_of = np.arange(len(trained.images.labels), dtype=np.int32)
+    copy_of[validation[:100]] = trained.images.splits["train"][:100]
+    gap, *_ = trained.measure(change_test(trained.images, pixels=blur_pixels), Relations(copy_of))
+    assert gap.quality.change.count == len(validation) - 100

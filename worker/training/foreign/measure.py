@@ -225,8 +225,13 @@ class ForeignModel:
 
     def predict(self, rows: NDArray[np.int32], change: PixelChange | None = None) -> Predictions:
         """Return its answers to the images in `rows`, with their pixels under `change`."""
-        figures = self._compute_figures(rows, change)
-        labels = self.data.labels[rows]
+        return self._measure(self._compute_figures(rows, change), self.data.labels[rows])
+
+    def predict_images(self, images: NDArray[np.float32], labels: NDArray[np.int32]) -> Predictions:
+        """Return its answers to raw images (count, height, width, channels) with these labels."""
+        return self._measure(self._answers(prepare_images(images, self.preprocessing)), labels)
+
+    def _measure(self, figures: NDArray[np.float32], labels: NDArray[np.int32]) -> Predictions:
         logs = self._log_probabilities(figures)
         losses = -logs[np.arange(len(labels)), labels]
         return Predictions(np.exp(logs).astype(np.float32), losses.astype(np.float32))
@@ -325,7 +330,7 @@ def _measure_gap(
         return gap
     reference = answers["train"] if validation is None else validation
     try:
-        return gap.add_test(measure_test(model, data, answers["test"], reference, related.get("test")))
+        return gap.add_test(measure_test(model, data, answers, reference, related))
     except Exception:  # noqa: BLE001 - the figures matter more than their explanation
         traceback.print_exc()
         return gap
