@@ -79,6 +79,11 @@ def write_model(model: KerasModel, weights: Weights, folder: Path) -> Path:
         saved, file = folder / "saved.keras", folder / "model.keras"
         model.save(saved)
     except (NotImplementedError, TypeError) as error:
+        if type(model).__module__.partition(".")[0] != "keras":
+            error = TypeError(  # Keras' own words are about saving, which would not be enough
+                f"its class {type(model).__name__} is your program's own. Build the network with keras.Sequential or "
+                "keras.Model(inputs, outputs)."
+            )
         raise ValueError(f"Keras cannot save {model.name}: {error}") from None
     with zipfile.ZipFile(saved) as source, zipfile.ZipFile(file, "w") as target:
         for member in source.infolist():
@@ -168,10 +173,11 @@ def _leave_out(text: str | bytes, *names: str) -> dict[str, Any]:
 def _number_anew(architecture: Any) -> dict[str, str]:
     """Return new names of the layers that Keras has named: `conv2d_1` for the second of a class, not `conv2d_7`."""
     named = list(_list_names(architecture))
-    taken = {name for name, base in named if not re.fullmatch(rf"{base}(_\d+)?", name)}
+    given = {name for name, base in named if not re.fullmatch(rf"{base}(_\d+)?", name)}
+    taken = set(given)  # a new name may be another layer's old name, which gets a new one in its turn
     names: dict[str, str] = {}
     for name, base in named:
-        if name not in taken and name not in names:
+        if name not in given and name not in names:
             numbered = (f"{base}_{number}" if number else base for number in count())
             names[name] = next(new for new in numbered if new not in taken)
             taken.add(names[name])

@@ -1,13 +1,21 @@
 """A user's own Keras network in the dashboard: uploaded in the form of a new job, validated and trained."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import httpx
 import keras
 import pytest
 from playwright.sync_api import expect
 
 from heldout.client.client import Client
+from heldout.client.failures import ModelRejected
+from heldout.client.own_networks import write_model
 from tests.browser.looks import assert_fit_at_every_size
+from tests.e2e.running import Service
+from tests.written_networks import REFUSED, TRAINED
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 # A worker loads Keras to read a model.
@@ -66,3 +74,40 @@ def test_the_page_of_a_model_leads_to_its_training(client: Client, open_page, tm
     expect(page.get_by_text("It is an architecture without weights")).to_be_visible()
     page.get_by_role("link", name="Train this network").click()
     expect(page.get_by_label("Uploaded Keras network")).to_have_value(model.id)
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("kind", [*TRAINED, *REFUSED])
+def test_networks_as_people_write_them_go_through_every_door(
+    kind: str, service: Service, client: Client, open_page, tmp_path: Path
+) -> None:
+    make, code, advice = REFUSED.get(kind) or (TRAINED[kind], "", "")
+    file = write_model(make(), "fresh", tmp_path)
+    outcomes = set()
+    try:
+        outcomes.add(client.models.push(make()).status)
+    except ModelRejected as refused:
+        assert advice in str(refused)
+        outcomes.add(refused.model.error.code)
+    key = (service.home / "api-key").read_text().strip()
+    told = subprocess.run(
+        [sys.executable, "-m", "heldout", "models", "push", file],
+        env={**os.environ, "HELDOUT_URL": service.url, "HELDOUT_API_KEY": key},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    outcomes.add("ready" if not told.returncode else code if advice in told.stderr and code in told.stderr else told.stderr)
+    posted = httpx.post(
+        f"{service.url}/v1/models", content=file.read_bytes(), headers={"Authorization": f"Bearer {key}"}, timeout=60
+    )
+    read = client.models.get(posted.json()["id"]).wait()
+    outcomes.add(read.status if read.error is None else read.error.code)
+    page = open_page("/models")
+    page.get_by_label("File with a model").set_input_files(file)
+    page.get_by_role("button", name="Upload", exact=True).click()
+    page.wait_for_url("**/models/mod_*")
+    shown = page.get_by_text(code) if code else page.get_by_role("link", name="Train this network")
+    expect(shown.first).to_be_visible(timeout=READ_MS)
+    assert outcomes == {code or "ready"}

@@ -21,6 +21,7 @@ from heldout.spec.model_facts import ModelFacts, NetworkFacts, NetworkLayer
 from heldout.spec.network import OwnNetworkSpec
 from heldout.views.dataset import DatasetView, SplitsView
 from models.store import claims, models
+from tests.written_networks import make_resnet
 
 TRAIN, VALIDATION, TEST = 70, 20, 10
 
@@ -292,6 +293,16 @@ def test_an_architecture_that_is_built_twice_gives_the_same_file(tmp_path):
     assert [layer.name for layer in again.get_layer("sequential").layers] == ["dense_1", "kept_7"]
 
 
+def test_layers_keep_names_of_their_own_in_whatever_order_a_model_has_them(tmp_path):
+    keras.utils.clear_session()  # Keras then counts from 0, as in a program's first lines
+    first, second = (write_model(make_resnet(), "fresh", tmp_path).read_text() for _ in range(2))
+    names = [layer["name"] for layer in json.loads(first)["config"]["layers"]]
+    convolutions = {name for name in names if name.startswith("conv2d")}
+    assert first == second
+    assert len(names) == len(set(names))
+    assert convolutions == {"conv2d", *(f"conv2d_{number}" for number in range(1, len(convolutions)))}
+
+
 def test_the_file_of_weights_does_not_depend_on_the_time(tmp_path):
     model = make_model(optimizer="adam")
     first = write_model(model, "uploaded", tmp_path).read_bytes()
@@ -378,7 +389,7 @@ def test_a_subclass_that_keras_cannot_save_is_refused_with_the_reason(client):
         def call(self, images):
             return self.dense(images)
 
-    with pytest.raises(ValueError, match=r"Keras cannot save own"):
+    with pytest.raises(ValueError, match=r"Keras cannot save own: its class Own .*keras\.Sequential"):
         client.models.push(Own(object()))
 
 

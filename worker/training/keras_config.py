@@ -10,7 +10,7 @@ from typing import Any
 
 from heldout.lifecycle.resources import ModelRejectionCode
 from worker.ingest.rejection import clean_name
-from worker.training.keras_graph import require_calls
+from worker.training.keras_graph import iterate_ends, require_calls
 from worker.training.keras_parts import (
     ADVICE,
     ARGUMENTS,
@@ -60,6 +60,10 @@ def read_network(config: Any) -> dict[str, Any]:
     """
     network = _Reading().read_part(config, (MODELS,), "the model")
     require_calls(network)
+    for ends in {"input_layers", "output_layers"} & network["config"].keys():
+        # The only image and the only answer, also where the program gave them in a list or by name.
+        if len(all_ends := list(iterate_ends(network["config"][ends]))) == 1:
+            network["config"][ends] = all_ends[0]
     return network
 
 
@@ -122,10 +126,16 @@ class _Reading:
             raise _make_unsafe(f"{_capitalize(place)} {ADVICE[last]}, and save the model again.")
         if isinstance(name, str) and "." in name:
             raise _make_unsafe(f"{_capitalize(place)} names a module inside the name of a class. Save the model again.")
+        what = f"{_capitalize(place)} is not among the parts of Keras that a network for images needs. Build the same "
+        what += "from layers of Keras and `keras.ops`."
+        if allowed == (MODELS,):
+            what = (
+                f"The model is a `{clean_name(str(name), 60)}`, which the service does not have. Build it with "
+                "`keras.Sequential` or `keras.Model(inputs, outputs)`. If your class passes inputs and outputs on, "
+                "upload `keras.Model(model.inputs, model.outputs)`."
+            )
         raise ModelRefused(
-            ModelRejectionCode.CUSTOM_OBJECT,
-            f"{_capitalize(place)} is not among the parts of Keras that a network for images needs. Build the same "
-            "from layers of Keras and `keras.ops`. To evaluate the model only, export it as ONNX.",
+            ModelRejectionCode.CUSTOM_OBJECT, f"{what} To evaluate the model only, export it as ONNX."
         )
 
     # --- networks -----------------------------------------------------------------------------------

@@ -56,7 +56,9 @@ def load_model(file: Path) -> keras.Model:
     """
     network = read_file(file)
     if not network.has_weights:
-        return build_model(network.config)
+        model = build_model(network.config)
+        _require_input(model)
+        return model
     with tempfile.TemporaryDirectory(prefix="weights-") as folder:
         try:
             with zipfile.ZipFile(file) as archive:
@@ -65,8 +67,17 @@ def load_model(file: Path) -> keras.Model:
             raise _make_not_unpacked() from error
         require_plain_weights(weights)
         model = build_model(network.config)
+        _require_input(model)  # a model without one has no weights yet
         _fill(model, weights)
     return model
+
+
+def _require_input(model: keras.Model) -> None:
+    if not getattr(model, "inputs", None):
+        raise ModelRefused(
+            ModelRejectionCode.NOT_FOR_IMAGES,
+            "The model does not declare its input. Begin it with `keras.Input((height, width, channels))`.",
+        )
 
 
 def read_file(file: Path) -> FileNetwork:
@@ -113,7 +124,7 @@ def require_known_state(config: dict[str, Any]) -> None:
                 ModelRejectionCode.MISSING_STATE,
                 f"Layer `{clean_name(str(part['config'].get('name')), 60)}` (Normalization) learns its mean and "
                 "variance by `adapt`, and an architecture alone does not have them. Give it `mean` and `variance`, use "
-                "`Rescaling`, or upload the `.keras` file.",
+                "`Rescaling`, or upload the `.keras` file (in Python, `weights=\"uploaded\"`).",
             )
 
 

@@ -99,11 +99,6 @@ def list_leaves(model: keras.Model) -> list[keras.layers.Layer]:
 def _get_shapes(model: keras.Model) -> tuple[tuple[int | None, ...], tuple[int | None, ...]]:
     """Return the shapes of one image and one answer."""
     inputs, outputs = (_make_list(getattr(model, name, None)) for name in ("inputs", "outputs"))
-    if not inputs:
-        raise ModelRefused(
-            ModelRejectionCode.NOT_FOR_IMAGES,
-            "The model does not declare its input. Begin it with `keras.Input((height, width, channels))`.",
-        )
     if len(inputs) != 1:
         raise ModelRefused(
             ModelRejectionCode.NOT_FOR_IMAGES,
