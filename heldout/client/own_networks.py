@@ -78,7 +78,7 @@ def write_model(model: KerasModel, weights: Weights, folder: Path) -> Path:
             return file
         saved, file = folder / "saved.keras", folder / "model.keras"
         model.save(saved)
-    except (NotImplementedError, TypeError) as error:
+    except (NotImplementedError, TypeError):
         if type(model).__module__.partition(".")[0] != "keras":
             error = TypeError(  # Keras' own words are about saving, which would not be enough
                 f"its class {type(model).__name__} is your program's own. Build the network with keras.Sequential or "

@@ -149,6 +149,7 @@ class Kind:
     events_about: SubjectObject | None = None  # subject of its events; None if no stream has them
     takes_slot: bool = True  # whether its jobs take a worker's slot; others run in addition, one at a time
     is_check: bool = False  # whether its jobs only read data: these leave part of the slots to others
+    is_quick_if_small: bool = False  # whether its jobs may run alongside full slots if they need little memory
     memory_bytes: int | None = None  # memory of each of its jobs; None if it depends on the spec
     runs_elsewhere: bool = False  # whether clients run its jobs, and workers never claim them
 
@@ -158,8 +159,12 @@ HOLDS_UP_OTHERS = 1000
 
 KINDS: Mapping[JobKind, Kind] = {
     JobKind.TRAIN: Kind(JobSpec, "Trained and measured.", is_listed=True, events_about=SubjectObject.JOB),
-    JobKind.INGEST: Kind(IngestSpec, "Ingested.", HOLDS_UP_OTHERS, is_check=True, memory_bytes=CHECK_BYTES),
-    JobKind.DERIVE: Kind(DeriveSpec, "Derived.", HOLDS_UP_OTHERS, is_check=True, memory_bytes=CHECK_BYTES),
+    JobKind.INGEST: Kind(
+        IngestSpec, "Ingested.", HOLDS_UP_OTHERS, is_check=True, is_quick_if_small=True, memory_bytes=CHECK_BYTES
+    ),
+    JobKind.DERIVE: Kind(
+        DeriveSpec, "Derived.", HOLDS_UP_OTHERS, is_check=True, is_quick_if_small=True, memory_bytes=CHECK_BYTES
+    ),
     # It takes no slot, so trainings do not count it among the jobs before them.
     JobKind.RELATE: Kind(
         RelateSpec, "Copies and groups found.", -1000, takes_slot=False, is_check=True, memory_bytes=CHECK_BYTES
@@ -168,7 +173,7 @@ KINDS: Mapping[JobKind, Kind] = {
     JobKind.SUSPECT: Kind(SuspectSpec, "Suspected labels found.", -200, is_check=True, memory_bytes=SUSPECTS_BYTES),
     JobKind.EVALUATE: Kind(EvaluateSpec, "Measured on test."),
     JobKind.EXPORT: Kind(ExportSpec, "Exported and verified.", HOLDS_UP_OTHERS),
-    JobKind.CHECK_MODEL: Kind(CheckModelSpec, "Read.", HOLDS_UP_OTHERS, is_check=True),
+    JobKind.CHECK_MODEL: Kind(CheckModelSpec, "Read.", HOLDS_UP_OTHERS, is_check=True, is_quick_if_small=True),
     JobKind.MEASURE: Kind(
         MeasureSpec, "Measured on every split.", id_prefix="evl", events_about=SubjectObject.EVALUATION
     ),
@@ -179,6 +184,7 @@ _KIND_OF = {about.spec: kind for kind, about in KINDS.items()}
 LISTED_KINDS = tuple(kind for kind, about in KINDS.items() if about.is_listed)
 KINDS_IN_SLOTS = tuple(kind for kind, about in KINDS.items() if about.takes_slot)
 CHECKS_IN_SLOTS = tuple(kind for kind in KINDS_IN_SLOTS if KINDS[kind].is_check)
+CHECKS_QUICK_IF_SMALL = tuple(kind for kind in CHECKS_IN_SLOTS if KINDS[kind].is_quick_if_small)
 KINDS_BESIDE_SLOTS = tuple(kind for kind, about in KINDS.items() if not about.takes_slot and not about.runs_elsewhere)
 KINDS_OF_WORKERS = tuple(kind for kind, about in KINDS.items() if not about.runs_elsewhere)
 

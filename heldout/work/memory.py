@@ -45,6 +45,11 @@ GPU_BASE_BYTES = 3 * 2**30
 RESIDENT_SHARE = 0.5
 # What processes that check an upload or dataset need; the limit of each is in worker/ingest/rejection.py.
 CHECK_BYTES = 2**30
+# What they need for an upload, or a version to change, of at most this size. Checks that need less than `QUICK_BYTES`
+# take a minute or two and need not wait for a slot: these, and those of models of up to some megabytes.
+SMALL_UPLOAD_BYTES = 2**27
+SMALL_CHECK_BYTES = 2**29
+QUICK_BYTES = 3 * 2**28
 # What the networks of a search for wrong labels need: they see small copies of the images.
 SUSPECTS_BYTES = 3 * 2**28
 # What a process that reads an uploaded model needs besides the file's content. Its limit is set in
@@ -112,6 +117,11 @@ def estimate_gpu_training_bytes(spec: JobSpec, plan: NetworkPlan, images: int, p
     """Estimate the peak of main memory for a training on GPUs, whose own memory has the batches."""
     of_images = IMAGE_COPIES * images * prod(plan.image) * pixel_bytes
     return int(GPU_BASE_BYTES + of_images + FLOAT_BYTES * PARAMETER_COPIES * plan.parameters)
+
+
+def estimate_check_bytes(read_bytes: int | None) -> int:
+    """Estimate the peak memory of the processes that read an upload, or a version to change, of that size."""
+    return SMALL_CHECK_BYTES if read_bytes is not None and read_bytes <= SMALL_UPLOAD_BYTES else CHECK_BYTES
 
 
 def estimate_foreign_bytes(file_bytes: int, largest_layer_bytes: int | None = None) -> int:

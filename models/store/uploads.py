@@ -9,9 +9,10 @@ from heldout.errors import DatasetIsBundled, DatasetNotFound, InvalidSpec, Uploa
 from heldout.lifecycle.resources import DatasetEvent, DatasetStatus, RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from heldout.work.kinds import LISTED_KINDS, IngestSpec
+from heldout.work.memory import estimate_check_bytes
 from models.database import db_now
 from models.ids import make_id
-from models.store import datasets, events, new_jobs, quotas, statements
+from models.store import datasets, events, new_jobs, quotas, statements, workers
 from models.store.datasets import make_rejection, move_datasets, reject_datasets
 from models.store.new_jobs import NewJob
 from models.tables import DatasetRow, JobRow, StudyRow
@@ -159,6 +160,7 @@ def receive(
     assert row.owner is not None
     dataset = DatasetSpec.model_validate(row.spec)
     base = session.get(DatasetRow, row.derived_from["dataset"]["id"]) if row.derived_from else None
+    read_bytes = None if size_bytes is None else size_bytes + (base.size_bytes or 0 if base else 0)
     of_base = base and {
         "base": base.id,
         "base_name": f"{base.name}@{base.version}",
@@ -169,6 +171,7 @@ def receive(
         owner=row.owner,
         name=f"{row.name}@{row.version}",
         dataset_id=row.id,
+        memory_bytes=workers.compute_reservable(session, estimate_check_bytes(read_bytes)),
     )
     new_jobs.add(session, new_job)
     return row, True

@@ -14,7 +14,8 @@ from heldout.lifecycle.resources import DatasetStatus
 from heldout.spec.dataset import DatasetSpec, SplitSpec
 from heldout.spec.documents import make_pointer
 from heldout.work.kinds import DeriveSpec
-from models.store import datasets, new_jobs, quotas
+from heldout.work.memory import estimate_check_bytes
+from models.store import datasets, new_jobs, quotas, workers
 from models.store.new_jobs import NewJob
 from models.store.uploads import add_version
 from models.tables import DatasetRow
@@ -50,7 +51,9 @@ def derive(session: Session, owner: str, reference: str, spec: VersionSpec, *, m
         changes=changes,
         max_runtime_s=max_runtime_s,
     )
-    new_jobs.add(session, NewJob(spec=derive, owner=owner, name=f"{row.name}@{row.version}", dataset_id=row.id))
+    needed_bytes = workers.compute_reservable(session, estimate_check_bytes(base.size_bytes))
+    name = f"{row.name}@{row.version}"
+    new_jobs.add(session, NewJob(spec=derive, owner=owner, name=name, dataset_id=row.id, memory_bytes=needed_bytes))
     session.refresh(row)
     return row
 

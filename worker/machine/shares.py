@@ -22,11 +22,12 @@ KINDS_BUT_CHECKS = tuple(kind for kind in KINDS_IN_SLOTS if kind not in CHECKS_I
 
 @dataclass(frozen=True)
 class Share:
-    """What one job has; is_check: whether it is a check of data in a slot."""
+    """What one job has; is_check: whether it is a check of data in a slot; in_slot: whether it has a slot."""
 
     memory_bytes: int
     gpus: tuple[Gpu, ...] = ()
     is_check: bool = False
+    in_slot: bool = True
 
 
 class Shares:
@@ -41,6 +42,7 @@ class Shares:
         self.total_bytes = total_bytes
         self.slot_bytes = total_bytes // slots
         self.gpus = tuple(gpus)
+        self._slots = slots
         self._most_checks = count_checks_at_once(slots)
         self._taken: dict[HeldAttempt, Share] = {}
 
@@ -74,6 +76,11 @@ class Shares:
         """Return the kinds of work that may take a slot now."""
         checks = sum(share.is_check for share in self._list_shares())
         return KINDS_IN_SLOTS if checks < self._most_checks else KINDS_BUT_CHECKS
+
+    @property
+    def takes_checks(self) -> bool:
+        """Return whether a check that is queued now would get a slot."""
+        return self.kinds is KINDS_IN_SLOTS and sum(share.in_slot for share in self._list_shares()) < self._slots
 
     @property
     def holders(self) -> frozenset[HeldAttempt]:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,15 @@ from heldout.lifecycle.resources import DatasetStatus
 from heldout.parent_process import build_launch_command
 from heldout.service.database_urls import get_sqlite_file
 from heldout.service.settings import Settings
-from heldout.work.kinds import CHECKS_IN_SLOTS, KINDS_BESIDE_SLOTS, KINDS_OF_WORKERS, JobKind, require_all_kinds
-from heldout.work.memory import WorkerMemory
+from heldout.work.kinds import (
+    CHECKS_IN_SLOTS,
+    CHECKS_QUICK_IF_SMALL,
+    KINDS_BESIDE_SLOTS,
+    KINDS_OF_WORKERS,
+    JobKind,
+    require_all_kinds,
+)
+from heldout.work.memory import QUICK_BYTES, WorkerMemory
 from models.blobs import Blobs
 from models.database import Database
 from models.disk_metrics import DiskMetrics
@@ -72,6 +79,8 @@ REPORT_MEMORY_EVERY_S = 3600.0
 DOWNLOAD_TIMEOUT_S = 1800
 # No one waits for jobs without a slot, so the worker looks for them less often.
 BESIDE_POLL_INTERVAL_S = 5.0
+# How often it looks for small checks, but only while no slot would take them.
+QUICK_POLL_INTERVAL_S = 1.0
 
 
 class Worker:
@@ -97,7 +106,13 @@ class Worker:
         self._calibrator = Calibrator(self.database, self.cores, self.stopping, has_bfloat16=self.has_bfloat16)
         given = self.database, len(gpus), self.stopping
         self._reporter = threading.Thread(target=report_gpus, args=given, name="gpu presence", daemon=True)
-        self._beside = threading.Thread(target=self._run_beside_slots, name="beside-slots", daemon=True)
+        self._beside = [
+            threading.Thread(target=self._run_beside_slots, args=asked, name="beside-slots", daemon=True)
+            for asked in (
+                (self._claim_beside, BESIDE_POLL_INTERVAL_S, 0),
+                (self._claim_quick_check, QUICK_POLL_INTERVAL_S, 1),
+            )
+        ]
         self._one_at_a_time = threading.Lock()
 
     def start(self) -> None:
@@ -118,7 +133,8 @@ class Worker:
         processes.warm_up(self.scratch.socket_folder)
         self.keeper.start()
         self._reconciler.start()
-        self._beside.start()
+        for thread in self._beside:
+            thread.start()
         if self.settings.calibrate:
             self._calibrator.start()
         if self.settings.fetch:
@@ -146,8 +162,21 @@ class Worker:
         """Claim the best job that needs no slot."""
         with self._claiming():
             left = self._room.compute_left_now()
-            return None if left is None else self._take(Capacity(("cpu",), 0, KINDS_BESIDE_SLOTS, left.memory_bytes))
+            return None if left is None else self._take_beside(KINDS_BESIDE_SLOTS, left.memory_bytes)
         return None
+
+    def _claim_quick_check(self) -> Claimed | None:
+        """Claim a small check that would wait for a slot, perhaps for as long as a training takes."""
+        if self.shares.takes_checks:
+            return None
+        with self._claiming():
+            left = self._room.compute_left_now()
+            if left is not None:
+                return self._take_beside(CHECKS_QUICK_IF_SMALL, min(left.memory_bytes, QUICK_BYTES))
+        return None
+
+    def _take_beside(self, kinds: tuple[JobKind, ...], memory_bytes: int) -> Claimed | None:
+        return self._take(Capacity(("cpu",), 0, kinds, memory_bytes), in_slot=False)
 
     @contextmanager
     def _claiming(self) -> Iterator[None]:
@@ -161,7 +190,7 @@ class Worker:
         except DatabaseUnavailable:
             log.warning("database_unavailable", worker=self.name)
 
-    def _take(self, free: Capacity) -> Claimed | None:
+    def _take(self, free: Capacity, *, in_slot: bool = True) -> Claimed | None:
         """Claim the best job that fits; the write lock is only taken if there is one."""
         with self.database.read() as session:
             if not claims.is_any_claimable(session, free):
@@ -171,7 +200,8 @@ class Worker:
         if claimed is not None:
             needs, gpus = claimed.needs, self.shares.free_gpus[: free.gpus]
             given = choose_gpus(needs.device, needs.gpus, gpus)
-            self.shares.take(claimed.held, Share(needs.memory_bytes or 0, given, claimed.kind in CHECKS_IN_SLOTS))
+            is_check = in_slot and claimed.kind in CHECKS_IN_SLOTS
+            self.shares.take(claimed.held, Share(needs.memory_bytes or 0, given, is_check, in_slot))
         return claimed
 
     def _report_memory(self) -> None:
@@ -188,17 +218,21 @@ class Worker:
         with metrics.RUNNING.track_inprogress(), self.cores.for_job() as cores:
             self._run_attempt(claimed, cores)
 
-    def _run_beside_slots(self) -> None:
-        """Run jobs that take no slot, one at a time: they and trainings do not delay each other."""
+    def _run_beside_slots(self, claim: Callable[[], Claimed | None], poll_s: float, demand: int) -> None:
+        """Run jobs that take no slot, one at a time.
+
+        Args:
+            demand: how many cores a job gets; with 0 it does not delay trainings.
+        """
         while not self.stopping.is_set():
             try:
-                if (claimed := self._claim_beside()) is not None:
-                    with self.cores.for_job(demand=0) as cores:
+                if (claimed := claim()) is not None:
+                    with self.cores.for_job(demand) as cores:
                         self._run_attempt(claimed, cores)
                     continue
             except Exception:
                 log.exception("job_beside_slots_failed")
-            self.stopping.wait(BESIDE_POLL_INTERVAL_S)
+            self.stopping.wait(poll_s)
 
     def _run_attempt(self, claimed: Claimed, cores: JobCores) -> None:
         if claimed.kind is not JobKind.TRAIN:
@@ -221,8 +255,9 @@ class Worker:
         for thread in (self._calibrator, self._reporter):
             if thread.is_alive():
                 thread.join(10)
-        if self._beside.is_alive():
-            self._beside.join()  # until its job is settled
+        for thread in self._beside:
+            if thread.is_alive():
+                thread.join()  # until its job is settled
         self._reconciler.stop()
         self.keeper.stop()
         self._spares.take()

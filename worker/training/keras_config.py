@@ -134,9 +134,7 @@ class _Reading:
                 "`keras.Sequential` or `keras.Model(inputs, outputs)`. If your class passes inputs and outputs on, "
                 "upload `keras.Model(model.inputs, model.outputs)`."
             )
-        raise ModelRefused(
-            ModelRejectionCode.CUSTOM_OBJECT, f"{what} To evaluate the model only, export it as ONNX."
-        )
+        raise ModelRefused(ModelRejectionCode.CUSTOM_OBJECT, f"{what} To evaluate the model only, export it as ONNX.")
 
     # --- networks -----------------------------------------------------------------------------------
 

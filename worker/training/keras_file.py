@@ -124,7 +124,7 @@ def require_known_state(config: dict[str, Any]) -> None:
                 ModelRejectionCode.MISSING_STATE,
                 f"Layer `{clean_name(str(part['config'].get('name')), 60)}` (Normalization) learns its mean and "
                 "variance by `adapt`, and an architecture alone does not have them. Give it `mean` and `variance`, use "
-                "`Rescaling`, or upload the `.keras` file (in Python, `weights=\"uploaded\"`).",
+                '`Rescaling`, or upload the `.keras` file (in Python, `weights="uploaded"`).',
             )
 
 

@@ -12,6 +12,7 @@ from analysis.arrays.relations import make_relations_key
 from heldout.lifecycle.resources import DatasetStatus
 from heldout.service.settings import Settings
 from heldout.stored.audit import IngestedContent
+from heldout.work.memory import CHECK_BYTES, SMALL_CHECK_BYTES
 from models.blobs import Blobs
 from models.database import db_now
 from models.reconcile import discard_files
@@ -92,6 +93,14 @@ def test_a_new_dataset_waits_for_its_content_and_then_for_its_check(client, blob
     [key] = list_stored(blobs)
     assert blobs.read(key) == CONTENT
     assert client.get("/v1/jobs").json()["data"] == []  # checks are not listed as jobs
+
+
+def test_a_small_check_needs_little_memory_so_that_it_can_run_beside_trainings(client, blobs, database, monkeypatch):
+    send(client, announce(client))
+    assert claim(database).needs.memory_bytes == SMALL_CHECK_BYTES
+    monkeypatch.setattr("heldout.work.memory.SMALL_UPLOAD_BYTES", len(CONTENT) - 1)
+    send(client, announce(client))
+    assert claim(database).needs.memory_bytes == CHECK_BYTES
 
 
 def test_versions_are_numbered_per_owner_and_name(client, stranger):
