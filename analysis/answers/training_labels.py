@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.answers.answers import Answers
-from heldout.stored.gap import AnswersOfClass, AnswersToTraining, SureAnswers, TrainingLosses
+from heldout.stored.gap import AnswersOfClass, AnswersToTraining, SortedAnswers, SureAnswers, TrainingLosses
 
 # With more classes, the file would no longer be small if each were counted apart.
 MAX_CLASSES = 200
@@ -17,25 +17,19 @@ QUANTILES = np.arange(0.1, 0.95, 0.1)
 _BLOCK = 4096  # images that are compared at the same time
 
 
-def count_contradictions(answers: Answers, epoch: int, classes: int) -> AnswersToTraining | None:
-    """Count the labels of training images that answers contradict.
+def sort_answers(answers: Answers | None, epoch: int) -> SortedAnswers | None:
+    """Count the labels that answers contradict, in tenths of the answers by their probability.
 
     Args:
-        answers: to training images, with probabilities.
+        answers: with probabilities.
         epoch: whose weights have answered.
     Returns:
         None without images or probabilities.
     """
-    if not len(answers) or answers.probabilities is None:
+    if answers is None or not len(answers) or answers.probabilities is None:
         return None
-    labels, sureness = answers.labels, _find_sureness(answers)
-    tenths = np.array_split(np.argsort(-sureness, kind="stable"), TENTHS)
-    is_surest = np.zeros(len(answers), bool)
-    is_surest[np.concatenate(tenths[:2])] = True
-    claimed = _claim_classes(answers.probabilities, labels)
-    of_class = (np.ones(len(answers), bool), answers.right, is_surest, is_surest & ~answers.right)
-    counts = np.stack([np.bincount(labels[which], minlength=classes) for which in of_class], axis=1).tolist()
-    return AnswersToTraining(
+    sureness = _find_sureness(answers)
+    return SortedAnswers(
         epoch=epoch,
         count=len(answers),
         correct=int(answers.right.sum()),
@@ -45,9 +39,24 @@ def count_contradictions(answers: Answers, epoch: int, classes: int) -> AnswersT
                 contradicted=int((~answers.right[rows]).sum()),
                 probability=float(sureness[rows].mean(dtype=np.float64)),
             )
-            for rows in tenths
+            for rows in _divide_by_sureness(sureness)
             if len(rows)
         ),
+    )
+
+
+def count_contradictions(answers: Answers, epoch: int, classes: int) -> AnswersToTraining | None:
+    """Count the labels of training images that answers contradict, also by class. See `sort_answers`."""
+    found = sort_answers(answers, epoch)
+    if found is None or answers.probabilities is None:
+        return None
+    labels, is_surest = answers.labels, np.zeros(len(answers), bool)
+    is_surest[np.concatenate(_divide_by_sureness(_find_sureness(answers))[:2])] = True
+    claimed = _claim_classes(answers.probabilities, labels)
+    of_class = (np.ones(len(answers), bool), answers.right, is_surest, is_surest & ~answers.right)
+    counts = np.stack([np.bincount(labels[which], minlength=classes) for which in of_class], axis=1).tolist()
+    return AnswersToTraining(
+        **dict(found),
         claimed=int((claimed >= 0).sum()),
         claimed_by_others=int(((claimed >= 0) & (claimed != labels)).sum()),
         classes=tuple(
@@ -55,6 +64,11 @@ def count_contradictions(answers: Answers, epoch: int, classes: int) -> AnswersT
             for count, correct, surest, contradicted in (counts if classes <= MAX_CLASSES else ())
         ),
     )
+
+
+def _divide_by_sureness(sureness: NDArray[np.floating]) -> list[NDArray[np.int64]]:
+    """Return the positions of each tenth of the answers, the surest first."""
+    return np.array_split(np.argsort(-sureness, kind="stable"), TENTHS)
 
 
 def _find_sureness(answers: Answers) -> NDArray[np.floating]:

@@ -24,7 +24,7 @@ from benchmarks.zoo.trainings import Training, draw_training
 from worker.messages import EpochDone, FromTraining
 
 SETS = 40  # of the open lots
-CLEAN, OTHERS = 3, 2  # trainings of a set without any fault, and with others than wrong labels
+CLEAN, OTHERS = 2, 1  # trainings of a set without any fault, and with others than wrong labels
 QUARTERS = COLLECTION / "quarter"
 FIRST_NUMBER = 100  # of the trainings that are added
 KINDS = tuple(f"wrong_{kind}_{where}" for kind in ("random", "confusable") for where in ("training", "everywhere"))
@@ -66,7 +66,7 @@ def train_sample(names: Iterable[str]) -> None:
         records = list(read_set(name))
         wanted = choose([record.training for record in records])
         again = [
-            answered(record) if record.training.key in wanted and "train" not in record.answers else record
+            answered(record) if record.training.key in wanted and "sure_test" not in record.answers else record
             for record in records
         ]
         write_set(again)
@@ -81,10 +81,17 @@ def train_sample(names: Iterable[str]) -> None:
 
 
 def _is_full(record: ZooRecord) -> bool:
-    return record.kept is None or "train" in record.answers
+    return record.kept is None or "sure_test" in record.answers
 
 
-MEASURED = ("training_answers", "early_training_answers", "training_losses")
+MEASURED = (
+    "training_answers",
+    "early_training_answers",
+    "validation_answers",
+    "early_validation_answers",
+    "test_answers",
+    "training_losses",
+)
 
 
 def answered(record: ZooRecord) -> ZooRecord:

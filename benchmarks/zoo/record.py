@@ -25,8 +25,10 @@ class ZooRecord(Record):
 
     answers: of the kept weights to validation and test images, in row order, packed by `pack`. A later audit needs them
         to count copies again. `train` has their answers to training images, packed by `pack_training`. `early_train`
-        has those of the weights with the lowest validation loss. `loss_sums` has the losses of training images, summed
-        over all epochs and packed by `pack_losses`. Older records lack these three.
+        has those of the weights with the lowest validation loss, and `early_validation` theirs to validation.
+        `loss_sums` has the losses of training images, summed over all epochs and packed by `pack_losses`, and
+        `sure_validation` and `sure_test` the losses that the answers would have if they were right. Older records lack
+        all of these.
     """
 
     answers: dict[str, str] = field(default_factory=dict)

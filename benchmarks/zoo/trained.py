@@ -68,6 +68,8 @@ def pack_answers(parts: Parts, seen: Watched, images: ImageSet, epochs: int) -> 
     if seen.best.by_loss < epochs:
         parts.network.set_weights(seen.weights[seen.best.by_loss])
         answers["early_train"] = pack_training(labels, *parts.judge.outputs(train))
+        held_out = images.splits["validation"]
+        answers["early_validation"] = pack_training(images.labels[held_out], *parts.judge.outputs(held_out))
     parts.network.set_weights(seen.weights[epochs])
     answers["train"] = pack_training(labels, *parts.judge.outputs(train))
     if seen.train_losses is not None:
@@ -75,6 +77,7 @@ def pack_answers(parts: Parts, seen: Watched, images: ImageSet, epochs: int) -> 
     for split in ("validation", "test"):
         losses, chances = parts.judge.outputs(images.splits[split])
         answers[split] = pack(losses, chances.argmax(axis=1) == images.labels[images.splits[split]])
+        answers[f"sure_{split}"] = pack_losses(-np.log(chances.max(axis=1)))
     return answers
 
 

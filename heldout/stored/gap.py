@@ -169,7 +169,7 @@ class Calibration(StoredPart):
 
 
 class SureAnswers(StoredPart):
-    """A tenth of the answers to training images, by the probability of the answer.
+    """A tenth of the answers to a split, by the probability of the answer.
 
     contradicted: how many differ from the label. probability: mean of the answers' own.
     """
@@ -177,6 +177,28 @@ class SureAnswers(StoredPart):
     count: int
     contradicted: int
     probability: float
+
+
+class SortedAnswers(StoredPart):
+    """Answers to images of one split, compared with their labels, by the weights of one epoch.
+
+    tenths: the surest tenth first.
+    """
+
+    epoch: int
+    count: int
+    correct: int
+    tenths: tuple[SureAnswers, ...]
+
+    @property
+    def surest(self) -> int:
+        """How many images the surest fifth has."""
+        return sum(tenth.count for tenth in self.tenths[:2])
+
+    @property
+    def contradicted(self) -> int:
+        """How many answers of the surest fifth differ from the label."""
+        return sum(tenth.contradicted for tenth in self.tenths[:2])
 
 
 class AnswersOfClass(StoredPart):
@@ -191,33 +213,17 @@ class AnswersOfClass(StoredPart):
     contradicted: int
 
 
-class AnswersToTraining(StoredPart):
-    """Answers to training images, compared with their labels, by the weights of one epoch.
+class AnswersToTraining(SortedAnswers):
+    """Answers to training images.
 
-    count: images that were asked about, evenly spread over the split.
-    tenths: the surest tenth first.
     claimed: images for which some class is at least as probable as it is, on average, for images with its label.
         claimed_by_others: how many of these are claimed by another class than their label.
     classes: in the order of the classes; empty if there are very many.
     """
 
-    epoch: int
-    count: int
-    correct: int
-    tenths: tuple[SureAnswers, ...]
     claimed: int
     claimed_by_others: int
     classes: tuple[AnswersOfClass, ...] = ()
-
-    @property
-    def surest(self) -> int:
-        """How many images the surest fifth has."""
-        return sum(tenth.count for tenth in self.tenths[:2])
-
-    @property
-    def contradicted(self) -> int:
-        """How many answers of the surest fifth differ from the label."""
-        return sum(tenth.contradicted for tenth in self.tenths[:2])
 
 
 class TrainingLosses(StoredPart):
@@ -245,6 +251,7 @@ class GapOnTest(StoredPart):
     pixels: PixelsUndone | None = None
     labels: LabelsRenamed | None = None
     quality: QualityLost | None = None
+    test_answers: SortedAnswers | None = None
 
 
 class StoredGap(StoredFile):
@@ -260,10 +267,11 @@ class StoredGap(StoredFile):
         term; the others are about test.
     quality: what test images have lost that validation images have, and what that costs; null if nothing.
     last: the change from the kept weights to those of the last epoch, on validation; null if the last were kept.
-    training_answers: of the kept weights, to all training images. early_training_answers: of the epoch with the lowest
-        validation loss; null if its weights were kept.
+    training_answers, validation_answers, test_answers: of the kept weights, to all images. early_training_answers,
+        early_validation_answers: of the weights with the lowest validation loss, to some training images and to all
+        of validation; null if these weights were kept.
     training_losses: null if training images were not measured after each epoch.
-    All three are null in files of earlier releases.
+    In files of earlier releases, all of these are null.
     """
 
     file_name: ClassVar[str] = "gap.json"
@@ -285,6 +293,9 @@ class StoredGap(StoredFile):
     calibration: Calibration | None = None
     training_answers: AnswersToTraining | None = None
     early_training_answers: AnswersToTraining | None = None
+    validation_answers: SortedAnswers | None = None
+    early_validation_answers: SortedAnswers | None = None
+    test_answers: SortedAnswers | None = None
     training_losses: TrainingLosses | None = None
 
     @property

@@ -130,13 +130,16 @@ def test_the_recorded_answers_to_training_images_agree_with_the_recorded_figures
     assert train.losses.mean() == pytest.approx(figures["loss"], rel=0.05)
     surest = np.argsort(-train.probabilities, kind="stable")[: len(right) // 10]
     assert train.probabilities[surest].mean() == pytest.approx(measured["tenths"][0]["probability"], rel=0.01)
+    sure = np.sort(unpack_losses(record.answers["sure_test"]))
+    tenth = record.gap["test_answers"]["tenths"][0]
+    assert np.exp(-sure[: tenth["count"]]).mean() == pytest.approx(tenth["probability"], rel=0.01)
     sums = unpack_losses(record.answers["loss_sums"])
     assert np.quantile(sums, 0.5) / 12 == pytest.approx(record.gap["training_losses"]["quantiles"][4], rel=0.05)
 
 
 def test_a_kept_training_gets_its_answers_by_training_again_to_the_same_figures(record, cut, monkeypatch):
     monkeypatch.setattr(noise, "training_cut", lambda *about: cut)
-    names = ("train", "early_train", "loss_sums")
+    names = [name for name in record.answers if name not in ("validation", "test")]
     lacking = replace(
         record,
         gap={name: value for name, value in record.gap.items() if name not in noise.MEASURED},

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from analysis.answers.answers import Answers, Predictions, divide_by_copies, split_into_halves, tally_pairs
 from analysis.answers.renamed_labels import count_confusion
 from analysis.answers.temperature import measure_calibration
-from analysis.answers.training_labels import count_contradictions, divide_losses
+from analysis.answers.training_labels import count_contradictions, divide_losses, sort_answers
 from analysis.arrays.relations import HeldOutRelations, Relations
 from heldout.stored.gap import AnswersToTraining, BestEpoch, GapOnTest, StoredGap
 from worker.training.compared_split import ComparedSplit, ImagePredictor
@@ -65,6 +65,8 @@ def measure_gap(
         copies = related.get("validation")
         of_validation = {
             "early_training_answers": _answer_training_early(predictor, data, weights),
+            "early_validation_answers": sort_answers(others.get(weights.best_by_loss), weights.best_by_loss),
+            "validation_answers": sort_answers(reference, weights.kept),
             "best_by_loss": _compare_best_epoch(weights.best_by_loss, others, reference),
             "best_by_accuracy": _compare_best_epoch(weights.best_by_accuracy, others, reference),
             "last": tally_pairs(reference, others[weights.epochs]) if weights.epochs in others else None,
@@ -90,7 +92,8 @@ def measure_gap(
     )
     if "test" not in answers:
         return gap
-    return gap.add_test(measure_test(predictor, data, answers, reference, related, try_pixels=try_pixels, train=train))
+    on_test = measure_test(predictor, data, answers, reference, related, try_pixels=try_pixels, train=train)
+    return gap.add_test(on_test.model_copy(update={"test_answers": sort_answers(answers["test"], weights.kept)}))
 
 
 def measure_test(

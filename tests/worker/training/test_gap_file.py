@@ -74,8 +74,12 @@ def test_the_best_epochs_weights_are_asked_about_training_images_too(start, jump
     shorter = read_gap(ended_there.end())
     asked = read_answers(ended_there, "train")[0][spread_evenly(len(right), early.count)]
     assert early.correct == asked.sum()
-    assert shorter.early_training_answers is None
+    assert shorter.early_training_answers is shorter.early_validation_answers is None
     assert shorter.first_training_answers.count == len(right)
+    assert gap.validation_answers.correct == gap.validation.correct
+    assert gap.test_answers.correct == gap.test.correct
+    assert gap.early_validation_answers.epoch == by_loss
+    assert gap.early_validation_answers.correct == gap.best_by_loss.validation.correct
 
 
 def test_the_losses_of_training_images_over_all_epochs_are_divided(jumping):
