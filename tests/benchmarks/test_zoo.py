@@ -11,6 +11,7 @@ from benchmarks.zoo.draw import Sealed, drawn_sets, open_set, sealed_sets
 from benchmarks.zoo.faults import FAULTS, PAIRS, label_order, plant
 from benchmarks.zoo.manifest import read_manifest
 from benchmarks.zoo.packages import PINNED, NotFetched, Package, files_of, package
+from benchmarks.zoo.photographs import has_continuous_tones, is_in_color, meets_criterion
 from benchmarks.zoo.registry import ZOO
 from benchmarks.zoo.sets import Built, collect, join_copies, thin
 
@@ -275,3 +276,38 @@ def test_the_manifest_agrees_with_the_registry() -> None:
 def test_each_pinned_package_is_used_by_a_set() -> None:
     pinned = {package(*line.split()[:2]) for line in PINNED.read_text("utf-8").splitlines()}
     assert pinned == {package for registered in ZOO.values() for package in registered.packages}
+
+
+def draw_photograph_like(side: int = 48) -> np.ndarray:
+    """Smooth waves of three colors with a little grain."""
+    rng = np.random.default_rng(3)
+    down, across = np.mgrid[:side, :side] / side
+    waves = [120 + 90 * np.sin(2 * np.pi * (a * down + b * across + c)) for a, b, c in rng.random((3, 3))]
+    return np.clip(np.stack(waves, axis=-1) + rng.normal(0, 2, (side, side, 3)), 0, 255).astype(np.uint8)
+
+
+def test_only_images_with_many_tones_are_like_photographs() -> None:
+    photograph = draw_photograph_like()
+    on_white = photograph.copy()
+    on_white[:, :30] = 255
+    assert has_continuous_tones(photograph)
+    assert has_continuous_tones(on_white)
+    flat, framed = np.full_like(photograph, 255), np.full_like(photograph, 255)
+    flat[10:30, 10:30], flat[20:40, 20:40] = (200, 30, 30), (30, 30, 200)
+    framed[:8, :8] = photograph[:8, :8]
+    doubled = np.kron(photograph[:24, :24], np.ones((2, 2, 1), np.uint8))  # half of the neighbours are equal
+    for drawn in (flat, framed, doubled, photograph // 64 * 64):
+        assert not has_continuous_tones(drawn)
+    assert not is_in_color(np.repeat(photograph[..., :1], 3, axis=-1))
+
+
+def test_a_set_is_like_photographs_if_most_of_its_images_are() -> None:
+    photographs = np.stack([draw_photograph_like()] * 10)
+    assert meets_criterion(photographs)
+    assert not meets_criterion(photographs[:, :47, :47])
+    mixed, gray = photographs.copy(), photographs.copy()
+    mixed[:2], gray[:6] = 255, gray[:6, ..., :1]
+    assert meets_criterion(mixed)
+    mixed[:3] = 255
+    assert not meets_criterion(mixed)
+    assert not meets_criterion(gray)
