@@ -6,10 +6,11 @@ build --write [SET…]   the same, and write what was built into the manifest
 list           a table of all sets, and which are sealed
 draw           draw again which sets of the first lot were sealed, and write it
 suspects …     the search for wrong labels on the sets, compared with the truth; `suspects --help` has the choices
-train [--sets open|drawn|second|third|fourth|fifth] [--minutes N]   train what the collection lacks; prints no results
+train [--sets open|drawn|second|…|sixth] [--minutes N]   train what the collection lacks; prints no results
 noise [SET…]   train a drawn sample again for its answers to training images, with wrong labels and without
+plan           write the list of the sixth lot's trainings with its digest, before any of them has begun
 audit [SET…]   audit the trainings of all open sets, or of these, again, as today's audit does it
-score [second|third|fourth]   tables of the first lot, or of another open one
+score [second|third|fourth|fifth]   tables of the first lot, or of another open one
 groups LOT     the tables of a lot whose sets are built, if the datasets had groups
 calibrate      fit how often a verdict is right on all lots, and write it into heldout/diagnosis/verdict_fit.py
 score --sealed --unseal   tables of the sealed sets, which judge once, after the rules are committed
@@ -67,6 +68,12 @@ def main(arguments: list[str]) -> None:
             from benchmarks.zoo.noise import sample_sets, train_sample
 
             train_sample(names or sample_sets())
+        case ["plan"]:
+            from benchmarks.zoo.trainings import PLAN_OF_SIXTH, all_trainings, digest_of_plan
+
+            planned = all_trainings("sixth")
+            lines = [digest_of_plan(planned), *(training.key for training in planned)]
+            PLAN_OF_SIXTH.write_text("\n".join(lines) + "\n", "utf-8")
         case ["audit", *names] if set(names) <= set(ZOO):
             from benchmarks.zoo.audited import audit_again
 

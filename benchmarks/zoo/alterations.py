@@ -1,6 +1,7 @@
 """What can be done to the pixels of an image, and of all images of a split."""
 
 import io
+import zlib
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,15 @@ def cropped(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     across, down = max(1, round(picture.width / 20)), max(1, round(picture.height / 20))
     middle = picture.crop((across, down, picture.width - across, picture.height - down))
     return to_pixels(middle.resize(picture.size, Image.Resampling.BILINEAR), image)
+
+
+def recut(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Cut again by another hand: 80 to 90% of each side, anywhere in the image, made as large as before."""
+    picture, draw = to_picture(image), np.random.default_rng(zlib.crc32(image.tobytes()))
+    across, down = (round(draw.uniform(0.8, 0.9) * length) for length in picture.size)
+    left, top = (int(draw.integers(0, length + 1)) for length in (picture.width - across, picture.height - down))
+    window = picture.crop((left, top, left + across, top + down))
+    return to_pixels(window.resize(picture.size, Image.Resampling.BILINEAR), image)
 
 
 def to_picture(image: NDArray[np.uint8]) -> Image.Image:

@@ -1,7 +1,7 @@
 """Which sets of the zoo are sealed, and the guard that keeps them shut.
 
-Half of the first sets were sealed by lot, then all sets of each later lot. Each has judged once. Those of the first
-four lots are open since; rules may not be tuned on the fifth.
+Half of the first sets were sealed by lot, then all sets of each later lot. Those of the first five lots have judged
+once, and are open since; rules may not be tuned on the sixth.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from benchmarks.zoo.manifest import load_built, read_manifest
 from benchmarks.zoo.sets import Built
 
 DRAWN = Path(__file__).with_name("drawn.json")
-SEALED_LOT = 5
+SEALED_LOT = 6
 
 
 class Sealed(Exception):

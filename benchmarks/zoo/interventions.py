@@ -15,7 +15,7 @@ from analysis.answers.temperature import measure_calibration
 from analysis.arrays.dataset import ImageSet
 from benchmarks.diagnosis.conditions import NETWORKS
 from benchmarks.diagnosis.trained import LEVEL, Judge, Parts, Watched
-from benchmarks.zoo.alterations import cropped, exact, recompressed, scaled
+from benchmarks.zoo.alterations import cropped, exact, recompressed, recut, scaled
 from benchmarks.zoo.cuts import Change, Cut, Rows
 from benchmarks.zoo.data import image_set
 from benchmarks.zoo.faults import Planted, plant
@@ -25,7 +25,7 @@ from heldout.spec.job import JobSpec
 Answers = tuple[NDArray[np.float64], NDArray[np.float64]]  # (count,) losses, (count,) 1 where rightly answered
 Effect = dict[str, tuple[float, float]]  # accuracy and loss: a difference and its standard error
 
-COPIES = {kind.__name__: kind for kind in (exact, recompressed, scaled, cropped)}
+COPIES = {kind.__name__: kind for kind in (exact, recompressed, scaled, cropped, recut)}
 FEW = 20  # validation and test images of a retraining; their results are not used
 NOT_ALL_KNOWN = 0.9  # training accuracy from which on no network is too small
 SMALL_GAP = 0.03  # between training and the referee: more images are not tried below it

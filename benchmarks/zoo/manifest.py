@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from benchmarks.zoo.likeness import measure_criterion
 from benchmarks.zoo.packages import cache_folder, licence_of
 from benchmarks.zoo.sets import Built, ZooSet, split
 
@@ -45,6 +46,7 @@ def describe(one: ZooSet, built: Built) -> dict[str, Any]:
     """The set's entry of the manifest."""
     splits = split(built, one.folds)
     rows = b"".join(rows.astype("<i8").tobytes() for rows in splits.values())
+    in_color, continuous = measure_criterion(built.images)
     return {
         "about": one.about,
         "packages": {str(package): licence_of(package) for package in sorted(one.packages)},
@@ -52,6 +54,8 @@ def describe(one: ZooSet, built: Built) -> dict[str, Any]:
         "classes": len(built.classes),
         "size": built.images.shape[1],
         "channels": built.images.shape[3],
+        # How the set meets the criterion of photograph-like sets.
+        **({"in_color": in_color, "continuous": continuous} if one.lot == 6 else {}),
         "imbalance": round(built.imbalance, 1),
         "groups": int(built.groups.max()) + 1,
         "dropped": built.dropped,

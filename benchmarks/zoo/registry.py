@@ -8,6 +8,7 @@ from benchmarks.zoo.generated import GENERATED
 from benchmarks.zoo.glyphs import GLYPHS
 from benchmarks.zoo.letters import LETTERS
 from benchmarks.zoo.measured import MEASURED
+from benchmarks.zoo.photographs import PHOTOGRAPHS
 from benchmarks.zoo.pictures import PICTURES
 from benchmarks.zoo.scans import SCANS
 from benchmarks.zoo.signs import SIGNS
@@ -30,5 +31,6 @@ _ALL = (
     *GAMES,
     *MEASURED,
     *EMBLEMS,
+    *PHOTOGRAPHS,
 )
 ZOO = {entry.name: entry for entry in sorted(_ALL, key=lambda entry: entry.name)}

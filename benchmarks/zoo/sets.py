@@ -60,7 +60,7 @@ class ZooSet:
         has a referee if 2,000 images can be spared.
     copied: whether one drawing can come under several names; then groups with nearly the same image are one group.
     tuned_on: whether rules have been tuned on it or on images like it; such a set judges nothing.
-    lot: 2 for sets that were added after the first sealed ones had judged, 3 to 5 for those after the lot before had.
+    lot: 2 for sets that were added after the first sealed ones had judged, 3 to 6 for those after the lot before had.
     """
 
     name: str

@@ -5,22 +5,25 @@ import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.diagnosis.conditions import Condition
 from benchmarks.zoo.data import entry_of, has_referee, side_of, training_images
 from benchmarks.zoo.draw import drawn_sets, sets_of_lot
-from benchmarks.zoo.faults import FAULTS, PAIRS
+from benchmarks.zoo.faults import FAULTS, LATER, PAIRS, QUARTER
 from heldout.spec.job import JobSpec
 
 ABLE = ("plain", "wide", "double", "dense", "norm", "average")
 # Faults are dealt to the sets of each part apart. The first lot has two parts: "drawn" are the sets that judged first.
-Part = Literal["open", "drawn", "second", "third", "fourth", "fifth"]
-LATER_LOTS: Mapping[str, int] = {"second": 2, "third": 3, "fourth": 4, "fifth": 5}
+Part = Literal["open", "drawn", "second", "third", "fourth", "fifth", "sixth"]
+LATER_LOTS: Mapping[str, int] = {"second": 2, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6}
 _SEEDS: Mapping[Part, str] = {"open": "False", "drawn": "True"}  # of the others, their names
 SMALL_SIDE = 20  # smaller images would shrink to nothing without padding
 # Images × epochs × pixels of a training, in images of 28 × 28 pixels: what a second or two of one core can do.
 MOST_WORK = 14_000
+# The images of the sixth lot are larger, so a training of them may take longer: it would learn nothing otherwise.
+MOST_WORK_OF_LARGE = 30_000
 FEWEST_EPOCHS = 3
 
 
@@ -93,6 +96,9 @@ class Regime:
     choices: Mapping[str, tuple[Any, ...]]
 
 
+Planting = tuple[tuple[str, int], ...]
+
+
 # Only sets with a referee tell which fault of training is true, so they get most of the clean trainings.
 REGIMES: Mapping[str, Regime] = {
     "short": Regime(
@@ -119,6 +125,9 @@ REGIMES: Mapping[str, Regime] = {
         },
     ),
     "settled": Regime((3, 1), {"network": ABLE, "images": (0.5, 400, 800), "epochs": (12, 16), "rate": (0.002, 0.003)}),
+    # Two whose networks know no training image better than others: copies cannot matter. Only the sixth lot has them.
+    "hardly": Regime((0, 0), {"network": ABLE, "images": (0.5, 600), "epochs": (3, 4), "rate": (0.00005, 0.0001)}),
+    "broken": Regime((0, 0), {"network": ABLE, "images": (0.5, 600), "epochs": (8, 10), "rate": (0.05, 0.1, 0.3)}),
     "sound": Regime(
         (3, 1),
         {
@@ -152,6 +161,8 @@ TIMES: Mapping[str, int] = {"wrong_": 2, "few_training": 4, "rare_classes": 3, "
 def all_trainings(part: Part) -> list[Training]:
     """Every training of a part, in an order in which any beginning holds each set in its share."""
     names = sets_of(part)
+    if part == "sixth":
+        return _plan_sixth(names)
     seed = f"zoo faults {_SEEDS.get(part, part)}"
     # Training on the fifth lot began before all of its sets were built, so each of them is dealt its faults alone.
     deals = [_deal([name], f"{seed} {name}") for name in names] if part == "fifth" else [_deal(names, seed)]
@@ -171,9 +182,6 @@ def sets_of(part: Part) -> list[str]:
             return sorted(drawn_sets())
         case _:
             return sets_of_lot(LATER_LOTS[part])
-
-
-Planting = tuple[tuple[str, int], ...]
 
 
 def _deal(names: Sequence[str], seed: str) -> tuple[dict[str, list[Planting]], dict[str, list[Planting]]]:
@@ -202,7 +210,7 @@ def _deal(names: Sequence[str], seed: str) -> tuple[dict[str, list[Planting]], d
 def _singles(draw: random.Random) -> list[Planting]:
     """What is dealt in one round."""
     found: list[Planting] = []
-    for name in FAULTS:
+    for name in (name for name in FAULTS if name not in LATER):
         times = next((times for start, times in TIMES.items() if name.startswith(start)), 1)
         levels = [draw.randrange(3)] if name.startswith("conflicting_") else [0, 1, 2] * times
         found += [((name, level),) for level in levels]
@@ -243,6 +251,91 @@ def _of_set(name: str, faults: Sequence[Planting], pairs: Sequence[Planting]) ->
         yield draw_training(name, number, regime, planting)
 
 
+# The sixth lot: each set gets as many of each kind, dealt in turn from a shuffled list of all of that kind.
+COPIES = tuple(f"{kind}_train_test" for kind in ("exact", "recompressed", "scaled", "cropped", "recut"))
+_NOISE = tuple(f"wrong_{kind}_{where}" for kind in ("random", "confusable") for where in ("training", "everywhere"))
+_NOISE_BOTH = tuple(f"wrong_{kind}_training_validation" for kind in ("random", "confusable"))
+_ORDERS = tuple(
+    f"{kind}_{split}" for kind in ("rotated", "reversed", "alphabetical") for split in ("test", "validation")
+)
+_PIXELS = tuple(
+    f"{kind}_{split}"
+    for kind in ("inverted", "other_channels", "rescaled", "brighter", "blurred")
+    for split in ("test", "validation")
+)
+SIXTH: Mapping[str, tuple[int, tuple[Planting, ...]]] = {
+    "noise": (1, tuple(((name, level),) for name in _NOISE for level in (1, QUARTER, QUARTER, 2))),
+    "noise in both": (1, tuple(((name, level),) for name in _NOISE_BOTH for level in (1, QUARTER, QUARTER, 2))),
+    "copies": (1, tuple(((name, level),) for name in COPIES for level in (0, 1, 2))),
+    "copies elsewhere": (
+        1,
+        tuple(
+            ((name, level),)
+            for name in ("recut_train_validation", "exact_validation_test", "conflicting_recompressed_train_test")
+            for level in (0, 1)
+        ),
+    ),
+    "harmless copies": (2, tuple(((name, level),) for name in COPIES for level in (0, 1, 2))),
+    "orders": (1, tuple(((name, level),) for name in _ORDERS for level in (0, 2, 2))),
+    "pixels": (1, tuple(((name, level),) for name in _PIXELS for level in (0, 1, 2))),
+    "splits": (
+        1,
+        (
+            *((("other_source", level),) for level in (0, 1, 1, 2)),
+            *((("rare_classes", level),) for level in (0, 1)),
+            *((("few_training", level),) for level in (1, 2)),
+            *((("tiny_test", level),) for level in (1, 2)),
+        ),
+    ),
+    "two faults": (
+        2,
+        (
+            *(((copies, 1), (other, 2)) for copies in ("recut_train_test", "exact_train_test") for other in
+              ("inverted_test", "blurred_test", "other_channels_test", "reversed_test")),
+            *((("exact_train_test", 1), (noise, QUARTER)) for noise in (*_NOISE_BOTH, "wrong_random_training")),
+            *(((order, 2), ("wrong_random_training", QUARTER)) for order in ("rotated_test", "inverted_test")),
+            *((("rare_classes", 0), (copies, 1)) for copies in ("recompressed_train_test", "recut_train_test")),
+        ),
+    ),
+}  # fmt: skip
+PLAN_OF_SIXTH = Path(__file__).with_name("plan_sixth.txt")  # its digest and keys, from before its first training
+SIXTH_CLEAN = ("sound", "settled", "long", "short", "weak", "broken")
+CLEAN_OF_SIXTH = 4
+
+
+def _plan_sixth(names: Sequence[str]) -> list[Training]:
+    """Every training of the sixth lot, in turns of one training of each set."""
+    planned: dict[str, list[tuple[str, Planting]]] = {name: [] for name in names}
+    for kind, (count, possible) in SIXTH.items():
+        draw, pack = random.Random(f"zoo sixth {kind}"), list[Planting]()
+        for _ in range(count):
+            for name in names:
+                regime = draw.choice(("hardly", "broken")) if kind == "harmless copies" else "planted"
+                pack = pack or draw.sample(possible, len(possible))
+                # No pack is of plantings alone that a set cannot have.
+                planting = next(one for one in reversed(pack) if _fits(name, one))
+                pack.remove(planting)
+                planned[name].append((regime, planting))
+    turns = [
+        [draw_training(name, number, *one) for number, one in enumerate(_shuffled(name, place, planned[name]))]
+        for place, name in enumerate(names)
+    ]
+    return [training for turn in zip(*turns, strict=True) for training in turn]
+
+
+def _shuffled(name: str, place: int, planted: Sequence[tuple[str, Planting]]) -> list[tuple[str, Planting]]:
+    """The set's trainings in a random order, clean ones among them; each set leaves out others of the clean regimes."""
+    clean = [SIXTH_CLEAN[(place + turn) % len(SIXTH_CLEAN)] for turn in range(CLEAN_OF_SIXTH)]
+    return random.Random(f"zoo order {name}").sample(
+        [*((regime, ()) for regime in clean), *planted], len(clean) + len(planted)
+    )
+
+
+def digest_of_plan(trainings: Sequence[Training]) -> str:
+    """SHA-256 of the keys of planned trainings, in their order; a key holds the digest of all that a training is."""
+    return hashlib.sha256("\n".join(training.key for training in trainings).encode()).hexdigest()
+
+
 def draw_training(name: str, number: int, regime: str, planting: Planting) -> Training:
     """The training of this number: of a regime, or of the one that faults are planted in."""
     draw = random.Random(f"zoo {name} {number}")
@@ -252,6 +345,7 @@ def draw_training(name: str, number: int, regime: str, planting: Planting) -> Tr
     images = fields["images"]
     fields["images"] = min(whole, round(images * whole) if isinstance(images, float) else images)
     pixels = (side_of(name) / 28) ** 2
-    affordable = int(MOST_WORK / (fields["images"] * pixels))
+    most = MOST_WORK_OF_LARGE if entry_of(name)["lot"] == 6 else MOST_WORK
+    affordable = int(most / (fields["images"] * pixels))
     fields["epochs"] = max(FEWEST_EPOCHS, min(fields["epochs"], affordable))
     return Training(name, number, regime, faults=planting, seed=draw.randrange(2**31), **fields)

@@ -37,7 +37,7 @@ SHIFT = frozenset({"split_shift"})
 # Verdicts that name a fault of measuring, by the beginning of its name.
 OF_FAULT: Mapping[str, frozenset[str]] = {
     "conflicting_": frozenset({"leakage", "label_conflicts"}),
-    **{f"{kind}_": frozenset({"leakage"}) for kind in ("exact", "recompressed", "scaled", "cropped")},
+    **{f"{kind}_": frozenset({"leakage"}) for kind in ("exact", "recompressed", "scaled", "cropped", "recut")},
     **{f"{kind}_": frozenset({"label_order_mismatch"}) for kind in ("rotated", "reversed", "alphabetical")},
     "inverted_": frozenset({"scale_mismatch"}),
     "rescaled_": frozenset({"scale_mismatch"}),
@@ -152,7 +152,7 @@ def points_of(truth: Mapping[str, Any], figure: Mapping[str, Any]) -> tuple[floa
 
 def is_copy(fault: str) -> bool:
     """Whether it replaces images by copies of others."""
-    return fault.startswith(("exact_", "recompressed_", "scaled_", "cropped_", "conflicting_"))
+    return fault.startswith(("exact_", "recompressed_", "scaled_", "cropped_", "recut_", "conflicting_"))
 
 
 def _of_training(record: ZooRecord) -> Iterator[Cause]:

@@ -4,14 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from benchmarks.zoo import draw, manifest
 from benchmarks.zoo.cuts import Change, Cut, NotApplicable, cut_of
 from benchmarks.zoo.draw import Sealed, drawn_sets, open_set, sealed_sets
 from benchmarks.zoo.faults import FAULTS, PAIRS, label_order, plant
+from benchmarks.zoo.likeness import has_continuous_tones, is_in_color, measure_criterion, meets_criterion
 from benchmarks.zoo.manifest import read_manifest
 from benchmarks.zoo.packages import PINNED, NotFetched, Package, files_of, package
-from benchmarks.zoo.photographs import has_continuous_tones, is_in_color, meets_criterion
+from benchmarks.zoo.photographs import cut_window, find_families, make_thumbnail
 from benchmarks.zoo.registry import ZOO
 from benchmarks.zoo.sets import Built, collect, join_copies, thin
 
@@ -103,7 +105,7 @@ def test_exact_copies_equal_their_sources_and_have_their_labels(cut: Cut) -> Non
     assert np.array_equal(planted.data.labels[change.rows], cut.labels[change.sources])
 
 
-@pytest.mark.parametrize("kind", ["recompressed", "scaled", "cropped"])
+@pytest.mark.parametrize("kind", ["recompressed", "scaled", "cropped", "recut"])
 def test_inexact_copies_resemble_their_sources_most(kind: str, cut: Cut) -> None:
     smooth = np.kron(np.random.default_rng(2).integers(0, 256, (480, 3, 3, 3)), np.ones((1, 4, 4, 1))).astype(np.uint8)
     (change,) = plant(replace(cut, images=smooth), [(f"{kind}_train_test", 2)], 1).changes
@@ -302,12 +304,41 @@ def test_only_images_with_many_tones_are_like_photographs() -> None:
 
 
 def test_a_set_is_like_photographs_if_most_of_its_images_are() -> None:
-    photographs = np.stack([draw_photograph_like()] * 10)
-    assert meets_criterion(photographs)
-    assert not meets_criterion(photographs[:, :47, :47])
-    mixed, gray = photographs.copy(), photographs.copy()
-    mixed[:2], gray[:6] = 255, gray[:6, ..., :1]
-    assert meets_criterion(mixed)
-    mixed[:3] = 255
-    assert not meets_criterion(mixed)
-    assert not meets_criterion(gray)
+    images = np.stack([draw_photograph_like()] * 10)
+    pale = images.mean(axis=-1, keepdims=True) + np.random.default_rng(1).integers(0, 8, images.shape)
+    images[:2], images[2:5] = 255, pale[2:5].clip(0, 255)
+    assert measure_criterion(images) == (0.5, 0.8)
+    assert meets_criterion(48, 0.5, 0.8)
+    assert not any(meets_criterion(*other) for other in ((47, 0.5, 0.8), (48, 0.49, 0.8), (48, 0.5, 0.79)))
+
+
+def test_the_sets_of_the_sixth_lot_are_like_photographs_and_of_new_packages() -> None:
+    entries = read_manifest()
+    earlier = {package for entry in entries.values() if entry["lot"] < 6 for package in entry["packages"]}
+    lot = [entry for entry in entries.values() if entry["lot"] == 6]
+    assert len(lot) >= 12
+    for entry in lot:
+        assert meets_criterion(entry["size"], entry["in_color"], entry["continuous"])
+        assert not {name.split("=")[0] for name in entry["packages"]} & {name.split("=")[0] for name in earlier}
+
+
+def test_versions_of_a_photograph_are_one_family() -> None:
+    """Recolored, smaller and slightly darker ones; a mirrored one is another picture."""
+    first, other = (
+        Image.fromarray(np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)).resize((96, 96))
+        for seed in (1, 2)
+    )
+    recolored = Image.merge("RGB", first.split()[::-1])
+    pictures = [first, recolored, first.resize((60, 60)), first.point(lambda level: 0.7 * level), other]
+    small = [make_thumbnail(picture) for picture in pictures]
+    families = find_families([str(number) for number in range(5)], small)
+    assert len(set(families[:4])) == 1
+    assert families[4] != families[0]
+    assert len(set(find_families(["a", "b", "c", "d", "a"], small))) == 1
+
+
+def test_a_window_is_never_larger_than_in_its_picture() -> None:
+    """A picture of the window's size is returned as it is."""
+    picture = draw_photograph_like()
+    window = cut_window(Image.fromarray(picture), (0.1, 0.5), np.random.default_rng(1))
+    assert np.array_equal(window, picture)

@@ -12,11 +12,11 @@ from benchmarks.zoo import audited, noise, score, trained
 from benchmarks.zoo.cuts import Cut, cut_of
 from benchmarks.zoo.data import image_set
 from benchmarks.zoo.draw import SEALED_LOT, Sealed, sealed_sets
-from benchmarks.zoo.faults import FAULTS, plant
+from benchmarks.zoo.faults import FAULTS, LATER, QUARTER, plant
 from benchmarks.zoo.interventions import answers_of, figures
 from benchmarks.zoo.record import ZooRecord, append, keys_of, pack, read_set, unpack, unpack_losses, unpack_training
 from benchmarks.zoo.sets import Built
-from benchmarks.zoo.trainings import Training, all_trainings, sets_of
+from benchmarks.zoo.trainings import COPIES, PLAN_OF_SIXTH, Training, all_trainings, digest_of_plan, sets_of
 from benchmarks.zoo.truth import FIGURES, GAP, LOSS, TRAINING, Cause, causes_of, first_of, is_known, points_of
 
 CLASSES, SIDE = 4, 12
@@ -239,19 +239,39 @@ def test_the_plan_has_nine_hundred_trainings_and_each_fault_in_both_halves():
     for part, of_half in halves.items():
         assert {training.dataset for training in of_half} == set(sets_of(part))
         assert len({training.key for training in of_half}) == len(of_half)
-        assert {name for training in of_half for name, _ in training.faults} == set(FAULTS)
+        assert {name for training in of_half for name, _ in training.faults} == set(FAULTS) - LATER
         assert {level for training in of_half for _, level in training.faults} == {0, 1, 2}
 
 
 def test_every_record_was_planned_and_can_be_judged():
-    for part in ("open", "drawn", "second", "third", "fourth"):
+    for part in ("open", "drawn", "second", "third", "fourth", "fifth"):
         planned = {training.key for training in all_trainings(part)}
         for name in sets_of(part):
             for record in read_set(name):
                 assert record.training.key in planned
                 assert first_of(causes_of(record))
-    sealed = {training.key for training in all_trainings("fifth")}
+    sealed = {training.key for training in all_trainings("sixth")}
     assert all(keys_of(name) <= sealed for name in sealed_sets())
+
+
+def test_the_plan_of_the_sixth_lot_is_the_one_that_was_committed_before_its_trainings():
+    digest, *keys = PLAN_OF_SIXTH.read_text("utf-8").splitlines()
+    planned = all_trainings("sixth")
+    assert [training.key for training in planned] == keys
+    assert digest_of_plan(planned) == digest
+    assert len(planned) >= 150
+    assert {training.dataset for training in planned} == set(sealed_sets())
+    for beginning in range(0, len(planned), len(sealed_sets())):  # each set has one training in each turn
+        assert {training.dataset for training in planned[beginning : beginning + len(sealed_sets())]} == {
+            *sealed_sets()
+        }
+    faults = {name for training in planned for name, _ in training.faults}
+    assert faults >= LATER - {"recut_validation_test"}
+    quarters = [fault for training in planned for fault in training.faults if fault[1] == QUARTER]
+    assert len(quarters) >= 12
+    harmless = [training for training in planned if training.faults and training.regime in ("hardly", "broken")]
+    assert len(harmless) == 2 * len(sealed_sets())
+    assert all(name in COPIES for training in harmless for name, _ in training.faults)
 
 
 # --- the score ----------------------------------------------------------------------------------------
