@@ -15,7 +15,7 @@ from heldout.views.diagnosis import DiagnosisView
 from heldout.views.job import JobView
 from heldout.views.study_report import ReportBudgetView
 from heldout.words import format_loss, format_range, percent, pluralize
-from heldout.words.data_and_models import describe_calibration
+from heldout.words.data_and_models import describe_calibration, fold_notes
 
 _SHOWN_CLASSES = 20
 _SPEC_FILE = "spec.json"
@@ -189,7 +189,7 @@ def _build_data_blocks(facts: CardFacts) -> list[Block]:
     if not facts.audit.findings:
         return [*blocks, Paragraph("Its audit found nothing.")]
     found = [
-        (f"{finding.code} ({finding.severity}):", strip_code(finding.explanation)) for finding in facts.audit.findings
+        (f"{finding.code} ({finding.severity}):", strip_code(finding.explanation)) for finding in fold_notes(facts.audit.findings)
     ]
     return [*blocks, Paragraph("What its audit found:"), Definitions(found)]
 

@@ -15,6 +15,7 @@ from analysis.scheduling.fair_share import has_room
 from api.http.body import LARGE_BODY_BYTES, deliver_refusal, receive_json
 from api.turns import Turns
 from heldout.errors import HeldoutError, TooManyDownloads, TooManyUploads, UploadTooSlow
+from heldout.words import format_duration
 
 LARGE_ANSWER_BYTES = 64 * 1024
 EVENTS = "text/event-stream"
@@ -151,7 +152,7 @@ async def pace_stream(stream: AsyncIterator[bytes], min_bytes_per_s: int, max_s:
 
     The rate counts only the time spent waiting for the client. The deadline counts all time.
     """
-    too_slow = UploadTooSlow(f"The content was not complete after {max_s:,.0f} seconds.")
+    too_slow = UploadTooSlow(f"The content was not complete after {format_duration(max_s)}.")
     ends, waited_s, received = monotonic() + max_s, 0.0, 0
     while True:
         began = monotonic()

@@ -23,7 +23,7 @@ from heldout.cli.uploads import check_spec, show_outcome, takes_upload_fields, w
 from heldout.client.failures import ApiProblem, NoService
 from heldout.client.packing import NothingToPack, derive_name, list_hidden
 from heldout.lifecycle.resources import DatasetStatus
-from heldout.words import percent
+from heldout.words import format_duration, percent
 
 if TYPE_CHECKING:
     from heldout.client.client import Client
@@ -241,7 +241,7 @@ def _wait_for_search(client: Client, dataset: str, limit: int, *, quiet: bool) -
     with explain_interrupt("The search", later), show_waiting(quiet=quiet) as tell:
         while found.status in {"queued", "running"}:
             what = "training networks that judge the labels" if found.status == "running" else "waiting for a worker"
-            tell(f"{what}: {time.monotonic() - began:.0f} s")
+            tell(f"{what}: {format_duration(time.monotonic() - began)}")
             found = client.datasets.suspects(found.dataset.id, limit=limit, wait_s=WAIT_S)
     return found
 

@@ -16,6 +16,7 @@ from heldout.cli.screen import print_json, say, show_waiting
 from heldout.errors import NotReady
 from heldout.lifecycle.job import TERMINAL
 from heldout.stored.artifacts import ExportFormat, ExportFormatName, ModelFormatName
+from heldout.words import format_duration
 
 if TYPE_CHECKING:
     from heldout.client.client import Client
@@ -106,4 +107,4 @@ def _wait_for_export(client: Client, source_id: str, format_: ExportFormatName, 
             try:
                 return client.jobs.export_report(source_id, format_, wait_s=WAIT_S)
             except NotReady:
-                tell(f"writing the model and comparing its answers: {time.monotonic() - began:.0f} s")
+                tell(f"writing the model and comparing its answers: {format_duration(time.monotonic() - began)}")

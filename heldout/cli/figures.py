@@ -1,4 +1,4 @@
-"""Formats differences of accuracy, times, and the figures of an epoch for the command line."""
+"""Formats differences of accuracy, moments, and the figures of an epoch for the command line."""
 
 from __future__ import annotations
 
@@ -15,19 +15,6 @@ if TYPE_CHECKING:
 def format_points(value: float | None) -> str:
     """Format a difference of accuracies in percentage points, with its sign: 0.0383 is +3.8."""
     return format_signed(POINTS, value)
-
-
-def format_seconds(value: float | None) -> str:
-    return NONE if value is None else f"{value:.1f} s"
-
-
-def format_clock(value: float) -> str:
-    """Format a duration briefly: `42 s`, `12:05`, `3:12:05`."""
-    minutes, rest = divmod(round(value), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}:{minutes:02}:{rest:02}"
-    return f"{minutes}:{rest:02}" if minutes else f"{rest} s"
 
 
 def format_epoch_figures(epoch: EpochView, *, short: bool = False) -> str:

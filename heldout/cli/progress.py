@@ -5,11 +5,11 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Self
 
-from heldout.cli.figures import format_clock, format_epoch_figures, format_seconds
+from heldout.cli.figures import format_epoch_figures
 from heldout.cli.screen import Cell, get_console, get_terminal_width, is_terminal, print_json, say
 from heldout.cli.shown_study import MEANS, SO_FAR, build_table, describe_progress, has_provisional_figures
 from heldout.markup import make_visible
-from heldout.words import NONE
+from heldout.words import NONE, format_duration
 
 if TYPE_CHECKING:
     from heldout.client.client import Client
@@ -72,7 +72,7 @@ class Lines(Display):
     def epoch(self, job: JobView, epoch: EpochView) -> None:
         epochs = str(job.progress.epochs)
         number = f"{epoch.epoch}/{epochs}".rjust(2 * len(epochs) + 1)  # as wide as `10/10`
-        self._say(job, f"epoch {number}  {format_epoch_figures(epoch)}  {format_seconds(epoch.seconds)}")
+        self._say(job, f"epoch {number}  {format_epoch_figures(epoch)}  {format_duration(epoch.seconds)}")
 
     def event(self, subject: JobView | StudyView, event: EventView) -> None:
         # Ordinary epochs and checkpoints are left out.
@@ -97,9 +97,9 @@ class Bars(Display):
             def render(self, task: progress.Task) -> Text:
                 left_s = task.fields["left_s"]
                 if left_s is not None and not task.finished:
-                    return Text(f"{format_clock(left_s)} left")
+                    return Text(f"{format_duration(left_s)} left")
                 seconds = task.finished_time if task.finished else task.elapsed
-                return Text("" if seconds is None else format_clock(seconds))
+                return Text("" if seconds is None else format_duration(seconds))
 
         self._bars = progress.Progress(
             progress.TextColumn("{task.description}"),

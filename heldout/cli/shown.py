@@ -6,10 +6,10 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from heldout.cli.figures import format_moment, format_points, format_seconds
+from heldout.cli.figures import format_moment, format_points
 from heldout.cli.screen import print_fields, print_table, say
 from heldout.cli.shown_diagnosis import say_what_cures, show_gap
-from heldout.words import NONE, format_loss, format_range, percent
+from heldout.words import NONE, format_duration, format_loss, format_range, percent
 
 if TYPE_CHECKING:
     from heldout.stored.results import FinalView, SplitResult, SplitsResult
@@ -53,7 +53,7 @@ def show_job(job: JobView, final: FinalView | None, diagnosis: DiagnosisView | N
         ("dataset", _name_reference(job.dataset)),
         ("parameters", f"{job.parameters:,}"),
         ("epochs", f"{job.progress.epoch} of {job.progress.epochs}"),
-        ("left", None if job.progress.eta_s is None else format_seconds(job.progress.eta_s)),
+        ("left", None if job.progress.eta_s is None else format_duration(job.progress.eta_s)),
         ("attempt", f"{job.attempt}" + (f" ({job.failures} failed)" if job.failures else "")),
         ("engine", ", ".join(f"{name} {value}" for name, value in engine.items() if value is not None)),
         ("created", format_moment(job.created_at)),
@@ -75,7 +75,7 @@ def show_outcome(job: JobView, final: FinalView | None) -> None:
     """Print how a watched job ended."""
     head = f"{job.name} {job.status}"
     if job.started_at is not None and job.finished_at is not None:
-        head += f" after {format_seconds((job.finished_at - job.started_at).total_seconds())}"
+        head += f" after {format_duration((job.finished_at - job.started_at).total_seconds())}"
     epochs = f"{job.progress.epoch} of {job.progress.epochs} epochs"
     reason = f", {job.stop_reason.replace('_', ' ')}" if job.stop_reason else ""
     say(f"{head}: {epochs}{reason} ({job.id})")
@@ -154,7 +154,7 @@ def show_queue(queue: QueueView) -> None:
             ("position", str(queue.position)),
             ("ahead", str(queue.ahead)),
             ("waiting for", queue.waiting_for or NONE),
-            ("starts in", NONE if start is None else format_seconds(start)),
+            ("starts in", format_duration(start)),
         ]
     )
 
@@ -254,7 +254,7 @@ def show_estimate(estimate: EstimateView) -> None:
             ("parameters", f"{estimate.parameters:,}"),
             ("operations", f"{estimate.flops_per_image:,} an image, forward"),
             ("memory", f"{estimate.memory_bytes / 2**20:.1f} MiB at most"),
-            ("an epoch", "unknown before a job has run" if per_epoch is None else format_seconds(per_epoch)),
+            ("an epoch", "unknown before a job has run" if per_epoch is None else format_duration(per_epoch)),
         ]
     )
 

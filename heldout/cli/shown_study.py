@@ -6,10 +6,9 @@ import json
 import shlex
 from typing import TYPE_CHECKING
 
-from heldout.cli.figures import format_clock
 from heldout.cli.screen import Table, say, say_prose
 from heldout.pictures.scales import compute_reach, draw_around_zero
-from heldout.words import LOSS, NONE, POINTS, format_loss, format_range, format_signed, format_signed_range, percent
+from heldout.words import LOSS, NONE, POINTS, format_duration, format_loss, format_range, format_signed, format_signed_range, percent
 from heldout.words.labels import HOW_TO_READ, describe_remedy
 from heldout.words.study_answers import say_model
 
@@ -37,7 +36,7 @@ FEWEST_COLUMNS = 5
 
 def show_estimate(estimate: StudyEstimateView) -> None:
     """Print what a study would do."""
-    took = "" if estimate.seconds is None else f", about {format_clock(estimate.seconds)}"
+    took = "" if estimate.seconds is None else f", about {format_duration(estimate.seconds)}"
     splits = "each seed has its own fold" if estimate.splits == "resampled" else "those of the dataset"
     if estimate.sizes is not None:
         say(f"training images: {', '.join(f'{images:,}' for images in estimate.sizes)}")
@@ -184,7 +183,7 @@ def describe_progress(study: StudyView) -> str:
     left = (
         ""
         if study.progress.eta_s is None or study.status != "running"
-        else f", at most {format_clock(study.progress.eta_s)} left"
+        else f", at most {format_duration(study.progress.eta_s)} left"
     )
     return f"{study.progress.done:,} of {study.progress.jobs:,} trainings{left}"
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from heldout.markup import tag
+from heldout.words import format_duration
 
 
 @contextmanager
@@ -69,7 +70,7 @@ class _NotebookBar:
 
         self._last = done, of
         left_s = (time.monotonic() - self._started) * (of - done) / done if done else None
-        left = "" if left_s is None or done >= of else f", about {left_s:.0f} s left"
+        left = "" if left_s is None or done >= of else f", about {format_duration(left_s)} left"
         line = tag("div", tag("progress", value=done, max=max(of, 1)), f" {self._name}: {done:,} of {of:,}{left}")
         if self._shown is None:
             self._shown = display.display(display.HTML(line), display_id=True)

@@ -92,6 +92,9 @@ def diagnose(
     gap = None if facts.budget is None else attribute_terms(facts.budget, facts, findings)
     if gap is not None:
         findings = weigh_findings(drop_explained(findings, gap), gap, facts)
+    serious = {finding.code for finding in findings if finding.severity != "info"}
+    # What is listed as a cause is not listed again as a note.
+    findings = [finding for finding in findings if finding.severity != "info" or finding.code not in serious]
     causes, of_causes = list_causes(facts, findings, gap)
     chosen = None
     if causes:

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 NONE = "–"
 MOST_DECIMALS = 6
-MINUTE_S, HOUR_S = 60, 3600
+DURATION_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 # A share this close to one half, a quarter or three quarters is called that.
 MAX_DISTANCE_FROM_NAMED_SHARE = 0.02
 # Smaller shares of a split are written as a count of images, not as a percentage.
@@ -118,13 +118,20 @@ def join_with_and(things: Sequence[str]) -> str:
     return " and ".join([", ".join(things[:-1]), things[-1]] if len(things) > 1 else things)
 
 
-def format_duration(seconds: float) -> str:
-    """`48 seconds`, `14 minutes`, `3.2 hours`."""
-    if round(seconds) < MINUTE_S:
-        return pluralize(round(seconds), "second")
-    if round(seconds / MINUTE_S) < MINUTE_S:
-        return pluralize(round(seconds / MINUTE_S), "minute")
-    return f"{seconds / HOUR_S:.1f} hours"
+def format_duration(seconds: float | None) -> str:
+    """The two largest units that matter, as the dashboard writes them: `48 s`, `9 min`, `1 h 12 min`."""
+    if seconds is None:
+        return NONE
+    if seconds < 1:
+        return "under 1 s"
+    rest, parts = round(seconds), list[str]()
+    for size, unit in DURATION_UNITS:
+        whole, rest = divmod(rest, size)
+        if whole:
+            parts.append(f"{whole} {unit}")
+        if parts and (not whole or len(parts) == 2):
+            break
+    return " ".join(parts)
 
 
 def format_loss(value: float | None) -> str:

@@ -110,6 +110,21 @@ _NOTHING = (
 )
 
 
+def fold_notes(findings: Sequence[AuditFinding]) -> list[AuditFinding]:
+    """Make a note part of the more serious finding with its code, such as one about another split, if there is one."""
+    serious = {finding.code for finding in findings if finding.severity != "info"}
+    folded = []
+    for finding in findings:
+        if finding.severity == "info" and finding.code in serious:
+            continue
+        is_first = all(earlier.code != finding.code for earlier in folded)
+        notes = [note.explanation for note in findings if note.severity == "info" and note.code == finding.code]
+        if finding.severity != "info" and notes and is_first:
+            finding = finding.model_copy(update={"explanation": " ".join([finding.explanation, *notes])})
+        folded.append(finding)
+    return folded
+
+
 def describe_audit(findings: Sequence[AuditFinding]) -> tuple[str, str]:
     """The headline and the summary of an audit. findings: the most serious first."""
     serious = [finding for finding in findings if finding.severity != "info"]

@@ -31,6 +31,7 @@ test('losses have four significant digits', () => {
 test('times are given in their two largest units', () => {
   assert.equal(duration(0.4), 'under 1 s')
   assert.equal(duration(59.6), '1 min')
+  assert.equal(duration(540), '9 min')
   assert.equal(duration(4320), '1 h 12 min')
   assert.equal(duration(3605), '1 h')
   assert.equal(duration(90061), '1 d 1 h')

@@ -19,7 +19,7 @@ from heldout.client.packing import NothingToPack, list_files, pack_folder, pack_
 from heldout.spec.dataset import DatasetSpec
 from heldout.stored.audit import AuditFinding, IngestedContent, StoredAudit
 from heldout.views.audit import AuditView
-from heldout.words.data_and_models import describe_audit
+from heldout.words.data_and_models import describe_audit, fold_notes
 from worker.ingest.parent import ingest
 from worker.ingest.rejection import Rejection
 
@@ -80,16 +80,17 @@ def _build_view(content: dict[str, Any]) -> AuditView:
     def build_example(image: dict[str, Any]) -> dict[str, Any]:
         return {**image, "thumbnail": ""}
 
+    found = [AuditFinding.model_validate(finding) for finding in content["findings"]]
     findings = [
         {
             **finding,
             "examples": [build_example(image) for image in finding["examples"]],
             "pairs": [[build_example(image) for image in pair] for pair in finding["pairs"]],
         }
-        for finding in content["findings"]
+        for finding in (finding.model_dump() for finding in fold_notes(found))
     ]
     nowhere = {"id": "", "name": "local", "version": 1}
-    headline, summary = describe_audit([AuditFinding.model_validate(finding) for finding in content["findings"]])
+    headline, summary = describe_audit(found)
     return AuditView.model_validate(
         {**content, "dataset": nowhere, "headline": headline, "summary": summary, "findings": findings}
     )

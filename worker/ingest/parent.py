@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from heldout.stored.audit import IngestedContent
+from heldout.words import format_duration
 from worker.ingest.rejection import MIB, IngestLimits, Rejection, empty_folder, make_out_of_memory
 from worker.machine.enclosed_process import EnclosedProcess, ProcessDied, describe_end
 
@@ -136,6 +137,6 @@ def ingest(
 def _make_timed_out(limits: IngestLimits) -> Rejection:
     return Rejection(
         RejectionCode.TIMED_OUT,
-        f"The ingest took longer than the limit of {limits.wall_s} s. Upload fewer or smaller images, or ask the "
+        f"The ingest took longer than the limit of {format_duration(limits.wall_s)}. Upload fewer or smaller images, or ask the "
         "operator for a higher limit.",
     )

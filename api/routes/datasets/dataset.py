@@ -22,7 +22,7 @@ from heldout.lifecycle.resources import DatasetStatus
 from heldout.stored.audit import SuspectsSummary, preview_key
 from heldout.views.audit import AuditView
 from heldout.views.dataset import DatasetPage, DatasetView, EffectView, IndicesView
-from heldout.words.data_and_models import describe_audit
+from heldout.words.data_and_models import describe_audit, fold_notes
 from models.blob_files import guard_reading, open_blob
 from models.blobs import raise_if_missing
 from models.database import Session
@@ -96,7 +96,7 @@ def get_audit(dataset: Reference, work: Reading) -> AuditView:
     row = _get_ready_dataset(work.session, work.owner, dataset, "an audit")
     audit = read_audit(work.session, work.blobs, row)
     assert audit is not None, "every uploaded dataset has an audit"
-    audit = audit.model_copy(update={"findings": tuple(drop_answered(audit.findings, row.different or ()))})
+    audit = audit.model_copy(update={"findings": tuple(fold_notes(drop_answered(audit.findings, row.different or ())))})
     stored = audit.model_dump(exclude={"format"})
     lost: list[errors.HeldoutError] = []
     effects: dict[str, EffectView | None] = {}  # several findings of copies share one fix

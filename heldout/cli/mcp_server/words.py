@@ -18,7 +18,7 @@ from heldout.stored.results import FinalView
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.job import JobView
 from heldout.views.study import StudyView
-from heldout.words import format_range, percent
+from heldout.words import format_duration, format_range, percent
 
 # How many wrong arguments are named, and how many characters of each are shown.
 MAX_REFUSED, MAX_SHOWN = 5, 60
@@ -35,7 +35,7 @@ def describe_job(job: JobView, final: FinalView | None, diagnosis: DiagnosisView
     """Describe a job's progress; if it has ended, its result and diagnosis."""
     if not job.has_ended:
         done = job.progress
-        left = f", about {done.eta_s:.0f} s left" if done.eta_s is not None else ""
+        left = f", about {format_duration(done.eta_s)} left" if done.eta_s is not None else ""
         return (
             f"{job.name} ({job.id}) is {job.status}: epoch {done.epoch} of {done.epochs}{left}. Ask `progress` again."
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 from heldout.cli.histories import read_history
 from heldout.parent_process import KILL, build_launch_command
 from heldout.views.study_run import AssignedRunView
+from heldout.words import format_duration
 
 # The end of a log, which gives the reason of a failure.
 LOG_END_BYTES = 4096
@@ -81,7 +82,7 @@ class Training:
         """Say why there is no result; None if there is one."""
         code = self.process.returncode
         if self.is_late:
-            return f"It took longer than the limit of {limit_s:g} s."
+            return f"It took longer than the limit of {format_duration(limit_s)}."
         if code == 0:
             return None if self.find_answers() else f"It ended without writing {get_answers(self.base).name}."
         how = f"It was ended by {_name_signal(-code)}" if code < 0 else f"It ended with exit code {code}"

@@ -42,7 +42,7 @@ def test_a_training_is_shown_with_a_line_per_epoch_and_exits_with_0(service, cli
     read_lines_until(process, "started")
     service.measure(held, 1)
     [line] = read_lines_until(process, "epoch")
-    assert line == "small  epoch 1/2  train 97.1%  validation 95.5%  loss 0.091/0.153  2.1 s"
+    assert line == "small  epoch 1/2  train 97.1%  validation 95.5%  loss 0.091/0.153  2 s"
     service.measure(held, 2)
     service.succeed(held)
     out, err = process.communicate(timeout=PATIENCE_S)

@@ -93,7 +93,7 @@ def test_a_study_without_a_comparison_shows_no_figures_or_commands(capsys):
     )
     show_study(early)
     output = capsys.readouterr().out
-    assert "1:15 left" in output
+    assert "1 min 15 s left" in output
     assert "heldout train" not in output
     assert [set(row[3:8]) for row in build_arm_rows(early)] == [{"–"}] * 2
     failed = study(status="failed", error={"code": "base_failed", "detail": "It diverged."}, conclusion=None)
@@ -148,7 +148,7 @@ def test_on_a_terminal_the_arms_are_redrawn_and_erased_at_the_end(monkeypatch):
         display.study(study(status="running", name="[red]mine\x1b[2J"))
         display.event(study(), event("study.arm_dropped"))
     drawn = screen.getvalue()
-    assert "[red]mine\\x1b[2J: 9 of 12 trainings, at most 1:15 left" in drawn
+    assert "[red]mine\\x1b[2J: 9 of 12 trainings, at most 1 min 15 s left" in drawn
     assert "+3.0 to +7.0" in drawn
     assert "arm dropped: Something." in drawn
     assert drawn.rstrip().endswith(("\x1b[2K", "\x1b[?25h"))
@@ -168,7 +168,7 @@ def test_an_estimate_shows_the_cost(capsys):
     show_estimate(StudyEstimateView.model_validate(asked))
     assert capsys.readouterr().out.splitlines() == [
         "remedies: dropout, l2",
-        "9 trainings for the first look at 3 seeds each, about 2:10; at most 28 in all",
+        "9 trainings for the first look at 3 seeds each, about 2 min 10 s; at most 28 in all",
         "train and validation: each seed has its own fold; the test split is measured once, at the end",
     ]
 

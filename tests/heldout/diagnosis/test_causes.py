@@ -54,6 +54,18 @@ def codes(diagnosis: Diagnosis) -> list[str]:
     return [cause.code for cause in diagnosis.causes]
 
 
+def test_what_is_a_cause_is_not_listed_again_as_a_note():
+    audit = [
+        *audit_of("split_shift", split="test", effect=0.3),
+        *audit_of("split_shift", "info", split="validation", effect=0.003),
+    ]
+    made = Made(answers(0.99, 500), answers(0.98, 1000, 1), answers(0.6, 1000, 2))
+    found = judged(made, audit=audit)
+    assert [finding.severity for finding in found.findings if finding.code == "split_shift"] == ["critical"]
+    alone = judged(Made(answers(0.99, 500), answers(0.98, 1000, 1), answers(0.98, 1000, 2)), audit=audit[1:])
+    assert [finding.severity for finding in alone.findings if finding.code == "split_shift"] == ["info"]
+
+
 def test_a_finding_without_a_rule_or_words_is_refused():
     require_every_kind(FINDING_KINDS, "rules")
     with pytest.raises(TypeError, match=r"rules: missing \['leakage'\], unknown \['leaks'\]"):

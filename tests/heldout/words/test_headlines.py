@@ -7,7 +7,7 @@ import pytest
 from heldout.stored.audit import AuditFinding, Severity
 from heldout.stored.results import GapsView, Measurement, SplitResult, SplitsResult
 from heldout.views.model import EvaluationView
-from heldout.words.data_and_models import CODES, describe_audit, describe_evaluation
+from heldout.words.data_and_models import CODES, describe_audit, describe_evaluation, fold_notes
 from tests.reading import assert_short
 
 LONG = "a class with a rather long name, as folders may have"
@@ -39,6 +39,18 @@ def test_an_audit_names_the_most_serious_finding_and_its_split():
     assert_short(*describe_audit([]))
     assert describe_audit([])[0] == "The audit found nothing."
     assert_short(*describe_audit([finding("of_a_later_release")]))
+
+
+def test_a_note_about_another_split_belongs_to_the_serious_finding_of_its_kind():
+    of_test, of_validation = finding("split_shift", split="test"), finding("split_shift", "info", split="validation")
+    of_validation = of_validation.model_copy(update={"explanation": "It differs a little."})
+    gray = finding("grey_as_rgb", "info")
+    [folded, note] = fold_notes([of_test, of_validation, gray])
+    assert (folded.severity, folded.numbers) == ("critical", {"split": "test"})
+    assert folded.explanation == "So it is. It differs a little."
+    assert note == gray
+    two = [of_test, finding("split_shift", "warning", split="validation")]
+    assert fold_notes(two) == two  # each needs something to be done
 
 
 def measured(test: float | None, as_given: float | None = None) -> Measurement:

@@ -146,7 +146,7 @@ def test_a_readers_questions_are_answered():
     assert answers["What helped, and by how much?"] == CURE.conclusion.explanation
     assert "looked at only after the choice" in answers["Were test images used to choose?"]
     assert "`job_01k9refit`" in answers["What should I do now?"]
-    assert answers["What did it cost?"].startswith("24 trainings, which took 17 minutes of computing in all.")
+    assert answers["What did it cost?"].startswith("24 trainings, which took 16 min 36 s of computing in all.")
     assert dict(answer_questions(STUDIES["no forecast"]))["What will more images bring?"] == "The errors do not fall."
     assert list(dict(answer_questions(STUDIES["running"]))) == list(answers)
 
