@@ -256,9 +256,13 @@ def retry(
         spec = _apply_patch(spec, _find_patch(session, blobs, ended, dataset, spec, asked.remedy), "/remedy")
         spec = spec.model_copy(update={"name": add_remedy_to_name(ended.name, asked.remedy)})
     elif asked.patch is not None:
-        before = spec.dataset
+        before = spec
         spec = _apply_patch(spec, asked.patch, "/patch")
-        same_dataset = spec.dataset == before
+        same_dataset = spec.dataset == before.dataset
+        # A generated name says the dataset and the network, so others get a new one.
+        was_generated = spec.name == before.generate_name(dataset.name, ended.id)
+        if was_generated and not (same_dataset and spec.network == before.network):
+            spec = spec.model_copy(update={"name": None})
     return submit(
         session,
         blobs,

@@ -189,7 +189,8 @@ def _build_data_blocks(facts: CardFacts) -> list[Block]:
     if not facts.audit.findings:
         return [*blocks, Paragraph("Its audit found nothing.")]
     found = [
-        (f"{finding.code} ({finding.severity}):", strip_code(finding.explanation)) for finding in fold_notes(facts.audit.findings)
+        (f"{finding.code} ({finding.severity}):", strip_code(finding.explanation))
+        for finding in fold_notes(facts.audit.findings)
     ]
     return [*blocks, Paragraph("What its audit found:"), Definitions(found)]
 

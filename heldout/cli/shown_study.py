@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 from heldout.cli.screen import Table, say, say_prose
 from heldout.pictures.scales import compute_reach, draw_around_zero
-from heldout.words import LOSS, NONE, POINTS, format_duration, format_loss, format_range, format_signed, format_signed_range, percent
+from heldout.words import (
+    LOSS,
+    NONE,
+    POINTS,
+    format_duration,
+    format_loss,
+    format_range,
+    format_signed,
+    format_signed_range,
+    percent,
+)
 from heldout.words.labels import HOW_TO_READ, describe_remedy
 from heldout.words.study_answers import say_model
 

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from heldout.cli.outcome import Refused
 
+EXAMPLE_DATASET = "mnist5k"
 _TRAINING = {"epochs": 10, "batch_size": 32, "optimizer": {"name": "adam", "learning_rate": 0.001}, "seed": 7}
 _CHANGES = {"rotation_degrees": 20, "width_shift": 0.2, "height_shift": 0.2, "horizontal_flip": True}
 
@@ -77,8 +78,15 @@ def build_command(dataset: str, image: tuple[int, int, int], classes: int) -> st
 
 
 def get_spec(preset: Preset) -> dict[str, Any]:
-    """Return a new copy of the spec."""
-    return deepcopy({"name": preset.value, "dataset": "mnist5k", "training": _TRAINING, **_PARTS[preset]})
+    """Return a new copy of the spec, without a name: the service names the job after its dataset and network."""
+    return deepcopy({"dataset": EXAMPLE_DATASET, "training": _TRAINING, **_PARTS[preset]})
+
+
+def drop_example_name(spec: dict[str, Any]) -> dict[str, Any]:
+    """Return the spec without the name of an example, such as `overfit`, if its dataset is not the example's."""
+    if spec.get("name") not in list(Preset) or spec.get("dataset") == EXAMPLE_DATASET:
+        return spec
+    return {key: value for key, value in spec.items() if key != "name"}
 
 
 def read_spec(source: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from heldout.cli.outcome import Exit, Refused, exit_of_job
 from heldout.cli.progress import JsonLines, display, follow
 from heldout.cli.references import DATASET, JOB, MODEL, Names, may_be_path
 from heldout.cli.screen import print_json, print_table, say, say_prose
-from heldout.cli.spec_files import Preset, apply_settings, get_spec, parse, read_spec
+from heldout.cli.spec_files import Preset, apply_settings, drop_example_name, get_spec, parse, read_spec
 from heldout.client.failures import ApiProblem, ModelRejected
 from heldout.spec.documents import make_patch, merge
 from heldout.words import format_loss, format_range, percent
@@ -106,6 +106,8 @@ def train(
         else:
             body = read_spec(spec) if spec is not None else get_spec(preset or Preset.OVERFIT)
         body = apply_settings(body, changes)
+        if name is None:
+            body = drop_example_name(body)
         if dry_run:
             service.print(client.jobs.estimate(body), shown.show_estimate)
             return None

@@ -113,7 +113,7 @@ _NOTHING = (
 def fold_notes(findings: Sequence[AuditFinding]) -> list[AuditFinding]:
     """Make a note part of the more serious finding with its code, such as one about another split, if there is one."""
     serious = {finding.code for finding in findings if finding.severity != "info"}
-    folded = []
+    folded = list[AuditFinding]()
     for finding in findings:
         if finding.severity == "info" and finding.code in serious:
             continue

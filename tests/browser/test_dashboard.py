@@ -127,6 +127,7 @@ def test_a_preset_is_fitted_to_small_images_and_the_page_says_so(client: Client,
         expect(cost.get_by_text("valid", exact=True)).to_be_visible()
         spec = json.loads(page.get_by_role("textbox", name="As JSON").input_value())
         expect(cost).to_contain_text(f"{client.jobs.estimate(spec).parameters:,}")
+        assert "name" not in spec, "a job is named after its dataset and network"
     # Other settings are folded away, except those that differ from their defaults.
     expect(page.get_by_label("When it overfits")).to_have_count(0)
     spec["training"]["on_overfit"] = "warn"

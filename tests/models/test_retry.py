@@ -6,6 +6,7 @@ from sqlalchemy import select
 from analysis.jobs.examination import RetrySpec
 from heldout.errors import InvalidSpec, StateGone
 from heldout.lifecycle.job import JobStatus, StopReason
+from heldout.spec.job import JobSpec
 from models import submit
 from models.blobs import Blobs
 from models.store import claims, jobs
@@ -152,6 +153,20 @@ def test_a_patch_changes_only_its_fields(work, blobs):
     assert [block["filters"] for block in spec["network"]["blocks"]] == [2]
     with pytest.raises(InvalidSpec):
         retried(work, blobs, ended, patch={"training": {"epochs": 0}})
+
+
+@sqlite_only
+def test_a_generated_name_follows_the_dataset_and_the_network(work, blobs):
+    ended, smaller = trained(work, blobs), {"network": {"blocks": [{"filters": 2}]}}
+    name = work.row(ended).name
+    assert retried(work, blobs, ended, patch=smaller).name == name  # the owner's own
+    with work.database.write() as session:
+        job = session.get_one(JobRow, ended)
+        name = JobSpec.model_validate(job.spec).generate_name("dots", ended)
+        job.name, job.spec = name, {**job.spec, "name": name}
+    found = retried(work, blobs, ended, patch=smaller)
+    assert found.name == found.spec["name"] == f"dots 2 · {found.id[-6:]}"
+    assert retried(work, blobs, ended, patch={"training": {"label_smoothing": 0.1}}).name == name
 
 
 @sqlite_only

@@ -137,6 +137,6 @@ def ingest(
 def _make_timed_out(limits: IngestLimits) -> Rejection:
     return Rejection(
         RejectionCode.TIMED_OUT,
-        f"The ingest took longer than the limit of {format_duration(limits.wall_s)}. Upload fewer or smaller images, or ask the "
-        "operator for a higher limit.",
+        f"The ingest took longer than the limit of {format_duration(limits.wall_s)}. Upload fewer or smaller images, "
+        "or ask the operator for a higher limit.",
     )

@@ -16,9 +16,9 @@ from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.evaluation import StoredEvaluation
 from heldout.stored.gap import StoredGap
 from heldout.stored.results import Measurement
+from heldout.words import format_duration
 from heldout.work.kinds import CheckModelSpec, MeasureSpec
 from heldout.work.memory import MemoryKill
-from heldout.words import format_duration
 from models.store import claims, model_evaluations, models
 from models.store.artifacts import Artifact
 from models.stored_files import store_artifact
@@ -154,7 +154,8 @@ class CheckModelAttempt(ForeignAttempt[CheckModelSpec]):
         self._reject(ModelRejectionCode.UPLOAD_MISSING, "The file is not in the blob store. Upload it again.")
 
     def settle_late(self) -> None:
-        detail = f"The check took longer than the limit of {format_duration(self.spec.max_runtime_s)}. Upload a smaller model."
+        limit = format_duration(self.spec.max_runtime_s)
+        detail = f"The check took longer than the limit of {limit}. Upload a smaller model."
         self._reject(ModelRejectionCode.TIMED_OUT, detail)
 
     def settle_kill(self, kill: MemoryKill) -> None:

@@ -25,7 +25,7 @@ from heldout.cli.outcome import Refused, rewrite_as_commands
 from heldout.cli.references import DATASET, JOB, STUDY, Names, find_ids
 from heldout.cli.shown_diagnosis import show_audit, show_diagnosis
 from heldout.cli.shown_study import show_estimate
-from heldout.cli.spec_files import Preset, get_spec
+from heldout.cli.spec_files import Preset, drop_example_name, get_spec
 from heldout.client.client import AsyncClient, Client
 from heldout.client.failures import ApiProblem, NoService
 from heldout.client.foreign_values import simplify_history
@@ -202,7 +202,9 @@ class Tools:
             raise Refused("Give one of `preset` and `spec`.")
         body = get_spec(preset) if preset is not None else spec
         async with self._client() as client:
-            return await _wait_for_job(client, (await client.jobs.create(merge(body, changes or {}))).id, wait_s)
+            return await _wait_for_job(
+                client, (await client.jobs.create(drop_example_name(merge(body, changes or {})))).id, wait_s
+            )
 
     async def try_remedy(
         self,

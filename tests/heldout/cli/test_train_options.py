@@ -13,11 +13,22 @@ from tests.heldout.served import ROOT, SPEC
 @pytest.mark.parametrize("preset", list(Preset))
 def test_a_preset_is_the_example_of_its_name(heldout, client, preset):
     example = json.loads((ROOT / "examples" / f"{preset}.json").read_text())
-    assert get_spec(Preset(preset)) == example
+    assert {"name": preset, **get_spec(Preset(preset))} == example
     changes = ("--set", "dataset=digits", "--set", "network.blocks=[]", "--set", "network.blocks.0.filters=2")
     job_id = heldout("train", "--preset", preset, *changes, "--name", "mine", "--detach").stdout.strip()
     spec = client.jobs.get(job_id).spec
     assert (spec.name, spec.training.seed, len(spec.network.blocks)) == ("mine", 7, 1)
+
+
+def test_a_job_is_named_after_its_dataset_and_network_and_not_after_an_example(heldout, client):
+    def name_of(*options):
+        return client.jobs.get(heldout("train", *options, "--detach").stdout.strip()).name
+
+    shallow = ("--set", "network.blocks=[]", "--set", "network.blocks.0.filters=2")
+    example = str(ROOT / "examples/regularized.json")
+    for source in (("--preset", "regularized", "--set", "dataset=digits"), (example, "--dataset", "digits")):
+        assert name_of(*source, *shallow).startswith("digits 2 · ")
+    assert name_of(example, "--dataset", "digits", *shallow, "--name", "regularized") == "regularized"
 
 
 def test_the_spec_of_a_job_is_changed_by_settings(heldout, client, ended):

@@ -24,7 +24,10 @@ import { JsonPane } from './json'
 import { NetworkField } from './network'
 import { changed, type Schema, type Schemas } from './schema'
 
-const PRESETS: Record<string, Spec> = { overfit, regularized, augmented, resnet20 }
+/** Without names: the service names a job after its dataset and network. */
+const PRESETS: Record<string, Spec> = Object.fromEntries(
+  Object.entries({ overfit, regularized, augmented, resnet20 }).map(([key, { name: _, ...preset }]) => [key, preset]),
+)
 const PRESET_HINTS: Record<string, string> = {
   overfit: 'a large network without any regularization: it memorizes its images',
   regularized: 'dropout and an L2 penalty',
@@ -35,15 +38,24 @@ const PRESET_HINTS: Record<string, string> = {
 const MAIN = ['training', 'augmentation']
 const REST = ['validation', 'initial', 'evaluation', 'limits', 'resources', 'priority', 'metadata']
 
+const EDITED = ' (edited)'
+
 /** The spec to begin with: that of another job without its name and seed, or a preset, perhaps with an uploaded network. */
 async function firstSpec(from: string, dataset: string, model: string): Promise<Spec> {
   if (!from) {
     const preset = structuredClone(PRESETS.regularized!)
-    return { ...preset, ...(dataset && { dataset }), ...(model && { name: undefined, network: { model } }) } as Spec
+    return { ...preset, ...(dataset && { dataset }), ...(model && { network: { model } }) } as Spec
   }
   const spec = structuredClone((await getJob(from)).spec) as Spec
-  const name = `${String(spec.name)} (edited)`.slice(-128)
+  // On another dataset, the name of the earlier job would mislead.
+  const name = dataset ? null : `${String(spec.name)}${EDITED}`.slice(-128)
   return withoutEmpty({ ...spec, name, ...(dataset && { dataset }) }) as Spec
+}
+
+/** Without the name that the form made for a clone: on another dataset it would mislead. */
+const unnamed = (spec: Spec): Spec => {
+  const { name, ...rest } = spec
+  return String(name ?? '').endsWith(EDITED) ? rest : spec
 }
 
 /** Without what is null, which means absent. */
@@ -147,7 +159,7 @@ function Editor({ all, first, datasets }: { all: Schemas; first: Spec; datasets:
               datasets={datasets}
               error={errors.get('/dataset')}
               value={String(spec.dataset ?? '')}
-              onDone={(text) => propose(changed(spec, ['dataset'], text) as Spec)}
+              onDone={(text) => propose(unnamed(changed(spec, ['dataset'], text) as Spec))}
             />
             {part('name')}
           </div>
