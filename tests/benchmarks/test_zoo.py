@@ -8,6 +8,7 @@ from PIL import Image
 
 from benchmarks.zoo import draw, manifest
 from benchmarks.zoo.cuts import Change, Cut, NotApplicable, cut_of
+from benchmarks.zoo.data import find_fullest
 from benchmarks.zoo.draw import Sealed, drawn_sets, open_set, sealed_sets
 from benchmarks.zoo.faults import FAULTS, PAIRS, label_order, plant
 from benchmarks.zoo.likeness import has_continuous_tones, is_in_color, measure_criterion, meets_criterion
@@ -185,6 +186,16 @@ def test_splits_share_no_group_and_lose_no_image(cut: Cut) -> None:
     assert sorted(rows) == list(range(480))
     groups = [set(cut.groups[rows]) for rows in cut.splits.values()]
     assert sum(map(len, groups)) == 48
+
+
+def test_a_cut_with_all_classes_in_each_split_is_preferred(cut: Cut) -> None:
+    test = cut.splits["test"]
+    lacking, emptier = (
+        replace(cut, splits={**cut.splits, "test": test[cut.labels[test] < most], "referee": test[:0]})
+        for most in (3, 2)
+    )
+    assert find_fullest([emptier, lacking, cut, emptier]) is cut
+    assert find_fullest([emptier, lacking, emptier]) is lacking
 
 
 def test_equal_images_are_kept_once_or_dropped_if_their_labels_differ() -> None:
