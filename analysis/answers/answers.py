@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.arrays.relations import HeldOutRelations
+from analysis.arrays.relations import HeldOutRelations, count_label_pairs
 from heldout.stored.gap import HeldOutCopies, LabelsRenamed, PairedTally, Tally, UndoneHalf
 
 # Probability that chance loses as many right answers. Below it, a lower loss does not compensate for them.
@@ -190,11 +190,12 @@ def divide_by_copies(answers: Answers, relations: HeldOutRelations | None) -> He
     """Divide the answers by whether an image has a relative in training; None if unknown."""
     if relations is None:
         return None
-    related, unit = relations.is_related, relations.unit
+    related, unit, twins = relations.is_related, relations.unit, relations.twin_label
     return HeldOutCopies(
         clean=answers.of(~related).tally(),
         copied=answers.of(related).tally(),
         family=None if unit is None else measure_family(answers.right, unit),
+        label_pairs=() if twins is None else count_label_pairs(answers.labels, twins),
     )
 
 

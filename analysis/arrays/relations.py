@@ -1,6 +1,7 @@
 """The related images of a dataset: copies of each other, and members of one group; a file next to its others."""
 
 from dataclasses import dataclass
+from math import sqrt
 from pathlib import Path
 from typing import BinaryIO
 
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.arrays.dataset import SPLITS
+from heldout.statistics import compute_wilson_interval
 
 FILE_NAME = "relations.npz"
 # The splits in which an image of a cluster of copies stays, best first: held-out images are few.
@@ -50,16 +52,57 @@ class Relations:
         return related
 
 
+def estimate_wrong_share(agreeing: int, pairs: int, classes: int) -> tuple[float, tuple[float, float]]:
+    """Estimate the share of wrong labels from how many pairs of copies have the same label, with a 95% interval.
+
+    Both labels of a pair are wrong equally often, and each wrong label is any other class equally often.
+    """
+
+    def solve(share: float) -> float:
+        # If a share r of labels is right, r² + (1 - r)² / (classes - 1) of the pairs agree.
+        root = sqrt(max(0.0, 1 - classes * (1 - share * (classes - 1))))
+        return 1 - (1 + root) / classes
+
+    low, high = compute_wilson_interval(agreeing, pairs)
+    return solve(agreeing / pairs), (solve(high), solve(low))
+
+
 @dataclass(frozen=True)
 class HeldOutRelations:
     """The relations of a held-out split's images.
 
     is_related: (count,) whether an image has a copy, or a member of its group, in training. unit: (count,) the unit of
         related images that it belongs to; None if unknown.
+    twin_label: (count,) the label of its copy in training, -1 if it has none; None if unknown.
     """
 
     is_related: NDArray[np.bool_]
     unit: NDArray[np.int32] | None = None
+    twin_label: NDArray[np.int32] | None = None
+
+
+LabelPairs = tuple[tuple[int, int, int], ...]
+
+
+def find_twin_labels(
+    copy_of: NDArray[np.int32], rows: NDArray[np.int64], train: NDArray[np.int64], train_labels: NDArray[np.int32]
+) -> NDArray[np.int32]:
+    """Return for each of `rows` the label of its first copy among the training images, -1 if it has none.
+
+    Args:
+        copy_of: (images,) of `Relations`.
+        train_labels: of the images at `train`.
+    """
+    label_of = np.full(len(copy_of), -1, np.int32)
+    label_of[copy_of[train[::-1]]] = train_labels[::-1]
+    return label_of[copy_of[rows]]
+
+
+def count_label_pairs(labels: NDArray[np.int32], twin_labels: NDArray[np.int32]) -> LabelPairs:
+    """Count copies by their label and that of their copy in training: (label, label of the copy, how many)."""
+    has = twin_labels >= 0
+    pairs, counts = np.unique(np.stack([labels[has], twin_labels[has]], axis=1), axis=0, return_counts=True)
+    return tuple((own, other, count) for (own, other), count in zip(pairs.tolist(), counts.tolist(), strict=True))
 
 
 def find_units(relations: Relations) -> NDArray[np.int64] | None:

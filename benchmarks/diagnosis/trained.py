@@ -19,7 +19,7 @@ from benchmarks.diagnosis.conditions import Condition
 from benchmarks.diagnosis.record import HISTORY, Record
 from benchmarks.diagnosis.sets import planted_set
 from heldout.spec.job import JobSpec
-from worker.ingest.audit import IngestedDataset, audit
+from worker.ingest.audit import IngestedDataset, audit, compare_splits, look_again
 from worker.ingest.audit.copies import build_relations, find_copies
 from worker.ingest.audit.scan import scan
 from worker.ingest.images.pixels import Pixels
@@ -294,7 +294,9 @@ def audit_with_relations(images: ImageSet) -> tuple[list[dict[str, Any]], Relati
         )
         seen = scan(dataset, workers)
         copies = find_copies(dataset, seen, workers)
-        found = audit(dataset, seen, copies, workers).findings
+        compared = compare_splits(dataset, workers)
+        copies = look_again(dataset, compared.undone_by, copies, workers)
+        found = audit(dataset, seen, copies, compared).findings
     copy_of = np.arange(len(images.labels), dtype=np.int32)
     copy_of[rows] = rows[build_relations(copies, None).copy_of]
     kept = ("code", "severity", "numbers", "explanation", "what_to_do")

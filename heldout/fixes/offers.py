@@ -34,13 +34,16 @@ def make_offers(findings: Sequence[AuditFinding]) -> list[Body | None]:
     """For each audit finding, the change that fixes it; None if no change of the stored images can.
 
     Labels in another order are fixed before copies are dropped: otherwise copies seem to contradict each other, and
-    none of them would be kept.
+    none of them would be kept. Pixel values are undone before, if copies only show then.
     """
     offers = [make_offer(finding) for finding in findings]
     in_order = [offer for offer in offers if offer is not None and "rename_classes" in offer]
+    undone = [offer for offer in offers if offer is not None and "pixel_values" in offer]
     return [
-        combine_bodies([offer, *in_order]) if offer is not None and "drop_copies" in offer else offer
-        for offer in offers
+        combine_bodies([offer, *in_order, *(undone if "undone" in finding.numbers else ())])
+        if offer is not None and "drop_copies" in offer
+        else offer
+        for finding, offer in zip(findings, offers, strict=True)
     ]
 
 

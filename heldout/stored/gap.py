@@ -73,11 +73,13 @@ class HeldOutCopies(StoredPart):
     clean, copied: null if no image belongs to this part.
     family: how many images say as much about accuracy as one independent image, since those of one group are answered
         alike; null if that is unknown.
+    label_pairs: copies by their label and that of their copy in training: label, label of the copy, how many.
     """
 
     clean: Tally | None
     copied: Tally | None
     family: float | None = None
+    label_pairs: tuple[tuple[int, int, int], ...] = ()
 
     @property
     def share(self) -> float:

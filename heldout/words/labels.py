@@ -96,6 +96,21 @@ PIXELS: Mapping[str, PixelLabel] = {
         "With the brightness of the training images",
     ),
 }
+
+
+class QualityLabel(NamedTuple):
+    """How to name images that have lost quality, and its measure as a template."""
+
+    name: str
+    measure: str
+
+
+QUALITIES: Mapping[str, QualityLabel] = {
+    "blur": QualityLabel("blurred", "a standard deviation of {strength:.1f} pixels"),
+    "noise": QualityLabel("noisy", "a standard deviation of {strength:.0f} of 255 levels"),
+    "compression": QualityLabel("strongly compressed", "a JPEG quality of about {strength:.0f}"),
+    "resolution": QualityLabel("enlarged from a lower resolution", "{strength:.0%} of the sides"),
+}
 STOP_REASONS: Mapping[str, str] = {
     "completed": "All epochs are done.",
     "early_stopped": "Early stopping ended it: validation stopped improving.",

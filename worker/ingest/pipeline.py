@@ -20,7 +20,7 @@ from heldout.fixes.changes import VersionChanges
 from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from heldout.stored.audit import IngestedContent, StoredAudit
-from worker.ingest.audit import audit
+from worker.ingest.audit import audit, compare_splits, look_again
 from worker.ingest.audit.copies import build_relations, find_copies
 from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.scan import replace_splits, scan
@@ -116,8 +116,10 @@ def ingest(
             dataset = replace(dataset, splits=splits.indices)
             seen = replace_splits(seen, dataset)
         save_beside(target, dataset.labels, dataset.splits, dataset.classes, dataset.value_range)
-        found = audit(dataset, seen, copies, pool)
-        save_relations(relations, target / FILE_NAME)
+        compared = compare_splits(dataset, pool)
+        copies = look_again(dataset, compared.undone_by, copies, pool)
+        found = audit(dataset, seen, copies, compared)
+        save_relations(build_relations(copies, groups), target / FILE_NAME)
         write_previews(target / "preview", dataset)
         with (target / MEMBERS_FILE).open("w", encoding="utf-8") as file:
             file.writelines(f"{name}\n" for name in names)
@@ -288,8 +290,8 @@ def relate(
     )
     try:
         with pool or ProcessPool(limits.processes) as pool:
-            seen = scan(dataset, pool)
-            copies = find_copies(dataset, seen, pool)
+            copies = find_copies(dataset, scan(dataset, pool), pool)
+            copies = look_again(dataset, compare_splits(dataset, pool).undone_by, copies, pool)
     except MemoryError:
         raise Rejection(
             RejectionCode.OUT_OF_MEMORY, f"To find copies takes more than {format_size(limits.memory_bytes)} of memory."

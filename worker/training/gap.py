@@ -13,7 +13,7 @@ from analysis.answers.answers import Answers, Predictions, divide_by_copies, spl
 from analysis.answers.renamed_labels import count_confusion
 from analysis.answers.temperature import measure_calibration
 from analysis.answers.training_labels import count_contradictions, divide_losses, sort_answers
-from analysis.arrays.relations import HeldOutRelations, Relations
+from analysis.arrays.relations import HeldOutRelations, Relations, find_twin_labels
 from heldout.stored.gap import AnswersToTraining, BestEpoch, GapOnTest, StoredGap
 from worker.training.compared_split import ComparedSplit, ImagePredictor
 from worker.training.data import TrainingData
@@ -57,7 +57,7 @@ def measure_gap(
     tallies = {split: said.tally() for split, said in answers.items()}
     if len(answers) < 2 or None in (tallies["train"], tallies.get("validation", 0)):
         return None
-    related = {} if relations is None else find_related_images(relations, data.source)
+    related = {} if relations is None else find_related_images(relations, data.source, data.labels[data.rows["train"]])
     reference, of_validation, train = answers["train"], dict[str, Any](), None
     if "validation" in answers:
         reference = answers["validation"]
@@ -127,13 +127,22 @@ def measure_test(
         pixels, labels = test.undone(count_confusion(reference, len(data.classes)), try_pixels=try_pixels)
         if like_test is not None:
             quality = like_test.measure(test.change)
+    if quality is not None and copies is not None and quality.kind != "compression" and not copies.is_related.any():
+        copies = None  # such images are not recognized as copies
     return GapOnTest(
         test=tally, test_copies=divide_by_copies(on_test, copies), pixels=pixels, labels=labels, quality=quality
     )
 
 
-def find_related_images(relations: Relations, source: Mapping[str, NDArray[np.int64]]) -> dict[str, HeldOutRelations]:
-    """Return for each held-out split which of its images are related to training images, and to each other."""
+def find_related_images(
+    relations: Relations, source: Mapping[str, NDArray[np.int64]], train_labels: NDArray[np.int32] | None = None
+) -> dict[str, HeldOutRelations]:
+    """Return for each held-out split which of its images are related to training images, and to each other.
+
+    Args:
+        source: the positions of each split's images in the dataset.
+        train_labels: of the training images; None if they do not matter.
+    """
     everything = relations.find_related(source["train"])
     copies = Relations(relations.copy_of).find_related(source["train"])
     found, units = {}, relations.units()
@@ -141,7 +150,10 @@ def find_related_images(relations: Relations, source: Mapping[str, NDArray[np.in
         rows = source[split]
         # Groups that contain a whole split, such as one camera, leave nothing to compare.
         related = copies[rows] if everything[rows].all() else everything[rows]
-        found[split] = HeldOutRelations(related, units[rows])
+        twins = None
+        if train_labels is not None:
+            twins = find_twin_labels(relations.copy_of, rows, source["train"], train_labels)
+        found[split] = HeldOutRelations(related, units[rows], twins)
     return found
 
 

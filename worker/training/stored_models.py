@@ -94,7 +94,7 @@ def _divide_as_trained(
 def _measure_gap_on_test(
     predictor: Predictor, own: TrainingData, answers: Mapping[str, Answers], relations: Relations | None
 ) -> GapOnTest | None:
-    related = {} if relations is None else find_related_images(relations, own.source)
+    related = {} if relations is None else find_related_images(relations, own.source, own.labels[own.rows["train"]])
     try:
         return measure_test(predictor, own, answers, answers["validation"], related)
     except Exception:  # noqa: BLE001 - test figures matter more than their explanation

@@ -1,5 +1,6 @@
 """The terms of a gap, measured with real networks on real digits with one planted fault each."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -490,3 +491,18 @@ def test_copies_do_not_count_in_what_quality_costs(trained):
     copy_of[validation[:100]] = trained.images.splits["train"][:100]
     gap, *_ = trained.measure(change_test(trained.images, pixels=blur_pixels), Relations(copy_of))
     assert gap.quality.change.count == len(validation) - 100
+
+
+def test_copies_are_counted_by_their_label_and_that_of_their_copy(trained):
+    images = trained.images
+    train, test = images.splits["train"], images.splits["test"]
+    copy_of, labels = np.arange(len(images.labels), dtype=np.int32), images.labels.copy()
+    copy_of[test[:80]] = train[:80]
+    labels[test[:80]] = labels[train[:80]]
+    labels[test[:30]] = (labels[test[:30]] + 1) % 10
+    gap, *_ = trained.measure(replace(images, labels=labels), Relations(copy_of))
+    pairs = gap.test_copies.label_pairs
+    expected = Counter(zip(labels[test[:80]].tolist(), labels[train[:80]].tolist(), strict=True))
+    assert {(own, other): count for own, other, count in pairs} == expected
+    assert sum(count for own, other, count in pairs if own == other) == 50
+    assert gap.validation_copies.label_pairs == ()

@@ -68,6 +68,7 @@ class Copies:
     near: (pairs, 2) originals that are near copies of each other, the earlier first. is_bounded: whether too many
     images look alike for all of them to be compared. how: (pairs,) what happened to each near copy, as a position
     in HOWS. look_alikes: (pairs, 2) originals with different labels that look alike, and may be two things.
+    undone: the splits whose pixels were undone first.
     """
 
     original: NDArray[np.int64]
@@ -75,6 +76,7 @@ class Copies:
     is_bounded: bool
     how: NDArray[np.int8]
     look_alikes: NDArray[np.int64]
+    undone: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

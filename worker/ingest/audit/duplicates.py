@@ -7,12 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.arrays.dataset import SPLITS
+from analysis.arrays.relations import LabelPairs, estimate_wrong_share
 from heldout.fixes.offers import MAX_PAIRS, make_finding
 from heldout.stored.audit import AuditFinding
+from heldout.words import join_with_and, rough_percent
 from worker.ingest.audit.copies import HOWS, Copies
 from worker.ingest.audit.dataset import ADJECTIVES, MAX_EXAMPLES, IngestedDataset, describe_part
 
 CRITICAL_SHARE = 0.01  # of the images of a split
+MIN_PAIRS_OF_LABELS = 30  # copies across the splits, before they say how many labels are wrong
+MIN_WRONG_LABELS = 0.01  # a smaller share may be chance
 
 
 @dataclass(frozen=True)
@@ -38,13 +42,17 @@ class _Pairs:
         return f" ({', '.join(f'{count:,} {how}' for how, count in self.how.items())})" if self.how else ""
 
 
-def list_copy_findings(dataset: IngestedDataset, copies: Copies) -> list[AuditFinding]:
-    """Find leakage, label conflicts, duplicates and look-alikes."""
+def list_copy_findings(dataset: IngestedDataset, copies: Copies, pairs: LabelPairs = ()) -> list[AuditFinding]:
+    """Find leakage, label conflicts, duplicates and look-alikes.
+
+    Args:
+        pairs: copies across the splits by both labels; empty if they say nothing about wrong labels.
+    """
     firsts = [_find_first(copies, np.flatnonzero(dataset.split_of == code)) for code in range(len(SPLITS))]
     contradicting = _find_contradicting(dataset, copies)
     found = [
         _find_leakage(dataset, copies, firsts),
-        _describe_conflicts(dataset, contradicting),
+        _describe_conflicts(dataset, copies, contradicting, pairs),
         _find_duplicates(dataset, copies, firsts, contradicting.rows),
         _look_alikes(dataset, copies.look_alikes),
     ]
@@ -100,6 +108,11 @@ def _find_leakage(
             sentences.append(f"{leaked} also {appear} in the {ADJECTIVES[seen]} set{pairs.changes}.")
         if seen == "train":
             worst = max(worst, share)
+    if copies.undone and sentences:
+        numbers["undone"] = list(copies.undone)
+        sentences.append(
+            f"This counts copies that show once the pixel values of {join_with_and(copies.undone)} are undone."
+        )
     rows = np.concatenate(shown)
     if not len(rows):
         return None
@@ -128,9 +141,12 @@ def _find_contradicting(dataset: IngestedDataset, copies: Copies) -> _Pairs:
     return _find_partners(copies, everything, exact, near[original])
 
 
-def _describe_conflicts(dataset: IngestedDataset, pairs: _Pairs) -> AuditFinding | None:
+def _describe_conflicts(
+    dataset: IngestedDataset, copies: Copies, pairs: _Pairs, across: LabelPairs
+) -> AuditFinding | None:
     if not len(pairs.rows):
         return None
+    said, wrong = _describe_wrong_labels(across, len(dataset.classes))
     share = len(pairs.rows) / len(dataset.labels)
     return AuditFinding(
         code="label_conflicts",
@@ -138,12 +154,30 @@ def _describe_conflicts(dataset: IngestedDataset, pairs: _Pairs) -> AuditFinding
         numbers={
             **pairs.numbers,
             "share": round(share, 6),
+            **({"undone": list(copies.undone)} if copies.undone else {}),
+            **({"wrong_labels": wrong} if wrong else {}),
             "of_split": {split: int(np.isin(dataset.splits[split], pairs.rows).sum()) for split in SPLITS},
         },
         explanation=f"{describe_part(len(pairs.rows), len(dataset.labels))} have a copy with another label"
-        f"{pairs.changes}. One picture has two labels; no network gets both right.",
+        f"{pairs.changes}. One picture has two labels; no network gets both right.{said}",
         what_to_do="Decide on one label for each of these images, or leave them out.",
         **_list_examples(dataset, pairs.rows),
+    )
+
+
+def _describe_wrong_labels(across: LabelPairs, classes: int) -> tuple[str, dict[str, Any]]:
+    """Say what copies across the splits tell about all labels; nothing if they are few, or hardly any differ."""
+    pairs = sum(count for *_, count in across)
+    agreeing = sum(count for own, other, count in across if own == other)
+    if pairs < MIN_PAIRS_OF_LABELS or classes < 2:
+        return "", {}
+    share, (low, high) = estimate_wrong_share(agreeing, pairs, classes)
+    if low < MIN_WRONG_LABELS:
+        return "", {}
+    return (
+        f" Of {pairs:,} copies across the splits, {agreeing:,} have the same label. If they are like the other images, "
+        f"about {rough_percent(share)} of the labels are wrong ({rough_percent(low)} to {rough_percent(high)}).",
+        {"pairs": pairs, "agreeing": agreeing, "share": round(share, 4), "interval": [round(low, 4), round(high, 4)]},
     )
 
 

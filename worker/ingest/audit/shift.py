@@ -6,16 +6,18 @@ random. A random split is mistaken for a shifted one twice in ten thousand times
 difference is certain, so anything above `info` also needs an effect that matters.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.arrays.image_quality import MAX_IMAGES, Degradation, find_degradation
 from heldout.fixes.changes import NamedPixelChange
 from heldout.stored.audit import AuditFinding, Severity
 from heldout.words import rough_percent
+from heldout.words.labels import QUALITIES
 from worker.ingest.audit.dataset import ADJECTIVES, MAX_EXAMPLES, IngestedDataset
 from worker.ingest.audit.samples import Sample, compute_features, standardize, take_sample
 from worker.ingest.images.pixels import change_pixels
@@ -181,14 +183,38 @@ def _make_finding(
             code, severity = "scale_mismatch", "critical"
             how = f"{times:.0f} times smaller" if times > 1 else f"{1 / times:.0f} times larger"
             numbers["slip"] = f"In the {split} split, pixel values are about {how} than in training."
+        elif (lost := _find_lost_quality(dataset, split)) is not None:
+            numbers["quality"] = {"kind": lost.kind, "strength": round(lost.strength, 2)}
     order = np.argsort(-compared.apart, kind="stable")[:MAX_EXAMPLES]
     return AuditFinding(
         code=code,
         severity=severity,
         numbers=numbers,
-        explanation=_explain_shift(split, compared.effect, numbers.get("slip"), numbers.get("effect_once_undone")),
+        explanation=_explain_shift(split, compared.effect, numbers.get("slip"), numbers.get("effect_once_undone"))
+        + _explain_quality(split, numbers),
         what_to_do=NOTHING_TO_DO if severity == "info" else WHAT_TO_DO.get(code, PREPARE_ALIKE),
         examples=dataset.examples(held.rows[order]),
+    )
+
+
+def _find_lost_quality(dataset: IngestedDataset, split: str) -> Degradation | None:
+    """Find out whether the images of a split are blurred, noisy or otherwise worse than those of training."""
+    low, high = dataset.value_range
+    parts = []
+    for rows in (dataset.splits["train"], dataset.splits[split]):
+        some = rows[np.linspace(0, len(rows) - 1, min(len(rows), MAX_IMAGES)).round().astype(np.int64)]
+        levels = (dataset.pixels.take(some).astype(np.float32) - np.float32(low)) * np.float32(255 / (high - low))
+        parts.append(np.rint(levels).clip(0, 255).astype(np.uint8))
+    return find_degradation(*parts)
+
+
+def _explain_quality(split: str, numbers: Mapping[str, Any]) -> str:
+    """Say what the images have lost, and that copies among them are not known."""
+    if "quality" not in numbers:
+        return ""
+    return (
+        f" The {split} images are {QUALITIES[numbers['quality']['kind']].name}. Copies of training images among them "
+        "are hard to recognize, so how many there are is not known."
     )
 
 

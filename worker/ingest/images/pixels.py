@@ -110,6 +110,43 @@ class Pixels:
         return self.offset + row * self.row_bytes
 
 
+@dataclass(frozen=True)
+class ChangedPixels(Pixels):
+    """The same images, of which some are changed whenever they are read.
+
+    change_of: (count,) for each image the place of its change in `changes`, -1 for an image as it is.
+    """
+
+    change_of: NDArray[np.int8]
+    changes: tuple[PixelChange, ...]
+    value_range: tuple[float, float]
+
+    @classmethod
+    def beside(
+        cls,
+        pixels: Pixels,
+        change_of: NDArray[np.int8],
+        changes: tuple[PixelChange, ...],
+        value_range: tuple[float, float],
+    ) -> "ChangedPixels":
+        """The images of the same file under changes."""
+        return cls(pixels.path, pixels.shape, pixels.dtype, pixels.offset, change_of, changes, value_range)
+
+    def read(self, first: int, count: int) -> NDArray[Any]:
+        """(count, height, width, channels), the rows from `first` on, changed."""
+        return self._change(super().read(first, count), self.change_of[first : first + count])
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """(len(rows), height, width, channels), in the order of `rows`, changed."""
+        return self._change(super().take(rows), self.change_of[rows])
+
+    def _change(self, images: NDArray[Any], change_of: NDArray[np.int8]) -> NDArray[Any]:
+        for place, change in enumerate(self.changes):
+            chosen = change_of == place
+            images[chosen] = change_pixels(images[chosen], change, self.value_range)
+        return images
+
+
 # The usual ranges of pixels: the first that holds all values is assumed.
 USUAL_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
 

@@ -308,7 +308,7 @@ def _measure_gap(
     of_train = answers["train"].tally()
     if of_train is None or len(answers) < 2:
         return None
-    related = {} if relations is None else find_related_images(relations, data.source)
+    related = {} if relations is None else find_related_images(relations, data.source, data.labels[data.rows["train"]])
     validation = answers.get("validation")
     held_out = answers["test"] if validation is None else validation
     gap = StoredGap(
