@@ -54,7 +54,7 @@ proofs: setup-dev ## run the long suites: three to four hours on two cores
 compose-test: setup-dev ## bring the stack up in containers for real, harm it, take it down (needs Docker)
 	@exec $(BIN)/python -m tests.compose
 
-release: ## base images by digest, as lines for .env and for a release's notes (needs Docker and a registry)
+release: ## write dist/docker-compose.yml, with base images by digest, and print them (needs Docker and a registry)
 	@scripts/pin-images
 
 bench: setup-dev ## measure the service against direct training

@@ -31,7 +31,9 @@ VARIABLES: dict[str, dict[str, str]] = {
         "REDIS_PASSWORD": "The broker's password.",
     },
     "what is published": {
-        "HELDOUT_PORT": "Port of the API on this machine. `127.0.0.1:8000` hides it from other machines.",
+        "HELDOUT_PUBLISH_ADDRESS": "Address of this machine at which the API is published, as plain HTTP. `0.0.0.0` "
+        "lets other machines reach it, past most firewalls.",
+        "HELDOUT_PORT": "Port of the API on this machine.",
         "HELDOUT_TLS_PORT": "With the profile tls: the port of https.",
         "HELDOUT_REDIRECT_PORT": "With the profile tls: the port of http, which redirects to https.",
         "HELDOUT_TLS_FOLDER": "With the profile tls: the folder that holds fullchain.pem and privkey.pem.",

@@ -1,9 +1,11 @@
 """The Compose file and the Dockerfile, read without an engine; `make compose-test` starts them."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -34,7 +36,7 @@ def test_the_servers_have_pinned_major_versions():
 
 def test_only_the_api_and_the_optional_proxy_publish_ports():
     assert {name for name, service in SERVICES.items() if "ports" in service} == {"api", "proxy"}
-    assert SERVICES["api"]["ports"] == ["${HELDOUT_PORT:-8000}:8000"]
+    assert SERVICES["api"]["ports"] == ["${HELDOUT_PUBLISH_ADDRESS:-127.0.0.1}:${HELDOUT_PORT:-8000}:8000"]
 
 
 def test_no_secret_has_a_default():
@@ -113,6 +115,53 @@ def test_no_registry_or_index_address_is_hard_coded():
         assert set(re.findall(r"\w+://", elsewhere)) <= {"file://", "postgresql://", "redis://", "s3://"}
 
 
+BASE_IMAGES = {
+    "PYTHON_IMAGE": "python:3.13-slim-trixie",
+    "POSTGRES_IMAGE": "postgres:17",
+    "REDIS_IMAGE": "redis:8",
+}
+# A Docker that has every image but one whose name has `missing`, each with a digest made of its name.
+DOCKER = """#!/bin/sh
+for image; do :; done
+case "$1 $image" in pull*missing*) exit 1 ;; esac
+case $1 in image) echo "${image%%:*}@sha256:$(printf %s "$image" | sha256sum | cut -d ' ' -f 1)" ;; esac
+"""
+
+
+def release(folder: Path, **images: str) -> subprocess.CompletedProcess[str]:
+    """Run `make release`'s script on a copy of the Compose file, with a Docker that needs no engine."""
+    for name in ("scripts", "bin"):
+        (folder / name).mkdir()
+    shutil.copy(ROOT / "scripts" / "pin-images", folder / "scripts")
+    shutil.copy(ROOT / "docker-compose.yml", folder)
+    (folder / "bin" / "docker").write_text(DOCKER)
+    (folder / "bin" / "docker").chmod(0o755)
+    kept = {name: value for name, value in os.environ.items() if name not in BASE_IMAGES}
+    environment = {**kept, **images, "PATH": f"{folder}/bin:{kept['PATH']}"}
+    return subprocess.run(["scripts/pin-images"], cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def test_the_compose_file_of_a_release_has_all_base_images_by_digest(tmp_path):
+    printed = release(tmp_path)
+    pinned = {name: f"{image}@sha256:{sha256(image.encode()).hexdigest()}" for name, image in BASE_IMAGES.items()}
+    assert (printed.returncode, printed.stderr) == (0, "")
+    assert printed.stdout == "".join(f"{name}={image}\n" for name, image in pinned.items())
+    expected = TEXT
+    for name, image in BASE_IMAGES.items():
+        expected = expected.replace(f"${{{name}:-{image}}}", f"${{{name}:-{pinned[name]}}}")
+    written = (tmp_path / "dist" / "docker-compose.yml").read_text(encoding="utf-8")
+    assert written == expected
+    bases = re.findall(r"\$\{(\w+_IMAGE):-([^}]*)\}", written)
+    assert {image for name, image in bases if not name.startswith("HELDOUT_")} == set(pinned.values())
+
+
+def test_a_release_without_a_registry_writes_nothing(tmp_path):
+    refused = release(tmp_path, REDIS_IMAGE="mirror.example/missing:8")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "no registry has mirror.example/missing:8" in refused.stderr
+    assert not (tmp_path / "dist" / "docker-compose.yml").exists()
+
+
 def _compose_is_here() -> bool:
     docker = shutil.which("docker")
     command = [str(docker), "compose", "version"]
@@ -130,3 +179,9 @@ def test_compose_accepts_the_file(profiles):
     secrets = dict.fromkeys(SECRETS, "p@ss/:$#'\"")
     valid = subprocess.run(command, cwd=ROOT, env={**kept, **secrets}, capture_output=True, text=True, check=False)
     assert (valid.returncode, valid.stderr) == (0, "")
+    shown = [*command[:-1], "--format", "json"]
+    for address, expected in ({}, "127.0.0.1"), ({"HELDOUT_PUBLISH_ADDRESS": "0.0.0.0"}, "0.0.0.0"):
+        environment = {**kept, **secrets, **address}
+        config = subprocess.run(shown, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+        [port] = json.loads(config.stdout)["services"]["api"]["ports"]
+        assert (port["host_ip"], port["published"]) == (expected, "8000")

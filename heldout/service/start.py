@@ -60,6 +60,7 @@ def bind_socket(settings: Settings, advice: str) -> socket.socket:
 CLIENT_VARIABLES = ("HELDOUT_URL", "HELDOUT_API_KEY")
 # Other variables of docker-compose.yml. `scripts/compose.py` describes them.
 COMPOSE_VARIABLES = (
+    "HELDOUT_PUBLISH_ADDRESS",
     "HELDOUT_TLS_PORT",
     "HELDOUT_REDIRECT_PORT",
     "HELDOUT_TLS_FOLDER",

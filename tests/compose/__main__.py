@@ -55,6 +55,8 @@ class Scenario:
             for service in ("postgres", "redis", "api", "predict")
         }
         assert "0" not in users.values(), users
+        published = self.stack.compose("port", "api", "8000").strip()
+        assert published == f"127.0.0.1:{self.api.port}", "other machines would reach plain HTTP"
         return f"users {users}"
 
     def make_a_key(self) -> str:
@@ -304,7 +306,7 @@ def bring_up(engine: Engine) -> int:
         "POSTGRES_PASSWORD": passwords[0],
         "REDIS_PASSWORD": passwords[1],
         "HELDOUT_SECRETS_KEY": passwords[2],
-        "HELDOUT_PORT": f"127.0.0.1:{port}",
+        "HELDOUT_PORT": str(port),
         "HELDOUT_IMAGE": f"{project}:cpu",
         "HELDOUT_PROXY_IMAGE": f"{project}:proxy",
         "HELDOUT_TLS_FOLDER": folder.name,
