@@ -1,13 +1,22 @@
 """The model card of a job: its use, results and data, and how to reproduce it."""
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from analysis.reports.budgets import build_gap_tables
-from analysis.reports.document import Block, Definitions, Document, Heading, Listing, Paragraph, ReportTable, strip_code
+from analysis.reports.document import (
+    Block,
+    Definitions,
+    Document,
+    Heading,
+    Listing,
+    Paragraph,
+    ReportTable,
+    dump_listed_json,
+    strip_code,
+)
 from analysis.reports.key_figures import build_figure_blocks
 from heldout.stored.audit import StoredAudit
 from heldout.stored.results import FinalView
@@ -209,7 +218,7 @@ def _build_again_blocks(facts: CardFacts) -> list[Block]:
             f"{'a GPU' if engine.device == 'gpu' else 'a processor'}, in {engine.precision} precision."
         )
     )
-    spec = json.dumps(job.spec.model_dump(mode="json"), indent=2, ensure_ascii=False)
+    spec = dump_listed_json(job.spec.model_dump(mode="json"), indent=2, ensure_ascii=False)
     return [
         Heading("How do I reproduce it?"),
         Paragraph(

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from analysis.reports.courses import EpochFigures, build_curve
+from analysis.reports.document import dump_listed_json
 from heldout.errors import InvalidSpec
 from heldout.remedies.arms import JOINT, resolve_remedy
 from heldout.remedies.catalogue import REMEDIES
@@ -330,12 +331,12 @@ def _build_post_command(path: str, file: str) -> str:
 
 def format_json(value: Any, indent: int = 0) -> str:
     """JSON that is easy to read: a value that fits is on one line. In ASCII, with two spaces for each level."""
-    line = json.dumps(value)
+    line = dump_listed_json(value)
     if len(line) + indent <= LINE_OF_JSON or not isinstance(value, dict | list) or not value:
         return line
     inner = " " * (indent + 2)
     if isinstance(value, dict):
-        parts = [f"{inner}{json.dumps(key)}: {format_json(part, indent + 2)}" for key, part in value.items()]
+        parts = [f"{inner}{dump_listed_json(key)}: {format_json(part, indent + 2)}" for key, part in value.items()]
         return "{\n" + ",\n".join(parts) + "\n" + " " * indent + "}"
     parts = [inner + format_json(part, indent + 2) for part in value]
     return "[\n" + ",\n".join(parts) + "\n" + " " * indent + "]"

@@ -4,10 +4,12 @@ Both show the same blocks; pictures are only in HTML, next to their tables. Text
 contains no other markup. The page loads nothing and needs no network.
 """
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from heldout.markup import Markup, join_children, make_visible, tag
 
@@ -24,6 +26,11 @@ def split_code(text: str) -> Iterator[tuple[str, bool]]:
 def strip_code(text: str) -> str:
     """Return a user's text without characters that would make it code."""
     return text.replace("`", "'")
+
+
+def dump_listed_json(value: Any, **options: Any) -> str:
+    """Write JSON for a listing, without `<` and backticks: no name in it is HTML, even where fences are unknown."""
+    return json.dumps(value, **options).replace("<", "\\u003c").replace("`", "\\u0060")
 
 
 @dataclass(frozen=True)
@@ -123,6 +130,10 @@ STYLE = Markup(Path(__file__).with_name("document.css").read_text(encoding="utf-
 
 # Characters that start markup anywhere in a text. Underscores inside words do not.
 _SPECIAL = re.compile(r"[\\`*{}\[\]<>#|~&!$]|(?<![^\W_])_|_(?![^\W_])")
+# Not every reader of Markdown knows that a backslash escapes these, and all know entities.
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+# Code with these is written as text: a bar ends a cell even in code, and after another's backtick, `<` begins a tag.
+_NO_CODE = re.compile("[<|]")
 # Text that GitHub turns into a link by itself.
 _LINK = re.compile(r":(?=//)|(?<=\bwww)\.|@", re.IGNORECASE)
 FENCE = "```"
@@ -158,26 +169,24 @@ def _write_table(table: ReportTable) -> str:
     """The columns without pictures."""
     kept = [place for place, heading in enumerate(table.headings) if not isinstance(heading, TablePicture)]
     rules = ["---:" if place in table.numbers else "---" for place in kept]
-    rows = [[_write_cell(str(table.headings[place])) for place in kept], rules]
+    rows = [[_write_text(str(table.headings[place])) for place in kept], rules]
     for number, row in enumerate(table.rows):
-        cells = [_write_cell(str(row[place])) for place in kept]
+        cells = [_write_text(str(row[place])) for place in kept]
         rows.append([f"**{cell}**" if cell else "" for cell in cells] if number in table.marked else cells)
     lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return f"{_write_text(table.caption)}\n\n{lines}"
 
 
-def _write_cell(text: str) -> str:
-    """The cell's text. A bar is escaped, because it would end the cell even in code."""
-    return re.sub(r"(?<!\\)\|", r"\|", _write_text(text))
-
-
 def _write_text(text: str) -> str:
     """The text as it is: on one line, without links, and with code as the only markup."""
-    return "".join(f"`{make_visible(part)}`" if is_code else _escape(part) for part, is_code in split_code(text))
+    return "".join(
+        f"`{make_visible(part)}`" if is_code and not _NO_CODE.search(part) else _escape(part)
+        for part, is_code in split_code(text)
+    )
 
 
 def _escape(text: str) -> str:
-    escaped = _SPECIAL.sub(lambda found: "\\" + found[0], make_visible(text))
+    escaped = _SPECIAL.sub(lambda found: _ENTITIES.get(found[0], "\\" + found[0]), make_visible(text))
     return _LINK.sub(lambda found: "\\" + found[0], escaped)
 
 

@@ -1,8 +1,10 @@
 """Reads rendered reports as a browser and a Markdown reader do."""
 
 import re
+from html.parser import HTMLParser
 from xml.etree import ElementTree
 
+from markdown import Markdown  # type: ignore[import-untyped]  # it has no types
 from markdown_it import MarkdownIt
 
 from analysis.reports.changes import build_report
@@ -24,6 +26,33 @@ def markdown(study, gaps=()):
     """Return the tokens of a Markdown reader."""
     text = render_markdown(build_document(report(study, gaps)))
     return MarkdownIt("commonmark").enable("table").parse(text)
+
+
+def find_foreign_html(text: str) -> set[str]:
+    """Return the tags and attributes that names in a Markdown text could add, for two readers that pass on HTML."""
+    pages = (
+        MarkdownIt("commonmark", {"html": True}).enable("table").render(text),
+        Markdown(extensions=["tables", "fenced_code"]).convert(text),
+        Markdown().convert(text),  # without tables and fenced code
+    )
+    reader = _Tags()
+    for page in pages:
+        reader.feed(page)
+    return reader.found - _OF_TABLES - _OF_TEXT
+
+
+# Both readers mark columns of numbers and the languages of listings.
+_OF_TABLES = {"table", "thead", "tbody", "tr", "th", "td", "style"}
+_OF_TEXT = {"h1", "h2", "p", "strong", "em", "code", "class", "pre", "ul", "ol", "li", "blockquote", "br"}
+
+
+class _Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found |= {tag, *(name for name, _ in attrs)}
 
 
 def text_of(element):

@@ -1,16 +1,27 @@
 """Report pages are complete, self-contained, safe from hostile names, and the same in HTML and Markdown."""
 
 import json
+import re
 import subprocess
 
 import pytest
 
 from analysis.reports.changes import render_script
+from analysis.reports.contents import build_document
+from analysis.reports.document import render_markdown
 from heldout.remedies import resolve
 from heldout.spec.job import JobSpec
 from heldout.studies.spec import StudySpec
 from tests.analysis.reports import made_studies as made
-from tests.analysis.reports.reading import html, html_tables, markdown, markdown_tables, report, text_of
+from tests.analysis.reports.reading import (
+    find_foreign_html,
+    html,
+    html_tables,
+    markdown,
+    markdown_tables,
+    report,
+    text_of,
+)
 
 KINDS = [made.cure, made.nothing_helped, made.cannot_tell, made.running, made.learning_curve]
 
@@ -81,6 +92,35 @@ def test_names_are_never_markup():
     text = "".join(html(changed).itertext())
     assert "\u202e" not in text
     assert "\\u202e\\nend" in text
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "`<script>` | `a\\\\|<img src=x onerror=y>`",
+    "``<svg onload=y>``` [a](javascript:y) ![b](http://b.example)",
+    "\\<iframe src=y>\\`<b>\\|<i>",
+    "&lt;u&gt; &#60;u&#62; <!-- <s> http://b.example <http://b.example>",
+    "a\n```\n<script>alert(1)</script>\n\n<details>",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_html_in_names_is_text_for_every_reader_of_markdown(name):
+    study = made.cure()
+    arms = [arm.model_copy(update={"name": name, "why": name, "patch": {name: name}}) for arm in study.arms[1:4]]
+    shown = study.model_copy(
+        update={
+            "name": name,
+            "dataset": study.dataset.model_copy(update={"name": name}),
+            "arms": [study.arms[0], *arms, *study.arms[4:]],
+            "spec": study.spec.model_copy(update={"name": name, "metadata": {"note": name}}),
+            "headline": name,
+        }
+    )
+    text = render_markdown(build_document(report(shown)))
+    assert find_foreign_html(text) == set()
+    assert not re.search("<[a-z!]", text), "for readers that know neither fences nor escapes"
 
 
 @pytest.mark.parametrize("study", [made.cure, made.nothing_helped, made.cannot_tell])

@@ -2,13 +2,18 @@
 
 import hashlib
 import json
+import re
+from dataclasses import replace
 
 import pytest
 
+from analysis.reports.card import CardFacts, build_card
+from analysis.reports.document import Document
 from heldout.lifecycle.job import FailureCode, StopReason
 from heldout.stored.gap import Calibration
 from models.store import claims, named_blobs
 from models.store.claims import Capacity
+from tests.analysis.reports.reading import find_foreign_html
 from tests.api.routes.exported import FILE, make_report, store_export
 from tests.api.support import assert_problem, sqlite_only, submit, with_field
 from tests.heldout.served import GAP
@@ -185,6 +190,23 @@ def test_the_model_card_covers_use_results_and_reproduction(client, stranger, wo
     assert json.loads(listed[: listed.index("```")]) == client.get(f"/v1/jobs/{waiting}").json()["spec"]
     assert client.get("/v1/datasets/mnist5k").json()["sha256"] in card
     assert_problem(stranger.get(f"/v1/jobs/{waiting}/card"), 404, "job_not_found")
+
+
+def test_html_in_names_of_jobs_datasets_and_classes_is_text_on_a_model_card(client, worker, spec, monkeypatch):
+    name = "<script>alert(1)</script>`<b>` | [a](http://b.example)"
+    job = submit(client, {**spec, "name": name, "metadata": {"note": name}})["id"]
+    worker.succeed(worker.claim())
+
+    def build_hostile(facts: CardFacts) -> Document:
+        dataset = facts.job.dataset.model_copy(update={"name": name})
+        shown = facts.job.model_copy(update={"dataset": dataset})
+        return build_card(replace(facts, job=shown, classes=[name, *facts.classes[1:]]))
+
+    monkeypatch.setattr("models.study_report.build_card", build_hostile)
+    card = client.get(f"/v1/jobs/{job}/card").text
+    assert card.count("alert(1)") >= 5
+    assert find_foreign_html(card) == set()
+    assert not re.search("<[a-z!]", card)
 
 
 @pytest.mark.parametrize(("after", "statement"), [(0.02, "divided by 0.49"), (0.08, "does not fix that")])
