@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 
 from heldout.cli import main
+from heldout.cli.running.training import SECRETS
 from heldout.client.client import Client
+from heldout.service.settings import Settings
 from tests.e2e.running import ROOT, Service, children_of, lives, processes_of, until
 
 # It trains without a framework: nearest means of noisy points. Its parameter changes the noise.
@@ -54,6 +56,7 @@ np.savez(args.out, **answers)
 history = {"loss": [1.5, 0.5], "val_loss": [1.6, 0.6]}
 pathlib.Path(args.out).with_suffix(".history.json").write_text(json.dumps(history))
 print("trained on", os.environ.get("CUDA_VISIBLE_DEVICES"))
+print("secrets:", [name for name, text in os.environ.items() if text == "secret://a b"])
 with journal.open("a") as file:
     file.write(f"end {args.noise} {args.seed} {os.getpid()}\\n")
 """
@@ -98,7 +101,11 @@ def read_journal(folder: Path, what: str) -> list[tuple[str, str, int]]:
     return [(noise, seed, int(pid)) for verb, noise, seed, pid in lines if verb == what]
 
 
-def test_a_script_is_compared_and_its_answers_curves_and_logs_are_kept(service, client, folder):
+def test_a_script_is_compared_and_its_answers_curves_and_logs_are_kept(service, client, folder, monkeypatch):
+    secrets = {f"HELDOUT_{name.upper()}" for name, field in Settings.model_fields.items() if "Secret" in str(field)}
+    assert {"HELDOUT_API_KEY", *secrets} == SECRETS
+    for name in (*secrets, "HELDOUT_API_KEY", "TOKEN_OF_THE_SCRIPT"):
+        monkeypatch.setenv(name, "secret://a b")
     ended = run(service, folder, "--run", command(), *ARMS, "--jobs", "2", "--objective", "accuracy")
     assert ended.returncode == 0, ended.stderr
     study = next(study for study in client.studies.list() if study.kind == "external")  # the newest
@@ -111,7 +118,9 @@ def test_a_script_is_compared_and_its_answers_curves_and_logs_are_kept(service, 
     assert all(run.seconds > 0 and run.splits.keys() == {"train", "validation", "test"} for run in runs)
     assert client.studies.diagnose_run(study.id, runs[0].id).explanation
     kept = folder / "heldout-runs" / study.id
-    assert "trained" in (kept / "base-seed0.log").read_text()
+    log = (kept / "base-seed0.log").read_text()
+    assert "trained" in log
+    assert "secrets: ['TOKEN_OF_THE_SCRIPT']" in log
     trained = len(read_journal(folder, "begin"))
     again = run(service, folder, "--run", command(), *ARMS, "--jobs", "2", "--objective", "accuracy")
     assert (again.returncode, study.conclusion.headline in again.stdout) == (0, True)

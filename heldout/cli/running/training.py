@@ -15,6 +15,15 @@ from heldout.words import format_duration
 
 # The end of a log, which gives the reason of a failure.
 LOG_END_BYTES = 4096
+# Variables of clients and of the service itself that a script does not get.
+SECRETS = {
+    "HELDOUT_API_KEY",
+    "HELDOUT_SECRETS_KEY",
+    "HELDOUT_DATABASE_URL",
+    "HELDOUT_DATABASE_PASSWORD",
+    "HELDOUT_REDIS_URL",
+    "HELDOUT_REDIS_PASSWORD",
+}
 GRACE_S = 3.0
 
 
@@ -95,7 +104,9 @@ def start(run: AssignedRunView, command: list[str], base: Path, limits: Limits, 
     for file in (*list_answers(base), *base.parent.glob(f"{base.name}.history*")):
         if file.is_file():
             file.unlink()
-    environment = os.environ | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
+    environment = {name: text for name, text in os.environ.items() if name not in SECRETS}
+    if gpu is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = gpu
     if os.name == "posix":
         command = build_launch_command(command, memory_bytes=limits.memory_bytes or 0)
     with get_log(base).open("ab") as log:
