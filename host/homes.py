@@ -17,6 +17,11 @@ from models.migrations import copy_sqlite, require_newest
 OLD_STUDIES = Path("heldout-runs", "service")
 
 
+def keep_private() -> None:
+    """Make the files of this process, and of all that it starts, accessible only to their owner."""
+    os.umask(0o077)
+
+
 def make_home(home: Path) -> None:
     """Make the folder, accessible only to its owner. Raises OperatorError."""
     try:

@@ -18,7 +18,7 @@ from heldout.service.database_urls import get_sqlite_file
 from heldout.service.settings import Settings
 from heldout.service.start import bind_socket
 from host.children import PredictionsOnDemand, keep_worker
-from host.homes import lock_home, make_home, move_into_file, refuse_stack
+from host.homes import keep_private, lock_home, make_home, move_into_file, refuse_stack
 from models import logs
 from models.blobs import Blobs
 from models.bundled import register
@@ -55,6 +55,7 @@ def run(settings: Settings, make_server: MakeServer, *, has_dashboard: bool = Fa
     """
     home = settings.home_path
     refuse_stack(settings)
+    keep_private()
     make_home(home)
     make_home(home / "logs")
     # From here on, a signal stops the service cleanly, even before it serves.

@@ -121,6 +121,7 @@ class Service:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                umask=0o022,  # as most users have it
             )
 
     def start(self) -> "Service":

@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import signal
+import stat
 import subprocess
 import sys
 import zipfile
@@ -21,7 +22,17 @@ from heldout.errors import DatasetDamaged
 from heldout.views.dataset import DatasetView
 from models.blobs import Blobs
 from tests.damaged_files import damage
-from tests.e2e.running import ROOT, Service, assert_trained_again, lives, spec, until, wait_for_end
+from tests.e2e.external_runner import make_answers
+from tests.e2e.running import (
+    ROOT,
+    Service,
+    assert_trained_again,
+    lives,
+    spec,
+    until,
+    wait_for_end,
+    wait_for_epoch,
+)
 
 DIGITS = load_digits()
 
@@ -94,6 +105,38 @@ SMALL = {
     "network": {"blocks": [{"filters": 8, "padding": "same"}]},
     "training": {"epochs": 2, "batch_size": 32, "seed": 7},
 }
+
+
+def list_open_files(home: Path) -> list[str]:
+    """List what under a home is accessible to others than its owner, with its mode."""
+    found = []
+    for path in (home, *home.rglob("*")):
+        with suppress(FileNotFoundError):  # removed meanwhile
+            if not path.is_symlink() and (mode := path.stat().st_mode) & 0o077:
+                found.append(f"{stat.filemode(mode)} {path.relative_to(home)}")
+    return found
+
+
+def test_all_that_a_service_writes_in_its_home_is_its_owners_alone(service: Service, client: Client, tmp_path: Path):
+    """Whatever the umask: while a job runs, and after it, an upload, an export and a study."""
+    home = service.home
+    assert pushed(client, digits_zip(tmp_path / "digits.zip"), name="private").status == "ready"
+    job = {**spec("overfit"), **SMALL, "dataset": "private", "name": "private"}
+    running = client.jobs.create({**job, "training": {**SMALL["training"], "epochs": 200}})
+    wait_for_epoch(client, running.id, 1)
+    assert any((home / "scratch").rglob(f"{running.id}*"))
+    assert list_open_files(home) == []
+    client.jobs.cancel(running.id)
+    wait_for_end(client, running.id)
+    trained = wait_for_end(client, client.jobs.create(job).id)
+    client.jobs.download_model(trained.id, tmp_path / "model.onnx", "onnx")
+    external = client.studies.external({"base": {}, "better": {}}, seeds=2)
+    while (run := client.studies.ask(external.id).run) is not None:
+        (tmp_path / "answers.npz").write_bytes(make_answers(run.arm, run.seed))
+        client.studies.tell(external.id, run.run, run.token, tmp_path / "answers.npz")
+    assert list_open_files(home) == []
+    kinds = {path.parts[0] for path in (file.relative_to(home) for file in home.rglob("*"))}
+    assert kinds >= {"api-key", "blobs", "heldout.db", "lock", "logs", "scratch", "service.json"}
 
 
 def test_a_worker_that_is_killed_in_an_ingest_is_followed_by_another(

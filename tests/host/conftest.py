@@ -3,7 +3,7 @@
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,9 @@ Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run_on_home(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, log_lines: io.StringIO) -> Command:
+def run_on_home(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, log_lines: io.StringIO
+) -> Iterator[Command]:
     """Return what runs a command on a home and returns its status, standard output and standard error."""
     for name in os.environ:
         if name.startswith("HELDOUT_"):
@@ -32,4 +34,6 @@ def run_on_home(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
         captured = capsys.readouterr()
         return int(exit_info.value.code or 0), captured.out, captured.err
 
-    return run_command
+    umask = os.umask(0o022)
+    yield run_command
+    os.umask(umask)

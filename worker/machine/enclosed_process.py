@@ -1,5 +1,6 @@
 """The worker's side of a sandboxed process that reads untrusted files: starts it, reads its answer, kills it."""
 
+import fcntl
 import os
 import secrets
 import selectors
@@ -82,6 +83,7 @@ class EnclosedProcess:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `kill`
         self._user = None if explain_no_switch() else FIRST_USER + secrets.randbelow(USERS)
         opened: list[int] = []
+        self._lent: list[_LentFile] = []
         try:
             seen, readable = self._hand_over(inputs, opened)
             writable = [self._see(folder.resolve(), opened) for folder in (target, self._scratch)]
@@ -103,6 +105,7 @@ class EnclosedProcess:
                 pass_fds=opened,
             )
         except BaseException:
+            self._take_files_back()
             self._log.close()
             shutil.rmtree(self._scratch, ignore_errors=True)
             raise
@@ -177,6 +180,7 @@ class EnclosedProcess:
         with suppress(ProcessLookupError, PermissionError):  # all of them are gone
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        self._take_files_back()
         self._selector.close()
         self._out.close()
         self._last_lines = self._read_log()
@@ -216,17 +220,39 @@ class EnclosedProcess:
             return str(path)
         opened.append(os.open(path, os.O_PATH | os.O_CLOEXEC))
         found = path.stat()
-        if (
-            stat.S_ISREG(found.st_mode) and not found.st_mode & stat.S_IROTH
-        ):  # then these processes get it, by their group
-            os.chown(path, -1, GROUP)
-            path.chmod(found.st_mode | stat.S_IRGRP)
+        if stat.S_ISREG(found.st_mode) and not found.st_mode & stat.S_IROTH:
+            self._lent.append(_LentFile(path))
         return f"/proc/self/fd/{opened[-1]}"
+
+    def _take_files_back(self) -> None:
+        while self._lent:
+            self._lent.pop().take_back()
 
     def _read_log(self) -> list[str]:
         self._log.seek(0, os.SEEK_END)
         self._log.seek(max(0, self._log.tell() - _LOG_BYTES))
         return [line[:500] for line in self._log.read().decode("utf-8", "replace").splitlines()[-_LOG_LINES:]]
+
+
+class _LentFile:
+    """A file that the group of these processes may read until `take_back`. A lock shows that others read it, too."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fcntl.flock(self._file, fcntl.LOCK_SH)
+        found = os.fstat(self._file)
+        self._mode, self._group = found.st_mode, found.st_gid
+        if self._group == GROUP:  # lent by another process, or by one that was killed
+            self._mode, self._group = self._mode & ~stat.S_IRGRP, os.getegid()
+        os.fchown(self._file, -1, GROUP)
+        os.fchmod(self._file, found.st_mode | stat.S_IRGRP)
+
+    def take_back(self) -> None:
+        with suppress(BlockingIOError):
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.fchmod(self._file, self._mode)
+            os.fchown(self._file, -1, self._group)
+        os.close(self._file)
 
 
 def _make_readable(folder: Path) -> Path:

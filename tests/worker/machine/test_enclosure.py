@@ -116,6 +116,23 @@ def try_everything(place: dict[str, Any], doors: SandboxFeatures | None) -> dict
 
 
 @on_linux
+def test_a_file_that_two_processes_read_is_private_again_after_the_second(place: dict[str, Any]) -> None:
+    file, target = place["inputs"]["input"], place["target"]
+    before = file.stat()
+    assert before.st_mode & 0o777 == 0o600
+
+    def start(name: str) -> EnclosedProcess:
+        return EnclosedProcess("tests.worker.machine.probe", "", {}, {"input": file}, target / name, {})
+
+    with start("first"):
+        with start("second"):
+            assert not file.stat().st_mode & 0o007
+        assert file.stat().st_mode & 0o040 or enclosed_process.explain_no_switch(), "the first process reads it still"
+    after = file.stat()
+    assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+
+
+@on_linux
 @pytest.mark.parametrize(
     "missing", [(), (USER,), (USER, LANDLOCK), (USER, FILTER), (LANDLOCK, FILTER), (USER, LANDLOCK, FILTER)]
 )
