@@ -98,8 +98,10 @@ def count_agreeing_copies(pairs: Iterable[Sequence[int]], renaming: Sequence[int
 def is_disproved_by_copies(pairs: Iterable[Sequence[int]], renaming: Sequence[int]) -> bool:
     """Whether labels of copies across the splits surely agree better as they are than under a renaming."""
     as_they_are, renamed = count_agreeing_copies(pairs, renaming)
+    if not as_they_are:
+        return False
     low, _ = compute_wilson_interval(as_they_are, as_they_are + renamed, COMPARISON_CONFIDENCE)
-    return as_they_are + renamed > 0 and low > 1 / 2
+    return low > 1 / 2
 
 
 Pair = tuple[str, SplitFigures, SplitFigures]  # the name of a split, its figures, the other split's figures

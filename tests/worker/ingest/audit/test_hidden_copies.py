@@ -135,6 +135,14 @@ def test_a_renaming_is_not_offered_against_the_labels_of_copies(tmp_path, mnist5
     assert bool(renamed) == is_offered
 
 
+def test_a_renaming_of_which_no_copy_says_anything_is_offered(tmp_path, mnist5k):
+    labels = mnist5k.labels.copy()
+    test = mnist5k.splits["test"]
+    labels[test] = (labels[test] + 1) % 10
+    findings, _, _ = examine(tmp_path, mnist5k.images, labels, mnist5k.splits)
+    assert "label_order_mismatch" in {finding.code for finding in findings}
+
+
 def test_disagreeing_copies_say_how_many_labels_are_wrong(tmp_path, mnist5k):
     """A fifth of the labels of both splits is wrong, so two copies agree in about two thirds of the cases."""
     images, labels, splits = plant(mnist5k, lambda images: images)
