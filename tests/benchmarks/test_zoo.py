@@ -7,10 +7,11 @@ import pytest
 from PIL import Image
 
 from benchmarks.zoo import draw, manifest
+from benchmarks.zoo.alterations import recut
 from benchmarks.zoo.cuts import Change, Cut, NotApplicable, cut_of
 from benchmarks.zoo.data import find_fullest
 from benchmarks.zoo.draw import Sealed, drawn_sets, open_set, sealed_sets
-from benchmarks.zoo.faults import FAULTS, PAIRS, label_order, plant
+from benchmarks.zoo.faults import FAULTS, PAIRS, QUARTER, label_order, plant
 from benchmarks.zoo.likeness import has_continuous_tones, is_in_color, measure_criterion, meets_criterion
 from benchmarks.zoo.manifest import read_manifest
 from benchmarks.zoo.packages import PINNED, NotFetched, Package, files_of, package
@@ -113,6 +114,27 @@ def test_inexact_copies_resemble_their_sources_most(kind: str, cut: Cut) -> None
     data = plant(replace(cut, images=smooth), [(f"{kind}_train_test", 2)], 1).data
     distances = [np.abs(data.images[row].astype(int) - smooth.astype(int)).mean(axis=(1, 2, 3)) for row in change.rows]
     assert [int(distance.argmin()) for distance in distances] == list(change.sources)
+
+
+def test_copies_cut_again_show_another_part_of_their_source() -> None:
+    """Each lies in the image as a window of 80 to 90% of a side, and another image is cut elsewhere."""
+    rows, columns = np.mgrid[:100, :100]
+    places = set()
+    for channel in range(6):
+        image = np.stack([rows, columns, np.full_like(rows, channel)], axis=-1).astype(np.uint8)
+        cut_again = recut(image).astype(int)
+        (top, left), (bottom, right) = cut_again[0, 0, :2], cut_again[-1, -1, :2]
+        assert 77 <= bottom - top <= 91
+        assert 77 <= right - left <= 91
+        places.add((int(top), int(left)))
+    assert len(places) > 3
+
+
+def test_labels_wrong_in_training_and_validation_leave_test_as_it_is(cut: Cut) -> None:
+    planted = plant(cut, [("wrong_random_training_validation", QUARTER)], 1)
+    wrong = planted.data.labels != cut.labels
+    shares = {split: wrong[rows].mean() for split, rows in cut.splits.items() if len(rows)}
+    assert shares == {"train": 0.25, "validation": 0.25, "test": 0}
 
 
 def test_conflicting_copies_have_other_labels(cut: Cut) -> None:
