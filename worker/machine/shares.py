@@ -22,11 +22,14 @@ KINDS_BUT_CHECKS = tuple(kind for kind in KINDS_IN_SLOTS if kind not in CHECKS_I
 
 @dataclass(frozen=True)
 class Share:
-    """What one job has; is_check: whether it is a check of data in a slot; in_slot: whether it has a slot."""
+    """What one job has.
+
+    check_of: the owner whose data it checks; None if it is not a check. in_slot: whether it has a slot.
+    """
 
     memory_bytes: int
     gpus: tuple[Gpu, ...] = ()
-    is_check: bool = False
+    check_of: str | None = None
     in_slot: bool = True
 
 
@@ -36,6 +39,9 @@ class Shares:
     A GPU has one job at a time; more jobs than that run on the processor or wait. Checks of data take only part of the
     slots, so that trainings need not wait for many slow uploads. A worker with one slot gives it to checks too:
     otherwise they would never run.
+
+    Owners take turns for places of checks, whatever else they use: one who has had a place gets the next after all
+    others.
     """
 
     def __init__(self, total_bytes: int, slots: int = 1, gpus: Sequence[Gpu] = ()) -> None:
@@ -45,6 +51,7 @@ class Shares:
         self._slots = slots
         self._most_checks = count_checks_at_once(slots)
         self._taken: dict[HeldAttempt, Share] = {}
+        self._served: set[str] = set()
 
     @property
     def total(self) -> Resources:
@@ -74,8 +81,17 @@ class Shares:
     @property
     def kinds(self) -> tuple[JobKind, ...]:
         """Return the kinds of work that may take a slot now."""
-        checks = sum(share.is_check for share in self._list_shares())
+        checks = sum(share.in_slot and share.check_of is not None for share in self._list_shares())
         return KINDS_IN_SLOTS if checks < self._most_checks else KINDS_BUT_CHECKS
+
+    @property
+    def served(self) -> frozenset[str]:
+        """Return the owners who have had a place of checks since all others who waited for one had theirs."""
+        return frozenset(self._served)
+
+    def begin_round(self) -> None:
+        """Note that no other owner waits for a place of checks. Owners whose checks still run have had theirs."""
+        self._served = {share.check_of for share in self._list_shares() if share.check_of is not None}
 
     @property
     def takes_checks(self) -> bool:
@@ -98,6 +114,8 @@ class Shares:
     def take(self, held: HeldAttempt, share: Share) -> None:
         """Reserve a share for a job that was just claimed; if its memory is unknown, it takes a place but no bytes."""
         self._taken[held] = share
+        if share.check_of is not None:
+            self._served.add(share.check_of)
 
     def get_gpus(self, held: HeldAttempt) -> tuple[Gpu, ...]:
         """Return the GPUs that a job has."""

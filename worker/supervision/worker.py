@@ -22,6 +22,7 @@ from heldout.work.kinds import (
     CHECKS_IN_SLOTS,
     CHECKS_QUICK_IF_SMALL,
     KINDS_BESIDE_SLOTS,
+    KINDS_IN_SLOTS,
     KINDS_OF_WORKERS,
     JobKind,
     require_all_kinds,
@@ -149,14 +150,26 @@ class Worker:
             left = self._room.compute_left(kinds)
             if left is None:
                 return None
-            with self.database.read() as session:
-                if claims.is_training_waiting(session):  # perhaps for resources that this worker does not have
-                    kinds = tuple(kind for kind in kinds if kind is not JobKind.SUSPECT)
-            claimed = self._take(Capacity(list_claimable_devices(left.gpus), left.gpus, kinds, left.memory_bytes))
+            claimed = self._take_check_of_others(left.memory_bytes) if kinds is KINDS_IN_SLOTS else None
+            if claimed is None:
+                with self.database.read() as session:
+                    if claims.is_training_waiting(session):  # perhaps for resources that this worker does not have
+                        kinds = tuple(kind for kind in kinds if kind is not JobKind.SUSPECT)
+                claimed = self._take(Capacity(list_claimable_devices(left.gpus), left.gpus, kinds, left.memory_bytes))
             if claimed is not None:
                 self._room.look_again()
             return claimed
         return None
+
+    def _take_check_of_others(self, memory_bytes: int, *, in_slot: bool = True) -> Claimed | None:
+        """Claim a check of an owner who has had no place of checks in this round."""
+        if not self.shares.served:
+            return None
+        free = Capacity(("cpu",), 0, CHECKS_QUICK_IF_SMALL, memory_bytes, self.shares.served)
+        claimed = self._take(free, in_slot=in_slot)
+        if claimed is None:
+            self.shares.begin_round()
+        return claimed
 
     def _claim_beside(self) -> Claimed | None:
         """Claim the best job that needs no slot."""
@@ -172,7 +185,9 @@ class Worker:
         with self._claiming():
             left = self._room.compute_left_now()
             if left is not None:
-                return self._take_beside(CHECKS_QUICK_IF_SMALL, min(left.memory_bytes, QUICK_BYTES))
+                memory_bytes = min(left.memory_bytes, QUICK_BYTES)
+                claimed = self._take_check_of_others(memory_bytes, in_slot=False)
+                return claimed or self._take_beside(CHECKS_QUICK_IF_SMALL, memory_bytes)
         return None
 
     def _take_beside(self, kinds: tuple[JobKind, ...], memory_bytes: int) -> Claimed | None:
@@ -200,8 +215,8 @@ class Worker:
         if claimed is not None:
             needs, gpus = claimed.needs, self.shares.free_gpus[: free.gpus]
             given = choose_gpus(needs.device, needs.gpus, gpus)
-            is_check = in_slot and claimed.kind in CHECKS_IN_SLOTS
-            self.shares.take(claimed.held, Share(needs.memory_bytes or 0, given, is_check, in_slot))
+            check_of = claimed.owner if claimed.kind in CHECKS_IN_SLOTS else None
+            self.shares.take(claimed.held, Share(needs.memory_bytes or 0, given, check_of, in_slot))
         return claimed
 
     def _report_memory(self) -> None:

@@ -18,6 +18,7 @@ import tensorflow as tf
 from heldout.lifecycle.resources import ModelRejectionCode
 from worker.ingest.rejection import clean_name, format_size
 from worker.training.keras_config import read_network
+from worker.training.keras_graph import make_chain_refusal
 from worker.training.keras_json import NotPlainJson, is_architecture, parse_json, read_architecture, require_keras_3
 from worker.training.keras_parts import iterate_parts
 from worker.training.refusal import ModelRefused, make_damaged
@@ -105,6 +106,8 @@ def build_model(config: dict[str, Any]) -> keras.Model:
         return keras.saving.deserialize_keras_object(deepcopy(config), safe_mode=True)  # it modifies its config
     except (MemoryError, tf.errors.ResourceExhaustedError):
         raise
+    except RecursionError as error:
+        raise make_chain_refusal(config) from error
     except Exception as error:  # anything that wrong arguments make Keras raise
         raise make_damaged(
             f"{_find_first_unbuildable(config)} Keras {keras.__version__} reads models that it or an earlier release "

@@ -7,7 +7,7 @@ from typing import Any
 
 from worker.ingest.rejection import clean_name
 from worker.training.keras_parts import MODELS, iterate_parts
-from worker.training.refusal import ModelRefused, make_damaged
+from worker.training.refusal import ModelRefused, make_damaged, make_too_large
 
 # A layer's name and the number of its call. In a chain, the layer's place stands for its name.
 Key = tuple[str | int, int]
@@ -145,17 +145,85 @@ def _list_sources(node: Any) -> list[Key]:
 
 
 _FUNCTIONAL = MODELS["keras.src.models.functional"]
+# EfficientNetV2L and NASNetLarge have 1,000. All that a check does takes 10 to 20 ms for each.
+MAX_CALLS = 10_000
+# EfficientNetV2L has 1,031. Of a chain without branches Keras builds even less, since it calls itself for each layer.
+MAX_CHAIN = 2_000
+
+
+def count_calls(config: Mapping[str, Any]) -> int:
+    """Count how often Keras calls a layer to build a network and to answer one image.
+
+    The layers of an inner network are called each time that it is called. Keras builds a Sequential network anew for
+    each layer that it adds.
+
+    Args:
+        config: the result of `read_network`.
+    """
+    building = sum(
+        len(part["config"]["layers"]) ** 2 // 2
+        for part in iterate_parts(config)
+        if is_model(part) and part["class_name"] not in _FUNCTIONAL
+    )
+    return building + _count_answering(config)
+
+
+def _count_answering(layer: Mapping[str, Any]) -> int:
+    settings = layer["config"]
+    if is_model(layer):
+        return sum(len(inner.get("inbound_nodes") or [0]) * _count_answering(inner) for inner in settings["layers"])
+    # `TimeDistributed` and `Bidirectional` call other layers.
+    wrapped = [settings[name] for name in ("layer", "backward_layer") if isinstance(settings.get(name), dict)]
+    return 1 + sum(map(_count_answering, wrapped))
+
+
+def find_longest_chain(settings: Mapping[str, Any]) -> int:
+    """Find the largest number of calls that follow each other in a network. Inner networks are one layer each."""
+    lengths = dict[Key, int]()
+    for key, call in Graph(settings).calls.items():
+        lengths[key] = 1 + max((lengths[source] for source in call.sources), default=0)
+    return max(lengths.values(), default=0)
+
+
 
 
 def require_calls(config: dict[str, Any]) -> None:
     """Check every network in the result of `read_network`.
 
     Raises:
-        ModelRefused: two layers have one name, or a layer takes an output that does not exist, or its own.
+        ModelRefused: two layers have one name, a layer takes an output that does not exist, or its own, or Keras would
+            call layers too often.
     """
     for part in iterate_parts(config):
         if part["class_name"] in _FUNCTIONAL:
             _require_calls_of(part["config"])
+    networks = [part for part in iterate_parts(config) if is_model(part)]
+    if (calls := count_calls(config)) > MAX_CALLS:
+        largest = max(networks, key=lambda part: len(part["config"]["layers"]))
+        raise make_too_large(
+            f"Keras would call layers {calls:,} times to build the model and to answer one image; expected at most "
+            f"{MAX_CALLS:,}. It consists of {len(networks):,} networks, of which {_name(largest)} has the most layers, "
+            f"{len(largest['config']['layers']):,}. Call inner networks less often, and build long chains as "
+            "`keras.Model(inputs, outputs)`: Keras builds a `Sequential` again for each of its layers."
+        )
+    for network in networks:
+        if find_longest_chain(network["config"]) > MAX_CHAIN:
+            raise make_chain_refusal(config)
+
+
+def make_chain_refusal(config: Mapping[str, Any]) -> ModelRefused:
+    """Refuse a network whose longest chain is too long for Keras."""
+    chains = [(find_longest_chain(part["config"]), _name(part)) for part in iterate_parts(config) if is_model(part)]
+    longest, name = max(chains)
+    return make_too_large(
+        f"In {name} {longest:,} layers follow each other; at most {MAX_CHAIN:,} are read, and Keras builds chains "
+        "without branches only up to about 950. Leave out layers that change nothing, or group layers in inner "
+        "networks."
+    )
+
+
+def _name(network: Mapping[str, Any]) -> str:
+    return f"`{_clean(network['config'].get('name'))}` ({network['class_name']})"
 
 
 def _require_calls_of(network: dict[str, Any]) -> None:

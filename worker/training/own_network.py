@@ -85,19 +85,27 @@ def list_steps(model: keras.Model) -> list[Any]:
 
 def find_output(model: keras.Model) -> NetworkOutput:
     """Find out what a model gives. Changes it: its last layer has no softmax or sigmoid afterwards."""
-    step, before = _find_last(model)
+    end, gives = model.outputs[0], None
+    # The model is cut once, after all layers that are only activations: building it takes as long as it has layers.
+    while True:
+        step, before = _find_last(end)
+        found = None if isinstance(step, keras.Model) else _get_activation(step)
+        if found is not None and gives in (None, "logits"):
+            gives = found
+        if found is None or before is None or isinstance(step, keras.layers.Dense):
+            break
+        end = before
     if isinstance(step, keras.Model):
         inner = find_output(step)
-        logits = model if inner.logits is step else keras.Model(model.inputs[0], inner.logits(before))
-        return NetworkOutput(logits, inner.gives, inner.head)
-    is_dense = isinstance(step, keras.layers.Dense)
-    gives = _get_activation(step)
-    if is_dense or gives is None or before is None:
-        if is_dense and gives != "logits":
-            step.activation = keras.activations.linear
-        return NetworkOutput(model, gives or "logits", step if is_dense else None)
-    inner = find_output(keras.Model(model.inputs[0], before))
-    return NetworkOutput(inner.logits, inner.gives if gives == "logits" else gives, inner.head)
+        end = end if inner.logits is step else inner.logits(before)
+        gives = inner.gives if gives in (None, "logits") else gives
+        head = inner.head
+    else:
+        head = step if isinstance(step, keras.layers.Dense) else None
+        if head is not None and found != "logits":
+            head.activation = keras.activations.linear
+    logits = model if end is model.outputs[0] else keras.Model(model.inputs[0], end)
+    return NetworkOutput(logits, gives or "logits", head)
 
 
 def _get_activation(step: Any) -> Output | None:
@@ -115,9 +123,9 @@ def _get_activation(step: Any) -> Output | None:
     return "logits" if is_plain else None
 
 
-def _find_last(model: keras.Model) -> tuple[Any, keras.KerasTensor | None]:
-    """Return the layer or operation that computes a model's output, and its input, if it has exactly one."""
-    history = model.outputs[0]._keras_history
+def _find_last(end: keras.KerasTensor) -> tuple[Any, keras.KerasTensor | None]:
+    """Return the layer or operation that computes an output, and its input, if it has exactly one."""
+    history = end._keras_history
     given = history.operation._inbound_nodes[history.node_index].input_tensors
     return history.operation, given[0] if len(given) == 1 else None
 
@@ -196,7 +204,7 @@ def _copy_head(layer: keras.layers.Dense, classes: int, seeds: Iterator[int]) ->
 
 
 def _replace_last(model: keras.Model, layer: keras.layers.Layer) -> keras.Model:
-    step, before = _find_last(model)
+    step, before = _find_last(model.outputs[0])
     last = _replace_last(step, layer) if isinstance(step, keras.Model) else layer
     return keras.Model(model.inputs[0], last(before))
 

@@ -15,6 +15,7 @@ class ModelRefused(Exception):
 
 
 make_damaged = partial(ModelRefused, ModelRejectionCode.MODEL_DAMAGED)
+make_too_large = partial(ModelRefused, ModelRejectionCode.MODEL_TOO_LARGE)
 
 
 def make_one_number_refusal() -> ModelRefused:

@@ -94,7 +94,7 @@ def is_any_claimable(session: Session, free: Capacity) -> bool:
     """Whether `claim` would find a job. Cheap and without locks."""
     search = Search(session, free)
     # Owners are searched only if a fitting job waits.
-    return search.may_find() and _find_first_owner(session, search) is not None
+    return search.may_find() and _find_first_owner(session, search, free) is not None
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class WaitingJob:
 def find_first_in_line(session: Session, whole: Capacity) -> WaitingJob | None:
     """Find the job that a worker would claim if it were idle. whole: the idle worker's capacity. Takes no locks."""
     search = Search(session, whole)
-    owner = _find_first_owner(session, search)
+    owner = _find_first_owner(session, search, whole)
     found = None if owner is None else search.find_first_job(owner, lock=False)
     if owner is None or found is None:
         return None
@@ -138,7 +138,7 @@ def claim(session: Session, worker: str, free: Capacity, lease_s: float) -> Clai
     claimed.
     """
     search = Search(session, free)
-    passed_over: set[str] = set()
+    passed_over = set(free.passed_over)
     while (turn := search.find_next_to_claim(passed_over)) is not None:
         owner, found = turn
         if found is None or not may_begin(session, owner.name, owner.quotas):
@@ -160,9 +160,9 @@ def claim(session: Session, worker: str, free: Capacity, lease_s: float) -> Clai
     return None
 
 
-def _find_first_owner(session: Session, search: Search) -> NextOwner | None:
+def _find_first_owner(session: Session, search: Search, free: Capacity) -> NextOwner | None:
     """Find the owner whose turn it is among those that may run another job."""
-    passed_over: set[str] = set()
+    passed_over = set(free.passed_over)
     while (owner := search.find_next_owner(passed_over)) is not None:
         if has_free_slot(session, owner.name, owner.quotas):
             return owner

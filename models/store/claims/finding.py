@@ -172,12 +172,14 @@ class Capacity:
     """What a worker can run now. Jobs that need a newer release are left to that release's workers.
 
     devices: values of a job's `device` that the worker can serve. memory_bytes: free memory. None: memory is ignored.
+    passed_over: owners whose jobs are left for later.
     """
 
     devices: Collection[str]
     gpus: int = 1
     kinds: Collection[JobKind] = KINDS_IN_SLOTS
     memory_bytes: int | None = None
+    passed_over: Collection[str] = ()
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import h5py
 import keras
 import numpy as np
 
-Config = dict[str, Any]
+from tests.worker.training.costly_models import Config, make_chain, make_nested, make_sequence
 
 # Names that Keras exports and resolves, by the argument that would be a path; those below "" have no arguments.
 _BY_PATH = {
@@ -381,6 +381,26 @@ def hostile_architectures(path: str) -> Iterator[tuple[str, str, str, str]]:
             "relu` (ReLU) is where the model has more than 4,000",
         ),
         ("networks in networks", _nested(60), "unsafe_model", "40 inside each other"),
+        (
+            "activations at the end of a sequence",
+            make_sequence(3900),
+            "model_too_large",
+            "call layers 7,620,607 times to build the model and to answer one image; expected at most 10,000",
+        ),
+        (
+            "activations at the end of a chain",
+            make_chain(3900),
+            "model_too_large",
+            "In `chain` (Functional) 3,903 layers follow each other; at most 2,000 are read",
+        ),
+        ("a chain that Keras cannot build", make_chain(1500), "model_too_large", "1,503 layers follow each other"),
+        (
+            "networks that call each other",
+            make_nested(10, 10),
+            "model_too_large",
+            "call layers 11,111,111,114 times to build the model and to answer one image; expected at most 10,000. It "
+            "consists of 11 networks",
+        ),
         ("a giant name", _chain(_layer("ReLU", name="x" * 10**6)), "unsafe_model", "Argument `name` of layer `xxx"),
         ("a giant formula", _chain(_layer("EinsumDense", equation="a" * 10**6)), "unsafe_model", "Argument `equation`"),
         ("giant units", _chain(_layer("Dense", units=2**24, name="wide")), "model_too_large", "layer `dense` (Dense)"),

@@ -2,6 +2,8 @@
 
 import ast
 import json
+import re
+import resource
 import signal
 import subprocess
 import sys
@@ -21,14 +23,14 @@ from analysis.arrays.onnx_tensors import TensorElsewhere
 from heldout.lifecycle.resources import ModelRejectionCode
 from predict.model import OnnxNetwork
 from tests.onnx_files import dense_onnx, with_tensor_elsewhere
-from tests.worker.training import hostile_models
+from tests.worker.training import costly_models, hostile_models
 from worker.machine.enclosed_process import ProcessDied
 from worker.supervision.foreign_attempts import ForeignProcess, get_model_memory_bytes
 from worker.training import keras_config
 from worker.training.exports.run import load_models
 from worker.training.foreign.child import read_facts
 from worker.training.foreign.keras_model import KerasAnswers
-from worker.training.keras_config import MAX_LAYERS, read_network
+from worker.training.keras_config import read_network
 from worker.training.keras_file import build_model, load_model
 from worker.training.keras_parts import ADVICE, LAYERS, MODELS, iterate_parts
 from worker.training.prepared import start_from
@@ -289,21 +291,34 @@ def test_a_huge_computation_is_ended_by_the_memory_limit_of_its_process(tmp_path
         assert process.receive(300) == {"out_of_memory": True}
 
 
-# The import of Keras exceeds the shorter limit, and the construction of the network the longer.
+# The import of Keras exceeds the shorter limit, and the answer to a black image the longer.
 @pytest.mark.parametrize("wall_s", [1, pytest.param(10, marks=pytest.mark.proof)])
-def test_a_network_that_takes_too_long_to_build_is_ended_by_the_time_limit_of_its_process(tmp_path, wall_s):
-    """Keras takes much longer than 10 seconds for a chain of as many layers as are accepted."""
-    layers = [hostile_models.part("keras.layers", "InputLayer", {"batch_shape": [None, 8, 8, 3], "name": "images"})]
-    for number in range(MAX_LAYERS - 1):
-        conv = {"filters": 3, "kernel_size": 3, "padding": "same", "name": f"conv{number}"}
-        layers.append(hostile_models.part("keras.layers", "Conv2D", conv))
+def test_a_network_that_takes_too_long_is_ended_by_the_time_limit_of_its_process(tmp_path, wall_s):
     file = tmp_path / "model.json"
-    file.write_text(json.dumps(hostile_models.part("keras", "Sequential", {"name": "network", "layers": layers})))
+    file.write_text(json.dumps(costly_models.make_slow()))
     limits = {"memory_bytes": get_model_memory_bytes(file), "wall_s": wall_s}
-    assigned, inputs = {"max_parameters": 10**6}, {"model": file}
+    assigned, inputs = {"max_parameters": 10**8}, {"model": file}
     with (
         ForeignProcess("check", assigned, inputs, tmp_path / "out", **limits) as process,
         pytest.raises(ProcessDied) as died,
     ):
         process.receive(500)
     assert died.value.exit_code in {-signal.SIGXCPU, -signal.SIGKILL}
+
+
+@pytest.mark.proof
+def test_the_check_of_a_small_architecture_ends_after_half_a_minute_of_processor_time(tmp_path):
+    """Its answer to one image would take minutes."""
+    file = tmp_path / "model.json"
+    file.write_text(json.dumps(costly_models.make_slow()))
+    limits = {"memory_bytes": get_model_memory_bytes(file, 10**8), "wall_s": 900}
+    with ForeignProcess("check", {"max_parameters": 10**8}, {"model": file}, tmp_path / "out", **limits) as process:
+        refused = process.receive(900)["refused"]
+        used_s = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert refused["code"] == "timed_out"
+    assert re.match(
+        r"The check took more than 3\d s of processor time, the limit for a network that calls layers \d\d\d times\. "
+        "Make its images, layers or loops smaller, and upload it again.",
+        refused["detail"],
+    )
+    assert used_s.ru_utime < 60

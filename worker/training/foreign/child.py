@@ -5,6 +5,8 @@ It is limited and sandboxed before it reads anything. Its output is JSON, becaus
 
 import sys
 import traceback
+from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from heldout.lifecycle.resources import ModelRejectionCode
 from heldout.spec.model_facts import ModelFacts
 from worker.machine.enclosure import begin, enclose, limit_process, tell
 from worker.training.foreign import onnx_model
+from worker.training.foreign.time_limit import TimeLimit
 from worker.training.keras_json import is_architecture
 from worker.training.refusal import ModelRefused
 
@@ -23,14 +26,16 @@ def main() -> None:
     assignment, pipe = begin()
     limit_process(assignment["memory_bytes"], assignment["wall_s"])
     enclose(assignment["readable"], assignment["writable"])
-    tell(pipe, _answer(sys.argv[1], assignment))
+    tell(pipe, _answer(sys.argv[1], assignment, pipe))
 
 
-def _answer(work: str, assignment: dict[str, Any]) -> dict[str, Any]:
+def _answer(work: str, assignment: dict[str, Any], pipe: FileIO) -> dict[str, Any]:
     model = Path(assignment["model"])
     try:
         if work == "check":
-            return {"facts": read_facts(model, assignment["max_parameters"]).model_dump(mode="json")}
+            limit = TimeLimit(model.stat().st_size, lambda refused: tell(pipe, _describe(refused)))
+            facts = read_facts(model, assignment["max_parameters"], limit.set_calls)
+            return {"facts": facts.model_dump(mode="json")}
         if work == "weights":
             from worker.training.foreign.keras_model import save_weights
 
@@ -52,7 +57,7 @@ def _answer(work: str, assignment: dict[str, Any]) -> dict[str, Any]:
         )
         return {"measured": measured.model_dump(mode="json")}
     except ModelRefused as refused:
-        return {"refused": {"code": refused.code.value, "detail": refused.detail}}
+        return _describe(refused)
     except Exception as error:  # noqa: BLE001 - printed to the log, and told
         traceback.print_exc()
         # TensorFlow's own, where it was imported at all: that takes seconds.
@@ -61,11 +66,18 @@ def _answer(work: str, assignment: dict[str, Any]) -> dict[str, Any]:
         return {"internal": type(error).__name__}
 
 
-def read_facts(file: Path, max_parameters: int | None = None) -> ModelFacts:
+def _describe(refused: ModelRefused) -> dict[str, Any]:
+    return {"refused": {"code": refused.code.value, "detail": refused.detail}}
+
+
+def read_facts(
+    file: Path, max_parameters: int | None = None, note_calls: Callable[[int], None] = lambda _: None
+) -> ModelFacts:
     """Check the file, and return what it holds.
 
     Args:
         max_parameters: the most that an architecture alone may have. None for any number.
+        note_calls: called with the number of calls that Keras needs, before it builds the model.
     Raises:
         ModelRefused.
     """
@@ -77,7 +89,7 @@ def read_facts(file: Path, max_parameters: int | None = None) -> ModelFacts:
         # Imported here because TensorFlow takes seconds.
         from worker.training.foreign import keras_model
 
-        return keras_model.read_keras_facts(file, max_parameters).limit_layers()
+        return keras_model.read_keras_facts(file, max_parameters, note_calls).limit_layers()
     if start.startswith(_HDF5):
         raise ModelRefused(
             ModelRejectionCode.OLD_FORMAT,

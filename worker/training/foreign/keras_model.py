@@ -1,6 +1,7 @@
 """A `.keras` file that was trained elsewhere: its facts, its weights and layers for a job, and its answers."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from heldout.spec.model_facts import ModelFacts, ModelLayer
 from worker.training.backbone import CONFIG, GIVES, GIVES_MAP, WEIGHTS
 from worker.training.foreign.description import add_what_changes_need, describe_feature_map, describe_network
 from worker.training.keras_file import MAX_GROWTH, load_model, read_file, require_known_state, require_size
+from worker.training.keras_graph import count_calls
 from worker.training.own_network import find_output
 from worker.training.refusal import ModelRefused, make_failure_on, make_one_number_refusal
 
@@ -25,16 +27,18 @@ tf.config.threading.set_inter_op_parallelism_threads(1)
 TRIED_SIZES = (64, 224)
 
 
-def read_keras_facts(file: Path, max_parameters: int | None) -> ModelFacts:
+def read_keras_facts(file: Path, max_parameters: int | None, note_calls: Callable[[int], None]) -> ModelFacts:
     """Read the file for the first time, and try the model on a black image.
 
     Args:
         max_parameters: the most that an architecture alone may have, because it can only be trained; None for any
             number. A model with weights can be evaluated, whatever its size.
+        note_calls: called with the number of calls that Keras needs, before it builds the model.
     Raises:
         ModelRefused.
     """
     read = read_file(file)
+    note_calls(count_calls(read.config))
     if read.has_weights:
         require_size(read.config, MAX_GROWTH * file.stat().st_size, "as many as a file of this size can hold")
     else:
