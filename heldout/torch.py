@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from heldout.client.foreign_values import to_array
 from heldout.client.telling import tell
-from heldout.integrations.labeled_splits import find_positions, find_probabilities
+from heldout.integrations.labeled_splits import find_positions, find_probabilities, number_copies
 
 
 def answers(model: Any, loader: Iterable[Any]) -> dict[str, NDArray[Any]]:
@@ -26,7 +26,7 @@ def answers(model: Any, loader: Iterable[Any]) -> dict[str, NDArray[Any]]:
         loader: batches of (images, labels), such as a `DataLoader`, in any order, without random augmentation.
     Returns:
         `labels` (n,), `probabilities` (n, classes), and `hashes` (n,) of the images, by which copies are found, and
-        answers of several trainings are paired.
+        answers of several trainings are paired. Those of equal images are numbered: `…`, `…#2`, `…#3`.
     Raises:
         ValueError: the loader is empty, or its labels are not classes.
     """
@@ -48,7 +48,7 @@ def answers(model: Any, loader: Iterable[Any]) -> dict[str, NDArray[Any]]:
     return {
         "labels": np.concatenate(labels),
         "probabilities": find_probabilities(np.concatenate(outputs)),
-        "hashes": np.array(hashes),
+        "hashes": np.array(number_copies(hashes)),
     }
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.answers.answers import Answers, compare_renamed_labels, divide_by_copies, split_into_halves
-from analysis.answers.received import ForeignAnswers
+from analysis.answers.received import Column, ForeignAnswers
 from analysis.answers.renamed_labels import choose_renaming, count_confusion
 from analysis.answers.temperature import measure_calibration
 from analysis.answers.training_labels import count_contradictions
@@ -74,13 +74,26 @@ def _find_copied(answers: ForeignAnswers, split: SplitName) -> HeldOutRelations 
     """Return which images of the split were trained on; None if the hashes of either split are unknown."""
     if "train" not in answers.hashes or split not in answers.hashes:
         return None
-    train, asked = answers.hashes["train"], answers.hashes[split]
+    train, asked = (_drop_numbers(answers.hashes[name]) for name in ("train", split))
     if isinstance(train, np.ndarray) and isinstance(asked, np.ndarray):
         is_comparable = (train.dtype.kind in "biu") == (asked.dtype.kind in "biu")
         is_comparable &= (train.dtype.kind == "S") == (asked.dtype.kind == "S")
         return HeldOutRelations(np.isin(asked, train) if is_comparable else np.zeros(len(asked), np.bool_))
     trained = set(train)
     return HeldOutRelations(np.array([digest in trained for digest in asked], np.bool_))
+
+
+# `heldout.torch` numbers equal images of a split, because studies need different ids: `<SHA-256>`, `<SHA-256>#2`.
+_DIGITS = 64
+
+
+def _drop_numbers(hashes: Column) -> Column:
+    if not isinstance(hashes, np.ndarray):
+        return [known[:_DIGITS] if isinstance(known, str) and known[_DIGITS:][:1] == "#" else known for known in hashes]
+    if hashes.dtype.kind != "U" or (width := hashes.dtype.itemsize // 4) <= _DIGITS:
+        return hashes
+    letters = np.ascontiguousarray(hashes, f"=U{width}").view("=U1").reshape(len(hashes), width)
+    return np.where(letters[:, _DIGITS] == "#", hashes.astype(f"U{_DIGITS}"), hashes)
 
 
 def _compare_renamed(test: Answers, known: NDArray[np.int64], classes: Sequence[str]) -> LabelsRenamed | None:

@@ -1,9 +1,10 @@
 """What a runner reports about an external training: scores to compare, sealed test answers, and facts. Pure."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import nan
+from reprlib import repr as short
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ def read_told(answers: ForeignAnswers, train_accuracy: float | None, train_loss:
     Args:
         train_accuracy, train_loss: those of the last epoch, for runs without answers to training images.
     Raises:
-        PredictionsRefused: there are no validation answers with probabilities.
+        PredictionsRefused: there are no validation answers with probabilities, or two images have one id.
     """
     validation = answers.splits.get("validation")
     if validation is None:
@@ -55,6 +56,8 @@ def read_told(answers: ForeignAnswers, train_accuracy: float | None, train_loss:
                 "received answers without probabilities; a study compares losses too, so send the probabilities",
                 (name, "answers"),
             )
+        if name in answers.hashes:
+            _require_different_ids(answers.hashes[name], name)
     train = answers.splits.get("train")
     if train is not None:
         train_accuracy = float(train.right.mean())
@@ -128,12 +131,29 @@ def _identify_images(count: int, hashes: Column | None) -> tuple[NDArray[np.int3
     """Return the images' numbers in ascending order, and the order itself. Equal ids give equal numbers."""
     if hashes is None:
         return np.arange(count, dtype=np.int32), np.arange(count)
-    texts = hashes.tolist() if isinstance(hashes, np.ndarray) else hashes
-    ids = (text if isinstance(text, bytes) else str(text).encode("utf-8", "surrogatepass") for text in texts)
-    digests = [hashlib.sha256(known).digest() for known in ids]
+    digests = [hashlib.sha256(known).digest() for known in _encode_ids(hashes)]
     order = np.asarray(sorted(range(count), key=lambda place: (digests[place], place)), np.int64)
     numbers = [int.from_bytes(digests[place][:4]) >> 1 for place in order]
     return np.asarray(numbers, np.int32), order
+
+
+def _require_different_ids(hashes: Column, name: SplitName) -> None:
+    """Refuse an id of two images: which of them another training answered would be unknown, and both would count."""
+    first: dict[bytes, int] = {}
+    for place, known in enumerate(_encode_ids(hashes)):
+        if (earlier := first.setdefault(known, place)) != place:
+            shown = short(known.decode("utf-8", "replace"))
+            raise PredictionsRefused(
+                f"received the id {shown}, which image {earlier + 1:,} has too; expected a different id for each image, "
+                "by which the images of trainings are paired. Send each image once, number copies of one image, or "
+                "leave the ids out if all trainings answer the same images in the same order",
+                (name, "hashes", place),
+            )
+
+
+def _encode_ids(hashes: Column) -> Iterator[bytes]:
+    texts = hashes.tolist() if isinstance(hashes, np.ndarray) else hashes
+    return (text if isinstance(text, bytes) else str(text).encode("utf-8", "surrogatepass") for text in texts)
 
 
 def _describe_split(said: Answers, hashes: Column | None) -> dict[str, Any]:

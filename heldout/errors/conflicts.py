@@ -59,10 +59,10 @@ class StudyNotFinished(HeldoutError, code="study_not_finished", status=409, titl
 
 
 class RunReplaced(HeldoutError, code="run_replaced", status=409, title="The training belongs to another runner"):
-    """Another runner has this training of a study, or its result is already there."""
+    """Another runner has this training of a study, its result is already there, or no one has asked for it yet."""
 
     def __init__(self, run_id: str) -> None:
-        super().__init__(f"This token does not hold {run_id} any longer. Stop this training, and ask for the next one.")
+        super().__init__(f"This token does not hold {run_id}. Stop this training, and ask for the next one.")
 
 
 class RunNotTold(HeldoutError, code="run_not_told", status=409, title="The training has no result yet"):

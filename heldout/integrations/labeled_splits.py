@@ -3,6 +3,7 @@
 TensorFlow is not imported: a `tf.data.Dataset` is recognized by its attributes.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -133,3 +134,13 @@ def _check_arrays(name: str, images: Any, labels: Any) -> None:
 
 def _describe(value: Any) -> str:
     return f"{type(value).__name__} of {len(value)}" if isinstance(value, tuple | list) else type(value).__name__
+
+
+def number_copies(digests: Iterable[str]) -> list[str]:
+    """Make digests of images different for equal images: `…`, `…#2`, `…#3`. Studies need an id for each image."""
+    copies: Counter[str] = Counter()
+    found = []
+    for digest in digests:
+        copies[digest] += 1
+        found.append(digest if copies[digest] == 1 else f"{digest}#{copies[digest]}")
+    return found

@@ -110,14 +110,18 @@ def tell(session: Session, study_id: str, run_id: str, token: str, told: ToldRun
     Returns:
         Whether this call ended the training; False if it had ended before.
     Raises:
-        RunNotFound, RunReplaced.
+        RunNotFound.
+        RunReplaced: `ask` has not returned the token for this run. For a recorded run: it is not `0`.
         RunsDisagree: its images are not those of a training that it is compared with, or its answers are exactly those
             of another seed.
         InvalidSpec: all trainings of the study together would have too many answers.
     """
     query = _RUNS.where(*_is_run(study_id, run_id)).options(*_WITHOUT_ANSWERS).with_for_update(of=JobRow)
     job, run = find_both(session, query, RunNotFound(run_id))
-    if _parse_token(run_id, token) > job.attempt:
+    number = _parse_token(run_id, token)
+    is_recorded = session.scalar(select(StudyRow.kind).where(StudyRow.id == study_id)) == "recorded"
+    # No one asks for recorded runs, whose token is 0. Others have tokens once they were asked for, the first is 1.
+    if number != 0 if is_recorded else not 1 <= number <= job.attempt:
         raise RunReplaced(run_id)
     if job.status in TERMINAL:
         return False

@@ -105,8 +105,8 @@ _RESULT = describe_body(
         "token": {"type": "string", "description": "From `ask`; `0` for a recorded run."},
         "file": describe_file(
             "The answers: an `.npz` with `validation_labels` and `validation_probabilities`, and optionally those of "
-            "`train` and `test`; or a CSV, as for `POST /v1/diagnoses/predictions`. `<split>_hashes` (any ids) pair "
-            "images that are in a different order."
+            "`train` and `test`; or a CSV, as for `POST /v1/diagnoses/predictions`. `<split>_hashes` (any ids, "
+            "different for each image of `validation` and `test`) pair images that are in a different order."
         ),
         "training": {
             "type": "string",
@@ -134,7 +134,7 @@ _RESULT = describe_body(
     *JSON_BODY,
 )
 async def tell_result(study_id: StudyId, run_id: RunId, request: Request, work: Asking) -> RunView:
-    """Report the result of a training, or that it failed. The first result for an arm and seed counts.
+    """Report the result of a training that was asked for, or that it failed. The first result for a run counts.
 
     Answers in a JSON body must be small. Send larger ones as a file, in a form. Answers to test images are sealed:
     nothing shows or uses them until the base and the winner are compared on them, once, at the end. This cannot keep

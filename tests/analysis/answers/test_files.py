@@ -1,5 +1,6 @@
 """Files of predictions: the accepted names, and what hostile files can do."""
 
+import hashlib
 import io
 import tracemalloc
 import zipfile
@@ -10,8 +11,9 @@ import pytest
 from analysis.answers.answers import PredictionsRefused
 from analysis.answers.file import read_predictions
 from analysis.answers.foreign import build_evaluation
-from analysis.answers.received import ForeignAnswers
+from analysis.answers.received import ForeignAnswers, GivenSplit, receive_answers
 from analysis.answers.table import MAX_NAMES, read_table
+from heldout.integrations.labeled_splits import number_copies
 from tests.analysis.answers.made import arrays, predicted
 
 LABELS, PROBABILITIES = predicted(0.9, 90, 0, 3)
@@ -189,3 +191,20 @@ def test_hashes_in_arrays_identify_copies_as_lists_do(dtype):
     other = hashes.astype("S20" if dtype == "U20" else "U20")
     apart = build_evaluation(read(npz(**content, train_hashes=other[:10], test_hashes=hashes)))
     assert apart.gap.test_copies.copied is None, "bytes, texts and numbers are never equal"
+
+
+@pytest.mark.parametrize("as_list", [True, False])
+def test_numbered_copies_are_still_found_in_training(as_list):
+    """Studies need a different id for each image, so `heldout.torch` numbers equal ones."""
+    digests = [hashlib.sha256(bytes([place])).hexdigest() for place in range(len(LABELS) - 2)]
+    test = number_copies([*digests, digests[0], digests[20]])
+    assert len(set(test)) == len(LABELS)
+    assert test[-2:] == [f"{digests[0]}#2", f"{digests[20]}#2"]
+    train, test = (hashes if as_list else np.array(hashes) for hashes in (number_copies(digests[:10]), test))
+    received = receive_answers(
+        {
+            "train": GivenSplit(LABELS[:10], PROBABILITIES[:10], hashes=train),
+            "test": GivenSplit(LABELS, PROBABILITIES, hashes=test),
+        }
+    )
+    assert build_evaluation(received).gap.test_copies.copied.count == 11

@@ -180,6 +180,23 @@ def test_a_training_with_an_expired_lease_is_handed_out_again_and_late_results_c
     assert report(client, study, again).json()["accepted"] is False
 
 
+def test_a_training_that_no_one_has_asked_for_has_no_token(client):
+    study = order(client)
+    asked = ask(client, study)["run"]
+    listed = client.get(f"/v1/studies/{study}/runs").json()["data"]
+    waiting = [run for run in listed if run["id"] != asked["run"]]
+    assert waiting
+    for token in ("0", "1", "", "x"):
+        run = {"run": waiting[0]["id"], "arm": waiting[0]["arm"], "seed": waiting[0]["seed"], "token": token}
+        assert_problem(report(client, study, run), 409, "run_replaced")
+        assert_problem(report(client, study, run, failed="It never ran."), 409, "run_replaced")
+        heartbeat = f"/v1/studies/{study}/runs/{run['run']}/heartbeat"
+        assert_problem(client.post(heartbeat, json={"token": token}), 409, "run_replaced")
+    assert_problem(report(client, study, {**asked, "token": "0"}), 409, "run_replaced")
+    assert client.get(f"/v1/studies/{study}/runs").json()["data"] == listed
+    assert report(client, study, asked).json()["accepted"] is True
+
+
 def test_a_returned_training_is_handed_out_again_at_once(client):
     study = order(client)
     run = ask(client, study, lease_s=3600)["run"]
@@ -377,6 +394,21 @@ def test_images_in_another_order_are_paired_by_their_ids(client):
         turned[f"{split}_labels"] = LABELS[turn]
         turned[f"{split}_probabilities"] = make_answers(second["arm"], second["seed"], split)[turn]
     assert report(client, study, second, make_file(second, **turned)).status_code == 200
+
+
+@sqlite_only
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_an_id_of_two_images_is_refused_at_its_place(client, split):
+    """Answers to one image sent many times would count as those to many images."""
+    study = order(client)
+    run = ask(client, study)["run"]
+    ids = np.array([f"image-{number}" for number in range(IMAGES)])
+    ids[5] = ids[2]
+    problem = assert_problem(report(client, study, run, make_file(run, **{f"{split}_hashes": ids})), 422, "invalid_spec")
+    assert problem["errors"][0]["pointer"] == f"/file/{split}/hashes/5"
+    assert "received the id 'image-2', which image 3 has too" in problem["errors"][0]["detail"]
+    spread = {f"{name}_hashes": np.arange(IMAGES) for name in ("validation", "test")}
+    assert report(client, study, run, make_file(run, train_hashes=np.zeros(IMAGES, np.int64), **spread)).status_code == 200
 
 
 @sqlite_only
