@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager, suppress
 from tempfile import TemporaryDirectory
 from time import monotonic
@@ -25,12 +25,14 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from analysis.arrays.onnx_tensors import import_onnxruntime
+from api.connections.protocol import TURNS_AT_ONCE
 from api.connections.server import Server
 from api.factory import close, make_app, make_context
 from api.http.app_context import AppContext
 from api.http.deps import AppContextDep
 from api.http.request_id import Outcome, log_request
 from api.routes import health, predictions
+from api.turns import Turns
 from heldout.errors import DatabaseUnavailable
 from heldout.parent_process import build_launch_command
 from heldout.service.collection import freeze_what_stays
@@ -47,15 +49,38 @@ RESTART_PAUSE_S = 1.0
 STOP_TIMEOUT_S = 10
 
 
+# Requests of one owner that the thread that reads and writes works on at once. A turn ends with the answer, or after
+# the time in which a refusal is found: waiting for other threads is not this thread's work.
+TURNS_OF_OWNER, TURN_S = 2, 0.02
+
+
+def find_owner(context: AppContext, scope: Scope) -> Hashable:
+    """Find the owner of a request by its key, or else the key itself, which is looked up during its first turn."""
+    sent = dict(scope["headers"])
+    # The API sends a key as `Bearer …`, and the session of a browser as the only cookie.
+    credential = sent.get(b"authorization", b"").rpartition(b" ")[2] or sent.get(b"cookie", b"").rpartition(b"=")[2]
+    caller = context.callers.get(credential.decode("latin-1"))
+    return credential if caller is None else caller.owner
+
+
 class PredictServer(Server):
     """The server of one process. With `idle_s`, it ends after this many seconds without a request."""
 
     def __init__(self, settings: Settings, idle_s: float | None) -> None:
         # Most connections come from the API, and so from one address.
         of_the_api = settings.model_copy(update={"max_connections_per_address": settings.max_connections})
+        app = create_app(settings)
+        context: AppContext = app.state.context
         # asyncio accepts `backlog` connections before it does anything else. With 1, all processes that share the
         # socket get some connections. Otherwise, the first one to wake would take all.
-        super().__init__(create_app(settings), of_the_api, timeout_graceful_shutdown=5, backlog=1)
+        super().__init__(
+            app,
+            of_the_api,
+            turns=Turns(TURNS_AT_ONCE, TURN_S, per_group=TURNS_OF_OWNER),
+            group_of=lambda scope: find_owner(context, scope),
+            timeout_graceful_shutdown=5,
+            backlog=1,
+        )
         self._idle_s = idle_s
         self._seen_requests, self._asked_at = 0, monotonic()
 

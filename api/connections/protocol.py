@@ -6,6 +6,7 @@ import socket
 import struct
 import sys
 import termios
+from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
@@ -64,12 +65,14 @@ class GuardedProtocol(H11Protocol):
         *uvicorns: Any,
         places: ConnectionPlaces,
         turns: Turns | None,
+        group_of: Callable[[Scope], Group] | None = None,
         head_s: float,
         min_body_rate: float,
         **named: Any,
     ) -> None:
         """
         Args:
+            group_of: tells who takes a turn for a request. None: the client of the connection.
             head_s: time from the start of the connection, or the first byte of a later request, to the end of the
                 headers.
             min_body_rate: bytes per second of a body, over any stretch longer than PATIENCE_S.
@@ -78,7 +81,7 @@ class GuardedProtocol(H11Protocol):
         self.conn = _StrictConnection(h11.SERVER)
         self.address = ""
         self._places = places
-        self._turns = turns
+        self._turns, self._group_of = turns, group_of
         self._head_s, self._min_body_rate = head_s, min_body_rate
         self._head_began_at: float | None = None
         self._checked_at = 0.0
@@ -108,7 +111,8 @@ class GuardedProtocol(H11Protocol):
             transport.abort()
         self.app = self._send_in_pieces(self.app)
         if self._turns is not None:
-            self.app = wrap_in_turns(self.app, self._turns, self._places.group_of(self))
+            client = self._places.group_of(self)
+            self.app = wrap_in_turns(self.app, self._turns, self._group_of or (lambda _: client))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._places.leave(self)
@@ -287,8 +291,8 @@ def _restrict_to_probes(app: ASGIApp) -> ASGIApp:
     return answer
 
 
-def wrap_in_turns(app: ASGIApp, turns: Turns, group: Group) -> ASGIApp:
-    """Wrap the app for one client's connections, so that clients take turns.
+def wrap_in_turns(app: ASGIApp, turns: Turns, group_of: Callable[[Scope], Group]) -> ASGIApp:
+    """Wrap the app for one client's connections, so that clients, or other groups of requests, take turns.
 
     One thread reads and writes all requests, and those that query the database wait for it repeatedly. So only
     TURNS_AT_ONCE requests run at once, and waiting clients are served in turn. The turn of a request without a valid
@@ -296,7 +300,7 @@ def wrap_in_turns(app: ASGIApp, turns: Turns, group: Group) -> ASGIApp:
     """
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        turn = await turns.take(group)
+        turn = await turns.take(group_of(scope))
 
         def end() -> None:
             turn.end(0 if HAS_VALID_KEY in scope["state"] else STRANGERS_REST_S)

@@ -4,7 +4,7 @@ import asyncio
 import ctypes
 import resource
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 from functools import partial
 from types import FrameType
@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 
 from api.connections.places import PLACES_FOR_PROBES, ConnectionLimits, ConnectionPlaces
 from api.connections.protocol import GuardedProtocol
@@ -38,12 +38,14 @@ class Server(uvicorn.Server):
         settings: Settings,
         answer_waiting: Callable[[], None] = lambda: None,
         turns: Turns | None = None,
+        group_of: Callable[[Scope], Hashable] | None = None,
         **config: Any,
     ) -> None:
         """
         Args:
             answer_waiting: called before the server stops, to answer clients that wait for a change.
             turns: lets clients take turns. None if the only client is trusted.
+            group_of: tells who takes a turn for a request. None: the client of the connection.
         """
         super().__init__(
             uvicorn.Config(
@@ -52,6 +54,7 @@ class Server(uvicorn.Server):
                     GuardedProtocol,
                     places=ConnectionPlaces(_choose_limits(settings)),
                     turns=turns,
+                    group_of=group_of,
                     head_s=settings.head_timeout_s,
                     min_body_rate=settings.min_body_rate,
                 ),

@@ -306,6 +306,15 @@ def predictions_of_a_tenant(port: int, until: float, key: str) -> Counter[str]:
     return flood(port, until, (sent for _ in count()), patience_s=max(2, until - time.monotonic()))
 
 
+def refused_predictions(port: int, until: float, key: str) -> Counter[str]:
+    """Request, on 300 open connections, predictions that are refused as soon as they are read."""
+    content = io.BytesIO()
+    np.save(content, np.ones((1, 8, 8, 7), np.uint8))  # of channels that no dataset has
+    target = f"/v1/jobs/{job_named(port, key, 'slow')}/predict"
+    sent = request("POST", target, bearer(key), "Content-Type: application/octet-stream", body=content.getvalue())
+    return keep_asking(port, until, sent)
+
+
 def images_of_empty_scans(port: int, until: float, key: str) -> Counter[str]:
     """Send JPEGs of some 3 MB, each of which would take a minute to decode."""
     from PIL import Image  # only this attack needs it
@@ -366,6 +375,7 @@ ATTACKS: dict[str, Callable[[int, float, str], Counter[str]]] = {
         slow_readers,
         large_tables,
         predictions_of_a_tenant,
+        refused_predictions,
         packed_predictions,
         images_of_empty_scans,
         studies_of_large_patches,

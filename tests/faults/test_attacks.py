@@ -80,6 +80,7 @@ ANSWERS = {"file": ("a.csv", b"split,label,answer\n" + b"train,0,0\ntest,1,0\n" 
 # What the other owner requests besides jobs during attacks on it. Takes a client and a job with a model.
 VICTIM_REQUESTS: dict[str, Callable[[httpx2.Client, str], httpx2.Response]] = {
     "predictions-of-a-tenant": lambda client, job: client.post(f"/v1/jobs/{job}/predict", content=SIXTEEN_IMAGES),
+    "refused-predictions": lambda client, job: client.post(f"/v1/jobs/{job}/predict", content=SIXTEEN_IMAGES),
     "images-of-empty-scans": lambda client, job: client.post(f"/v1/jobs/{job}/predict", content=SIXTEEN_IMAGES),
     "packed-predictions": lambda client, job: client.post("/v1/diagnoses/predictions", files=ANSWERS),
 }

@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
+from urllib.parse import urlsplit
 
 import httpx2
 import numpy as np
@@ -19,6 +21,7 @@ import api.disconnects
 import predict.cache
 import predict.images
 from analysis.arrays.dataset import compute_content_address
+from heldout.errors import ImageRefused
 from models.store import keys, owners
 from predict.images import SentFile
 from tests.api.support import assert_problem
@@ -309,6 +312,47 @@ def test_decoding_stops_soon_after_the_client_disconnects(client, world, monkeyp
         assert started.wait(60)
     assert until(lambda: '"status": 499' in log_lines.getvalue(), "logging of the aborted request")
     assert 0 < len(decoded) < 400
+
+
+def test_cheap_refusals_of_an_owner_do_not_delay_another(client, world, monkeypatch):
+    """Each keeps the thread that reads and writes for a moment, and all had come before the other owner's request."""
+    refused: list[int] = []
+    may_begin = threading.Semaphore(0)
+
+    def refuse_slowly(file: SentFile, first: int, model: object) -> np.ndarray:
+        if not refused:
+            assert may_begin.acquire(timeout=60)
+        time.sleep(0.02)
+        refused.append(first)
+        raise ImageRefused(first, None, "Received nothing.")
+
+    monkeypatch.setattr(predict.images, "_load_array", refuse_slowly)
+    with world.database.write() as session:
+        other = keys.make(session, "bob")
+    body, target, address = make_npy(world.digits.images[:1]), f"/v1/jobs/{world.job}/predict", urlsplit(world.url)
+
+    def write_request(key: str, method: str, target: str, content: bytes = b"") -> bytes:
+        lines = [f"{method} {target} HTTP/1.1", "Host: x", f"Authorization: Bearer {key}"]
+        return "\r\n".join([*lines, f"Content-Length: {len(content)}", "", ""]).encode() + content
+
+    with ExitStack() as opened:
+        connections = [
+            opened.enter_context(socket.create_connection((address.hostname, address.port))) for _ in range(61)
+        ]
+        for connection in connections:  # as the API's, they have been used before
+            connection.sendall(write_request(world.key, "GET", f"/v2/models/{world.job}"))
+            answer = b""
+            while not answer.endswith(b"}"):
+                answer += connection.recv(65_536)
+        *of_owner, of_other = connections
+        for connection in of_owner:
+            connection.sendall(write_request(world.key, "POST", target, body))
+        of_other.sendall(write_request(other, "POST", target, body))
+        may_begin.release()
+        assert of_other.recv(1000).startswith(b"HTTP/1.1 404 ")
+        before = len(refused)
+        assert until(lambda: len(refused) == 60, "the end of the refusals")
+    assert before < 30
 
 
 def test_only_test_images_count_in_the_ledger_and_only_once(client, world):

@@ -189,7 +189,7 @@ def test_a_stranger_pauses_after_a_response_but_an_owner_does_not(monkeypatch: p
         await send({"type": "http.response.start"})
 
     async def steps() -> None:
-        one_by_one = wrap_in_turns(app, Turns(at_once=1, longest_s=60), "a")  # type: ignore[arg-type]
+        one_by_one = wrap_in_turns(app, Turns(at_once=1, longest_s=60), lambda _: "a")  # type: ignore[arg-type]
         rests = hold_timers(monkeypatch, protocol.STRANGERS_REST_S)
 
         async def send(_: object) -> None:
