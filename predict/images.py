@@ -18,6 +18,7 @@ from predict.model import ServedModel
 from predict.work import Pieces
 from worker.ingest.images.decode import ColourFound, DepthFound, OpenedImage, OtherSize, TargetShape
 from worker.ingest.images.deep import WHITE
+from worker.ingest.images.formats import MAX_SCANNED_PIXELS
 from worker.ingest.images.pixels import USUAL_RANGES, convert_block_channels, resize_block
 from worker.ingest.rejection import IngestLimits, Rejection
 
@@ -25,6 +26,8 @@ NPY_MAGIC = b"\x93NUMPY"
 LIMITS = IngestLimits()
 # Limits for the memory of decoding: one image, and all images of a request in sum, which bounds the time to seconds.
 MAX_DECODE_BYTES, MAX_DECODE_BYTES_TOGETHER = 512 * 1024**2, 2 * 1024**3
+# Scans times pixels of all images of a request: their decoding takes about two seconds beyond that of their pixels.
+MAX_SCANNED_TOGETHER = 2 * MAX_SCANNED_PIXELS
 # Larger files are opened and decoded in a thread. So are PNGs with compressed text, which may unpack to any size.
 SHORT_PNG_BYTES, SHORT_NPY_BYTES = 65_536, 1024**2
 PNG_MAGIC = b"\x89PNG"
@@ -76,7 +79,7 @@ def open_files(files: list[SentFile], model: ServedModel) -> Pieces[OpenedFiles]
     if len(files) > model.max_images:
         raise TooManyImages(len(files), model.max_images)
     opened = OpenedFiles([])
-    of_arrays = of_largest_image = of_images = 0
+    of_arrays = of_largest_image = of_images = scanned = 0
     for file in files:
         yield
         content: OpenedImage | Pixels
@@ -92,6 +95,9 @@ def open_files(files: list[SentFile], model: ServedModel) -> Pieces[OpenedFiles]
             of_largest_image, of_images = max(of_largest_image, decode_bytes), of_images + decode_bytes
             if decode_bytes > MAX_DECODE_BYTES or of_images > MAX_DECODE_BYTES_TOGETHER:
                 raise _make_too_much_to_decode(opened.images, file.name, content.file.size, decode_bytes)
+            scanned += content.scans * pixels
+            if scanned > MAX_SCANNED_TOGETHER:
+                raise _make_too_many_scans(opened.images, file.name, content, scanned)
         opened.files.append((file, content))
         opened.images += count
         opened.pixels += pixels
@@ -196,6 +202,17 @@ def _make_too_much_to_decode(index: int, name: str | None, size: tuple[int, int]
         f"{received}. Together with the images before it, this is more than the "
         f"{MAX_DECODE_BYTES_TOGETHER >> 20:,} MiB for one request. Send the images in several requests, or make them "
         "smaller.",
+    )
+
+
+def _make_too_many_scans(index: int, name: str | None, opened: OpenedImage, scanned: int) -> ImageRefused:
+    width, height = opened.file.size
+    return ImageRefused(
+        index,
+        name,
+        f"Received {width:,}×{height:,} pixels in {opened.scans} scans, each of which visits the whole image. Together with "
+        f"the images before it, these are {scanned:,} pixels; at most {MAX_SCANNED_TOGETHER:,} are decoded for one "
+        "request. Send the images in several requests, or save them without progressive scans.",
     )
 
 

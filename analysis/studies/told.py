@@ -144,7 +144,7 @@ def _require_different_ids(hashes: Column, name: SplitName) -> None:
         if (earlier := first.setdefault(known, place)) != place:
             shown = short(known.decode("utf-8", "replace"))
             raise PredictionsRefused(
-                f"received the id {shown}, which image {earlier + 1:,} has too; expected a different id for each image, "
+                f"received the id {shown}, which image {earlier + 1:,} has too; expected different ids, "
                 "by which the images of trainings are paired. Send each image once, number copies of one image, or "
                 "leave the ids out if all trainings answer the same images in the same order",
                 (name, "hashes", place),

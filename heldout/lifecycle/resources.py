@@ -200,7 +200,7 @@ class ModelRejectionCode(CodeWithMeaning):
     MODEL_DAMAGED = "model_damaged", "The file is truncated, or its parts do not fit together."
     MODEL_TOO_LARGE = (
         "model_too_large",
-        "The file unpacks to more than the limit, or an architecture has too many parameters.",
+        "The file unpacks to more than the limit, or the network has too many parameters, calls or layers in a row.",
     )
     CUSTOM_OBJECT = "custom_object", "A layer or function is custom, or one that networks for images do not need."
     UNSAFE_MODEL = "unsafe_model", "A layer contains code, reads files, or has an argument that is not accepted."

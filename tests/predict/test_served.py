@@ -28,7 +28,7 @@ from tests.api.support import assert_problem
 from tests.damaged_files import damage
 from tests.e2e.running import until
 from tests.predict.world import TEMPERATURE, World, make_npy, predicting
-from tests.worker.ingest.uploads import with_scans
+from tests.worker.ingest.uploads import claim_size, with_scans
 
 
 @pytest.fixture
@@ -114,6 +114,11 @@ REFUSED = {
     "unreadable_image": (b"GIF89a", "is GIF, which is not supported", "/images/0"),
     "unreadable_image (cut off)": (make_png(NOISE)[:60], "ends before its pixels do", "/images/0"),
     "unreadable_image (scans)": (with_scans(4000), "has 4,010 scans", "/images/0"),
+    "unreadable_image (scans of a large image)": (
+        claim_size(with_scans(40), 7071),
+        "has 50 scans, each of which visits the whole image; at most 18 of an image of 49,999,041 pixels are read",
+        "/images/0",
+    ),
     "unreadable_image (bomb)": (make_png(np.zeros((9000, 9000), np.uint8)), "claims 9,000×9,000 pixels", "/images/0"),
     "unreadable_image (shape)": (make_npy_of_shape((-1, -64)), "(-1, -64), which has no image", "/images/0"),
     "wrong_size": (make_png(np.zeros((9, 7), np.uint8)), "Received 7×9 pixels", "/images/0"),

@@ -185,8 +185,6 @@ def find_longest_chain(settings: Mapping[str, Any]) -> int:
     return max(lengths.values(), default=0)
 
 
-
-
 def require_calls(config: dict[str, Any]) -> None:
     """Check every network in the result of `read_network`.
 

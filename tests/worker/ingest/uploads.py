@@ -37,6 +37,12 @@ def with_scans(more: int) -> bytes:
     return data[:-2] + data[data.rindex(b"\xff\xda") : -2] * more + data[-2:]
 
 
+def claim_size(data: bytes, side: int) -> bytes:
+    """Let a progressive JPEG claim to be of this height and width."""
+    at = data.index(b"\xff\xc2") + 5
+    return data[:at] + side.to_bytes(2, "big") * 2 + data[at + 4 :]
+
+
 def noise(shape: tuple[int, ...] = (12, 10), seed: int = 0) -> np.ndarray:
     """Draw random pixels, different for each seed."""
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)

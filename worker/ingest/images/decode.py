@@ -19,7 +19,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from heldout.lifecycle.resources import RejectionCode
 from worker.ingest.images.deep import convert_channels, is_deep, read_8_bit_planes, read_deep_planes
-from worker.ingest.images.formats import describe_excess, describe_opened_excess, detect_other_format, read_format
+from worker.ingest.images.formats import describe_opened_excess, detect_other_format, examine_container, read_format
 from worker.ingest.images.pixels import Rule, resize_image
 from worker.ingest.rejection import IngestLimits, Rejection, clean_name, format_size
 
@@ -81,7 +81,7 @@ class OpenedImage:
     """An image file, opened as its header describes it. Only its methods read pixels.
 
     Attributes:
-        file: as Pillow has it. is_deep: whether it has 16 bits a channel.
+        file: as Pillow has it. is_deep: whether it has 16 bits a channel. scans: how often decoding visits all pixels.
     Raises:
         Rejection: with the image's name.
     """
@@ -94,7 +94,8 @@ class OpenedImage:
             if format_ == "WebP":
                 # Pillow allocates the pixels before it reports their number.
                 _check_size(*_read_webp_size(data), name, limits)
-            _refuse_excess(describe_excess(data, format_), name)
+            excess, self.scans = examine_container(data, format_)
+            _refuse_excess(excess, name)
             self.file = PLUGINS[format_](BytesIO(data))
             _check_size(self.file.width, self.file.height, name, limits)
             _refuse_excess(describe_opened_excess(self.file, len(data)), name)

@@ -8,6 +8,7 @@ to the pixels, which are bounded.
 
 import re
 import struct
+from typing import NamedTuple
 
 from PIL.ImageFile import ImageFile
 
@@ -58,6 +59,8 @@ def is_refused_image(head: bytes) -> bool:
 
 # Encoders write at most 18 scans. Each takes up to 35 ms of an image of 50 megapixels, even if it holds nothing.
 MAX_SCANS = 50
+# Scans times pixels: the scans that encoders write, of the largest image. They take 0.7 s.
+MAX_SCANNED_PIXELS = 18 * 50_000_000
 # Some encoders store each row of a PNG as a separate part.
 FREE_PARTS, BYTES_A_PART = 10_000, 512
 # Parts that unpack to a megabyte: texts and color profiles.
@@ -76,12 +79,22 @@ _PROGRESSIVE_FRAMES = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _WITHOUT_LENGTH = frozenset({*range(0x01, 0xC0), 0xC8, 0xD8, _END_OF_IMAGE, *range(0xF0, 0xFE)})
 
 
-def describe_excess(data: bytes, format_: str) -> str | None:
-    """Say what in a file's container would take a decoder too long, such as `has 80 scans, …`, or None."""
+class Container(NamedTuple):
+    """What was found in a file without decoding it.
+
+    excess: what would take a decoder too long, such as `has 80 scans, …`, or None. scans: its visits to the image.
+    """
+
+    excess: str | None = None
+    scans: int = 1
+
+
+def examine_container(data: bytes, format_: str) -> Container:
+    """Look for what would take a decoder too long."""
     most_parts = FREE_PARTS + len(data) // BYTES_A_PART
     if format_ == "JPEG":
-        return _find_jpeg_excess(data, most_parts)
-    return _find_png_excess(data, most_parts) if format_ == "PNG" else None
+        return _examine_jpeg(data, most_parts)
+    return Container(_find_png_excess(data, most_parts) if format_ == "PNG" else None)
 
 
 def describe_opened_excess(image: ImageFile, size_bytes: int) -> str | None:
@@ -96,14 +109,14 @@ def describe_opened_excess(image: ImageFile, size_bytes: int) -> str | None:
     return _find_exif_excess(len(image.info.get("exif", b"")))
 
 
-def _find_jpeg_excess(data: bytes, most_parts: int) -> str | None:
-    at, parts, scans, exif_bytes, components, is_progressive = 2, 0, 0, 0, 0, False
+def _examine_jpeg(data: bytes, most_parts: int) -> Container:
+    at, parts, scans, exif_bytes, components, is_progressive, pixels = 2, 0, 0, 0, 0, False, 0
     while marker := _MARKER.search(data, at):
         kind = data[marker.end() - 1]
         # Before the first scan Pillow looks at every byte between two segments.
         parts += 1 if scans else 1 + marker.start() - at
         if parts > most_parts:
-            return _describe_too_many_parts(most_parts)
+            return Container(_describe_too_many_parts(most_parts), scans)
         if kind == _END_OF_IMAGE and scans:
             break
         at = marker.end()
@@ -111,11 +124,17 @@ def _find_jpeg_excess(data: bytes, most_parts: int) -> str | None:
             continue
         if kind in _FRAMES:
             components, is_progressive = data[at + 7] if at + 7 < len(data) else 0, kind in _PROGRESSIVE_FRAMES
+            height, width = (int.from_bytes(data[start : start + 2], "big") for start in (at + 3, at + 5))
+            pixels = max(pixels, height * width)
         elif kind == _START_OF_SCAN:
             scans += 1
-            if scans > MAX_SCANS:
+            most = min(MAX_SCANS, max(1, MAX_SCANNED_PIXELS // max(1, pixels)))
+            if scans > most:
                 scans += data.count(b"\xff\xda", at)
-                return f"has {scans:,} scans, each of which visits the whole image; at most {MAX_SCANS} are read"
+                size = "" if most == MAX_SCANS else f" of an image of {pixels:,} pixels"
+                return Container(
+                    f"has {scans:,} scans, each of which visits the whole image; at most {most}{size} are read", scans
+                )
             if not is_progressive and data[at + 2 : at + 3] == bytes([components]):
                 break  # the whole image is in this scan, and decoders read no further
         length = max(2, int.from_bytes(data[at : at + 2], "big"))
@@ -123,7 +142,7 @@ def _find_jpeg_excess(data: bytes, most_parts: int) -> str | None:
         if kind == _APP1 and data[at + 2 : at + 6] == b"Exif":
             exif_bytes += length
         at += length
-    return _find_exif_excess(exif_bytes)
+    return Container(_find_exif_excess(exif_bytes), max(1, scans))
 
 
 def _count_entries(kind: int, segment: bytes) -> int:

@@ -404,11 +404,15 @@ def test_an_id_of_two_images_is_refused_at_its_place(client, split):
     run = ask(client, study)["run"]
     ids = np.array([f"image-{number}" for number in range(IMAGES)])
     ids[5] = ids[2]
-    problem = assert_problem(report(client, study, run, make_file(run, **{f"{split}_hashes": ids})), 422, "invalid_spec")
+    problem = assert_problem(
+        report(client, study, run, make_file(run, **{f"{split}_hashes": ids})), 422, "invalid_spec"
+    )
     assert problem["errors"][0]["pointer"] == f"/file/{split}/hashes/5"
     assert "received the id 'image-2', which image 3 has too" in problem["errors"][0]["detail"]
     spread = {f"{name}_hashes": np.arange(IMAGES) for name in ("validation", "test")}
-    assert report(client, study, run, make_file(run, train_hashes=np.zeros(IMAGES, np.int64), **spread)).status_code == 200
+    assert (
+        report(client, study, run, make_file(run, train_hashes=np.zeros(IMAGES, np.int64), **spread)).status_code == 200
+    )
 
 
 @sqlite_only

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.worker.ingest.uploads import encoded, noise, with_scans
 from worker.ingest.images.decode import OpenedImage, TargetShape
-from worker.ingest.images.formats import MAX_EXIF_BYTES, MAX_SCANS, describe_excess
+from worker.ingest.images.formats import MAX_EXIF_BYTES, MAX_SCANNED_PIXELS, MAX_SCANS, examine_container
 from worker.ingest.rejection import IngestLimits, Rejection
 
 MIB = 1024**2
@@ -141,11 +141,25 @@ def test_files_of_normal_encoders_are_accepted(name):
 
 def test_parts_that_decoders_do_not_read_are_not_counted():
     behind = b"\xff\xda" * 1000 + b"\xff\xfe" * 100_000
-    assert describe_excess(JPEG + behind, "JPEG") is None
-    assert describe_excess(PROGRESSIVE + behind, "JPEG") is None
-    assert describe_excess(PNG + chunk(b"iCCP") * 1000, "PNG") is None
-    assert describe_excess(JPEG[:2] + segment(0xE1, b"http" + bytes(60_000)) * 30 + JPEG[2:], "JPEG") is None
+    assert examine_container(JPEG + behind, "JPEG").excess is None
+    assert examine_container(PROGRESSIVE + behind, "JPEG").excess is None
+    assert examine_container(PNG + chunk(b"iCCP") * 1000, "PNG").excess is None
+    assert examine_container(JPEG[:2] + segment(0xE1, b"http" + bytes(60_000)) * 30 + JPEG[2:], "JPEG").excess is None
     assert len(exif_of(MAX_EXIF_BYTES)) > MAX_EXIF_BYTES
+
+
+@pytest.mark.parametrize(
+    ("side", "scans", "most"), [(64, 50, 50), (4000, 50, 50), (4500, 44, 44), (5000, 36, 36), (7071, 18, 18)]
+)
+def test_a_large_image_may_have_fewer_scans(side, scans, most):
+    """A scan visits each pixel, so that scans times pixels are bounded: by the scans that encoders write."""
+    size = side.to_bytes(2, "big")
+    data = JPEG[:2] + segment(0xC2, b"\x08" + size + size + b"\1\1\x11\0") + segment(0xDA, b"\1" + bytes(5)) * scans
+    assert examine_container(data, "JPEG") == (None, scans)
+    assert most == min(MAX_SCANS, MAX_SCANNED_PIXELS // side**2)
+    excess, _ = examine_container(data + segment(0xDA, b"\1" + bytes(5)), "JPEG")
+    assert f"has {scans + 1} scans" in excess
+    assert (f"at most {most} of an image of {side**2:,} pixels are read" in excess) == (most < MAX_SCANS)
 
 
 @pytest.mark.proof
@@ -156,5 +170,5 @@ def test_the_costliest_accepted_file_takes_a_few_seconds():
         data = file.getvalue()
     last = data[data.rindex(b"\xff\xda") : -2]
     began = time.process_time()
-    decode_file(data[:-2] + last * (MAX_SCANS - data.count(b"\xff\xda")) + data[-2:])
-    assert time.process_time() - began < 8
+    decode_file(data[:-2] + last * (MAX_SCANNED_PIXELS // 7071**2 - data.count(b"\xff\xda")) + data[-2:])
+    assert time.process_time() - began < 4
