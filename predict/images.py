@@ -210,9 +210,9 @@ def _make_too_many_scans(index: int, name: str | None, opened: OpenedImage, scan
     return ImageRefused(
         index,
         name,
-        f"Received {width:,}×{height:,} pixels in {opened.scans} scans, each of which visits the whole image. Together with "
-        f"the images before it, these are {scanned:,} pixels; at most {MAX_SCANNED_TOGETHER:,} are decoded for one "
-        "request. Send the images in several requests, or save them without progressive scans.",
+        f"Received {width:,}×{height:,} pixels in {opened.scans} scans, each of which visits the whole image. Together "
+        f"with the images before it these are {scanned:,} pixels; at most {MAX_SCANNED_TOGETHER:,} are decoded for "
+        "one request. Send the images in several requests, or save them without progressive scans.",
     )
 
 
