@@ -154,7 +154,7 @@ MAX_CHAIN = 2_000
 def count_calls(config: Mapping[str, Any]) -> int:
     """Count how often Keras calls a layer to build a network and to answer one image.
 
-    The layers of an inner network are called each time that it is called. Keras builds a Sequential network anew for
+    The layers of an inner network are called each time that it is called. Keras builds a Sequential network again for
     each layer that it adds.
 
     Args:
