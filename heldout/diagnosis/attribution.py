@@ -26,6 +26,7 @@ FINDINGS_OF_TERM: Mapping[TermCode, tuple[str, ...]] = {
         "overconfidence",
     ),
     "copies_in_validation": ("leakage",),
+    "image_quality": ("split_shift",),
     # The labels only if the answers show it and no renaming was measured; see `_can_have`.
     "split_difference": ("label_order_mismatch", "split_shift"),
     "label_order": ("label_order_mismatch",),
@@ -34,7 +35,7 @@ FINDINGS_OF_TERM: Mapping[TermCode, tuple[str, ...]] = {
     "copies_in_test": ("leakage",),
 }
 # If one of these clearly narrows the gap, it belongs to no finding: none is about a narrower gap.
-_ONLY_WIDENING = ("late_epochs", "generalisation", "label_order", "pixel_values")
+_ONLY_WIDENING = ("late_epochs", "generalisation", "image_quality", "label_order", "pixel_values")
 _OF_COPIES = ("copies_in_validation", "copies_in_test")
 _OF_CLASSES = ("collapsed_class", "class_imbalance")
 # Pixel changes that may be undone. The audit reports the first kind as a shift and the second as a scale.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from math import isnan
 from typing import Literal
 
+from heldout.diagnosis.copy_labels import is_disproved_by_copies
 from heldout.diagnosis.thresholds import IMAGES_OF_FAMILY, MAX_FALSE_ALARMS_OF_EPOCHS, TERM_CONFIDENCE
 from heldout.statistics import (
     compute_mean_interval,
@@ -23,12 +24,13 @@ TermCode = Literal[
     "late_epochs",
     "generalisation",
     "copies_in_validation",
+    "image_quality",
     "split_difference",
     "label_order",
     "pixel_values",
     "copies_in_test",
 ]
-# Whether a figure was counted or inferred from others. All terms of a job are counted.
+# Whether a figure was counted or inferred from others. Of a job, only what lost quality costs is inferred.
 How = Literal["measured", "estimated"]
 Bounds = tuple[float, float]
 
@@ -69,6 +71,7 @@ class Gap:
     validation: None if unknown. Then test, without copies and with its classes renamed, replaces the best epochs.
     clean_validation, clean_test: the split without relatives of training images; the whole split if copies are unknown
         or nothing would be left.
+    degraded_validation: the clean validation made as blurred, noisy, compressed or small as test, if test is.
     pixels_undone: the clean test after its pixel values were converted to those of training.
     labels_renamed: the same, with its classes renamed.
     late_by_accuracy, late_by_loss: the best epochs, if later ones clearly cost something.
@@ -82,6 +85,7 @@ class Gap:
     best_by_loss: Tally
     validation: Tally | None
     clean_validation: Tally | None
+    degraded_validation: Tally | None
     labels_renamed: Tally
     pixels_undone: Tally
     clean_test: Tally
@@ -109,6 +113,8 @@ class Gap:
 
 def compute_gap(stored: StoredGap) -> Gap | None:
     """Compute the terms, not yet assigned to findings; None if test is unknown."""
+    if _is_renaming_disproved(stored):
+        stored = stored.model_copy(update={"labels": None})
     if stored.test is None:
         return None
     late_by_accuracy = _find_late(stored.best_by_accuracy, stored, _bound_paired)
@@ -118,6 +124,7 @@ def compute_gap(stored: StoredGap) -> Gap | None:
     labels_renamed = pixels_undone if stored.labels is None else stored.labels.tally
     validation = stored.validation
     kept = labels_renamed if validation is None else validation
+    clean_validation = None if validation is None else _get_clean_part(validation, stored.validation_copies)
     gap = Gap(
         stored=stored,
         family=max(IMAGES_OF_FAMILY, stored.family),
@@ -125,7 +132,8 @@ def compute_gap(stored: StoredGap) -> Gap | None:
         best_by_accuracy=kept if late_by_accuracy is None else late_by_accuracy.validation,
         best_by_loss=kept if late_by_loss is None else late_by_loss.validation,
         validation=validation,
-        clean_validation=None if validation is None else _get_clean_part(validation, stored.validation_copies),
+        clean_validation=clean_validation,
+        degraded_validation=clean_validation if stored.quality is None else stored.quality.tally,
         labels_renamed=labels_renamed,
         pixels_undone=pixels_undone,
         clean_test=clean_test,
@@ -137,6 +145,7 @@ def compute_gap(stored: StoredGap) -> Gap | None:
         _measure_late_epochs(gap),
         _measure_generalization(gap),
         _measure_copies(gap, "copies_in_validation", gap.validation, gap.clean_validation, stored.validation_copies),
+        _measure_quality(gap),
         _measure_split_difference(gap),
         _measure_undone("label_order", gap.labels_renamed, gap.pixels_undone, stored.labels),
         _measure_undone("pixel_values", gap.pixels_undone, gap.clean_test, stored.pixels),
@@ -217,12 +226,36 @@ def _measure_copies(
     )
 
 
+def _is_renaming_disproved(stored: StoredGap) -> bool:
+    """Whether labels of copies disprove the renaming of test that answers suggest."""
+    if stored.labels is None or stored.test_copies is None:
+        return False
+    pairs = stored.test_copies.label_pairs
+    return any(of_half is not None and is_disproved_by_copies(pairs, of_half) for of_half in stored.labels.renamings)
+
+
+def _measure_quality(gap: Gap) -> Term | None:
+    """What it costs on validation to be as blurred, noisy, compressed or small as test."""
+    quality, clean = gap.stored.quality, gap.clean_validation
+    if quality is None or clean is None:
+        return None
+    loss = _bound_paired_loss(quality.change)
+    return Term(
+        "image_quality",
+        clean.accuracy - quality.tally.accuracy,
+        _mirror(_bound_paired(quality.change)),
+        quality.tally.loss - clean.loss,
+        None if loss is None else _mirror(loss),
+        how="estimated",
+    )
+
+
 def _measure_split_difference(gap: Gap) -> Term | None:
-    """Validation minus test, both without copies, and with test's pixels and labels undone.
+    """Validation minus test, both without copies, equally degraded, and with test's pixels and labels undone.
 
     If the halves of test disagree on what to undo, the interval covers the results of both.
     """
-    validation, test = gap.clean_validation, gap.labels_renamed
+    validation, test = gap.degraded_validation, gap.labels_renamed
     if validation is None:
         return None
     undone = [change for change in (gap.stored.labels, gap.stored.pixels) if change is not None]

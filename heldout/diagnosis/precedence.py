@@ -32,6 +32,7 @@ RULES = (
     Rule("preprocessing_mismatch", data.find_other_pixels),
     Rule("leakage", data.report_audit("leakage")),
     Rule("leakage", data.find_leakage),
+    Rule("split_shift", data.find_lost_quality),
     Rule("split_shift", data.report_audit("split_shift")),
     Rule("split_shift", data.find_shift_in_accuracy, silent_beside=("scale_mismatch", "label_order_mismatch")),
     Rule("split_shift", data.find_shift_in_pixels),

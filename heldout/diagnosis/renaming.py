@@ -1,6 +1,6 @@
 """Finds the renaming of classes that makes the most answers right, and lists the usual mistakes."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from heldout.diagnosis.evaluation import SplitFigures, compute_own_chance
 from heldout.diagnosis.facts import Facts
@@ -76,32 +76,6 @@ def _split_off_number(name: str) -> tuple[str, int]:
     """Split a name into text and number, so that `class 10` sorts after `class 9`."""
     start = name.rstrip("0123456789")
     return start, int(name[len(start) :][:MAX_DIGITS] or 0)
-
-
-def count_agreeing_copies(pairs: Iterable[Sequence[int]], renaming: Sequence[int]) -> tuple[int, int]:
-    """Count copies whose label is that of their copy in training, as they are and once renamed.
-
-    Copies about which both say the same are left out.
-
-    Args:
-        pairs: label, label of the copy in training, how many.
-        renaming: the label that each label means.
-    """
-    as_they_are = renamed = 0
-    for own, other, count in pairs:
-        if renaming[own] != own:
-            as_they_are += count * (own == other)
-            renamed += count * (renaming[own] == other)
-    return as_they_are, renamed
-
-
-def is_disproved_by_copies(pairs: Iterable[Sequence[int]], renaming: Sequence[int]) -> bool:
-    """Whether labels of copies across the splits surely agree better as they are than under a renaming."""
-    as_they_are, renamed = count_agreeing_copies(pairs, renaming)
-    if not as_they_are:
-        return False
-    low, _ = compute_wilson_interval(as_they_are, as_they_are + renamed, COMPARISON_CONFIDENCE)
-    return low > 1 / 2
 
 
 Pair = tuple[str, SplitFigures, SplitFigures]  # the name of a split, its figures, the other split's figures

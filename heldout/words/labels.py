@@ -51,6 +51,11 @@ TERMS: Mapping[str, TermLabel] = {
         "copies in validation",
         "Validation images that are copies of training images make validation look too good.",
     ),
+    "image_quality": TermLabel(
+        "Worse test images",
+        "worse test images",
+        "What validation images lose if they are made as blurred, noisy, compressed or small as test images.",
+    ),
     "split_difference": TermLabel(
         "Different test set",
         "a different test set",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from heldout.statistics import includes_0
 from heldout.verdicts import FINDING_KINDS
 from heldout.words import describe_part, format_figure, join_with_and, percent, pluralize
-from heldout.words.labels import PIXELS, TERMS
+from heldout.words.labels import PIXELS, QUALITIES, TERMS
 
 if TYPE_CHECKING:
     from heldout.diagnosis.gap import Bounds, Gap, Term, TermCode
@@ -106,6 +106,8 @@ def _phrase_term(term: Term, value: float, gap: Gap, of_loss: bool) -> str:
         detail = _name_light_change(gap.stored.pixels)
         if detail is None and (label := PIXELS.get(gap.stored.pixels.chosen)) is not None:
             detail = label.name
+    elif term.code == "image_quality" and gap.stored.quality is not None:
+        detail = QUALITIES[gap.stored.quality.kind].name
     elif term.code == "split_difference" and term.finding == "label_order_mismatch":
         detail = TERMS["label_order"].phrase
     elif term.code == "generalisation" and value > 0:
@@ -199,10 +201,24 @@ def _explain_copies(term: Term, gap: Gap) -> str:
     )
 
 
+def _explain_quality(term: Term, gap: Gap) -> str:
+    quality, clean = gap.stored.quality, gap.clean_validation
+    assert quality is not None
+    assert clean is not None
+    label = QUALITIES[quality.kind]
+    unknown = "" if gap.stored.test_copies is not None else " How many of them are copies is not known."
+    return (
+        f"The test images are {label.name} (about {label.measure.format(strength=quality.strength)}). Made the same, "
+        f"{percent(quality.tally.accuracy)} of the validation images are answered correctly instead of "
+        f"{percent(clean.accuracy)}.{unknown}"
+    )
+
+
 def _explain_split_difference(term: Term, gap: Gap) -> str:
-    validation, test = gap.clean_validation, gap.labels_renamed
+    validation, test = gap.degraded_validation, gap.labels_renamed
     assert validation is not None
     aside = ["copies"] if gap.stored.validation_copies is not None or gap.stored.test_copies is not None else []
+    aside += ["image quality"] if gap.stored.quality is not None else []
     aside += ["pixel values"] if gap.stored.pixels is not None else []
     aside += ["the order of labels"] if gap.stored.labels is not None else []
     answers = f"answers {percent(validation.accuracy)} and {percent(test.accuracy)} of them correctly"
@@ -247,6 +263,7 @@ _SENTENCES: Mapping[TermCode, Callable[[Term, Gap], str]] = {
     "late_epochs": _explain_late_epochs,
     "generalisation": _explain_generalization,
     "copies_in_validation": _explain_copies,
+    "image_quality": _explain_quality,
     "split_difference": _explain_split_difference,
     "label_order": _explain_label_order,
     "pixel_values": _explain_pixel_values,

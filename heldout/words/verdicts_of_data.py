@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from heldout.words import Words, describe_part, describe_share, of_100, percent, pluralize, whole_percents
-from heldout.words.labels import PIXELS
+from heldout.words.labels import PIXELS, QUALITIES
 
 if TYPE_CHECKING:
     from heldout.diagnosis.facts import Facts
@@ -134,6 +134,18 @@ def describe_split_shift(facts: Facts, finding: Finding) -> Words:
     undone = _describe_pixels(facts, finding)
     if undone is not None:
         return undone
+    evidence = finding.evidence
+    if "validation_accuracy_degraded" in evidence:
+        clean, degraded = evidence["validation_accuracy"], evidence["validation_accuracy_degraded"]
+        name = QUALITIES[evidence["quality"]].name
+        shown, instead = whole_percents(degraded, clean)
+        return Words(
+            f"The test images are {name}.",
+            f"That costs about {pluralize(round(100 * (clean - degraded)), 'point')}: made the same, validation images "
+            f"are answered at {shown} instead of {instead}.",
+            "Record and store test images as those of training, or train on some like them",
+            "prepare test images as those of training",
+        )
     validation, test = facts.validation, facts.test
     headline = "The test images are harder than the validation images."
     if "audit" in finding.evidence:

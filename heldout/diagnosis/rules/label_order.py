@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from heldout.diagnosis import remedies, thresholds
+from heldout.diagnosis.copy_labels import count_agreeing_copies, is_disproved_by_copies
 from heldout.diagnosis.evaluation import SplitFigures, compute_own_chance
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, Severity
@@ -175,11 +176,19 @@ def _make_finding(
     shown = ", ".join(f"{given} → {meant}" for given, meant in list(mapping.items())[:10])
     shown += ", …" if len(mapping) > 10 else ""
     advice = f"Number the classes of the {split} split as the training split does."
+    as_they_are, renamed = count_agreeing_copies(_get_label_pairs(facts, split), found.renaming)
+    of_copies = ""
+    if as_they_are + renamed:
+        evidence = evidence | {"copies": {"agreeing": as_they_are, "agreeing_renamed": renamed}}
+        of_copies = (
+            f" Of its copies of training images, {as_they_are:,} have the label of their copy as they are, and "
+            f"{renamed:,} if they are renamed."
+        )
     return Finding(
         "label_order_mismatch",
         choose_severity(found.interval[0]),
         f"The {split} split numbers its classes in a different order than training and {OTHER[split]} do: {split} "
-        f"accuracy is {percent(before)}{aside}, and {percent(after)} if the classes are renamed ({shown}).",
+        f"accuracy is {percent(before)}{aside}, and {percent(after)} if the classes are renamed ({shown}).{of_copies}",
         {f"{split}_accuracy": before, f"{split}_accuracy_renamed": after, "renamed": mapping, **evidence},
         remedies.suggest_data_fix(advice, fix),
     )
@@ -210,6 +219,8 @@ def _find_best_whole(facts: Facts, split: str, figures: SplitFigures, other: Spl
     )
     as_they_are = measure_distance(figures.confusion, known)
     for renaming in renamings:
+        if is_disproved_by_copies(_get_label_pairs(facts, split), renaming):
+            continue
         moved = [label for label, means in enumerate(renaming) if means != label]
         gained = sum(figures.confusion[label][renaming[label]] for label in moved)
         lost = sum(figures.confusion[label][label] for label in moved)
@@ -232,6 +243,13 @@ def _find_best_whole(facts: Facts, split: str, figures: SplitFigures, other: Spl
         if low - max(0.0, by_chance) > least and fewest <= gain <= most:
             best, at_least = Renamed(split, renaming, figures.accuracy, figures.accuracy + gain, (low, high)), low
     return best
+
+
+def _get_label_pairs(facts: Facts, split: str) -> Sequence[Sequence[int]]:
+    """Copies in a held-out split by their label and that of their copy in training; empty if unknown."""
+    gap = facts.gap
+    copies = None if gap is None else gap.validation_copies if split == "validation" else gap.test_copies
+    return () if copies is None else copies.label_pairs
 
 
 def find_test_renamed(facts: Facts) -> Renamed | None:

@@ -7,7 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heldout.diagnosis.evaluation import Evaluation, SplitFigures
-from heldout.stored.gap import BestEpoch, HeldOutCopies, LabelsRenamed, PairedTally, PixelsUndone, StoredGap, Tally
+from heldout.stored.gap import (
+    BestEpoch,
+    HeldOutCopies,
+    LabelsRenamed,
+    PairedTally,
+    PixelsUndone,
+    QualityLost,
+    StoredGap,
+    Tally,
+)
 
 
 @dataclass
@@ -56,6 +65,7 @@ class Made:
     best_by_accuracy, best_by_loss: the best epoch and its answers to validation.
     pixels, labels: answers to the clean test images after their pixels are undone, and after labels are renamed too.
     validation_pixels: answers to validation after its pixels are undone. pixels_share: the share of changed images.
+    degraded: answers to the clean validation images made like those of test. label_pairs: of copies in test.
     """
 
     train: Answers
@@ -72,6 +82,9 @@ class Made:
     pixels_share: float | None = None
     validation_pixels: Answers | None = None
     labels: Answers | None = None
+    degraded: Answers | None = None
+    quality: str = "blur"
+    label_pairs: tuple[tuple[int, int, int], ...] = ()
     classes: tuple[str, ...] = tuple("abcdefghij")
     renaming: tuple[int, ...] = field(default=(1, 2, 3, 4, 5, 6, 7, 8, 9, 0))
 
@@ -80,6 +93,9 @@ class Made:
         if self.test_copied is None or self.test_copied.all():
             return self.test
         return self.test[~self.test_copied]
+
+    def clean_validation(self) -> Answers:
+        return self.validation if self.validation_copied is None else self.validation[~self.validation_copied]
 
     def stored(self) -> StoredGap:
         undone = self.pixels
@@ -94,7 +110,15 @@ class Made:
             best_by_accuracy=self._best(self.best_by_accuracy),
             best_by_loss=self._best(self.best_by_loss),
             validation_copies=_parted(self.validation, self.validation_copied),
-            test_copies=None if self.test is None else _parted(self.test, self.test_copied),
+            test_copies=None if self.test is None else _parted(self.test, self.test_copied, self.label_pairs),
+            quality=None
+            if self.degraded is None
+            else QualityLost(
+                kind=self.quality,
+                strength=1.6,
+                tally=self.degraded.tally(),
+                change=changed(self.clean_validation(), self.degraded),
+            ),
             pixels=self._undone(self.pixels, self.clean_test),
             validation_pixels=self._undone(self.validation_pixels, lambda: self.validation),
             labels=None
@@ -133,10 +157,13 @@ class Made:
         return BestEpoch(epoch=epoch, validation=answered.tally(), change=changed(self.validation, answered))
 
 
-def _parted(split: Answers, copied: NDArray[np.bool_] | None) -> HeldOutCopies | None:
+def _parted(
+    split: Answers, copied: NDArray[np.bool_] | None, label_pairs: tuple[tuple[int, int, int], ...] = ()
+) -> HeldOutCopies | None:
     if copied is None:
         return None
     return HeldOutCopies(
         clean=split[~copied].tally() if not copied.all() else None,
         copied=split[copied].tally() if copied.any() else None,
+        label_pairs=label_pairs,
     )

@@ -27,6 +27,7 @@ export const TERMS: Record<string, string> = {
   "late_epochs": "Trained too long",
   "generalisation": "Gap to new images",
   "copies_in_validation": "Copies in validation",
+  "image_quality": "Worse test images",
   "split_difference": "Different test set",
   "label_order": "Labels in another order",
   "pixel_values": "Other pixel values",

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from analysis.arrays.dataset import SPLITS
 from analysis.arrays.relations import LabelPairs, count_label_pairs, find_twin_labels
-from heldout.diagnosis.renaming import is_disproved_by_copies
+from heldout.diagnosis.copy_labels import is_disproved_by_copies
 from heldout.fixes.changes import PixelChange, PixelValues
 from heldout.stored.audit import AuditFinding
 from heldout.stored.evaluation import SplitName
