@@ -354,6 +354,44 @@ def test_the_manual_is_found_and_searched_in_the_browser(open_page) -> None:
     expect(page.get_by_role("heading", level=1)).to_contain_text("The gap, term by term")
 
 
+LONG = "a_name_as_long_as_folders_may_have_them_" * 3
+
+
+def assert_narrow_with_long_names(page: Page) -> None:
+    """Check that pages with long names and many classes do not scroll sideways, and leave the page as it was."""
+    here = page.url
+    job = here.partition("?")[0].rpartition("/")[2]
+    classes = [f"{number}_{LONG}" for number in range(30)]
+    matrix = [[5 if answer in (label, (label + 1) % 30) else 0 for answer in range(30)] for label in range(30)]
+
+    def lengthen(route) -> None:
+        answer = route.fetch()
+        body = json.loads(answer.text().replace('"overfit"', f'"{LONG}"'))
+        if "/confusion" in route.request.url:
+            body["classes"] = classes
+            for scores in body["splits"].values():
+                one = scores["per_class"][0]
+                scores |= {"confusion": matrix, "per_class": [{**one, "label": name} for name in classes]}
+        if route.request.url.endswith("/v1/datasets/mnist5k"):
+            body |= {"name": LONG, "classes": classes}
+        route.fulfill(response=answer, json=body)
+
+    page.route(re.compile(r"/v1/(jobs/\w+(/confusion)?|datasets/mnist5k)$"), lengthen)
+    for path, ready in (
+        (here, "The most frequent confusions"),
+        (f"/studies/new?job={job}", "Trainings"),
+        ("/datasets/mnist5k", LONG),
+        (f"/new?from={job}", "As JSON"),
+    ):
+        page.goto(path)
+        expect(page.get_by_text(ready).last).to_be_attached()
+        wide = page.evaluate("[document.scrollingElement.scrollWidth, innerWidth]")
+        assert wide[0] <= wide[1], f"{path} scrolls sideways with long names"
+    page.unroute_all()
+    page.goto(here)
+    expect(page.locator(".waterfall")).to_be_attached()
+
+
 @pytest.mark.parametrize(("colours", "width"), [("light", 1440), ("dark", 390)], ids=["light wide", "dark narrow"])
 def test_axe_finds_nothing_serious(colours: str, width: int, ended: str, open_page, pictures: Path | None) -> None:
     page = open_page("/jobs", colours=colours, width=width)
@@ -372,6 +410,8 @@ def test_axe_finds_nothing_serious(colours: str, width: int, ended: str, open_pa
                 summary.click()
             expect(page.locator(".waterfall")).to_be_visible()
             expect(page.get_by_text("Waiting for a worker.")).to_be_visible()
+            if width < 720:
+                assert_narrow_with_long_names(page)
         assert_fit_for_all(page, f"{name}-{colours}-{width}", pictures)
     outside = open_page("/login", log_in=False, colours=colours, width=width)
     expect(outside.get_by_label("API key")).to_be_visible()
