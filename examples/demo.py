@@ -34,10 +34,6 @@ from heldout.words.studies import explain_test
 ROOT = Path(__file__).resolve().parent.parent
 # The first three hardly overfit on thousands of digits. The last one, with a large dense layer, memorizes 200.
 SPECS = ("overfit", "regularized", "augmented", "memorizing")
-# Two fixes that are often advised for few images, both together, and one that harms digits.
-REMEDIES = ("augmentation", "dropout", "dropout+augmentation", "horizontal_flip")
-# Five networks of three seeds, two fresh seeds of the best four, and the model to deploy.
-MAX_JOBS = 24
 # Where `make clean` removes it; the service and what it has stored are gone at the end.
 REPORT = ROOT / "build" / "demo-report.html"
 HEADINGS = ("JOB", "PARAMETERS", "TRAINING", "VALIDATION", "TEST", "VERDICT")
@@ -203,10 +199,10 @@ def demonstrate(client: Client) -> int:
     say("")
     diagnosis = client.jobs.diagnosis(last.id)
     say_prose(f"{last.name}: {diagnosis.headline} {diagnosis.summary}")
-    say_prose(f"Measuring what helps: training it again as it is, and with {', '.join(REMEDIES)}.")
-    ordered = client.studies.create(
-        {"job": last.id, "remedies": list(REMEDIES), "seeds": 3, "budget": {"jobs": MAX_JOBS}}
-    )
+    order = {"job": last.id}  # a first answer: at most four networks of three seeds, then two fresh seeds of the best
+    remedies = client.studies.estimate(order).remedies
+    say_prose(f"Measuring what helps: training it again as it is, and with {', '.join(remedies)}.")
+    ordered = client.studies.create(order)
     return _show_cure(client, follow_study(client, ordered.id, make_study_display()))
 
 

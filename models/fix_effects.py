@@ -29,12 +29,16 @@ ADJECTIVES = {"train": "training", "validation": "validation", "test": "test"}
 
 @dataclass(frozen=True)
 class FixEffect:
-    """The effect of a change. removed, changed: (images,) disjoint. is_complete: False if copies are unknown."""
+    """The effect of a change. removed, changed: (images,) disjoint. is_complete: False if copies are unknown.
+
+    together: how many images with copies stay together where splits are cut again; None if that is unknown.
+    """
 
     removed: Rows
     changed: Rows
     cuts_splits: bool
     is_complete: bool
+    together: int | None = None
 
 
 def build_effect_view(
@@ -47,7 +51,7 @@ def build_effect_view(
     """
     with raise_if_missing(DatasetLost(row.name)):
         labels, splits = read_labels(session, blobs, row.sha256 or ""), read_splits(session, blobs, row.sha256 or "")
-        copy_of = _read_copies(session, blobs, row) if changes.drop_copies else None
+        copy_of = _read_copies(session, blobs, row) if changes.drop_copies or changes.resplit else None
         positions = find_positions(session, blobs, row.id, list_named_images(changes))
         effect = compute_effect(changes, labels, splits, row.classes or (), copy_of, positions)
         first = [order_for_show(rows, splits, shown) for rows in (effect.removed, effect.changed)]
@@ -118,7 +122,11 @@ def compute_effect(
             gone = find_superfluous_copies(clusters.astype(np.int32), merged[rows], split_of[rows])
             is_left[rows[np.concatenate(gone)]] = False
     changed = (changed | has_other_pixels) & is_left
-    return FixEffect(np.flatnonzero(~is_left), np.flatnonzero(changed), bool(changes.resplit), is_complete)
+    together = None
+    if changes.resplit and copy_of is not None:
+        _, sizes = np.unique(copy_of[is_left], return_counts=True)
+        together = int(sizes[sizes > 1].sum())
+    return FixEffect(np.flatnonzero(~is_left), np.flatnonzero(changed), bool(changes.resplit), is_complete, together)
 
 
 def describe(effect: FixEffect, removes: Mapping[str, int], changes: Mapping[str, int], of: Mapping[str, int]) -> str:
@@ -131,7 +139,9 @@ def describe(effect: FixEffect, removes: Mapping[str, int], changes: Mapping[str
         if parts:
             sentences.append(f"{verb} {', '.join(parts[:-1])}{' and ' if parts[:-1] else ''}{parts[-1]}.")
     if effect.cuts_splits:
-        sentences.append("Splits all images again.")
+        left = sum(of.values()) - sum(removes.values())
+        kept = f"; {effect.together:,} images with copies stay together" if effect.together else ""
+        sentences.append(f"Splits all {left:,} images again{kept}.")
     if not sentences:
         sentences.append("Removes and changes no images.")
     if not effect.is_complete:

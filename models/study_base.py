@@ -5,13 +5,14 @@ from contextlib import contextmanager
 from typing import Literal
 
 from heldout.diagnosis import WITHOUT_TEST
-from heldout.diagnosis.causes import get_fix, select_first_fixes
+from heldout.diagnosis.causes import get_fix, is_test_of_another_kind, select_first_fixes
 from heldout.errors import DataFirst, FieldError, InvalidSpec
 from heldout.remedies.arms import choose_remedies
 from heldout.remedies.change import RemedyBase
 from heldout.spec.job import JobSpec
 from heldout.spec.network import OwnNetworkSpec
 from heldout.studies.spec import NamedPatch, StudySpec
+from heldout.words.studies import warn_of_other_test
 from models.blobs import Blobs
 from models.database import Session
 from models.job_diagnosis import diagnose_job
@@ -36,6 +37,20 @@ def require_fixed(session: Session, blobs: Blobs, job: JobRow, asked: StudySpec 
     faults = [(finding.code, finding.explanation) for finding in found]
     order = {"job": job.id} if asked is None else asked.model_dump(mode="json", exclude_defaults=True)
     raise DataFirst(job.id, dataset.id, faults, get_fix(found), order)
+
+
+def note_other_test(session: Session, blobs: Blobs, job: JobRow) -> tuple[str, ...]:
+    """Say which part of a job's gap no remedy can close, if its test images are of another kind.
+
+    Raises:
+        StorageUnavailable, FileOfLaterRelease.
+    """
+    diagnosis = diagnose_job(session, blobs, job, is_strict=True)
+    if not is_test_of_another_kind(diagnosis):
+        return ()
+    term = None if diagnosis.gap is None else diagnosis.gap.find_term("split_difference")
+    is_measured = term is not None and term.accuracy > 0 and not term.may_be_chance
+    return (warn_of_other_test(term.accuracy if term is not None and is_measured else None),)
 
 
 def resolve_splits(spec: JobSpec, asked: StudySpec) -> Literal["auto", "fixed", "resampled"]:

@@ -4,36 +4,45 @@ Everything happens in one transaction, which the caller commits. The wake-ups fo
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Literal
-
-from pydantic import ValidationError
 
 from analysis.studies.next_steps import decide_next_steps
 from analysis.studies.planning import count_most_jobs
-from analysis.studies.runs import apply_patch, choose_folds, choose_sizes, choose_splits, make_spec, pin_spec
-from analysis.studies.stored import ArmPlan, StudyPlan
+from analysis.studies.runs import choose_folds, choose_sizes, choose_splits, make_spec, pin_spec
+from analysis.studies.stored import StudyPlan
 from heldout.access.rights import count_bytes
 from heldout.errors import InvalidSpec, SpecUnreadable
-from heldout.remedies import ResolvedArm, resolve
-from heldout.spec.documents import make_pointer
-from heldout.spec.job import MAX_NAME_CHARACTERS, JobSpec, TrainOnAllSpec, ValidationSpec
+from heldout.remedies import ResolvedArm
+from heldout.spec.job import MAX_NAME_CHARACTERS, TrainOnAllSpec, ValidationSpec
 from heldout.spec.part import MAX_SEED
-from heldout.studies.refit import chooses_alone
-from heldout.studies.spec import BASE_ARM, NamedPatch, StudySpec, find_pointer_to
+from heldout.studies.spec import BASE_ARM, StudySpec, find_pointer_to
 from heldout.views.study import StudyEstimateView
+from heldout.words.studies import warn_of_seeds
 from models.blobs import Blobs
 from models.database import Session
 from models.ids import make_id
 from models.specs import count_splits, read_training_spec
-from models.starts import copy_files
 from models.store import calibrations, jobs, quotas, studies
 from models.store.study_steps import begin
 from models.stored_files import require_folds
-from models.study_base import locate_refusal, make_base, pick_remedies, require_fixed, resolve_splits
-from models.submit import ExaminedSpec, examine_spec, find_named_dataset
+from models.study_arms import (
+    OrderBase,
+    copy_arm_files,
+    examine_arm,
+    gives_first_answer,
+    make_arm_plan,
+    resolve_remedies,
+)
+from models.study_base import (
+    locate_refusal,
+    note_other_test,
+    require_fixed,
+    resolve_splits,
+)
+from models.submit import ExaminedSpec, find_named_dataset
 from models.tables import DatasetRow, JobRow, StudyRow
 
 MIN_PRIORITY = -100
@@ -41,18 +50,6 @@ MIN_PRIORITY = -100
 MAX_PLAN_BYTES = 128 * 1024
 # The time that a training takes in addition to its epochs.
 OVERHEAD_S = 0.7
-
-
-@dataclass(frozen=True)
-class _Base:
-    """The unchanged spec, where it comes from, and the images that it trains on."""
-
-    spec: JobSpec
-    dataset: DatasetRow
-    job: JobRow | None
-    train_images: int
-    validation_images: int
-    folds: int | None
 
 
 def order(
@@ -84,7 +81,8 @@ def order(
     # Checked before files are copied, because a refusal would leave them behind.
     quotas.require_room(session, owner, *quotas.OF_NEW_JOBS, asked=len(first), spec_bytes=all_bytes)
     with ExitStack() as copies:
-        plan = _copy_files(blobs, study_id, ordered, copies)
+        arms = copy_arm_files(blobs, study_id, ordered.plan.arms, ordered.examined, copies)
+        plan = replace(ordered.plan, arms=arms)
         values = {
             "spec": base.spec.model_dump(mode="json"),
             "spec_bytes": spec_bytes,
@@ -143,6 +141,9 @@ def estimate(
         remedies=[planned.name for planned in plan.arms[1:]],
         splits="fixed" if plan.folds is None else "resampled",
         seeds=plan.seeds,
+        extent="first" if plan.stages else "full",
+        left_out=list(plan.left_out),
+        warnings=[*warn_of_seeds(plan.seeds), *plan.notes],
         sizes=list(plan.sizes) or None,
         jobs=steps.planned,
         max_jobs=count_most_jobs(plan),
@@ -157,7 +158,7 @@ def estimate(
 class _Ordered:
     """A study that can start. examined: the network and first weights of each arm."""
 
-    base: _Base
+    base: OrderBase
     plan: StudyPlan
     examined: Mapping[str, ExaminedSpec]
 
@@ -174,17 +175,18 @@ def _make_ordered(
 ) -> _Ordered:
     base = _find_base(session, blobs, owner, asked, None if waiting is None else waiting.dataset_id, copies_known)
     checked = base if copies_known else replace(base, spec=base.spec.model_copy(update={"validation": None}))
-    arms = [ResolvedArm(BASE_ARM, {}, ""), *_resolve_remedies(session, blobs, owner, base, asked)]
+    resolved, left_out = resolve_remedies(session, blobs, owner, base, asked)
+    arms = [ResolvedArm(BASE_ARM, {}, ""), *resolved]
     examined = {}
     for arm in arms:
         with locate_refusal(find_pointer_to(asked, arm.name)):
-            examined[arm.name] = _examine_arm(session, blobs, owner, checked, arm, max_parameters)
+            examined[arm.name] = examine_arm(session, blobs, owner, checked, arm, max_parameters)
     limit = base.spec.training.train_limit
     train_images = base.train_images if limit is None else min(base.train_images, limit)
     test = (base.dataset.splits or {}).get("test", {}).get("count", 0)
     plan = StudyPlan(
         kind=asked.kind,
-        arms=tuple(_make_arm_plan(base.spec, arm, examined[arm.name]) for arm in arms),
+        arms=tuple(make_arm_plan(base.spec, arm, examined[arm.name]) for arm in arms),
         seeds=asked.seeds,
         folds=base.folds,
         train_images=train_images,
@@ -194,10 +196,20 @@ def _make_ordered(
         max_jobs=asked.budget.jobs,
         max_seconds=asked.budget.seconds,
         objective=asked.objective,
+        stages=(len(arms),) if gives_first_answer(asked, len(resolved)) else (),
+        left_out=left_out,
         data=asked.data,
+        notes=_list_notes(session, blobs, base, asked),
     )
     _require_possible(plan)
     return _Ordered(base, plan, examined)
+
+
+def _list_notes(session: Session, blobs: Blobs, base: OrderBase, asked: StudySpec) -> tuple[str, ...]:
+    """Say what a study of remedies cannot do for a job on this dataset."""
+    if asked.kind != "remedies" or base.job is None or base.job.dataset_id != base.dataset.id:
+        return ()
+    return note_other_test(session, blobs, base.job)
 
 
 def _require_possible(plan: StudyPlan) -> None:
@@ -215,7 +227,7 @@ def _require_possible(plan: StudyPlan) -> None:
 
 def _find_base(
     session: Session, blobs: Blobs, owner: str, asked: StudySpec, on: str | None, copies_known: bool
-) -> _Base:
+) -> OrderBase:
     """Find the base. on: the id of the dataset that a study has waited for, whatever the job or the spec names."""
     job = None
     if asked.job is not None:
@@ -245,12 +257,12 @@ def _find_base(
             "metadata": dict(asked.metadata),
         }
     )
-    return _split(session, blobs, _Base(spec, dataset, job, 0, 0, None), resolve_splits(spec, asked), copies_known)
+    return _split(session, blobs, OrderBase(spec, dataset, job, 0, 0, None), resolve_splits(spec, asked), copies_known)
 
 
 def _split(
-    session: Session, blobs: Blobs, base: _Base, wanted: Literal["auto", "fixed", "resampled"], copies_known: bool
-) -> _Base:
+    session: Session, blobs: Blobs, base: OrderBase, wanted: Literal["auto", "fixed", "resampled"], copies_known: bool
+) -> OrderBase:
     """Count the base's images, and choose folds if each seed gets its own."""
     counts = count_splits(base.dataset, base.spec.model_copy(update={"validation": None})) or {}
     train, validation = counts.get("train", 0), counts.get("validation", 0)
@@ -272,76 +284,10 @@ def _split(
     return _set_folds(replace(base, spec=spec), train + validation, folds, folds)
 
 
-def _set_folds(base: _Base, images: int, parts: int, folds: int | None) -> _Base:
+def _set_folds(base: OrderBase, images: int, parts: int, folds: int | None) -> OrderBase:
     """Set the numbers of images. parts: the number of folds. folds: the same if each seed gets its own, else None."""
     validation = images // parts
     return replace(base, train_images=images - validation, validation_images=validation, folds=folds)
-
-
-# --- arms --------------------------------------------------------------------------------------------------
-
-
-def _resolve_remedies(
-    session: Session, blobs: Blobs, owner: str, base: _Base, asked: StudySpec
-) -> Sequence[ResolvedArm]:
-    if asked.kind == "learning_curve":
-        if asked.remedies != "auto":
-            raise InvalidSpec.at(
-                "/remedies", "A learning curve compares numbers of images, not remedies. Omit `remedies`."
-            )
-        return ()
-    # The diagnosis of a job on other data does not apply.
-    diagnosed = base.job if base.job is not None and base.job.dataset_id == base.dataset.id else None
-    changed = make_base(session, owner, base.spec, base.train_images)
-    wanted: Sequence[str | NamedPatch] = (
-        pick_remedies(session, blobs, changed, diagnosed) if asked.remedies == "auto" else asked.remedies
-    )
-    return resolve(wanted, base.spec, train_images=base.train_images, facts=changed.facts)
-
-
-def _examine_arm(
-    session: Session, blobs: Blobs, owner: str, base: _Base, arm: ResolvedArm, max_parameters: int
-) -> ExaminedSpec:
-    """Validate all specs of an arm, and examine its network."""
-    found = None
-    for patch in arm.candidates or (arm.patch,):
-        try:
-            spec = apply_patch(base.spec, patch)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = make_pointer(first["loc"])
-            raise InvalidSpec.at(where, first["msg"]) from error
-        found = found or examine_spec(session, blobs, owner, spec, base.dataset, max_parameters, base.job)
-    assert found is not None
-    return found
-
-
-def _make_arm_plan(base: JobSpec, arm: ResolvedArm, examined: ExaminedSpec) -> ArmPlan:
-    initial, origin = None, examined.start.origin
-    if origin.initial is not None:
-        initial = {**origin.initial, "message": origin.message, "told": origin.event_data["initial"]}
-    alone = any(chooses_alone(base, apply_patch(base, patch)) for patch in arm.candidates or (arm.patch,))
-    return ArmPlan(
-        arm.name,
-        arm.patch,
-        tuple(arm.parts),
-        tuple(arm.candidates),
-        alone,
-        parameters=examined.plan.parameters,
-        initial=initial,
-        backbone=origin.backbone,
-    )
-
-
-def _copy_files(blobs: Blobs, study_id: str, ordered: _Ordered, copies: ExitStack) -> StudyPlan:
-    """Copy the weights that arms start from, so that the study keeps them. Returns the plan with the copies."""
-    arms = []
-    for place, arm in enumerate(ordered.plan.arms):
-        start = ordered.examined[arm.name].start
-        start = copies.enter_context(copy_files(blobs, f"studies/{study_id}/{place}", start))
-        source = start.source or start.backbone  # a spec has at most one of them
-        arms.append(replace(arm, file=None if source is None else asdict(source.file)))
-    return replace(ordered.plan, arms=tuple(arms))
 
 
 def generate_name(dataset: DatasetRow, job: JobRow | None, study_id: str) -> str:

@@ -24,6 +24,7 @@ EVENT_TYPES: dict[str, str] = {
     "dataset.deleted": "The dataset was deleted.",
     "study.waiting": "The study starts once its data are ready; `data.waits_for` says what is being done.",
     "study.started": "The first trainings are queued.",
+    "study.continued": "A study with a first answer continues; `data.remedies` are the new ones.",
     "study.arm_dropped": "A remedy was dropped; `data.why` says why.",
     "study.cancelling": "A cancellation was requested.",
     "study.cancelled": "None of the study's jobs is running any longer.",

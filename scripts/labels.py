@@ -15,6 +15,7 @@ from heldout.words.labels import (
     STOP_REASONS,
     STUDY_KINDS,
     TERMS,
+    TOO_FEW_SEEDS,
     VERDICT_NAMES,
 )
 
@@ -32,6 +33,7 @@ def write_labels() -> str:
         "WHAT_IT_DOES": (words, {name: remedy.reason for name, remedy in REMEDIES.items()}),
         "EFFECTS": (words, EFFECTS),
         "HOW_TO_READ": ("string", HOW_TO_READ),
+        "TOO_FEW_SEEDS": ("string", TOO_FEW_SEEDS),
         "STUDY_KINDS": (words, STUDY_KINDS),
         "STUDY_STATUSES": ("('running' | 'succeeded' | 'failed' | 'cancelled')[]", [*StudyStatus]),
         "STATUSES": ("string[]", [*JobStatus]),

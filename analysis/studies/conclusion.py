@@ -52,13 +52,18 @@ def conclude_cure(
 
 
 def conclude_without_cure(
-    state: StudyState, looks: Mapping[str, Look], arms: Mapping[str, ArmView], ended_early: str | None
+    state: StudyState,
+    looks: Mapping[str, Look],
+    arms: Mapping[str, ArmView],
+    ended_early: str | None,
+    undecided: Sequence[str] = (),
 ) -> ConclusionView:
     """Return the answer if no arm has won.
 
     Args:
         looks: the last look that each arm took part in; none if an arm failed before the first one. arms: as views.
         ended_early: why there was no further look, if the race was not decided.
+        undecided: remedies that get more seeds if the study is continued.
     """
     standings = {name: look.judgements[name].standing for name, look in looks.items()}
     gains = {name: look.comparisons[name].gain.mean for name, look in looks.items()}
@@ -72,7 +77,8 @@ def conclude_without_cure(
     harm = words.describe_harm([arms[name] for name in worse])
     if not open_arms:
         small = [name for name, standing in standings.items() if standing is RemedyStanding.NO_HELP]
-        explanation = words.explain_nothing(remedies, state.objective, small, harm, failed)
+        ways_on = words.say_ways_on(state.left_out, has_more_seeds=False)
+        explanation = words.explain_nothing(remedies, state.objective, small, [*harm, *ways_on], failed)
         return ConclusionView(kind="nothing_helped", remedy=None, explanation=explanation)
     best = max(open_arms, key=lambda name: (gains[name], name))
     look = looks[best]
@@ -82,9 +88,14 @@ def conclude_without_cure(
     else:
         images = f"{state.validation_images:,} validation images{' each' if state.folds else ''}"
         doubt = f", which may be chance with {look.seeds} seeds and {images}"
-    notes = [*([ended_early] if ended_early else []), *harm]
-    explanation = words.explain_doubt(remedies, arms[best], state.objective, doubt, needs, notes, failed)
-    return ConclusionView(kind="cannot_tell", remedy=None, explanation=explanation, needs=needs)
+    ways_on = words.say_ways_on(state.left_out, has_more_seeds=bool(undecided))
+    notes = [*([ended_early] if ended_early else []), *harm, *ways_on]
+    explanation = words.explain_doubt(
+        remedies, arms[best], state.objective, doubt, needs, notes, failed, is_first=bool(ways_on)
+    )
+    return ConclusionView(
+        kind="cannot_tell", remedy=None, explanation=explanation, needs=needs, undecided=list(undecided)
+    )
 
 
 def build_test_view(

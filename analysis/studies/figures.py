@@ -8,6 +8,7 @@ from analysis.studies.intervals import MeanEstimate
 from analysis.studies.state import Scores
 from heldout.views.base import make_view
 from heldout.views.study import (
+    MIN_SEEDS_OF_RANGE,
     ArmFiguresView,
     ArmView,
     DifferenceView,
@@ -26,9 +27,9 @@ def compute_validation_figures(runs: Sequence[Scores], folds: int | None) -> Arm
 
 
 def make_figures_view(loss: MeanEstimate, accuracy: MeanEstimate) -> ArmFiguresView:
-    """Return means, with intervals if there are several trainings."""
+    """Return means, with intervals if there are enough trainings."""
     intervals = IntervalsView()
-    if accuracy.spread.trainings > 1:
+    if accuracy.spread.trainings >= MIN_SEEDS_OF_RANGE:
         intervals = IntervalsView(loss=_clip(loss.interval()), accuracy=_clip(accuracy.interval(), 0.0, 1.0))
     return ArmFiguresView(loss=loss.mean, accuracy=accuracy.mean, intervals=intervals)
 
@@ -73,8 +74,18 @@ def compute_gap_closed(base: ArmView, winner: ArmView, test: StudyTestView | Non
 
 def _build_intervals(comparison: Comparison, error: float) -> IntervalsView:
     return IntervalsView(
-        loss=_clip(comparison.loss.interval(error)), accuracy=_clip(comparison.accuracy.interval(error), -1.0, 1.0)
+        loss=_bound(comparison.loss, error), accuracy=_bound(comparison.accuracy, error, lowest=-1.0, highest=1.0)
     )
+
+
+def _bound(
+    difference: MeanEstimate, error: float, lowest: float = -inf, highest: float = inf
+) -> tuple[float, float] | None:
+    """Return an interval of a difference; None if it is unknown, or of too few seeds and proves nothing."""
+    low, high = difference.interval(error)
+    if difference.spread.trainings < MIN_SEEDS_OF_RANGE and low <= 0 <= high:
+        return None
+    return _clip((low, high), lowest, highest)
 
 
 def _clip(interval: tuple[float, float], lowest: float = -inf, highest: float = inf) -> tuple[float, float] | None:

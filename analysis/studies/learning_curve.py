@@ -13,7 +13,8 @@ from heldout.lifecycle.job import TERMINAL, JobStatus
 from heldout.studies.spec import BASE_ARM
 from heldout.views.base import make_view
 from heldout.views.study import ArmView, CurvePointView, ForecastView
-from heldout.words.studies import describe_forecast, describe_no_forecast, say_failed, say_too_few_images
+from heldout.words.learning_curves import describe_forecast, describe_no_forecast, say_too_few_images
+from heldout.words.studies import say_failed
 
 # The forecast is for this many times the images of the largest size.
 FORECAST_TIMES = 2

@@ -9,7 +9,7 @@ from statistics import median
 from analysis.studies import figures
 from analysis.studies.conclusion import build_test_view, conclude_cure, conclude_without_cure
 from analysis.studies.learning_curve import plan_curve_steps
-from analysis.studies.planning import count_most_from, list_race_keys
+from analysis.studies.planning import count_most_from, list_first_arms, list_race_keys
 from analysis.studies.progress import RaceProgress, follow
 from analysis.studies.racing import Look, find_winner
 from analysis.studies.recorded import decide_recorded
@@ -49,12 +49,14 @@ def decide_next_steps(state: StudyState, runs: Sequence[StudyRun]) -> NextSteps:
 def _end_race(progress: RaceProgress, look: Look) -> NextSteps:
     """The race is decided: use the test split once, then conclude."""
     state, by_key = progress.state, progress.by_key
-    unconfirmed = progress.ended_early is not None and not look.seeds_before
+    # A first answer names no winner before fresh seeds confirm it, since it can be continued.
+    unconfirmed = progress.ended_early is not None and not look.seeds_before and not state.stages
     winner = find_winner(look, state.arms, progress.racing, unconfirmed=unconfirmed)
     arms = _build_arm_views(progress, ended=True)
     planned, of_arm = len(by_key), {arm.name: arm for arm in arms}
     if winner is None:
-        conclusion = conclude_without_cure(state, progress.looks, of_arm, progress.ended_early)
+        undecided = [*progress.racing, *progress.held] if state.is_first_answer else []
+        conclusion = conclude_without_cure(state, progress.looks, of_arm, progress.ended_early, undecided)
         return NextSteps("succeeded", patches=progress.patches, planned=planned, arms=arms, conclusion=conclusion)
     base_jobs, winner_jobs = (_list_jobs(progress, name, look.seeds) for name in (BASE_ARM, winner))
     if state.has_test and state.tested is None and state.test_failed is None:
@@ -90,7 +92,7 @@ def _end_race(progress: RaceProgress, look: Look) -> NextSteps:
 def _keep_running(progress: RaceProgress) -> NextSteps:
     state, planned = progress.state, {*progress.by_key, *progress.submit}
     if not progress.looks:
-        for arm in state.arms:
+        for arm in list_first_arms(state):
             if arm.name not in progress.why:
                 planned |= {*list_race_keys(state, arm.name, range(state.seeds))}
     return NextSteps(
@@ -114,11 +116,11 @@ def _list_jobs(progress: RaceProgress, name: str, seeds: int) -> tuple[str, ...]
 
 def _build_arm_views(progress: RaceProgress, *, ended: bool) -> tuple[ArmView, ...]:
     """Return all arms in their current state. `ended`: whether the race is decided."""
-    state, by_key = progress.state, progress.by_key
+    state, by_key, looks = progress.state, progress.by_key, progress.looks.values()
     views = []
     for arm in state.arms:
         is_base = arm.name == BASE_ARM
-        look = progress.final if is_base else progress.looks.get(arm.name)
+        look = max(looks, key=lambda look: look.seeds, default=None) if is_base else progress.looks.get(arm.name)
         runs = look.scores[arm.name] if look is not None else ()
         goes_on = is_base or arm.name in progress.racing
         status: ArmStatus = "dropped" if not goes_on else "finished" if ended else "racing"

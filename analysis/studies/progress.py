@@ -23,8 +23,9 @@ class RaceProgress:
 
     by_key: all trainings of the study.
     racing: arms still in the race, without the base. why: for each other arm, why it is out.
+    held: arms that a first answer did not give more seeds, although they may still win.
     looks: the last look that each arm took part in. final: the last of all.
-    patches: the choices of searches. spent: trainings of all looks so far.
+    patches: the choices of searches. needed: trainings of all looks so far.
     submit: missing trainings. waiting: whether others have not ended. error: why the study has failed.
     ended_early: why there is no further look, if the race was not decided.
     """
@@ -40,7 +41,8 @@ class RaceProgress:
     waiting: bool = False
     ended_early: str | None = None
     error: tuple[str, str] | None = None
-    spent: int = 0
+    needed: set[RunKey] = field(default_factory=set)
+    held: list[str] = field(default_factory=list)
 
     def drop(self, name: str, why: str) -> None:
         """End the race of an arm."""
@@ -54,32 +56,61 @@ class RaceProgress:
             first = f"The first look takes {planning.count_first_look_jobs(self.state)} trainings"
             self.error = ("budget_too_small", f"{first}; the budget allows {self.state.max_jobs}.")
             return
-        before = 0
-        looks = zip(planning.plan_look_seeds(self.state), planning.plan_look_errors(self.state), strict=True)
-        for seeds, error in looks:
-            if before and not self._afford(before, seeds):
-                break
-            untuned = [] if before else self._tune()
-            if not self._train(before, seeds, untuned):
-                break
+        for stage in planning.plan_stages(self.state):
+            # Those that an earlier stage left undecided race on.
+            self.racing += self.held + [arm.name for arm in self.state.arms[stage.new_from : stage.arms]]
+            for name in self.held:
+                del self.why[name]
+            self.held = []
+            if not self._follow_stage(stage):
+                return
+
+    def _follow_stage(self, stage: planning.Stage) -> bool:
+        """Go through the looks of one stage. Returns whether the next stage follows."""
+        new = self.state.arms[stage.new_from : stage.arms]
+        for planned in stage.looks:
+            if planned.only_leader:
+                self._hold_others()
+            names = [name for name in self.racing if self._count_seen(name) <= planned.seeds]
+            if all(self._count_seen(name) == planned.seeds for name in names):
+                continue  # there is nothing new to look at
+            if planned.seeds_before and not self._afford(planned, names):
+                return False
+            untuned = [] if planned.seeds_before else self._tune(new)
+            if not self._train(planned, names, untuned):
+                return False
             if not self.racing:
                 break
-            look = self._look(before, seeds, error)
+            look = self._look(planned, stage, [name for name in names if name in self.racing])
             self._drop_arms(look)
             # Decided if the leading arm is a cure that fresh seeds have confirmed.
-            if not self.racing or find_leader(look, self.racing) in list_cures(look, unconfirmed=False):
+            if find_leader(look, self.racing) in list_cures(look, unconfirmed=False):
+                return False
+            if not self.racing:
                 break
-            if seeds == look.last_seeds and planning.has_fewer_looks(self.state):
+            if planned.seeds == look.last_seeds and planning.has_fewer_looks(self.state):
                 self.ended_early = NO_ROOM
-            before = seeds
+        return True
 
-    def _afford(self, before: int, seeds: int) -> bool:
-        """Keep as many arms as the budget allows at one more look, the best first; False if it allows none."""
-        new, look = seeds - before, self.final
+    def _count_seen(self, name: str) -> int:
+        """Return the seeds of the last look that an arm took part in."""
+        return self.looks[name].seeds if name in self.looks else 0
+
+    def _hold_others(self) -> None:
+        """Let only the leading arm race. The others wait until the study is continued."""
+        look = self.final
         assert look is not None
-        room = len(self.racing)
+        leader = find_leader(look, self.racing) or next(name for name in look.ranked if name in self.racing)
+        self.held = [name for name in self.racing if name != leader]
+        self.racing = [leader]
+        self.why |= dict.fromkeys(self.held, words.say_held(leader))
+
+    def _afford(self, planned: planning.PlannedLook, names: list[str]) -> bool:
+        """Keep as many arms as the budget allows at one more look, the best first; False if it allows none."""
+        before, new = planned.seeds_before, planned.seeds - planned.seeds_before
+        room = len(names)
         if self.state.max_jobs is not None:
-            room = min(room, (self.state.max_jobs - self.state.refits - self.spent) // new - 1)
+            room = min(room, (self.state.max_jobs - self.state.refits - len(self.needed)) // new - 1)
         if self.state.max_seconds is not None:
             earlier = [run for key, run in self.by_key.items() if key.seed < before or key.purpose is Purpose.TUNE]
             left = self.state.max_seconds - sum(run.seconds for run in earlier)
@@ -88,20 +119,21 @@ class RaceProgress:
         if room < 1:
             self.ended_early = NO_ROOM
             return False
-        kept = [name for name in look.ranked if name in self.racing][:room]
-        for name in [name for name in self.racing if name not in kept]:
+        best = sorted(names, key=lambda name: (-self.looks[name].comparisons[name].gain.mean, name))
+        for name in best[room:]:
+            names.remove(name)
             self.drop(name, "The budget did not allow more seeds for it, and other remedies looked better.")
         return True
 
-    def _tune(self) -> list[str]:
+    def _tune(self, new: Sequence[Arm]) -> list[str]:
         """Choose among the candidates of each search; returns the arms whose search continues."""
         untuned = []
-        for arm in self.state.arms:
+        for arm in new:
             if not arm.candidates:
                 continue
             keys = planning.list_tuning_keys(self.state, arm)
             missing = [key for key in keys if key not in self.by_key]
-            self.spent += len(keys)
+            self.needed |= {*keys}
             self.submit += missing
             if missing or any(self.by_key[key].status not in TERMINAL for key in keys):
                 self.waiting = True
@@ -114,13 +146,13 @@ class RaceProgress:
                 self.patches[arm.name] = arm.candidates[choice]
         return untuned
 
-    def _train(self, before: int, seeds: int, untuned: Sequence[str]) -> bool:
+    def _train(self, planned: planning.PlannedLook, names: Sequence[str], untuned: Sequence[str]) -> bool:
         """Request the missing trainings of a look; True if all of them exist and are done."""
-        for name in (BASE_ARM, *self.racing):
-            if name in untuned:
+        for name in (BASE_ARM, *names):
+            if name in untuned or name in self.why:
                 continue
-            keys = planning.list_race_keys(self.state, name, range(seeds))
-            self.spent += seeds - before
+            keys = planning.list_race_keys(self.state, name, range(planned.seeds))
+            self.needed |= {*keys}
             there = [self.by_key[key] for key in keys if key in self.by_key]
             # When one training of an arm fails, the others are cancelled. Only the failed one says why.
             broken = min(filter(_has_failed, there), key=lambda run: run.status is JobStatus.CANCELLED, default=None)
@@ -128,7 +160,7 @@ class RaceProgress:
                 self.submit += [key for key in keys if key not in self.by_key]
             elif name != BASE_ARM:
                 self.why[name] = _say_failed(broken)
-            elif not before:
+            elif self.final is None:
                 detail = f"No remedy can be compared with the unchanged network. {_say_failed(broken)}"
                 self.error = ("base_failed", detail)
                 return False
@@ -141,31 +173,33 @@ class RaceProgress:
         self.racing = [name for name in self.racing if name not in self.why]
         return not self.submit and not self.waiting
 
-    def _look(self, before: int, seeds: int, error: float) -> Look:
-        scores = {name: self._collect_scores(name, seeds) for name in (BASE_ARM, *self.racing)}
+    def _look(self, planned: planning.PlannedLook, stage: planning.Stage, names: Sequence[str]) -> Look:
+        scores = {name: self._collect_scores(name, planned.seeds) for name in (BASE_ARM, *names)}
         dropped = {
-            name: look.scores[name] for name, look in self.looks.items() if name not in scores and look.seeds > 1
+            name: look.scores[name][: planned.seeds]
+            for name, look in self.looks.items()
+            if name not in scores and look.seeds > 1
         }
-        share = planning.count_comparisons(self.state)
+        share = planning.count_comparisons(self.state, stage.arms)
         look = Look(
             scores,
             dropped,
             self.state.folds,
-            seeds=seeds,
-            seeds_before=before,
-            error=error / share,
-            last_error=planning.plan_look_errors(self.state)[-1] / share,
+            seeds=planned.seeds,
+            seeds_before=planned.seeds_before,
+            error=planned.error / share,
+            last_error=stage.last_error / share,
             last_seeds=planning.plan_look_seeds(self.state)[-1],
             measures=self.state.measures,
         )
-        self.looks |= dict.fromkeys(self.racing, look)
+        self.looks |= dict.fromkeys(names, look)
         self.final = look
         return look
 
     def _drop_arms(self, look: Look) -> None:
         base = look.scores[BASE_ARM]
         found = find_drops(look)
-        if len(found) == len(self.racing):
+        if len(found) == len(look.comparisons):
             hopeless = [name for name, (reason, _) in found.items() if reason is DropReason.HOPELESS]
             unsure = [
                 name
@@ -195,7 +229,7 @@ class RaceProgress:
 
 def follow(state: StudyState, by_key: Mapping[RunKey, StudyRun]) -> RaceProgress:
     """Follow a race to where it is now."""
-    progress = RaceProgress(state, by_key, [arm.name for arm in state.arms if arm.name != BASE_ARM])
+    progress = RaceProgress(state, by_key, [])
     progress.follow()
     return progress
 

@@ -143,6 +143,8 @@ class StudyState:
     sizes: of a learning curve, numbers of training images, ascending.
     max_jobs, max_seconds: its budget. has_test: whether base and winner can be measured on a test split.
     objective: the measure that decides; None if both do.
+    stages: of a study that gives a first answer and can be continued: how many of the arms, from the first, each stage
+    compares. Empty if all looks are planned at once. left_out: names of remedies that a continuation would add.
     """
 
     kind: StudyKind
@@ -159,6 +161,8 @@ class StudyState:
     test_failed: str | None = None  # why there will be no `tested`
     recording: Recording | None = None  # of a study of recorded trainings
     objective: Measure | None = None
+    stages: tuple[int, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def measures(self) -> tuple[Measure, ...]:
@@ -166,6 +170,11 @@ class StudyState:
         if self.recording is not None and self.recording.metric is not None:
             return ("accuracy",) if self.recording.better == "higher" else ("loss",)
         return MEASURES if self.objective is None else (self.objective,)
+
+    @property
+    def is_first_answer(self) -> bool:
+        """Whether more seeds for the same arms would continue it: nothing but its first stage was planned."""
+        return len(self.stages) == 1
 
     @property
     def refits(self) -> int:

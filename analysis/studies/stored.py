@@ -32,11 +32,12 @@ class ArmPlan(Arm):
 class StudyPlan(StudyState):
     """The state of a study when it begins, with the columns of its jobs' rows.
 
-    data: what its order said about faults of the job's data.
+    data: what its order said about faults of the job's data. notes: what it cannot do, for people.
     """
 
     arms: tuple[ArmPlan, ...]
     data: Literal["fix", "as_they_are"] | None = None
+    notes: tuple[str, ...] = ()
 
     def arm(self, name: str) -> ArmPlan:
         """The arm of this name. Raises StopIteration if there is none."""
@@ -49,8 +50,9 @@ class StudyPlan(StudyState):
             arm["arm"] = {part.name: arm.pop(part.name) for part in fields(Arm)}
         for name in ("tested", "test_failed"):  # columns of their own
             del stored[name]
-        for name in ("recording", "objective", "data"):  # earlier releases, which may read it, know no such fields
-            if stored[name] is None:
+        # Earlier releases, which may read it, know no such fields.
+        for name in ("recording", "objective", "data", "stages", "left_out", "notes"):
+            if not stored[name]:
                 del stored[name]
         return stored
 
@@ -67,7 +69,8 @@ class StudyPlan(StudyState):
             # In the order of the arms, which PostgreSQL's JSON does not keep.
             runs = {arm.name: recording["runs"][arm.name] for arm in arms}
             recording = _RECORDING.validate_python({**recording, "runs": runs})
-        return cls(**{**stored, "arms": arms, "sizes": tuple(stored["sizes"]), "recording": recording})
+        lists = {name: tuple(stored.get(name, ())) for name in ("sizes", "stages", "left_out", "notes")}
+        return cls(**{**stored, **lists, "arms": arms, "recording": recording})
 
 
 _ARMS, _RECORDING = TypeAdapter(tuple[ArmPlan, ...]), TypeAdapter(Recording)

@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 
-from analysis.studies.planning import count_comparisons, plan_look_errors
+from analysis.studies.planning import count_comparisons, plan_stages
 from analysis.studies.progress import follow as progress_of
 from analysis.studies.racing import Look, find_leader, find_winner, list_clearly_beaten
 from analysis.studies.standing import RemedyStanding
@@ -111,7 +111,7 @@ def look_at_all(condition: Condition) -> Look:
     state = state_of(condition, remedies)
     grid = replay.grid(condition)
     scores = {arm: [scores_of(condition, grid[arm, seed]) for seed in SEEDS] for arm in (BASE_ARM, *remedies)}
-    error = plan_look_errors(state)[-1] / count_comparisons(state)
+    error = plan_stages(state)[-1].last_error / count_comparisons(state)
     count = len(SEEDS)
     return Look(scores, {}, condition.folds, count, 0, error, error, last_seeds=count)
 

@@ -96,9 +96,14 @@ def follow(
     state: StudyState,
     scores: Callable[[RunKey], Scores],
     tested: Callable[[Sequence[str]], TestScores] | None = None,
+    there: Mapping[RunKey, StudyRun] | None = None,
 ) -> tuple[NextSteps, dict[RunKey, StudyRun]]:
-    """Do what a study asks for until it has ended; returns its last steps and its trainings."""
-    runs: dict[RunKey, StudyRun] = {}
+    """Do what a study asks for until it has ended; returns its last steps and its trainings.
+
+    Args:
+        there: trainings that it has already, if it is continued.
+    """
+    runs: dict[RunKey, StudyRun] = {**(there or {})}
     for _ in range(20):
         steps = decide_next_steps(state, list(runs.values()))
         if steps.status != "running":

@@ -48,7 +48,7 @@ def cure(
         Names(JOB, is_file=lambda text: text.startswith(STUDY.prefix)),
         make_argument(
             "JOB",
-            "A job's id, the beginning of one, its name, or last. With --run: the id of a study to continue.",
+            "A job's id, the beginning of one, its name, or last; or the id of a study to continue.",
             JOB,
         ),
     ] = None,
@@ -89,6 +89,14 @@ def cure(
             help="Remedies such as dropout,augmentation,dropout+augmentation; by default those that suit the job.",
         ),
     ] = None,
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full",
+            help="Compare all remedies that suit the job; by default at most three, for a first answer that can be "
+            "continued.",
+        ),
+    ] = False,
     seeds: Annotated[
         int | None, typer.Option(min=2, max=20, help="Seeds of each remedy in the first look; by default 3.")
     ] = None,
@@ -113,7 +121,8 @@ def cure(
         from heldout.cli.running.study import run_study  # loads what only this needs
         from heldout.cli.running.training import Limits
 
-        _refuse({"--remedies": remedies, "--show": show, "--fix": fix, "--anyway": anyway, "--detach": detach}, "with")
+        of_jobs = {"--remedies": remedies, "--full": full, "--show": show, "--fix": fix, "--anyway": anyway}
+        _refuse({**of_jobs, "--detach": detach}, "with --run")
         if embedded and service.home is not None:
             raise Refused("--embedded and --home exclude each other. Give only one.")
         if again and job_id is not None:
@@ -137,13 +146,18 @@ def cure(
         "--again": again,
         "--embedded": embedded,
     }
-    _refuse(own, "without")
-    if job_id is None or job_id.startswith(STUDY.prefix):
+    _refuse(own, "without --run")
+    if job_id is None:
         raise Refused("Name the job to cure; or give --run with the command of a training of yours, and --arm.")
+    if job_id.startswith(STUDY.prefix):
+        given = {"--full": full, "--seeds": seeds, "--splits": splits, "--objective": objective, "--fix": fix}
+        _refuse({**given, "--anyway": anyway, "--show": show, "--dry-run": dry_run}, "for a study to continue")
+        return _continue(service, job_id, remedies, budget, detach=detach)
     _refuse_several({"--show": show, "--fix": fix, "--anyway": anyway})
     body = {
         "job": job_id,
         "remedies": _parse_names(remedies),
+        "extent": "full" if full else None,
         "seeds": seeds,
         "splits": splits,
         "objective": objective,
@@ -192,12 +206,30 @@ def order(service: Service, body: Mapping[str, Any], *, dry_run: bool, yes: bool
     if dry_run:
         service.print(client.studies.estimate(body), show_estimate)
         return None
-    if not (yes or service.as_json or detach) and sys.stdin.isatty() and sys.stdout.isatty():
+    asks = not (yes or service.as_json or detach) and sys.stdin.isatty() and sys.stdout.isatty()
+    if asks:
         decided = _ask(client, body)
         if decided is None:
             return None
         body = decided
     study = client.studies.create(body).view
+    if not (asks or service.as_json):
+        for warning in study.warnings:
+            say(f"Note: {warning}", file=sys.stderr)
+    if detach:
+        service.print_id(study)
+        return None
+    return follow(service, study.id)
+
+
+def _continue(
+    service: Service, study_id: str, remedies: str | None, budget: Mapping[str, Any], *, detach: bool
+) -> Exit | None:
+    """Continue a study that has given a first answer, and follow it."""
+    added: Mapping[str | None, Literal["all", "same"]] = {None: "all", "all": "all", "same": "same"}
+    if remedies not in added:
+        raise Refused(f"--remedies {remedies}: a study is continued with `all` remedies left, or with the `same` ones.")
+    study = service.client.studies.continue_(study_id, added[remedies], budget=budget).view
     if detach:
         service.print_id(study)
         return None
@@ -260,7 +292,7 @@ def follow(service: Service, study_id: str) -> Exit:
 def _refuse(options: Mapping[str, object], when: str) -> None:
     for name, value in options.items():
         if value:
-            raise Refused(f"{name} means nothing {when} --run. Leave it out.")
+            raise Refused(f"{name} means nothing {when}. Leave it out.")
 
 
 def _refuse_several(options: Mapping[str, bool]) -> None:

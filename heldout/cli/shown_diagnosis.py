@@ -32,6 +32,9 @@ def show_audit(audit: AuditView) -> None:
     show_left_out(audit.source)
     if audit.findings or not audit.headline:
         show_findings(audit.findings, f"{audit.dataset.name}@{audit.dataset.version}")
+    if audit.question is not None:
+        page, _, part = audit.question.page.partition("#")
+        say_prose(f"{audit.question.text} See docs/{page.removesuffix('.html')}.md#{part}.")
     if audit.labels is not None:
         say_prose(audit.labels.explanation)
 

@@ -19,7 +19,7 @@ from heldout.words import (
     format_signed_range,
     percent,
 )
-from heldout.words.labels import HOW_TO_READ, describe_remedy
+from heldout.words.labels import HOW_TO_READ, TOO_FEW_SEEDS, describe_remedy
 from heldout.words.study_answers import say_model
 
 if TYPE_CHECKING:
@@ -53,10 +53,14 @@ def show_estimate(estimate: StudyEstimateView) -> None:
         say(f"{estimate.jobs:,} trainings: {len(estimate.sizes)} sizes, {estimate.seeds} seeds each{took}")
         say(f"train and validation: {splits}; the test split is not used")
     else:
-        most = f"; at most {estimate.max_jobs:,} in all" if estimate.max_jobs > estimate.jobs else ""
+        most = f"; at most {estimate.max_jobs:,} until the answer" if estimate.max_jobs > estimate.jobs else ""
         say(f"remedies: {', '.join(estimate.remedies)}")
         say(f"{estimate.jobs:,} trainings for the first look at {estimate.seeds} seeds each{took}{most}")
         say(f"train and validation: {splits}; the test split is measured once, at the end")
+    if estimate.left_out:
+        say_prose(f"It is a first answer. Continuing it would add {', '.join(estimate.left_out)}.")
+    for warning in estimate.warnings:
+        say_prose(f"Note: {warning}")
     if estimate.waits_for is not None:
         say(f"It would wait first: {estimate.waits_for}.")
 
@@ -67,6 +71,8 @@ def show_study(study: StudyView, *, says_more: bool = True) -> None:
     if study.job is not None:
         say(f"It starts from the spec of {study.job}.")
     say("")
+    for warning in study.warnings:
+        say_prose(f"Note: {warning}")
     if study.headline:
         say_prose(study.headline)
         say_prose(study.summary)
@@ -133,6 +139,7 @@ def build_arm_rows(study: StudyView) -> list[tuple[str, ...]]:
 
 def _build_row(arm: ArmView, status: str, widest: float) -> tuple[str, ...]:
     accuracy, loss, bounds = None, None, None
+    unknown = TOO_FEW_SEEDS if arm.has_too_few_seeds else NONE
     if arm.difference is not None:
         accuracy, loss, bounds = arm.difference.accuracy, arm.difference.loss, arm.difference.adjusted_intervals
     return (
@@ -141,9 +148,11 @@ def _build_row(arm: ArmView, status: str, widest: float) -> tuple[str, ...]:
         str(arm.seeds if arm.provisional is None else arm.provisional.seeds),
         _format_means(arm, "accuracy"),
         format_signed(POINTS, accuracy, None if bounds is None else bounds.accuracy),
-        format_signed_range(POINTS, accuracy, None if bounds is None else bounds.accuracy),
+        unknown
+        if bounds is None or bounds.accuracy is None
+        else format_signed_range(POINTS, accuracy, bounds.accuracy),
         format_signed(LOSS, loss, None if bounds is None else bounds.loss),
-        format_signed_range(LOSS, loss, None if bounds is None else bounds.loss),
+        unknown if bounds is None or bounds.loss is None else format_signed_range(LOSS, loss, bounds.loss),
         _draw_picture(arm, widest),
     )
 
@@ -171,6 +180,8 @@ def show_answer(study: StudyView, *, says_more: bool = True) -> None:
         say(f"`heldout watch {refit}` waits for it; `heldout model {refit} -o FILE` downloads it.")
     if (command := build_winner_command(study)) is not None:
         say(f"To train it again: {command}")
+    if says_more and study.can_continue:
+        say(f"To continue it: heldout cure {study.id}")
     if says_more:
         say(f"As a picture: heldout plot {study.id}")
         say(f"The whole report, with pictures and next commands: heldout studies report {study.id} --html FILE")

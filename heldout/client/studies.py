@@ -44,6 +44,25 @@ class StudyResource(ModelSources[OneHandle, Mode]):
         return await self._create(StudyView, "/v1/studies", _build_body(study), idempotency_key)
 
     @dual
+    async def continue_(
+        self,
+        study_id: str,
+        remedies: Literal["all", "same"] = "all",
+        *,
+        budget: Mapping[str, Any] | None = None,
+    ) -> OneHandle:
+        """Continue a study whose first answer is not a cure.
+
+        Args:
+            remedies: `all` adds those that the first answer left out; `same` only more seeds.
+            budget: the most `jobs` and `seconds` of the whole study, with what it has done.
+        Raises:
+            StudyNotContinuable: it runs, has found a cure, or nothing is left to try.
+        """
+        body = {"remedies": remedies, "budget": dict(budget or {})}
+        return await self._receive(StudyView, "POST", self._path(study_id, "continue"), body=body)
+
+    @dual
     async def external(
         self,
         arms: Mapping[str, Mapping[str, Any]],

@@ -25,6 +25,7 @@ from heldout.diagnosis.restrict import (
     check_splits,
     remove_test,
 )
+from heldout.diagnosis.rules.data import prefer_resplit
 from heldout.diagnosis.unexplained import judge_without_findings
 from heldout.remedies.change import RemedyBase
 from heldout.spec.model_facts import NetworkFacts
@@ -87,7 +88,7 @@ def diagnose(
     confidences = compute_confidences(facts)
     findings = [
         finding if finding.severity == "info" else replace(finding, confidence=confidences.get(finding.code))
-        for finding in collect_findings(facts)
+        for finding in prefer_resplit(collect_findings(facts), facts)
     ]
     gap = None if facts.budget is None else attribute_terms(facts.budget, facts, findings)
     if gap is not None:

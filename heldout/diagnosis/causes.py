@@ -260,6 +260,8 @@ def _is_unknown_in_training(finding: Finding, facts: Facts) -> bool:
 
 def _find_figure_after(finding: Finding, facts: Facts, gap: Gap | None) -> FigureAfter | None:
     """Return None if that was not measured, or if the figure would read the same."""
+    if finding.code == "leakage" and "resplit" in (finding.fix or {}):
+        return None  # other images are then in each split
     if finding.code == "leakage" and (copied := facts.most_copied) is not None:
         split, copies, whole = copied
         return None if copies.clean is None else _make_figure(split, whole.accuracy, copies.clean.accuracy)
@@ -299,9 +301,19 @@ def select_first_fixes(diagnosis: Diagnosis) -> tuple[Finding, ...]:
     return tuple(finding for finding in diagnosis.findings if _must_be_fixed(finding, diagnosis))
 
 
+def is_test_of_another_kind(diagnosis: Diagnosis) -> bool:
+    """Whether test images differ by nature from the others: in a way that no change of the stored images undoes."""
+    return any(
+        finding.is_shift_by_nature
+        and finding.evidence.get("split") != "validation"
+        and finding.evidence.get("audit") != "class_shift"
+        for finding in diagnosis.findings
+    )
+
+
 def get_fix(findings: Sequence[Finding]) -> dict[str, Any] | None:
     """The body of `POST /v1/datasets/{id}/versions` that fixes all findings, or None if none has a fix."""
-    bodies = [body for finding in findings if (body := _find_body(finding)) is not None]
+    bodies = [finding.fix for finding in findings if finding.fix is not None]
     return combine_bodies(bodies) if bodies else None
 
 
@@ -309,7 +321,7 @@ def _must_be_fixed(finding: Finding, diagnosis: Diagnosis) -> bool:
     code = finding.code
     if code not in _COPIES | _ORDER_AND_PIXELS or finding.severity == "info":
         return False
-    if code == "split_shift" and "pixel_values" not in (_find_body(finding) or {}):
+    if code == "split_shift" and "pixel_values" not in (finding.fix or {}):
         return False
     if diagnosis.gap is None:
         return finding.severity == "critical" or (code in _ORDER_AND_PIXELS and code == diagnosis.verdict)
@@ -317,7 +329,3 @@ def _must_be_fixed(finding: Finding, diagnosis: Diagnosis) -> bool:
     if cause is None:
         return False
     return cause.tier == "figures_not_true" or (code == "label_conflicts" and cause.points is not None)
-
-
-def _find_body(finding: Finding) -> dict[str, Any] | None:
-    return next((remedy.fix for remedy in finding.remedies if remedy.fix is not None), None)

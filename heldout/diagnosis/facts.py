@@ -12,7 +12,7 @@ from heldout.diagnosis.findings import Finding, Severity
 from heldout.diagnosis.gap import Bounds, Gap, compute_gap
 from heldout.diagnosis.history import History
 from heldout.fixes.bodies import Body
-from heldout.fixes.offers import make_offers
+from heldout.fixes.offers import DROP_COPIES, RESPLIT, make_offers
 from heldout.remedies.change import RemedyBase, Spec
 from heldout.statistics import compute_newcombe_interval, compute_paired_interval
 from heldout.stored.audit import AuditFinding, SplitLabels
@@ -287,6 +287,8 @@ def group_findings_by_code(audit: Sequence[AuditFinding], base: RemedyBase | Non
             # Without training images it is an extreme imbalance; without test images it cannot be measured.
             code = "class_imbalance" if "train" in audited.numbers else "test_too_small"
         if code is not None:
+            if audited.code == "leakage" and fix == RESPLIT:
+                fix = dict(DROP_COPIES)  # `prefer_resplit` judges by what was measured, too
             found.setdefault(code, []).append(_make_finding(code, audited, base, fix))
     return found
 

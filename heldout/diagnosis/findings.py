@@ -59,6 +59,17 @@ class Finding:
     explains: Explained | None = None
     confidence: float | None = None
 
+    @property
+    def fix(self) -> dict[str, Any] | None:
+        """The first change of the dataset that fixes it; None if there is none."""
+        return next((remedy.fix for remedy in self.remedies if remedy.fix is not None), None)
+
+    @property
+    def is_shift_by_nature(self) -> bool:
+        """Whether it says that splits differ in a way that no change of their pixels undoes."""
+        is_serious = self.code == "split_shift" and self.severity != "info"
+        return is_serious and "undone" not in self.evidence and "pixel_values" not in (self.fix or {})
+
 
 Tier = Literal["figures_not_true", "training_broken", "rest_of_gap", "loss_only", "other"]
 

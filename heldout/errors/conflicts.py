@@ -58,6 +58,15 @@ class StudyNotFinished(HeldoutError, code="study_not_finished", status=409, titl
         super().__init__(f"Study {study_id} is {status}{refit}. Cancel that, or wait until it ends.")
 
 
+class StudyNotContinuable(
+    HeldoutError, code="study_not_continuable", status=409, title="The study cannot be continued"
+):
+    """Only a study that gave a first answer without a cure can be continued, and only while something is left."""
+
+    def __init__(self, study_id: str, why: str) -> None:
+        super().__init__(f"{study_id} cannot be continued: {why} POST /v1/studies starts a new one.")
+
+
 class RunReplaced(HeldoutError, code="run_replaced", status=409, title="The training belongs to another runner"):
     """Another runner has this training of a study, its result is already there, or no one has asked for it yet."""
 

@@ -24,6 +24,8 @@ _ALWAYS: Mapping[str, Mapping[str, Any]] = {
     "class_missing": RESPLIT,
     "class_shift": RESPLIT,
 }
+# How splits can differ by nature, unless a change of pixel values undoes it.
+_DIFFERENCES = {"split_shift", "class_shift"}
 # Codes that imply the change, for audits of earlier releases that do not name it.
 _CHANGE_OF_CODE = {"inverted_values": "invert", "channel_order_mismatch": "swap_channels"}
 # Kinds of pixel changes without parameters that a training may have undone.
@@ -34,9 +36,15 @@ def make_offers(findings: Sequence[AuditFinding]) -> list[Body | None]:
     """For each audit finding, the change that fixes it; None if no change of the stored images can.
 
     Labels in another order are fixed before copies are dropped: otherwise copies seem to contradict each other, and
-    none of them would be kept. Pixel values are undone before, if copies only show then.
+    none of them would be kept. Pixel values are undone before, if copies only show then. Splits that share copies and
+    also differ are all split again: without the copies alone, they would still differ.
     """
     offers = [make_offer(finding) for finding in findings]
+    if share_copies_and_differ(findings):
+        offers = [
+            dict(RESPLIT) if finding.code == "leakage" else offer
+            for finding, offer in zip(findings, offers, strict=True)
+        ]
     in_order = [offer for offer in offers if offer is not None and "rename_classes" in offer]
     undone = [offer for offer in offers if offer is not None and "pixel_values" in offer]
     return [
@@ -45,6 +53,39 @@ def make_offers(findings: Sequence[AuditFinding]) -> list[Body | None]:
         else offer
         for finding, offer in zip(findings, offers, strict=True)
     ]
+
+
+def share_copies_and_differ(findings: Sequence[AuditFinding]) -> bool:
+    """Whether splits share copies and also differ, in a way that no other change undoes."""
+    codes = {finding.code for finding in findings if finding.severity != "info"}
+    fixed_otherwise = codes & {"label_order_mismatch"} or any("undone_by" in finding.numbers for finding in findings)
+    return "leakage" in codes and bool(codes & _DIFFERENCES) and not fixed_otherwise
+
+
+def advise_resplit(images: int | None, copied: int | None) -> str:
+    """Say what splitting all images again does. copied: images with a copy in another split; None if unknown."""
+    every = "all images" if images is None else f"all {images:,} images"
+    together = "copies stay together in one split"
+    if copied:
+        together = f"the {pluralize(copied, 'image')} with a copy in another split {'stays' if copied == 1 else 'stay'}"
+        together += " together with it" if copied == 1 else " together with their copies"
+    return (
+        f"Split {every} again: {together}, and no image is lost. Removing the copies alone would leave splits that "
+        "differ."
+    )
+
+
+def advise(finding: AuditFinding, fix: Body | None, images: int) -> str:
+    """Say what to do about a finding of the audit. images: how many the dataset has."""
+    if finding.code == "leakage" and fix == RESPLIT:
+        return advise_resplit(images, count_copied(finding.numbers))
+    return finding.what_to_do
+
+
+def count_copied(numbers: Mapping[str, Any]) -> int:
+    """Count the images with a copy in another split, from the numbers of a finding about leakage."""
+    parts = (part for name, part in numbers.items() if isinstance(part, Mapping) and name != "test_in_validation")
+    return sum(part.get("images", 0) for part in parts)
 
 
 def make_offer(finding: AuditFinding) -> Body | None:

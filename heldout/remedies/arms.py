@@ -13,7 +13,7 @@ from heldout.spec.documents import make_patch, merge
 from heldout.spec.field_errors import list_field_errors
 from heldout.spec.job import JobSpec
 from heldout.spec.model_facts import NetworkFacts
-from heldout.studies.spec import BASE_ARM, NamedPatch
+from heldout.studies.spec import BASE_ARM, FIRST_REMEDIES, NamedPatch
 from heldout.verdicts import FINDING_KINDS
 
 JOINT = "+"
@@ -199,8 +199,18 @@ BY_VERDICT = {code: kind.remedies for code, kind in FINDING_KINDS.items() if kin
 CURABLE = frozenset(code for code in BY_VERDICT if FINDING_KINDS[code].is_curable)
 
 
+def choose_first(names: Sequence[str]) -> tuple[str, ...]:
+    """Return those of the chosen remedies that a first answer compares: the most likely to help, and no search."""
+    found: list[str] = []
+    for name in names:
+        has_parts = all(part in found for part in name.split(JOINT)) if JOINT in name else True
+        if name != TUNING and has_parts and len(found) < FIRST_REMEDIES:
+            found.append(name)
+    return tuple(found)
+
+
 def choose_remedies(base: RemedyBase, verdict: str | None = None, findings: Sequence[str] = ()) -> tuple[str, ...]:
-    """Choose four to eight remedies, each of which changes the spec.
+    """Choose four to eight remedies, each of which changes the spec, the most likely to help first.
 
     Args:
         verdict: of a diagnosis that has not seen the test split; None if there is no training yet.

@@ -43,6 +43,11 @@ class StudyBudget(SpecPart):
     seconds: float | None = Field(None, gt=0, le=2_592_000, description="Maximum time of all trainings together.")
 
 
+# The most remedies of a first answer: with the base, four arms.
+FIRST_REMEDIES = 3
+Extent = Literal["first", "full"]
+
+
 class StudySpec(SpecPart):
     """A study: remedies × seeds on one dataset, compared on validation, and tested once."""
 
@@ -57,8 +62,18 @@ class StudySpec(SpecPart):
         description="Names, combinations `a+b`, or your own patches; `auto` chooses from what training and validation "
         "show. At most 20. The patches of all arms together may have at most 131,072 bytes.",
     )
+    extent: Extent | None = Field(
+        None,
+        description=f"`first`: a first answer. At most {FIRST_REMEDIES} remedies are compared with the base, and only "
+        "the leading one gets more seeds; `POST …/continue` adds to it. `full`: all remedies that suit the job, and "
+        f"each that may still win gets more seeds. null: `full` if more than {FIRST_REMEDIES} are named, else `first`.",
+    )
     seeds: int = Field(
-        3, ge=2, le=20, description="Seeds of the first look at every arm; arms that may still win get more."
+        3,
+        ge=2,
+        le=20,
+        description="Seeds of the first look at every arm; arms that may still win get more. With 2, no range is "
+        "shown until there are more: two seeds tell nothing.",
     )
     splits: Literal["auto", "fixed", "resampled"] = Field(
         "auto",
@@ -110,7 +125,22 @@ class StudySpec(SpecPart):
             raise ValueError("name either `job` or `spec`")
         if self.kind == "learning_curve" and self.objective is not None:
             raise ValueError("a `learning_curve` measures the error; leave `objective` out")
+        if self.kind == "learning_curve" and self.extent is not None:
+            raise ValueError("a `learning_curve` compares no remedies; leave `extent` out")
         return self
+
+
+class ContinueSpec(SpecPart):
+    """What continuing a study adds."""
+
+    remedies: Literal["all", "same"] = Field(
+        "all",
+        description="`all`: more seeds for each remedy that may still win, and the remedies that the first answer left "
+        "out (`left_out`). `same`: only more seeds.",
+    )
+    budget: StudyBudget = Field(
+        StudyBudget(), description="The budget of the whole study, with what it has done; it replaces the order's."
+    )
 
 
 def find_pointer_to(asked: StudySpec, name: str) -> str:

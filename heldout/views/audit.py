@@ -114,6 +114,13 @@ class LabelCheckView(View):
     splits: dict[str, SplitLabelsView] | None = Field(description="Null unless `verdict` is `can_tell`.")
 
 
+class AuditQuestionView(View):
+    """A question that only the owner can answer, not a fault."""
+
+    text: str
+    page: str = Field(description="The page of the manual that explains it, below `/manual/`.")
+
+
 class AuditView(View):
     """What is known about a dataset before anything is trained on it, the most serious findings first."""
 
@@ -124,6 +131,9 @@ class AuditView(View):
     headline: str = Field("", description="What is wrong, in at most 12 words.")
     summary: str = Field("", description="What it does and what to do next, in at most two sentences and 40 words.")
     findings: list[AuditFindingView]
+    question: AuditQuestionView | None = Field(
+        None, description="Whether images belong together, if they were split at random without `group_by`."
+    )
     statistics: dict[str, Any] = Field(
         description="Statistics of the pixel values of each split, as fractions of the range."
     )

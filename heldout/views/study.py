@@ -6,9 +6,11 @@ from pydantic import Field
 
 from heldout.spec.job import JobSpec
 from heldout.stored.results import Figure
+from heldout.studies.spec import Extent
 from heldout.studies.spec import Measure as Measure
 from heldout.views.base import ErrorView, Page, Time, View
 from heldout.views.job import DatasetReference
+from heldout.views.recorded_study import RecordedView
 
 Interval = tuple[float, float] | None
 StudyStatus = Literal["running", "succeeded", "failed", "cancelled"]
@@ -16,6 +18,10 @@ ArmStatus = Literal["racing", "dropped", "finished"]
 ConclusionKind = Literal["cure", "nothing_helped", "cannot_tell", "better", "worse"]
 Side = Literal["better", "worse", "may_be_chance"]
 Effect = Literal["better", "worse", "mixed", "may_be_chance"]
+
+
+# An interval of fewer seeds spans tens of points, so it is only shown if it proves something all the same.
+MIN_SEEDS_OF_RANGE = 3
 
 
 def find_side(bounds: Interval, measure: Measure) -> Side:
@@ -26,7 +32,7 @@ def find_side(bounds: Interval, measure: Measure) -> Side:
 
 
 class IntervalsView(View):
-    """95% intervals of a loss and an accuracy; null if unknown."""
+    """95% intervals of a loss and an accuracy; null if unknown, or if there are too few seeds for one."""
 
     loss: Interval = None
     accuracy: Interval = None
@@ -101,6 +107,11 @@ class ArmView(View):
     )
 
     @property
+    def has_too_few_seeds(self) -> bool:
+        """Whether it was compared on too few seeds for a range."""
+        return self.difference is not None and self.seeds < MIN_SEEDS_OF_RANGE
+
+    @property
     def base_loss(self) -> float | None:
         """The base's loss on the same seeds; null if nothing was compared."""
         if self.difference is None or self.difference.loss is None or self.validation is None:
@@ -154,6 +165,7 @@ class ConclusionView(View):
     test: StudyTestView | None = Field(None, description="null without a winner or a test split.")
     gap: GapClosedView | None = Field(None, description="null without a winner, and in studies of earlier releases.")
     needs: NeedsView | None = Field(None, description="null unless `kind` is `cannot_tell`.")
+    undecided: list[str] = Field([], description="Remedies that get more seeds if the study is continued.")
     refit: str | None = Field(
         None,
         description="Job that trains the winner on train and validation together: the model to deploy. It is measured "
@@ -227,36 +239,6 @@ class ForecastView(View):
     explanation: str = ""
 
 
-class RecordedRunView(View):
-    """A run that was recorded before the study."""
-
-    run: str
-    seed: int | None
-    value: Figure = Field(description="Its final figure; null if it has answers.")
-
-
-class RecordedArmView(View):
-    """The runs of an arm, and how they are compared with the base's."""
-
-    name: str
-    runs: list[RecordedRunView]
-    paired: bool | None = Field(description="Whether runs are paired with the base's by seed; null for the base.")
-
-
-class RecordedView(View):
-    """What a study of recorded runs compares, and the lot that was drawn before any figure was read."""
-
-    metric: str | None = Field(
-        description="Name of the final figures; null if runs have answers. Arms show it as `accuracy` if higher is "
-        "better, else as `loss`."
-    )
-    better: Literal["higher", "lower"]
-    images: int | None = Field(description="How many images a figure is a share of; null: the intervals cover seeds.")
-    arms: list[RecordedArmView]
-    chooses: list[str] = Field(description="The half of the seeds, or of runs without seeds, that chooses an arm.")
-    confirms: list[str] = Field(description="The half that then has to prove it alone.")
-
-
 class StudyView(View):
     """A study. `version` grows with every change of this body and is its ETag."""
 
@@ -271,6 +253,10 @@ class StudyView(View):
     dataset: DatasetReference | None = Field(description="null for trainings that run elsewhere.")
     job: str | None = Field(description="The job whose spec is the base.")
     remedies: list[str]
+    extent: Extent = Field("full", description="`first`: it gives a first answer, and can be continued without a cure.")
+    left_out: list[str] = Field([], description="Remedies that continuing it would add.")
+    warnings: list[str] = Field([], description="What keeps it from telling anything, or from closing the whole gap.")
+    can_continue: bool = Field(False, description="Whether `POST …/continue` would tell more.")
     seeds: int
     splits: Literal["fixed", "resampled"]
     objective: Measure | None = Field(None, description="The measure that decides; null: either of them.")
@@ -340,7 +326,12 @@ class StudyEstimateView(View):
     splits: Literal["fixed", "resampled"]
     seeds: int
     sizes: list[int] | None = Field(None, description="For a learning curve: numbers of training images.")
+    extent: Extent = Field("full", description="`first`: a first answer, which can be continued.")
+    left_out: list[str] = Field([], description="Remedies that continuing the study would add.")
     jobs: int = Field(description="Trainings for the first look at every arm; for a learning curve, all trainings.")
-    max_jobs: int = Field(description="Upper limit of trainings.")
+    max_jobs: int = Field(
+        description="Upper limit of trainings until the answer. A cure is then trained once more, on all images."
+    )
+    warnings: list[str] = Field([], description="What keeps it from telling anything, or from closing the whole gap.")
     seconds: Figure = Field(description="Time for the first look; null until a worker has measured its speed.")
     waits_for: str | None = Field(None, description="What it would have to wait for first; null if it starts at once.")

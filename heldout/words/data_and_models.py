@@ -1,6 +1,7 @@
 """Headlines and summaries of audits and of model evaluations, and a sentence about calibration."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from heldout.stored.audit import AuditFinding
@@ -125,8 +126,13 @@ def fold_notes(findings: Sequence[AuditFinding]) -> list[AuditFinding]:
     return folded
 
 
-def describe_audit(findings: Sequence[AuditFinding]) -> tuple[str, str]:
-    """The headline and the summary of an audit. findings: the most serious first."""
+def describe_audit(findings: Sequence[AuditFinding], *, differs_too: bool = False) -> tuple[str, str]:
+    """The headline and the summary of an audit.
+
+    Args:
+        findings: the most serious first.
+        differs_too: whether splits that share copies also differ.
+    """
     serious = [finding for finding in findings if finding.severity != "info"]
     if not serious and not findings:
         return _NOTHING
@@ -141,8 +147,31 @@ def describe_audit(findings: Sequence[AuditFinding]) -> tuple[str, str]:
     }
     others = len(serious) - 1
     more = f", then look at the other {'finding' if others == 1 else f'{others} findings'}" if others > 0 else ""
+    if first.code == "leakage" and differs_too:
+        words = replace(words, action="Split all images again, with copies kept together")
     headline, effect, action = (text.format(**filled) for text in (words.headline, words.effect, words.action))
     return headline, f"{effect} {action}{more}."
+
+
+# The page of the manual, below `/manual/` and, as Markdown, below `docs/`.
+GROUPS_PAGE = "how-to/datasets.html#images-that-belong-together"
+
+
+def ask_about_groups(source: Mapping[str, Any]) -> str | None:
+    """Ask whether images belong together, if they were split at random without a group rule; None otherwise.
+
+    Args:
+        source: how the dataset was read, as stored with its audit.
+    """
+    origins: Mapping[str, str] = source.get("splits") or {}
+    cut = [split for split in ("test", "validation") if origins.get(split, "").startswith("cut from train")]
+    if source.get("groups") is not None or not cut:
+        return None
+    return (
+        "Do some of these images belong together, such as several of one person, object or scene? They were split at "
+        f"random, so such images can be in training and in {cut[0]}, and results would look better than they are. A "
+        "group rule (`group_by`) keeps them in one split."
+    )
 
 
 def _describe_copied_images(numbers: Mapping[str, Any]) -> str:

@@ -253,6 +253,8 @@ SPEC_FIELDS: Mapping[str, str] = {
     "metadata": "Your own notes",
 }
 # How to read the differences that a study measured.
+# Next to a difference of fewer seeds than `MIN_SEEDS_OF_RANGE` in heldout/views/study.py.
+TOO_FEW_SEEDS = "too few seeds for a range"
 HOW_TO_READ = (
     "Ranges are 95% confidence intervals of the difference from the base. They are adjusted for all comparisons of the "
     "study: in 95 of 100 studies, all of them are right at once. A range entirely on the better side of 0 is a clear "

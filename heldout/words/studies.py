@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from heldout.words import POINTS, format_signed_range, percent, pluralize
-from heldout.words.labels import join_remedies, quote_remedy, say_helps
+from heldout.words.labels import TOO_FEW_SEEDS, join_remedies, quote_remedy, say_helps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,6 +64,7 @@ def explain_arm(arm: ArmView, metric: str | None = None) -> str:
         low, high = (bound / scale for bound in ranges.loss)
         changes["loss"] += f" (very likely {format_signed_range(POINTS, difference.loss / scale, (low, high))}%)"
     text = "; ".join(rename_measure(changes[measure], metric) for measure in difference.measures)
+    text += f" ({TOO_FEW_SEEDS})" if arm.has_too_few_seeds and ranges.accuracy is None and ranges.loss is None else ""
     return f"{text[:1].upper()}{text[1:]}."
 
 
@@ -102,6 +103,11 @@ def say_hopeless(difference: DifferenceView, base_loss: float, last_seeds: int) 
 
 def say_beaten(by: str) -> str:
     return f"{quote_remedy(by)} is clearly better."
+
+
+def say_held(leader: str) -> str:
+    """Say why a first answer gave an arm no more seeds."""
+    return f"It may still help. A first answer gives more seeds only to {quote_remedy(leader)}, which leads."
 
 
 def say_failed(seed: int, status: str, error: str | None, images: int | None = None) -> str:
@@ -205,6 +211,8 @@ def explain_doubt(
     needs: NeedsView,
     notes: Sequence[str],
     failed: Sequence[str],
+    *,
+    is_first: bool = False,
 ) -> str:
     """The answer when the study cannot tell.
 
@@ -212,6 +220,7 @@ def explain_doubt(
         remedies: those that were compared. best: the most promising arm.
         objective: the measure that decides; None if both do.
         doubt: why it is not a cure, as the end of a sentence about its figures.
+        is_first: whether the study can be continued.
     """
     assert best.difference is not None
     subject = f"any of the {len(remedies)} remedies"
@@ -219,12 +228,47 @@ def explain_doubt(
         subject = quote_remedy(remedies[0]) if len(remedies) == 1 else "either of the two remedies"
     average = f"on average, {describe_changes(best.difference, best.base_loss)}"
     average = f"O{average[1:]}" if len(remedies) == 1 else f"{quote_remedy(best.name)} comes closest: {average}"
-    text = [f"Cannot tell whether {subject} {say_helps(objective)}.", f"{average}{doubt}.", describe_needs(needs)]
+    text = [
+        f"Cannot tell {'yet ' if is_first else ''}whether {subject} {say_helps(objective)}.",
+        f"{average}{doubt}.",
+        describe_needs(needs),
+    ]
     return " ".join([*text, *notes, *_describe_untried(failed)])
 
 
 def _describe_untried(failed: Sequence[str]) -> list[str]:
     return [f"{join_remedies(failed)} could not be compared."] if failed else []
+
+
+TWO_SEEDS = (
+    "Two seeds tell nothing: by chance alone, a difference of two seeds may be tens of points. Use at least 3 seeds."
+)
+
+
+def warn_of_seeds(seeds: int) -> list[str]:
+    """Warn of a study whose first look has too few seeds."""
+    return [TWO_SEEDS] if seeds < 3 else []
+
+
+def warn_of_other_test(points: float | None) -> str:
+    """Say which part of a gap no remedy closes. points: what it costs, as a share of the images, if measured."""
+    size = "" if points is None else f" ({format_points(points)})"
+    return (
+        "The test images are of another kind than those of training and validation. Training remedies cannot close "
+        f"that part of the gap{size}: only images like the test images in training, or splitting all images again, can."
+    )
+
+
+def say_ways_on(left_out: Sequence[str], *, has_more_seeds: bool) -> list[str]:
+    """Say what continuing the study adds; nothing if it cannot be continued.
+
+    Args:
+        left_out: remedies that were not tried.
+        has_more_seeds: whether arms that may still win get more seeds.
+    """
+    adds = ["more seeds for the remedies that may still help"] if has_more_seeds else []
+    adds += [f"the remedies not tried yet ({join_remedies(left_out)})"] if left_out else []
+    return [f"Continue the study to tell more. That adds {' and '.join(adds)}."] if adds else []
 
 
 def describe_harm(worse: Sequence[ArmView]) -> list[str]:
@@ -289,62 +333,3 @@ def describe_needs(needs: NeedsView | None) -> str:
     if images:
         return f"About {images} would probably tell; more seeds would not."
     return "It would take unreasonably many seeds or images to tell: try other remedies."
-
-
-# --- learning curves: errors are wrong answers per 100 images -------------------------------------------------
-
-
-def describe_forecast(now: float, error: float, interval: tuple[float, float]) -> str:
-    """The forecast for twice as many images, compared with the current error."""
-    low, high = interval
-    text = (
-        f"Twice as many training images should bring the error from {_of_100(now)} to about {_of_100(error)} of 100 "
-        f"images ({_of_100(low)} to {_of_100(high)})."
-    )
-    return text if high < now else f"{text} They may not help at all."
-
-
-def describe_no_forecast(code: str, sizes: Sequence[tuple[int, float]], rise: Sequence[int]) -> str:
-    """Say why there is no forecast, with the figures.
-
-    Args:
-        sizes: numbers of training images and the error with each, smallest first.
-        rise: the two sizes between which the error rises, if that is why.
-    """
-    if code == "too_short":
-        return f"Only {len(sizes)} sizes were measured, which is too few for a forecast."
-    if code == "no_errors":
-        return "With all images, no validation image is answered wrongly, so more images have nothing to improve."
-    (first, at_first), (images, at_last) = sizes[0], sizes[-1]
-    if code == "too_flat":
-        return (
-            f"The error has hardly fallen: it is {_of_100(at_first)} of 100 images with {first:,} training images and "
-            f"{_of_100(at_last)} with {images:,}, which may be chance."
-        )
-    if code == "one_step":
-        before, error = sizes[-2]
-        return (
-            f"The error has only begun to fall: it is still {_of_100(error)} of 100 images with {before:,} training "
-            f"images, and {_of_100(at_last)} with {images:,}. One step does not show how it continues."
-        )
-    low, high = rise
-    errors = dict(sizes)
-    return (
-        f"The error does not fall all the way: it rises from {_of_100(errors[low])} of 100 images with {low:,} "
-        f"training images to {_of_100(errors[high])} with {high:,}, which is more than chance. Look at the images "
-        "added between these sizes, and at their trainings."
-    )
-
-
-def say_too_few_images(images: int, of_a_class: int, times: int) -> str:
-    """Say why a curve cannot start."""
-    return (
-        f"There are {images:,} training images. A learning curve starts with {of_a_class} images of each class and "
-        f"must end with at least {times} times as many."
-    )
-
-
-def _of_100(share: float) -> str:
-    """`9.4`, as in the tables; `0.02` if one decimal would show 0."""
-    value = 100 * share
-    return f"{value:.1f}" if value == 0 or value >= 0.05 else f"{value:.2g}"

@@ -45,8 +45,9 @@ def describe_study(study: StudyView) -> tuple[str, str]:
     if study.kind == "recorded" and study.conclusion is not None:
         return _describe_recorded(study, study.conclusion)
     if study.conclusion is None or study.conclusion.kind == "cannot_tell":
+        yet = "yet " if study.can_continue else ""
         return (
-            f"The study cannot tell what {say_helps(study.objective)}.",
+            f"The study cannot tell {yet}what {say_helps(study.objective)}.",
             f"The differences may be chance. {_say_next(study)}",
         )
     if study.conclusion.kind == "cure":
@@ -116,6 +117,8 @@ def _say_next(study: StudyView) -> str:
         if _is_fall_sure(study):
             return "Collect more training images."
         return "Try remedies before you collect more."
+    if study.can_continue:
+        return _say_ways_on(study)
     if study.conclusion is None or study.conclusion.kind == "cannot_tell":
         if study.kind == "recorded" and study.conclusion is not None and study.conclusion.needs is None:
             return "Any benefit is probably too small to matter: keep the base."
@@ -127,6 +130,15 @@ def _say_next(study: StudyView) -> str:
     if study.conclusion.kind == "worse":
         return "Keep the base."
     return "Train with it from now on." if study.conclusion.refit is None else "Use the final model, trained with it."
+
+
+def _say_ways_on(study: StudyView) -> str:
+    """Say what continuing the study adds."""
+    left = len(study.left_out)
+    more = "one remedy" if left == 1 else f"{left} remedies"
+    if study.conclusion is None or not study.conclusion.undecided:
+        return f"Continue it with the {more} not tried yet."
+    return f"Continue it: that adds seeds{f' and {more} not tried yet' if study.left_out else ''}."
 
 
 def explain_base_ensemble(study: StudyView) -> str | None:

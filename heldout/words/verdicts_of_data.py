@@ -27,6 +27,8 @@ def describe_other_pixels(facts: Facts, finding: Finding) -> Words:
 
 def describe_leakage(facts: Facts, finding: Finding) -> Words:
     action, then = "Remove the copies and measure again", "remove the copies"
+    if "resplit" in (finding.fix or {}):
+        action, then = "Split all images again, with copies kept together", "split all images again"
     found = facts.most_copied
     if found is None:
         figures = {name: finding.evidence.get(f"{name}_accuracy") for name in ("validation", "test")}

@@ -129,6 +129,16 @@ def begin(session: Session, study_id: str) -> None:
     _take_steps(session, study)
 
 
+def resume(session: Session, study_id: str, added: Sequence[str]) -> None:
+    """Submit the next trainings of a study that this transaction continues. added: its new remedies."""
+    study = studies.lock(session, study_id)
+    assert study is not None
+    new = f" and {join_remedies(added)}" if added else ""
+    message = f"Continues with more seeds{new}."
+    events.add(session, study_id, "study.continued", message, data={"remedies": list(added)})
+    _take_steps(session, study)
+
+
 def fail(session: Session, study_id: str, code: str, detail: str) -> None:
     """Fail a study that waits for data that will not arrive. Does nothing if it no longer waits."""
     study = studies.lock(session, study_id)

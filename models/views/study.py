@@ -5,10 +5,13 @@ from pydantic import ValidationError
 from analysis.studies.recording import match_runs, name_unit
 from analysis.studies.stored import ASKED, StudyPlan, describe_wait
 from heldout.errors import SpecUnreadable
+from heldout.lifecycle.resources import StudyStatus
 from heldout.spec.documents import make_pointer
 from heldout.studies.spec import BASE_ARM
 from heldout.views.base import make_view
-from heldout.views.study import RecordedArmView, RecordedRunView, RecordedView, StudyView
+from heldout.views.recorded_study import RecordedArmView, RecordedRunView, RecordedView
+from heldout.views.study import StudyView
+from heldout.words.studies import warn_of_seeds
 from heldout.words.study_answers import describe_study, explain_base_ensemble
 from models.tables import DatasetRow, StudyRow
 from models.views.job import build_dataset_reference
@@ -33,6 +36,10 @@ def build_study_view(study: StudyRow, dataset: DatasetRow | None) -> StudyView:
             job=study.base_job,
             metadata=study.user_metadata,
             seeds=plan["seeds"],
+            extent="first" if plan.get("stages") else "full",
+            left_out=plan.get("left_out", []),
+            can_continue=_can_continue(study),
+            warnings=[*([] if study.kind == "recorded" else warn_of_seeds(plan["seeds"])), *plan.get("notes", [])],
             splits="fixed" if plan["folds"] is None else "resampled",
             objective=plan.get("objective"),
             data=plan.get(ASKED, plan).get("data"),
@@ -53,6 +60,14 @@ def build_study_view(study: StudyRow, dataset: DatasetRow | None) -> StudyView:
         told = {"explanation": explain_base_ensemble(view)}
         return view.model_copy(update=words | {"ensemble": view.ensemble.model_copy(update=told)})
     return view.model_copy(update=words)
+
+
+def _can_continue(study: StudyRow) -> bool:
+    """Whether a first answer without a cure leaves something to try."""
+    stages, conclusion = study.plan.get("stages"), study.found.get("conclusion")
+    if study.status is not StudyStatus.SUCCEEDED or not stages or conclusion is None or conclusion["kind"] == "cure":
+        return False
+    return bool(study.plan.get("left_out") or conclusion["undecided"])
 
 
 def _build_recorded(study: StudyRow) -> RecordedView | None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.studies.coverage import Setting, coverage, world_of
-from benchmarks.studies.false_cures import conclusions, null_world
+from benchmarks.studies.false_cures import conclusions, null_world, stages_of
 
 SETTINGS = [
     Setting(6, 3, 200, 1.0, equal=True),
@@ -26,6 +26,8 @@ def test_studies_rarely_name_a_false_cure_and_find_a_real_one(setting: Setting) 
     world = null_world(setting)
     kinds, _ = conclusions(world, 3, 30)
     assert kinds["cure"] <= 3
+    continued, _ = conclusions(world, 3, 10, stages_of(world, is_continued=True))
+    assert continued["cure"] <= 1
 
     real = world_of(replace(setting, images=10 * setting.images))
     best = real.arms[1]

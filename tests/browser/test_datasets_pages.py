@@ -80,6 +80,9 @@ def test_a_file_is_dropped_checked_and_fixed_by_click(client: Client, faulty_fil
     expect(findings).to_have_count(len(audit.findings))
     for shown, finding in zip(findings.all(), audit.findings, strict=True):
         expect(shown).to_contain_text(finding.explanation.replace("`", ""))
+    assert audit.question  # validation was cut at random
+    question = page.get_by_role("link", name="How to name images that belong together")
+    expect(question).to_have_attribute("href", f"/manual/{audit.question.page}")
     leak = findings.filter(has_text="The same images in several splits")
     has_loaded(leak.get_by_role("img").first)
 

@@ -39,8 +39,10 @@ def test_a_newcomer_trains_a_network_and_finds_what_helps(client: Client, open_p
         box.uncheck()
     page.get_by_role("checkbox", name="more epochs").check()
     page.get_by_label("Seeds").fill("2")
-    page.get_by_label("Maximum trainings").fill("4")
-    expect(page.get_by_label("Size and cost").get_by_text("4 trainings")).to_be_visible()
+    size = page.get_by_label("Size and cost")
+    expect(size.get_by_text("4 trainings")).to_be_visible()
+    expect(size).to_contain_text("at most 8 until the answer")
+    expect(size).to_contain_text("Two seeds tell nothing")
     assert_fit_at_every_size(page, "first-study", pictures)
     page.get_by_role("button", name="Start the study").click()
 

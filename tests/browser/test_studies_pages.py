@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 
 from heldout.client.client import Client
 from heldout.views.study import StudyView
+from heldout.words.labels import TOO_FEW_SEEDS
 from tests.browser.looks import assert_fit_for_all
 from tests.browser.words import percent, points
 from tests.e2e.running import ROOT
@@ -131,7 +132,7 @@ def test_a_study_is_ordered_from_a_job_followed_live_and_read(client: Client, en
         bounds = arm.difference.adjusted_intervals.accuracy
         assert row.locator("td.number").all_inner_texts() == [
             points(arm.difference.accuracy or 0),
-            "–" if bounds is None else f"{points(bounds[0])} to {points(bounds[1])}",
+            TOO_FEW_SEEDS if bounds is None else f"{points(bounds[0])} to {points(bounds[1])}",
         ]
         if arm.why:
             expect(row).to_contain_text(arm.why.replace("`", ""))
@@ -145,6 +146,12 @@ def test_a_study_is_ordered_from_a_job_followed_live_and_read(client: Client, en
     page.get_by_role("button", name="failed").click()
     page.get_by_role("button", name="succeeded").click()
     expect(page.get_by_text("No matching studies")).to_be_visible()
+
+    assert study.can_continue
+    page.goto(f"/studies/{study_id}")
+    page.get_by_role("button", name="Continue with more seeds only").click()
+    expect(page.get_by_role("progressbar", name="Trainings done")).to_be_visible()
+    client.studies.cancel(study_id)
 
 
 def test_a_study_is_cancelled_from_its_page(client: Client, ended: str, open_page) -> None:

@@ -25,8 +25,8 @@ SPEC = {
     "training": {"epochs": 2, "seed": 7},
 }
 TOOLS = {
-    *("diagnose_history", "diagnose_predictions", "diagnose_job", "train", "try_remedy", "cure", "cure_script"),
-    *("progress", "compare", "compare_runs", "dataset_findings"),
+    *("diagnose_history", "diagnose_predictions", "diagnose_job", "train", "try_remedy", "cure", "continue_study"),
+    *("cure_script", "progress", "compare", "compare_runs", "dataset_findings"),
 }
 OVERFITTED = {
     "loss": [1.2, 0.7, 0.4, 0.25, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02],

@@ -57,7 +57,7 @@ def test_a_keras_model_is_trained_diagnosed_cured_and_taken_back(service: Servic
     # A worker has chosen the job's precision meanwhile.
     assert posted.spec.training.model_copy(update={"precision": job.spec.training.precision}) == job.spec.training
 
-    study = job.cure("augmentation", seeds=2, splits="fixed", budget={"jobs": 5})
+    study = job.cure("augmentation", seeds=2, splits="fixed", extent="full", budget={"jobs": 5})
     assert study.conclusion is not None, study.error
     assert (study.conclusion.kind, study.conclusion.remedy) == ("cure", "augmentation")
     [_, winner] = study.arms

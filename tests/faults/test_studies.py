@@ -25,6 +25,7 @@ STUDY = {
     "remedies": [{"name": "adam", "patch": ADAM}],
     "splits": "fixed",
     "seeds": 2,
+    "extent": "full",
     "budget": {"jobs": 5},
 }
 
@@ -73,6 +74,7 @@ SMALL = {
     "remedies": [{"name": "a little smoothing", "patch": {"training": {"label_smoothing": 0.01}}}],
     "splits": "fixed",
     "seeds": 2,
+    "extent": "full",
     "budget": {"jobs": 4},
 }
 

@@ -78,4 +78,4 @@ def test_the_effect_is_reported_by_split_and_test_comes_first():
     words = describe(
         effect, {"train": 2, "validation": 0, "test": 1}, dict.fromkeys(SPLITS, 0), dict.fromkeys(SPLITS, 10)
     )
-    assert words == "Removes 1 of 10 test images and 2 of 10 training images. Splits all images again."
+    assert words == "Removes 1 of 10 test images and 2 of 10 training images. Splits all 27 images again."

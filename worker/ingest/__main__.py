@@ -16,10 +16,11 @@ from heldout.cli.screen import prepare, print_json, say
 from heldout.cli.shown import format_size, show_classes
 from heldout.cli.shown_diagnosis import show_audit
 from heldout.client.packing import NothingToPack, list_files, pack_folder, pack_together
+from heldout.fixes.offers import advise, make_offers, share_copies_and_differ
 from heldout.spec.dataset import DatasetSpec
 from heldout.stored.audit import AuditFinding, IngestedContent, StoredAudit
 from heldout.views.audit import AuditView
-from heldout.words.data_and_models import describe_audit, fold_notes
+from heldout.words.data_and_models import GROUPS_PAGE, ask_about_groups, describe_audit, fold_notes
 from worker.ingest.parent import ingest
 from worker.ingest.rejection import Rejection
 
@@ -81,18 +82,31 @@ def _build_view(content: dict[str, Any]) -> AuditView:
         return {**image, "thumbnail": ""}
 
     found = [AuditFinding.model_validate(finding) for finding in content["findings"]]
+    shown = fold_notes(found)
+    images = sum(split["count"] for split in content["splits"].values())
     findings = [
         {
             **finding,
+            "what_to_do": advise(folded, fix, images),
             "examples": [build_example(image) for image in finding["examples"]],
             "pairs": [[build_example(image) for image in pair] for pair in finding["pairs"]],
         }
-        for finding in (finding.model_dump() for finding in fold_notes(found))
+        for finding, folded, fix in zip(
+            (finding.model_dump() for finding in shown), shown, make_offers(shown), strict=True
+        )
     ]
     nowhere = {"id": "", "name": "local", "version": 1}
-    headline, summary = describe_audit(found)
+    headline, summary = describe_audit(found, differs_too=share_copies_and_differ(found))
+    asked = ask_about_groups(content["source"])
     return AuditView.model_validate(
-        {**content, "dataset": nowhere, "headline": headline, "summary": summary, "findings": findings}
+        {
+            **content,
+            "dataset": nowhere,
+            "headline": headline,
+            "summary": summary,
+            "findings": findings,
+            "question": None if asked is None else {"text": asked, "page": GROUPS_PAGE},
+        }
     )
 
 

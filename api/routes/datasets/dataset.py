@@ -17,12 +17,12 @@ from api.routes.downloads import make_indices_response
 from heldout import errors
 from heldout.fixes.bodies import Body
 from heldout.fixes.changes import VersionChanges
-from heldout.fixes.offers import drop_answered, make_offers
+from heldout.fixes.offers import advise, drop_answered, make_offers, share_copies_and_differ
 from heldout.lifecycle.resources import DatasetStatus
 from heldout.stored.audit import SuspectsSummary, preview_key
 from heldout.views.audit import AuditView
 from heldout.views.dataset import DatasetPage, DatasetView, EffectView, IndicesView
-from heldout.words.data_and_models import describe_audit, fold_notes
+from heldout.words.data_and_models import GROUPS_PAGE, ask_about_groups, describe_audit, fold_notes
 from models.blob_files import guard_reading, open_blob
 from models.blobs import raise_if_missing
 from models.database import Session
@@ -114,7 +114,7 @@ def get_audit(dataset: Reference, work: Reading) -> AuditView:
     def build_example(image: dict[str, Any]) -> dict[str, Any]:
         return {**image, "thumbnail": get_thumbnail_route(row.id, image["index"])}
 
-    characters = 0
+    characters, images = 0, sum(split.count for split in audit.splits.values())
 
     def iterate_shown(pairs: Sequence[Sequence[dict[str, Any]]]) -> Iterator[list[dict[str, Any]]]:
         """Yield as many pairs as there is room for. File names may have a kilobyte."""
@@ -130,11 +130,12 @@ def get_audit(dataset: Reference, work: Reading) -> AuditView:
             **finding,
             "examples": [build_example(image) for image in finding["examples"]],
             "pairs": list(iterate_shown(finding["pairs"])),
+            "what_to_do": advise(found, fix, images),
             "fix": fix,
             "mend": fix,
             "effect": get_effect(fix),
         }
-        for finding, fix in zip(stored["findings"], make_offers(audit.findings), strict=True)
+        for finding, found, fix in zip(stored["findings"], audit.findings, make_offers(audit.findings), strict=True)
     ]
     labels = build_label_check_view(
         read_unless_lost(lost, lambda: read_suspects(work.session, work.blobs, row, SuspectsSummary))
@@ -144,7 +145,8 @@ def get_audit(dataset: Reference, work: Reading) -> AuditView:
         {"code": code, "detail": detail}
         for code, detail in dict.fromkeys((problem.code, problem.detail) for problem in lost)
     ]
-    headline, summary = describe_audit(audit.findings)
+    headline, summary = describe_audit(audit.findings, differs_too=share_copies_and_differ(audit.findings))
+    asked = ask_about_groups(audit.source)
     return AuditView.model_validate(
         {
             **stored,
@@ -152,6 +154,7 @@ def get_audit(dataset: Reference, work: Reading) -> AuditView:
             "headline": headline,
             "summary": summary,
             "findings": findings,
+            "question": None if asked is None else {"text": asked, "page": GROUPS_PAGE},
             "labels": labels,
             "left_out": left_out,
         }

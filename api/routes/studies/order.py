@@ -7,15 +7,16 @@ from fastapi import Body, Depends, Query
 from starlette.responses import JSONResponse, Response
 
 from api.http.auth import Asking
-from api.http.deps import Writing
+from api.http.deps import StudyId, Writing
 from api.http.idempotency import OnceDep
 from api.http.problems import NO_ROOM, REFUSED_SPEC, raises
 from api.http.routing import make_router
 from heldout import errors
 from heldout.studies.external import AnyStudySpec, ExternalStudySpec
 from heldout.studies.recorded import RecordedStudySpec
+from heldout.studies.spec import ContinueSpec
 from heldout.views.study import StudyEstimateView, StudyView
-from models import external_studies, waiting_studies
+from models import continued_studies, external_studies, waiting_studies
 from models.store import quotas
 from models.views.study import build_study_view
 
@@ -117,3 +118,29 @@ def order_study(
         return build_study_view(*ordered)
 
     return once.make(work.session, spec, begin)
+
+
+@router.post(
+    "/{study_id}/continue",
+    dependencies=[Depends(take_turn, scope="function")],
+    response_description="The study, which runs again. Its next trainings are queued.",
+)
+@raises(errors.StudyNotContinuable, errors.FileOfLaterRelease, errors.SpecUnreadable, *NO_ROOM, *REFUSED_SPEC)
+def continue_study(study_id: StudyId, work: Writing, spec: Annotated[ContinueSpec | None, Body()] = None) -> StudyView:
+    """Continue a study whose first answer is not a cure (`can_continue`).
+
+    Remedies that may still win get more seeds, up to 8 if the first look had 3. With `remedies: all`, those that the
+    first answer left out join. The error that the study allows itself was divided in advance, so a continued study
+    names no more false cures than one that was ordered with `extent: full`.
+    """
+    return build_study_view(
+        *continued_studies.continue_study(
+            work.session,
+            work.blobs,
+            work.owner,
+            study_id,
+            spec or ContinueSpec(),
+            max_parameters=work.app.settings.max_parameters,
+            reading=work.read_session,
+        )
+    )

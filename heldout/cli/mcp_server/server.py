@@ -63,6 +63,7 @@ def make_server(home: Path | None = None) -> MCPServer[None]:
         tools.train: _STARTS,
         tools.try_remedy: _STARTS,
         tools.cure: _STARTS,
+        tools.continue_study: _STARTS,
         tools.cure_script: _STARTS,
         tools.progress: _READS,
         tools.compare: _READS,
@@ -233,12 +234,16 @@ class Tools:
             Field(description="If the data have faults, fix makes a version without them and continues."),
         ] = None,
         objective: Objective = None,
+        full: Annotated[
+            bool, Field(description="Compare all remedies that suit; else at most three, which may be continued.")
+        ] = False,
         dry_run: Annotated[bool, Field(description="Only say how many trainings it would take, and how long.")] = False,
     ) -> str:
         """Measure which remedies help a job beyond chance: trains with each and without, over several seeds."""
         body = {
             "job": job,
             "remedies": remedies or "auto",
+            "extent": "full" if full else None,
             "seeds": seeds,
             "objective": objective,
             "budget": {"jobs": max_jobs, "seconds": None},
@@ -249,7 +254,20 @@ class Tools:
                 return capture_output(show_estimate, await client.studies.estimate(body))
             study = (await client.studies.create(body)).view
         told = f"{study.progress.jobs} trainings for now" if study.waits_for is None else f"first, {study.waits_for}"
-        return f"{study.id} is ordered: {told}. Ask `progress` with this id."
+        return " ".join([f"{study.id} is ordered: {told}. Ask `progress` with this id.", *study.warnings])
+
+    async def continue_study(
+        self,
+        study: Annotated[str, Names(STUDY), Field(description="The id of a study that cannot tell yet, std_….")],
+        remedies: Annotated[
+            Literal["all", "same"], Field(description="all adds those not tried yet; same only more seeds.")
+        ] = "all",
+    ) -> str:
+        """Continue a study whose first answer is not a cure: more seeds, and the remedies that it left out."""
+        async with self._client() as client:
+            going = (await client.studies.continue_(study, remedies)).view
+        left = going.progress.jobs - going.progress.done
+        return f"{going.id} continues: {left} more trainings for now. Ask `progress` with this id."
 
     async def cure_script(
         self,

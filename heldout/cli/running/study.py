@@ -80,6 +80,8 @@ def run_study(
         else:
             study = client.studies.get(study_id).view
         _check_study(study, parameters, given)
+        for warning in () if service.as_json else study.warnings:
+            say(f"Note: {warning}", file=sys.stderr)
         check(script, {arm.name: arm.patch for arm in study.arms}, study.splits)
         display = JsonLines() if service.as_json else make_study_display()
         ends = "--again starts over." if embedded else f"`heldout studies cancel {study.id}` ends it."

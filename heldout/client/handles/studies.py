@@ -211,6 +211,7 @@ class Study(NamedHandle[StudyView, Mode], of=Studies):
 
     refresh = renew(Studies.get)
     cancel = renew(Studies.cancel)
+    continue_ = renew(Studies.continue_)
     delete = by_id(Studies.delete)
     report = by_id(Studies.report)
     report_text = by_id(Studies.report_text)

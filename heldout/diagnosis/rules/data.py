@@ -11,7 +11,7 @@ from heldout.diagnosis.facts import Effect, Facts
 from heldout.diagnosis.findings import Finding, SuggestedRemedy
 from heldout.diagnosis.gap import bound_difference
 from heldout.diagnosis.rules.label_order import choose_severity, find_test_renamed, mention_left_out_copies
-from heldout.fixes.offers import DROP_COPIES, RESPLIT, offer_undone_pixels
+from heldout.fixes.offers import DROP_COPIES, RESPLIT, advise_resplit, count_copied, offer_undone_pixels
 from heldout.statistics import (
     compute_newcombe_interval,
     compute_paired_interval,
@@ -90,6 +90,28 @@ def _find_counted_copies(gap: StoredGap) -> Finding | None:
         {name: {"images": images, "share": images / count} for name, (images, count) in copied.items()},
         remedies.suggest_data_fix("Keep copies and groups in one split only.", dict(DROP_COPIES)),
     )
+
+
+def prefer_resplit(findings: Sequence[Finding], facts: Facts) -> list[Finding]:
+    """Offer to split all images again where splits share copies and also differ by nature.
+
+    Without the copies alone, the splits would still differ, and the network would train on fewer images.
+    """
+    if not any(finding.is_shift_by_nature for finding in findings):
+        return list(findings)
+    return [
+        replace(finding, remedies=(*_divide_all(finding, facts), *finding.remedies))
+        if finding.code == "leakage" and set(finding.fix or {}) == {"drop_copies"}
+        else finding
+        for finding in findings
+    ]
+
+
+def _divide_all(finding: Finding, facts: Facts) -> tuple[SuggestedRemedy, ...]:
+    splits = (facts.train, facts.validation, facts.test)
+    counts = [split.count for split in splits if split is not None]
+    images = sum(counts) if len(counts) == len(splits) else None
+    return remedies.suggest_data_fix(advise_resplit(images, count_copied(finding.evidence)), dict(RESPLIT))
 
 
 def _can_be_copies(train: SplitFigures | None, validation: SplitFigures, test: SplitFigures) -> bool:

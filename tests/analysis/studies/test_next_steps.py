@@ -8,12 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from analysis.studies import planning
 from analysis.studies import state as states
 from analysis.studies.next_steps import decide_next_steps
 from analysis.studies.state import Arm, NextSteps, Purpose, RunKey, Scores, StudyRun
 from benchmarks.studies.simulated import Trainings, World, follow, state_of
 from heldout.lifecycle.job import JobStatus
+from heldout.views.study import IntervalsView
 from heldout.words.labels import describe_remedy
+from heldout.words.studies import explain_arm
 
 ARMS = ("base", "dropout", "l2", "horizontal_flip")
 NOISE = dict.fromkeys((*ARMS, "dropout+l2"), 0.005)
@@ -261,3 +264,70 @@ def test_a_base_that_fails_at_a_later_look_keeps_the_result_of_the_previous_look
     assert (steps.arms[0].seeds, steps.conclusion.remedy) == (3, "dropout")
     assert "No new seeds have confirmed it." in steps.conclusion.explanation
     assert "Its training with seed number 4 failed." in steps.conclusion.explanation
+
+
+def test_a_first_answer_gives_more_seeds_only_to_the_leader_and_says_how_to_go_on() -> None:
+    unclear = replace(CURABLE, accuracy={"dropout": 0.012, "l2": 0.006}, loss={}, seed_noise=dict.fromkeys(ARMS, 0.02))
+    state = state_of(unclear, 3, stages=(4,), left_out=("ema", "retune"))
+    first = decide_next_steps(state, [])
+    assert (first.planned, first.most) == (12, 12 + 4 + 1)  # with the training of a cure on all images
+
+    steps, runs = follow(state, Trainings(unclear, 3).scores)
+
+    assert steps.conclusion.kind == "cannot_tell"
+    assert len(runs) == 16
+    assert {key.arm for key in runs if key.seed >= 3} == {"base", "dropout"}
+    held = [arm for arm in steps.arms if arm.why is not None and arm.why.startswith("It may still help.")]
+    assert [arm.name for arm in held] == ["l2"]
+    text = steps.conclusion.explanation
+    assert text.startswith("Cannot tell yet whether any of the 3 remedies helps.")
+    assert "Continue the study to tell more. That adds more seeds for the remedies that may still help and" in text
+    assert '("averaged weights" and "tuned learning rate")' in text
+
+    again, longer = follow(replace(state, stages=(4, 4)), Trainings(unclear, 3).scores, there=runs)
+    assert runs.items() <= longer.items()
+    assert max(arm.seeds for arm in again.arms) == 8
+    assert not any(arm.why and "It may still help" in arm.why for arm in again.arms)
+
+
+def test_a_first_look_alone_names_no_winner_of_a_study_that_can_be_continued() -> None:
+    trainings = Trainings(CURABLE, 1)
+    alone, _ = follow(state_of(CURABLE, 3, max_jobs=14), trainings.scores)
+    assert alone.conclusion.remedy == "dropout"  # as the only look of a study that ends there
+
+    first, runs = follow(state_of(CURABLE, 3, max_jobs=14, stages=(4,)), trainings.scores)
+
+    assert len(runs) == 12
+    assert first.conclusion.kind == "cannot_tell"
+    assert "no new seeds have confirmed it" in first.conclusion.explanation
+    then, _ = follow(state_of(CURABLE, 3, stages=(4, 4)), trainings.scores, there=runs)
+    assert (then.conclusion.kind, then.conclusion.remedy) == ("cure", "dropout")
+
+
+def test_the_errors_of_a_continued_study_add_up_to_those_of_one_that_is_planned_at_once() -> None:
+    for errors in planning.LOOK_ERRORS.values():
+        assert sum(errors) == pytest.approx(0.05)
+    assert sum(sum(errors) for errors in planning.STAGE_ERRORS) == pytest.approx(0.05)
+    stages = planning.plan_stages(state_of(CURABLE, 3, stages=(3, 3, 4)))
+    spent = [look.error for stage in stages for look in stage.looks]
+    assert sum(spent) == pytest.approx(0.05)
+    # Each stage divides its errors among all arms that it knows, even if some of them have been dropped.
+    assert [planning.count_comparisons(state_of(CURABLE, 3), stage.arms) for stage in stages] == [4, 4, 6]
+
+
+def test_two_seeds_show_no_range_unless_it_proves_something() -> None:
+    noisy = replace(CURABLE, accuracy={}, loss={}, seed_noise=dict.fromkeys(ARMS, 0.05))
+    trainings = Trainings(noisy, 1)
+    looked = done({key: trainings.scores(key) for key in decide_next_steps(state_of(noisy, 2), []).submit})
+    steps = decide_next_steps(state_of(noisy, 2), looked)
+    assert all(arm.seeds == 2 for arm in steps.arms)
+    for arm in steps.arms[1:]:
+        assert arm.difference.accuracy is not None
+        assert arm.difference.adjusted_intervals == arm.difference.intervals == IntervalsView()
+        assert explain_arm(arm).endswith("(too few seeds for a range).")
+
+    clear = replace(CURABLE, accuracy={"horizontal_flip": -0.4}, loss={"horizontal_flip": 3.0}, seed_noise={})
+    trainings = Trainings(clear, 1)
+    looked = done({key: trainings.scores(key) for key in decide_next_steps(state_of(clear, 2), []).submit})
+    flip = decide_next_steps(state_of(clear, 2), looked).arms[3]
+    assert flip.difference.adjusted_intervals.accuracy[1] < 0

@@ -13,6 +13,7 @@ import pytest
 
 from heldout.cli.outcome import Exit
 from heldout.stored.gap import PairedTally, PixelsUndone, Tally
+from heldout.words.studies import TWO_SEEDS
 from tests.heldout.served import GAP, PATIENCE_S, SPEC, until
 
 # The copies in `digits` are not known here, so no folds can be cut.
@@ -55,7 +56,9 @@ def test_a_study_is_created_from_the_options_and_its_id_is_printed(heldout, clie
     )
     result = heldout("cure", ended, *asked, "--detach")
     study = get_only_study(client)
-    assert (result.returncode, result.stdout, result.stderr) == (0, f"{study.id}\n", "")
+    assert (result.returncode, result.stdout) == (0, f"{study.id}\n")
+    assert result.stderr.startswith("Note: Two seeds tell nothing")
+    assert study.warnings == [TWO_SEEDS]
     assert study.remedies == ["dropout", "l2", "dropout+l2"]
     assert (study.job, study.seeds, study.splits, study.budget.jobs) == (ended, 2, "fixed", 40)
     assert study.objective == "loss"
@@ -93,8 +96,38 @@ def test_a_dry_run_describes_the_study_and_creates_nothing(heldout, client, ende
     assert "9 trainings for the first look at 3 seeds each" in output
     printed = json.loads(heldout("cure", ended, *FIXED, "--dry-run", "--json").stdout)
     assert printed["object"] == "study_estimate"
-    assert "retune" in printed["remedies"]  # as auto chooses
+    assert len(printed["remedies"]) == 3
+    assert (printed["extent"], printed["jobs"], printed["max_jobs"]) == ("first", 12, 16)
+    assert "retune" in printed["left_out"]  # auto chooses it, but a first answer searches nothing
+    assert "It is a first answer. Continuing it would add" in heldout("cure", ended, *FIXED, "--dry-run").stdout
+    full = json.loads(heldout("cure", ended, *FIXED, "--full", "--dry-run", "--json").stdout)
+    assert full["remedies"] == [*printed["remedies"], *printed["left_out"]]
+    assert (full["extent"], full["left_out"]) == ("full", [])
+    two = heldout("cure", ended, *FIXED, "--seeds", "2", "--dry-run").stdout
+    assert "Note: Two seeds tell nothing" in two
     assert list(client.studies.list()) == []
+
+
+def test_a_running_study_is_not_continued_and_options_of_its_order_are_refused(heldout, client, ended):
+    study_id = heldout("cure", ended, *FIXED, "--detach").stdout.strip()
+    refused = heldout("cure", study_id)
+    assert refused.returncode == Exit.REFUSED
+    assert f"{study_id} cannot be continued: it is running" in refused.stderr
+    assert "--seeds means nothing for a study to continue" in heldout("cure", study_id, "--seeds", "4").stderr
+    assert "with `all` remedies left" in heldout("cure", study_id, "--remedies", "dropout").stderr
+
+
+def test_the_part_of_a_gap_that_no_remedy_closes_is_named_before_a_study_starts(heldout, service, client):
+    job_id = client.jobs.create(SPEC).id
+    held = service.begin(job_id)
+    service.measure(held, 1)
+    service.succeed(
+        held, gap=GAP.model_copy(update={"test": Tally(count=300, correct=180, loss=1.2, loss_variance=0.1)})
+    )
+    output = " ".join(heldout("cure", job_id, *FIXED, "--dry-run").stdout.split())
+    assert "Note: The test images are of another kind than those of training and validation." in output
+    assert "Training remedies cannot close that part of the gap (35.5 points)" in output
+    assert client.jobs.get(job_id).cure(splits="fixed", wait=False).view.warnings[0].startswith("The test images are")
 
 
 def test_a_study_that_cannot_be_measured_is_refused_with_2(heldout, client, ended):

@@ -54,6 +54,11 @@ def test_a_folder_is_audited_without_a_service_and_leaves_no_files(tmp_path, tem
     assert (classes, cut) == ("classes: cat, dog", "validation split cut from the training images at random")
     assert any(line.startswith(LEAK) for line in rest)
     assert "  train train/dog/5.png = test test/dog/copy.png" in rest
+    # The text is wrapped. What is asked, and the page of the manual that explains it:
+    asked = " ".join("".join(f"{line} " for line in rest).split())
+    assert "Do some of these images belong together, such as several of one person, object or scene?" in asked
+    assert "such images can be in training and in validation" in asked
+    assert "See docs/how-to/datasets.md#images-that-belong-together." in asked
     assert list(temporary.iterdir()) == []
     assert {path.name for path in tmp_path.iterdir()} == {"pets", "temporary"}
 

@@ -168,7 +168,7 @@ def test_an_estimate_shows_the_cost(capsys):
     show_estimate(StudyEstimateView.model_validate(asked))
     assert capsys.readouterr().out.splitlines() == [
         "remedies: dropout, l2",
-        "9 trainings for the first look at 3 seeds each, about 2 min 10 s; at most 28 in all",
+        "9 trainings for the first look at 3 seeds each, about 2 min 10 s; at most 28 until the answer",
         "train and validation: each seed has its own fold; the test split is measured once, at the end",
     ]
 

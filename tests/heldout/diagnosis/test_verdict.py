@@ -450,3 +450,22 @@ def test_poorly_learned_training_images_come_before_memorization(trained, verdic
     falling = history([2.3 - 0.1 * epoch for epoch in range(20)], [abs(epoch - 8) / 8 + 1.5 for epoch in range(20)])
     made = Made(answers(trained, 1000), answers(0.25, 500, 1), answers(0.25, 500, 2))
     assert judged(made, falling if still_falls else OVERFIT).verdict == verdict
+
+
+def test_copies_are_not_just_removed_from_splits_that_differ_by_nature():
+    validation, in_validation = make_answers_with_copies(0.8, 600, 120, 1)
+    test, in_test = make_answers_with_copies(0.4, 600, 150, 2)
+    made = Made(answers(0.99, 3000), validation, test, validation_copied=in_validation, test_copied=in_test)
+    found = judged(made)
+    assert any(other.is_shift_by_nature for other in found.findings)
+    leak = finding(found, "leakage")
+    assert leak.fix == {"resplit": True}
+    assert leak.remedies[0].reason.startswith(
+        "Split all 4,200 images again: the 270 images with a copy in another split stay together with their copies"
+    )
+    assert "Split all images again, with copies kept together" in found.summary
+    cause = next(cause for cause in found.causes if cause.code == "leakage")
+    assert cause.figure_after is None  # other images are then in each split
+    # Where splits do not differ, the copies alone are removed.
+    alike = Made(answers(0.99, 3000), validation, *make_answers_with_copies(0.8, 600, 150, 2)[:1], test_copied=in_test)
+    assert finding(judged(alike), "leakage").fix == {"drop_copies": True}

@@ -4,7 +4,7 @@ import pytest
 
 from heldout.fixes.bodies import combine_bodies, list_options
 from heldout.fixes.changes import LinearChange, VersionChanges, VersionSpec, list_refusals, parse_index
-from heldout.fixes.offers import make_offer, make_offers, offer_renamed_test, offer_undone_pixels
+from heldout.fixes.offers import advise, make_offer, make_offers, offer_renamed_test, offer_undone_pixels
 from heldout.stored.audit import AuditFinding
 from heldout.stored.gap import LabelsRenamed, PairedTally, PixelsUndone, Tally
 
@@ -64,7 +64,27 @@ def test_copies_are_dropped_only_together_with_a_label_renaming():
         {"pixel_values": {"test": "invert"}},
         None,
     ]
-    assert make_offers([found("leakage"), found("class_shift")]) == [{"drop_copies": True}, {"resplit": True}]
+    assert make_offers([found("leakage"), found("test_too_small")]) == [{"drop_copies": True}, None]
+
+
+def test_splits_that_share_copies_and_differ_are_split_again_with_all_images():
+    """Without the copies alone they would still differ, and a network would train on fewer images."""
+    leak = found("leakage", test_in_train={"images": 236}, validation_in_train={"images": 0})
+    shift = found("split_shift", split="test")
+    assert make_offers([leak, shift]) == [{"resplit": True}, None]
+    assert make_offers([leak, found("class_shift")]) == [{"resplit": True}] * 2
+    text = advise(leak, make_offers([leak, shift])[0], 3781)
+    assert text.startswith("Split all 3,781 images again: the 236 images with a copy in another split stay together")
+    assert "no image is lost" in text
+    # Pixel values that can be undone do not make splits differ by nature.
+    undone = found("scale_mismatch", split="test", undone_by={"test": "invert"})
+    assert make_offers([leak, shift, undone])[0] == {"drop_copies": True}
+    small = replace_severity(shift, "info")
+    assert make_offers([leak, small])[0] == {"drop_copies": True}
+
+
+def replace_severity(finding: AuditFinding, severity: str) -> AuditFinding:
+    return finding.model_copy(update={"severity": severity})
 
 
 def pixels(choices: tuple[str, str], *parameters: dict[str, float]) -> PixelsUndone:

@@ -10,7 +10,7 @@ import pytest
 
 from heldout.errors import InvalidSpec
 from heldout.remedies import ResolvedArm, resolve
-from heldout.remedies.arms import BY_VERDICT, CURABLE, MAX_ARMS, MIN_ARMS, choose_remedies, resolve_remedy
+from heldout.remedies.arms import BY_VERDICT, CURABLE, MAX_ARMS, MIN_ARMS, choose_first, choose_remedies, resolve_remedy
 from heldout.remedies.catalogue import REMEDIES
 from heldout.remedies.change import NoChange, RemedyBase
 from heldout.spec.documents import make_patch
@@ -304,3 +304,16 @@ def test_a_patch_turns_one_document_into_another():
     for _ in range(500):
         before, wanted = document(), document()
         assert without_nulls(merged(before, make_patch(before, wanted))) == without_nulls(wanted)
+
+
+def test_a_first_answer_takes_three_remedies_that_helped_most_often_and_whole_combinations():
+    assert choose_first(("augmentation", "dropout", "dropout+augmentation", "ema", "retune")) == (
+        "augmentation",
+        "dropout",
+        "dropout+augmentation",
+    )
+    # A combination would bring its missing part as a fourth remedy, and a search its candidates.
+    assert choose_first(("dropout", "dropout+augmentation", "retune", "ema")) == ("dropout", "ema")
+    for verdict in BY_VERDICT:
+        names = choose_remedies(RemedyBase(spec().model_dump(mode="json"), 3600), verdict)
+        assert choose_first(names)[0] == names[0]

@@ -11,13 +11,21 @@ from sqlalchemy.exc import IntegrityError
 
 from analysis.studies import state
 from analysis.studies.state import Purpose, RunKey, Scores
-from heldout.errors import DatasetInUse, PartOfStudy, StudyFinished, StudyNotFinished, StudyNotFound
+from heldout.errors import (
+    DatasetInUse,
+    PartOfStudy,
+    StudyFinished,
+    StudyNotContinuable,
+    StudyNotFinished,
+    StudyNotFound,
+)
 from heldout.lifecycle.job import JobStatus, StopReason
 from heldout.service.settings import Settings
-from heldout.studies.spec import StudySpec
+from heldout.studies.spec import ContinueSpec, StudySpec
 from heldout.views.study import StudyView
 from models import study_orders
 from models.blobs import Blobs
+from models.continued_studies import continue_study
 from models.database import Database
 from models.reconcile import Reconciler
 from models.store import claims, discards, evaluations, jobs, label_reads, studies, study_jobs
@@ -94,7 +102,7 @@ class Bench:
 
 def scores_of(arm: str, seed: int) -> Scores:
     """Make scores, always the same for an arm and a seed."""
-    right, loss = RIGHT[arm]
+    right, loss = RIGHT.get(arm, RIGHT["base"])
     draws = np.random.default_rng([len(arm), seed])
     return Scores(
         images=np.arange(IMAGES, dtype=np.int32),
@@ -184,6 +192,61 @@ def test_an_arm_shows_provisional_means_until_it_is_compared_and_the_time_left_n
     assert etas == sorted(etas, reverse=True)
     assert len(etas) > 6
     assert left[-1] is None
+
+
+def test_a_first_answer_takes_sixteen_trainings_and_goes_on_until_a_remedy_that_it_left_out_cures(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(RIGHT, "augmentation", (0.72, 0.87))
+    monkeypatch.setitem(RIGHT, "dropout", (0.7, 0.9))
+    monkeypatch.setitem(RIGHT, "horizontal_flip", (0.95, 0.3))
+    study_id = bench.order(remedies="auto", seeds=3)
+    first = bench.run(study_id)
+    assert (first.extent, len(first.arms), first.conclusion.kind) == ("first", 4, "cannot_tell")
+    assert first.progress.jobs == first.ledger.jobs == 16
+    assert sorted(arm.seeds for arm in first.arms) == [3, 3, 5, 5]
+    assert first.arms[0].seeds == 5
+    assert first.headline == "The study cannot tell yet what helps."
+    assert "Continue" in first.summary
+    assert "horizontal_flip" in first.left_out
+    assert first.can_continue
+
+    def go_on(**asked: object) -> StudyView:
+        with bench.database.read() as reading, bench.database.write() as session:
+            continue_study(
+                session,
+                bench.blobs,
+                ALICE,
+                study_id,
+                ContinueSpec.model_validate(asked),
+                max_parameters=10**6,
+                reading=reading,
+            )
+        return bench.view(study_id)
+
+    with pytest.raises(StudyNotContinuable, match="a budget of 17 allows no further look"):
+        go_on(remedies="same", budget={"jobs": 17})
+    again = go_on(remedies="same")
+    assert (again.status, again.conclusion, again.finished_at) == ("running", None, None)
+    assert all(arm.status == "racing" for arm in again.arms if arm.seeds)
+    more = bench.run(study_id)
+    assert (more.conclusion.kind, max(arm.seeds for arm in more.arms)) == ("cannot_tell", 8)
+    assert {arm.name for arm in more.arms} == {arm.name for arm in first.arms}
+    with pytest.raises(StudyNotContinuable, match="remedies: all"):
+        go_on(remedies="same")
+
+    go_on()
+    last = bench.run(study_id)
+    assert (last.conclusion.kind, last.conclusion.remedy) == ("cure", "horizontal_flip")
+    assert {arm.name for arm in last.arms} == {*(arm.name for arm in first.arms), *first.left_out}
+    assert (last.left_out, last.can_continue) == ([], False)
+    keys = bench.keys(study_id)
+    raced = [key for key in keys if key[1] == "race"]
+    assert len(raced) == len(set(raced))
+    assert len(keys) == last.ledger.jobs
+    assert bench.work.event_types(study_id).count("study.continued") == 2
+    with pytest.raises(StudyNotContinuable, match="has found a cure"):
+        go_on()
 
 
 def test_advancing_a_study_again_orders_nothing_twice(bench: Bench) -> None:

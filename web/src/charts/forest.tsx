@@ -3,12 +3,13 @@
 import type { ComponentChildren } from 'preact'
 
 export type Range = [number, number]
-/** change, interval: null if unknown. */
+/** change, interval: null if unknown. noInterval: the text in its place. */
 export type Compared = {
   key: string
   heading: ComponentChildren
   change: number | null
   interval: Range | null
+  noInterval?: string
   beside: ComponentChildren
 }
 
@@ -58,7 +59,9 @@ export function Forest({ rows, columns, isRiseBetter, format, measure }: Props) 
               )}
             </td>
             <td class="number">{row.change === null ? '–' : format(row.change)}</td>
-            <td class="number soft">{row.interval ? `${format(row.interval[0])} to ${format(row.interval[1])}` : '–'}</td>
+            <td class="number soft">
+              {row.interval ? `${format(row.interval[0])} to ${format(row.interval[1])}` : (row.noInterval ?? '–')}
+            </td>
             <td>{row.beside}</td>
           </tr>
         ))}

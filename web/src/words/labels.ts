@@ -95,6 +95,8 @@ export const EFFECTS: Record<string, string> = {
 
 export const HOW_TO_READ: string = "Ranges are 95% confidence intervals of the difference from the base. They are adjusted for all comparisons of the study: in 95 of 100 studies, all of them are right at once. A range entirely on the better side of 0 is a clear improvement; if it includes 0, the difference may be chance."
 
+export const TOO_FEW_SEEDS: string = "too few seeds for a range"
+
 export const STUDY_KINDS: Record<string, string> = {
   "remedies": "Which remedy helps?",
   "learning_curve": "Would more images help?",

@@ -1,5 +1,7 @@
 """POST …/versions, and the bodies that audits and diagnoses offer for it."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from models.store.claims import Capacity
 from tests.api.support import assert_problem, sqlite_only
 
 pytestmark = sqlite_only
+ROOT = Path(__file__).resolve().parents[4]
 
 
 @pytest.fixture
@@ -48,6 +51,50 @@ def pets(client, database, settings) -> dict:
     )
     Blobs(settings.blobs_url).put(audit_key(dataset["id"]), audit.to_bytes())
     return client.get("/v1/datasets/pets").json()
+
+
+def test_splits_that_share_copies_and_differ_are_offered_one_division_of_all_images(client, pets, settings):
+    blobs = Blobs(settings.blobs_url)
+    audit = StoredAudit.from_bytes(blobs.read(audit_key(pets["id"])))
+    leak = audit.findings[0].model_copy(update={"numbers": {"test_in_train": {"images": 2}}})
+    shift = AuditFinding(
+        code="split_shift", severity="warning", numbers={"split": "test"}, explanation="", what_to_do=""
+    )
+    source = {"splits": {"train": "upload", "validation": "cut from train: at random", "test": "upload"}}
+    changed = audit.model_copy(update={"findings": (leak, shift), "source": source})
+    blobs.put(audit_key(pets["id"]), changed.to_bytes())
+
+    found = client.get("/v1/datasets/pets/audit").json()
+
+    assert found["findings"][0]["fix"] == {"resplit": True}
+    assert found["findings"][0]["what_to_do"].startswith(
+        "Split all 12 images again: the 2 images with a copy in another split stay together"
+    )
+    assert found["summary"].endswith(
+        "Split all images again, with copies kept together, then look at the other finding."
+    )
+
+
+def test_an_audit_asks_whether_images_belong_together_if_they_were_split_at_random(client, pets, settings):
+    blobs = Blobs(settings.blobs_url)
+    audit = StoredAudit.from_bytes(blobs.read(audit_key(pets["id"])))
+    rule = "cut from train: of each class the last 0.15"
+
+    def ask(splits: dict, groups: int | None = None):
+        changed = audit.model_copy(update={"findings": (), "source": {"splits": splits, "groups": groups}})
+        blobs.put(audit_key(pets["id"]), changed.to_bytes())
+        return client.get("/v1/datasets/pets/audit").json()
+
+    asked = ask({"test": rule, "validation": rule})
+    assert asked["question"]["text"].startswith("Do some of these images belong together")
+    assert "in training and in test" in asked["question"]["text"]
+    page, _, part = asked["question"]["page"].partition("#")
+    heading = part.replace("-", " ").capitalize()
+    assert f"## {heading}\n" in (ROOT / "docs" / page.replace(".html", ".md")).read_text("utf-8")
+    assert asked["findings"] == []  # it is a question, not a fault
+    assert asked["headline"] == "The audit found nothing."
+    assert ask({"test": "upload", "validation": "upload"})["question"] is None
+    assert ask({"test": rule, "validation": rule}, groups=7)["question"] is None
 
 
 def post_version(client, reference: str, body: dict, **headers: str):

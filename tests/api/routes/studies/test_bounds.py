@@ -132,11 +132,11 @@ def test_pages_of_large_studies_are_shorter_but_cover_all(client, asked):
 
 def test_other_writes_continue_while_a_studys_arms_are_examined(client, worker, asked, monkeypatch):
     """SQLite allows one writing transaction at a time, and examining many arms takes a while."""
-    examined = study_orders._examine_arm
+    examined = study_orders.examine_arm
 
     def write_and_examine(*arguments):
         set_limits(worker, datasets=7)
         return examined(*arguments)
 
-    monkeypatch.setattr(study_orders, "_examine_arm", write_and_examine)
+    monkeypatch.setattr(study_orders, "examine_arm", write_and_examine)
     assert client.post("/v1/studies", json=asked).status_code == 201

@@ -18,7 +18,7 @@ const SHOWN_EXAMPLES = 12
 export function FindingsCard({ dataset }: { dataset: Dataset }) {
   const audit = useLoaded(dataset.id, (signal) => getAudit(dataset.id, signal))
   if (!audit.data) return audit.problem ? <Failed problem={audit.problem} retry={audit.reload} /> : <Loading what="the audit" />
-  const { findings, labels, headline, summary } = audit.data
+  const { findings, question, labels, headline, summary } = audit.data
   return (
     <section class="card" id="findings" aria-label="Audit">
       <header>
@@ -29,6 +29,11 @@ export function FindingsCard({ dataset }: { dataset: Dataset }) {
       {findings.map((one) => (
         <Finding key={one.code} dataset={dataset} finding={one} onAnswer={audit.reload} />
       ))}
+      {question && (
+        <p>
+          <Prose text={question.text} /> <a href={`/manual/${question.page}`}>How to name images that belong together</a>
+        </p>
+      )}
       {labels && <p>{labels.explanation}</p>}
     </section>
   )

@@ -45,6 +45,8 @@ type Choice = {
   kind: Kind
   name: string
   isAuto: boolean
+  /** Whether all remedies that suit are compared at once, instead of a first answer that can be continued. */
+  isFull: boolean
   chosen: string[] | null
   areTogether: boolean
   seeds: string
@@ -56,6 +58,7 @@ const FIRST: Choice = {
   kind: 'remedies',
   name: '',
   isAuto: true,
+  isFull: false,
   chosen: null,
   areTogether: false,
   seeds: '3',
@@ -74,6 +77,7 @@ function orderOf(job: string, choice: Choice, chosen: string[]): StudyOrder {
     job,
     ...(choice.name && { name: choice.name }),
     ...(choice.kind === 'learning_curve' ? { kind: choice.kind } : { remedies: choice.isAuto ? 'auto' : named }),
+    ...(choice.kind === 'remedies' && choice.isFull && { extent: 'full' }),
     seeds: Number(choice.seeds),
     ...(Object.keys(budget).length && { budget }),
   }
@@ -129,6 +133,19 @@ function Form({ job }: { job: Job }) {
           </fieldset>
           {choice.kind === 'remedies' && (
             <Remedies job={job} offered={offered} choice={choice} chosen={chosen} change={change} wrong={error('/remedies')} />
+          )}
+          {choice.kind === 'remedies' && (
+            <fieldset class="group">
+              <legend>How much?</legend>
+              <label class="row">
+                <input type="radio" name="extent" checked={!choice.isFull} onChange={() => change({ isFull: false })} />A first
+                answer: at most three remedies. It can be continued.
+              </label>
+              <label class="row">
+                <input type="radio" name="extent" checked={choice.isFull} onChange={() => change({ isFull: true })} />
+                All remedies at once
+              </label>
+            </fieldset>
           )}
           <div class="fields">
             <Field
@@ -288,7 +305,7 @@ const Estimate = ({ checked: { data, problem }, missing }: { checked: Loaded<Stu
       <>
         <p>
           <strong>{count(data.jobs)} trainings</strong>
-          {data.max_jobs > data.jobs ? `, up to ${count(data.max_jobs)} if the answer is close` : ''}
+          {data.max_jobs > data.jobs ? `, at most ${count(data.max_jobs)} until the answer` : ''}
           {data.seconds !== null && data.seconds !== undefined && <span class="soft"> · about {duration(data.seconds)}</span>}
         </p>
         {data.sizes ? (
@@ -301,6 +318,14 @@ const Estimate = ({ checked: { data, problem }, missing }: { checked: Loaded<Stu
             ? 'All are compared on the same validation images.'
             : 'There are few validation images, so each seed has its own.'}
         </p>
+        {data.left_out.length > 0 && (
+          <p class="soft">If it cannot tell yet, it can be continued with {data.left_out.map(armWord).join(', ')}.</p>
+        )}
+        {data.warnings.map((one) => (
+          <p key={one} class="hint wrong">
+            {one}
+          </p>
+        ))}
         {data.waits_for && <p>It starts later: {data.waits_for}.</p>}
       </>
     )}

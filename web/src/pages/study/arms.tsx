@@ -7,8 +7,11 @@ import { inQuery, setQuery } from '../../parts/router'
 import { Scroll } from '../../parts/scroll'
 import { Segments } from '../../parts/segments'
 import { count, figure, percent, points } from '../../words/format'
-import { EFFECTS, HOW_TO_READ } from '../../words/labels'
+import { EFFECTS, HOW_TO_READ, TOO_FEW_SEEDS } from '../../words/labels'
 import { armWord, EFFECT_TONES } from '../../words/verdicts'
+
+/** As in heldout/views/study.py. */
+const MIN_SEEDS_OF_RANGE = 3
 
 type Measure = 'accuracy' | 'loss'
 
@@ -102,6 +105,7 @@ function rowOf(arm: Arm, study: Study, told: ReportArm | undefined, measure: Mea
     ),
     change: difference?.[measure] ?? null,
     interval: interval as Range | null,
+    noInterval: difference && arm.seeds < MIN_SEEDS_OF_RANGE ? TOO_FEW_SEEDS : undefined,
     beside: <Sure arm={arm} effect={told?.effect} measure={measure} />,
   }
 }

@@ -52,7 +52,7 @@ export default function OneStudy({ id }: { id: string }) {
         {data.status === 'running' && !data.waits_for && <ProgressLine study={data} />}
         {data.error && <ErrorState error={data.error} />}
         {data.waits_for ? null : report.data ? (
-          <AnswerCard study={data} report={report.data} />
+          <AnswerCard study={data} report={report.data} onChange={study.set} />
         ) : report.problem ? (
           <Failed problem={report.problem} retry={report.reload} />
         ) : (

@@ -1,0 +1,64 @@
+"""The results of learning curves, worded for people who know no statistics. Errors are wrong answers per 100 images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def describe_forecast(now: float, error: float, interval: tuple[float, float]) -> str:
+    """The forecast for twice as many images, compared with the current error."""
+    low, high = interval
+    text = (
+        f"Twice as many training images should bring the error from {_of_100(now)} to about {_of_100(error)} of 100 "
+        f"images ({_of_100(low)} to {_of_100(high)})."
+    )
+    return text if high < now else f"{text} They may not help at all."
+
+
+def describe_no_forecast(code: str, sizes: Sequence[tuple[int, float]], rise: Sequence[int]) -> str:
+    """Say why there is no forecast, with the figures.
+
+    Args:
+        sizes: numbers of training images and the error with each, smallest first.
+        rise: the two sizes between which the error rises, if that is why.
+    """
+    if code == "too_short":
+        return f"Only {len(sizes)} sizes were measured, which is too few for a forecast."
+    if code == "no_errors":
+        return "With all images, no validation image is answered wrongly, so more images have nothing to improve."
+    (first, at_first), (images, at_last) = sizes[0], sizes[-1]
+    if code == "too_flat":
+        return (
+            f"The error has hardly fallen: it is {_of_100(at_first)} of 100 images with {first:,} training images and "
+            f"{_of_100(at_last)} with {images:,}, which may be chance."
+        )
+    if code == "one_step":
+        before, error = sizes[-2]
+        return (
+            f"The error has only begun to fall: it is still {_of_100(error)} of 100 images with {before:,} training "
+            f"images, and {_of_100(at_last)} with {images:,}. One step does not show how it continues."
+        )
+    low, high = rise
+    errors = dict(sizes)
+    return (
+        f"The error does not fall all the way: it rises from {_of_100(errors[low])} of 100 images with {low:,} "
+        f"training images to {_of_100(errors[high])} with {high:,}, which is more than chance. Look at the images "
+        "added between these sizes, and at their trainings."
+    )
+
+
+def say_too_few_images(images: int, of_a_class: int, times: int) -> str:
+    """Say why a curve cannot start."""
+    return (
+        f"There are {images:,} training images. A learning curve starts with {of_a_class} images of each class and "
+        f"must end with at least {times} times as many."
+    )
+
+
+def _of_100(share: float) -> str:
+    """`9.4`, as in the tables; `0.02` if one decimal would show 0."""
+    value = 100 * share
+    return f"{value:.1f}" if value == 0 or value >= 0.05 else f"{value:.2g}"
