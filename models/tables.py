@@ -152,6 +152,8 @@ class DatasetRow(Base):
     spec: Mapped[dict[str, Any] | None]  # the spec of the upload; null for bundled datasets
     upload_key: Mapped[str | None] = mapped_column(String(256))  # the key of the upload until its ingest has ended
     upload_sha256: Mapped[str | None] = mapped_column(String(64))
+    # An upload that was refused for the sizes of its images can be read again with one size until then.
+    upload_kept_until: Mapped[datetime | None]
     # Set before the files are stored under this address, and null again once they no longer belong to this row.
     sha256: Mapped[str | None] = mapped_column(String(64), index=True)
     size_bytes: Mapped[int | None] = mapped_column(BigInteger)

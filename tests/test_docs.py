@@ -266,3 +266,9 @@ def test_a_measurement_names_its_date_machine_and_command(page: Path) -> None:
     assert re.search(r"202\d-\d\d-\d\d", text)
     assert re.search(r"\bcores\b|\| any\b", text)
     assert re.search(r"`(python -m benchmarks|make bench)|no command in the repository", text)
+
+
+def test_the_readme_says_that_the_demo_installs_first():
+    [demo] = re.findall(r"^\$ make demo +# (.*)$", (ROOT / "README.md").read_text(encoding="utf-8"), re.M)
+    assert re.search(r"^demo: setup\b", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    assert re.match(r"installs [\d.]+ GB once, then", demo)

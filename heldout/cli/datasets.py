@@ -19,7 +19,7 @@ from heldout.cli.outcome import Exit, Refused
 from heldout.cli.references import DATASET, Names, may_be_path
 from heldout.cli.screen import is_terminal, print_table, say, show_waiting
 from heldout.cli.shown_diagnosis import SHOWN_EXAMPLES, show_audit
-from heldout.cli.uploads import check_spec, show_outcome, takes_upload_fields, wait_for_ingest
+from heldout.cli.uploads import check_spec, parse_size, show_outcome, takes_upload_fields, wait_for_ingest
 from heldout.client.failures import ApiProblem, NoService
 from heldout.client.packing import NothingToPack, derive_name, list_hidden
 from heldout.lifecycle.resources import DatasetStatus
@@ -80,14 +80,35 @@ def push(
     client = service.client
     _say_what_is_hidden([path for path in paths if path.is_dir()])
     progress = is_terminal() and not service.as_json
+    from heldout.client.image_sizes import SizesDiffer
+
     try:
-        dataset = client.datasets.push(paths, wait=False, progress=progress, **spec.model_dump(mode="json")).view
+        given = spec.model_dump(mode="json", exclude_none=True)
+        dataset = client.datasets.push(paths, wait=False, progress=progress, **given).view
+    except SizesDiffer as error:
+        side = f"{error.side}x{error.side}"
+        raise Refused(
+            f"{error.found} Nothing was sent. Add `--resize {side}`; `--rule crop` cuts off edges instead of adding "
+            "black bars."
+        ) from None
     except NothingToPack as error:
         raise Refused(str(error)) from None
     if detach:
         service.print_id(dataset)
         return None
     return show_outcome(service, wait_for_ingest(client, dataset.id, quiet=service.as_json))
+
+
+def resize(
+    service: Service,
+    dataset: Dataset,
+    size: Annotated[str, typer.Argument(metavar="HxW", help="One size for all, such as 64x64.")],
+    rule: Annotated[str, typer.Option(help="How an image gets that size: pad, crop or stretch.")] = "pad",
+) -> Exit | None:
+    """Have an upload that was rejected for the sizes of its images read again, without sending it again."""
+    client = service.client
+    begun = client.datasets.resize(dataset, **parse_size(size, rule)).view
+    return show_outcome(service, wait_for_ingest(client, begun.id, quiet=service.as_json))
 
 
 def show(service: Service, dataset: Dataset) -> None:
@@ -295,5 +316,5 @@ def name_image(suspect: SuspectView) -> str:
 
 
 app = Group(list_datasets, "List datasets, and bring your own images.")
-app.add(push, show, audit, ledger, suspects, delete, fix, different)
+app.add(push, resize, show, audit, ledger, suspects, delete, fix, different)
 app.add_former("mend", fix)

@@ -66,7 +66,7 @@ def upload_fields(
     fields = {
         "splits": {field: value for field, value in splits.items() if value is not None} or None,
         "group_by": group_by,
-        "resize": None if resize is None else _parse_size(resize, rule),
+        "resize": None if resize is None else parse_size(resize, rule),
         "colour": None if colour == "auto" else colour,
         "skip_broken": skip_broken or None,
     }
@@ -127,10 +127,14 @@ def show_outcome(service: Service, dataset: DatasetView) -> Exit | None:
     elif dataset.error:
         error = dataset.error
         say(f"{dataset.name}@{dataset.version} rejected: {error.code}: {error.detail}", file=sys.stderr)
+        if dataset.upload_kept_until is not None:
+            again = f"heldout datasets resize {dataset.name}@{dataset.version} 64x64"
+            say(f"`{again}` reads the same upload again, without sending it again.", file=sys.stderr)
     return None if ready else Exit.FAILED
 
 
-def _parse_size(text: str, rule: str) -> dict[str, int | str]:
+def parse_size(text: str, rule: str) -> dict[str, Any]:
+    """Return the fields of a `resize`. Raises Refused."""
     height, _, width = text.lower().replace("×", "x").partition("x")
     if not (height.isdigit() and width.isdigit()):
         raise Refused(f"--resize {text}: expected HEIGHTxWIDTH, such as 64x64")

@@ -137,6 +137,17 @@ class Datasets(Resource["Dataset[Mode]", Mode]):
         return self._wrap(self._parse(views.DatasetView, sent.content))
 
     @dual
+    async def resize(self, dataset_id: str, height: int, width: int, rule: str = "pad") -> Dataset[Mode]:
+        """Have an upload that was rejected for the sizes of its images read again, without sending it again.
+
+        Args:
+            rule: `pad`, `crop` or `stretch`.
+        """
+        body = {"height": height, "width": width, "rule": rule}
+        route = self._path(dataset_id, "resize")
+        return await self._receive(views.DatasetView, "POST", route, body=body, repeatable=True)
+
+    @dual
     async def fix(
         self, dataset_id: str, changes: VersionChanges | Mapping[str, Any], *, idempotency_key: str | None = None
     ) -> Dataset[Mode]:
@@ -195,14 +206,19 @@ class Datasets(Resource["Dataset[Mode]", Mode]):
         Raises:
             DatasetRejected: if the service could not use what was sent.
             NothingToPack: if there are no files, or the paths cannot be combined.
+            SizesDiffer: if the images differ in size and no `resize` is given. Nothing has been sent then.
             OSError: if a file cannot be read.
         """
         # Readers of archives, which no other part of a client needs.
+        from heldout.client.image_sizes import require_one_size
         from heldout.client.packing import derive_name, prepare_upload
 
         paths = [Path(path)] if isinstance(path, str | Path) else [Path(file) for file in path]
         if name is None and len(paths) != 1:
             raise ValueError('Several paths need a name: push([…], name="pets").')
+        if "resize" not in spec and not spec.get("adds_to"):
+            folders = (spec.get("splits") or {}).get("folders") or {}
+            require_one_size(paths, {folder for folder, use in folders.items() if use == "ignore"})
         content, total = prepare_upload(paths)
         resource: Any = self
         dataset: Any = await Datasets.create(resource, {"name": name or derive_name(paths[0]), **spec})
@@ -221,6 +237,7 @@ class Dataset(NamedHandle[views.DatasetView, Mode], of=Datasets):
     """A version of a dataset."""
 
     upload = renew(Datasets.upload)
+    resize = renew(Datasets.resize)
     fix = renew(Datasets.fix)
     preview_fix = by_id(Datasets.preview_fix)
     mark_different = by_id(Datasets.mark_different)

@@ -23,7 +23,7 @@ class NothingToPack(ValueError):
     """The folder has no files, or the paths cannot be combined in one upload."""
 
 
-class _Member(NamedTuple):
+class Member(NamedTuple):
     """A file of the new archive, or a folder, which has nothing to open."""
 
     name: str
@@ -101,11 +101,11 @@ def pack_together(paths: Sequence[Path]) -> Iterator[bytes]:
         raise NothingToPack("Parquet and .npz files can be uploaded together only with files of the same kind.")
     for path in paths:
         try:
-            for _ in _read_members(path):  # raises now what it would raise later
+            for _ in read_members(path):  # raises now what it would raise later
                 pass
         except READ_ERRORS as error:
             raise NothingToPack(f"{path} is damaged: {error}") from None
-    return _write_tar(member for path in paths for member in _read_members(path))
+    return _write_tar(member for path in paths for member in read_members(path))
 
 
 def prepare_upload(paths: Sequence[Path]) -> tuple[Path | Iterator[bytes], int | None]:
@@ -135,15 +135,15 @@ def _strip_extensions(path: Path) -> str:
     return path.resolve().name.partition(".")[0] if not path.is_dir() else path.resolve().name
 
 
-def _read_members(path: Path) -> Iterator[_Member]:
-    """Yield what a path becomes in an archive of several paths."""
+def read_members(path: Path) -> Iterator[Member]:
+    """Yield what a path becomes in an archive of several paths. Raises as `pack_together` does."""
     stem = _strip_extensions(path)
     if path.is_dir():
         yield from _read_folder_members(path, f"{stem}/", list_files(path))
         return
     path.open("rb").close()
     if _is_table(path):
-        yield _Member(path.name, path.stat().st_size, partial(_open, path))
+        yield Member(path.name, path.stat().st_size, partial(_open, path))
     elif zipfile.is_zipfile(path):
         yield from _read_zip_members(path, stem)
     elif tarfile.is_tarfile(path):
@@ -159,16 +159,16 @@ def _is_table(path: Path) -> bool:
     return path.suffix.lower() in (".parquet", ".npz") and not path.is_dir()
 
 
-def _read_folder_members(folder: Path, prefix: str, files: list[tuple[str, int]]) -> Iterator[_Member]:
+def _read_folder_members(folder: Path, prefix: str, files: list[tuple[str, int]]) -> Iterator[Member]:
     for name, size in files:
-        yield _Member(prefix + name, size, None if name.endswith("/") else partial(_open, folder / name))
+        yield Member(prefix + name, size, None if name.endswith("/") else partial(_open, folder / name))
 
 
 def _open(path: Path) -> IO[bytes]:
     return path.open("rb")
 
 
-def _read_zip_members(path: Path, stem: str) -> Iterator[_Member]:
+def _read_zip_members(path: Path, stem: str) -> Iterator[Member]:
     with zipfile.ZipFile(path) as archive:
         for entry in archive.infolist():
             if stat.S_ISLNK(entry.external_attr >> 16):
@@ -176,19 +176,19 @@ def _read_zip_members(path: Path, stem: str) -> Iterator[_Member]:
             if entry.flag_bits & _ENCRYPTED:
                 raise NothingToPack(f"{path} is encrypted. Pack it without a password.")
             opens = None if entry.is_dir() else partial(archive.open, entry)
-            yield _Member(f"{stem}/{entry.filename}", entry.file_size, opens)
+            yield Member(f"{stem}/{entry.filename}", entry.file_size, opens)
 
 
-def _read_tar_members(path: Path, stem: str) -> Iterator[_Member]:
+def _read_tar_members(path: Path, stem: str) -> Iterator[Member]:
     with tarfile.open(path) as archive:
         for entry in archive:
             if entry.isdir():
-                yield _Member(f"{stem}/{entry.name}/", 0, None)
+                yield Member(f"{stem}/{entry.name}/", 0, None)
                 continue
             file = archive.extractfile(entry) if entry.isfile() else None
             if file is None:
                 raise NothingToPack(f"{path}: {entry.name} is a link or a special file. Pack the files themselves.")
-            yield _Member(f"{stem}/{entry.name}", entry.size, partial(_itself, file))
+            yield Member(f"{stem}/{entry.name}", entry.size, partial(_itself, file))
 
 
 def _itself(file: IO[bytes]) -> IO[bytes]:
@@ -205,7 +205,7 @@ def _compute_tar_bytes(files: Iterable[tuple[str, int]]) -> int:
     return -(-total // tarfile.RECORDSIZE) * tarfile.RECORDSIZE
 
 
-def _write_tar(members: Iterable[_Member]) -> Iterator[bytes]:
+def _write_tar(members: Iterable[Member]) -> Iterator[bytes]:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w|", format=tarfile.PAX_FORMAT, bufsize=64 * 1024) as archive:
         for member in members:

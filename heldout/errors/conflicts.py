@@ -188,6 +188,16 @@ class UploadFinished(HeldoutError, code="upload_finished", status=409, title="Th
         )
 
 
+class UploadNotKept(HeldoutError, code="upload_not_kept", status=409, title="No upload to read again"):
+    """The dataset was not refused for the sizes of its images, or its upload is no longer kept."""
+
+    def __init__(self, name: str, version: int, status: str) -> None:
+        super().__init__(
+            f"Dataset {name}@{version} is {status}, and no upload of it is kept. Only uploads that were refused for "
+            "the sizes of their images are, for 24 hours. Upload it again as a new version, with `resize`."
+        )
+
+
 class DatasetIsBundled(
     HeldoutError, code="dataset_is_bundled", status=409, title="The dataset is bundled with the service"
 ):

@@ -11,7 +11,7 @@ Event = TypeVar("Event", bound=StrEnum)
 
 
 class DatasetStatus(StrEnum):
-    """What the row holds and clients see. `ready` and `rejected` are final."""
+    """What the row holds and clients see. `ready` is final, and `rejected` unless the upload is kept."""
 
     UPLOADING = "uploading"  # announced; its upload is not complete yet
     CHECKING = "checking"  # its ingest job waits or runs
@@ -26,6 +26,7 @@ class DatasetEvent(StrEnum):
     EXPIRE = "expire"  # no upload arrived in time
     ACCEPT = "accept"  # its ingest converted the upload to images
     REJECT = "reject"  # its ingest ended without images
+    RESIZE = "resize"  # its upload is read again, with one size for all images
 
 
 DATASET_TRANSITIONS: Mapping[tuple[DatasetStatus, DatasetEvent], DatasetStatus] = MappingProxyType(
@@ -34,6 +35,7 @@ DATASET_TRANSITIONS: Mapping[tuple[DatasetStatus, DatasetEvent], DatasetStatus] 
         (DatasetStatus.UPLOADING, DatasetEvent.EXPIRE): DatasetStatus.REJECTED,
         (DatasetStatus.CHECKING, DatasetEvent.ACCEPT): DatasetStatus.READY,
         (DatasetStatus.CHECKING, DatasetEvent.REJECT): DatasetStatus.REJECTED,
+        (DatasetStatus.REJECTED, DatasetEvent.RESIZE): DatasetStatus.CHECKING,
     }
 )
 
@@ -160,6 +162,12 @@ RETRIED_REJECTIONS = frozenset(
         RejectionCode.STORAGE_UNAVAILABLE,
         RejectionCode.INTERNAL,
     }
+)
+
+
+# With one size for all images, the same upload may be read.
+FIXED_BY_RESIZE = frozenset(
+    {RejectionCode.MIXED_SIZES, RejectionCode.SIZE_OUT_OF_BOUNDS, RejectionCode.NORMALISED_TOO_LARGE}
 )
 
 

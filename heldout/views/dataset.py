@@ -60,6 +60,11 @@ class DatasetView(View):
         description="Position of its check among your jobs, 1 being next, while it waits for a worker. Only where one "
         "dataset is asked for.",
     )
+    upload_kept_until: Time | None = Field(
+        None,
+        description="If it was rejected for the sizes of its images: until then, `POST /v1/datasets/{id}/resize` reads "
+        "the same upload again.",
+    )
     created_at: Time
     description: str
     derived_from: DerivedFromView | None = Field(None, description="Null if it was uploaded and adds to no version.")

@@ -10,11 +10,15 @@ from sqlalchemy.orm import Session, aliased, defer
 from analysis.arrays.dataset import SPLITS, ImageSet, compute_split_digests
 from heldout.errors import DatasetNotFound, DatasetNotReady, DatasetUnavailable
 from heldout.lifecycle.resources import DatasetEvent, DatasetStatus, RejectionCode, get_next_dataset_status
+from heldout.work.kinds import IngestSpec, JobKind
 from models.database import db_now
 from models.ids import is_id
 from models.store import events, statements
 from models.store.statements import select_page
 from models.tables import DatasetRow, JobRow
+
+# How long an upload stays that was refused for the sizes of its images.
+KEPT_FOR_S = 24 * 3600
 
 
 def _is_visible_to(owner: ColumnElement[str]) -> ColumnElement[bool]:
@@ -266,10 +270,12 @@ def reject_ingested(session: Session, ingest: JobRow, error: dict[str, Any] | No
     was cancelled.
     """
     why = error or make_rejection(RejectionCode.CANCELLED, "The ingest was cancelled.")
+    is_kept = ingest.kind is JobKind.INGEST and IngestSpec.model_validate(ingest.spec).is_fixed_by_resize(why["code"])
     reject_datasets(
         session,
         DatasetStatus.CHECKING,
         DatasetEvent.REJECT,
         DatasetRow.id == ingest.dataset_id,
         error={"member": None, **why},
+        upload_kept_until=db_now(KEPT_FOR_S) if is_kept else None,
     )

@@ -59,6 +59,11 @@ def list_discarded(session: Session, limit: int = 20) -> Sequence[DatasetRow]:
         .where(
             or_(
                 or_(DatasetRow.deleted_at.is_not(None), DatasetRow.status == DatasetStatus.REJECTED)
+                & or_(
+                    DatasetRow.deleted_at.is_not(None),
+                    DatasetRow.upload_kept_until.is_(None),
+                    DatasetRow.upload_kept_until < db_now(),
+                )
                 & or_(DatasetRow.sha256.is_not(None), DatasetRow.upload_key.is_not(None)),
                 (DatasetRow.status == DatasetStatus.READY) & DatasetRow.upload_key.is_not(None),
             )

@@ -11,7 +11,7 @@ from functools import lru_cache
 from math import ceil
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, Select, String, bindparam, func, select
+from sqlalchemy import BindParameter, ColumnElement, Select, String, bindparam, func, or_, select
 from sqlalchemy.orm import Session
 
 from heldout.access.rights import Bounds, Quota, get_bound
@@ -52,7 +52,10 @@ NEAR = 500
 
 _OWNER: BindParameter[str] = bindparam("owner", type_=String)
 _RUNS_IN_SLOT = (JobRow.status == JobStatus.RUNNING, JobRow.kind.in_(KINDS_IN_SLOTS))
-_DATASETS = (DatasetRow.owner == _OWNER, DatasetRow.deleted_at.is_(None), DatasetRow.status != DatasetStatus.REJECTED)
+_OWNED = (DatasetRow.owner == _OWNER, DatasetRow.deleted_at.is_(None))
+_DATASETS = (*_OWNED, DatasetRow.status != DatasetStatus.REJECTED)
+# Some rejected datasets keep their upload for a while.
+_WITH_FILES = (*_OWNED, or_(DatasetRow.status != DatasetStatus.REJECTED, DatasetRow.upload_kept_until > db_now()))
 # Content shared by two versions is stored once but counts twice, because either version may be deleted.
 _DATASET_BYTES = func.coalesce(DatasetRow.size_bytes, 0) + func.coalesce(DatasetRow.beside_bytes, 0)
 _MODELS = (ModelRow.owner == _OWNER, ModelRow.status != ModelStatus.REJECTED)
@@ -76,7 +79,7 @@ _USED: Mapping[Quota, Select[Any]] = {
         _sum_bytes(JobRow.spec_bytes, JobRow.owner == _OWNER, JobRow.spec_bytes.is_not(None))
         + _sum_bytes(StudyRow.spec_bytes, StudyRow.owner == _OWNER, StudyRow.spec_bytes.is_not(None))
     ),
-    Quota.STORED_BYTES: select(_sum_bytes(_DATASET_BYTES, *_DATASETS) + _sum_bytes(ModelRow.size_bytes, *_MODELS)),
+    Quota.STORED_BYTES: select(_sum_bytes(_DATASET_BYTES, *_WITH_FILES) + _sum_bytes(ModelRow.size_bytes, *_MODELS)),
     Quota.KEYS: select(_COUNT).where(KeyRow.owner == _OWNER, ~keys.IS_OVER),
     Quota.WEBHOOKS: select(_COUNT).where(WebhookRow.owner == _OWNER),
     Quota.UPLOADS: select(_COUNT).where(UploadPlaceRow.owner == _OWNER, UploadPlaceRow.expires_at > db_now()),
@@ -145,7 +148,7 @@ def require_bytes(session: Session, owner: str, dataset_id: str, size_bytes: int
     if most is None:
         return
     statements.lock(session, "quotas", owner)
-    others = _sum_bytes(_DATASET_BYTES, *_DATASETS, DatasetRow.id != dataset_id)
+    others = _sum_bytes(_DATASET_BYTES, *_WITH_FILES, DatasetRow.id != dataset_id)
     of_all = select(others + _sum_bytes(ModelRow.size_bytes, *_MODELS))
     used = session.scalar(of_all, {"owner": owner}) or 0
     if used + size_bytes > most:

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from sqlalchemy import func, insert, literal, select, update
+from sqlalchemy import func, insert, literal, null, select, update
 from sqlalchemy.orm import Session
 
-from heldout.errors import DatasetIsBundled, DatasetNotFound, InvalidSpec, UploadFinished
+from heldout.errors import DatasetIsBundled, DatasetNotFound, InvalidSpec, UploadFinished, UploadNotKept
 from heldout.lifecycle.resources import DatasetEvent, DatasetStatus, RejectionCode
-from heldout.spec.dataset import DatasetSpec
+from heldout.spec.dataset import DatasetSpec, ResizeSpec
 from heldout.work.kinds import LISTED_KINDS, IngestSpec
 from heldout.work.memory import estimate_check_bytes
 from models.database import db_now
@@ -157,7 +157,40 @@ def receive(
         beside_bytes=size_bytes,
     )
     session.refresh(row)
+    _queue_ingest(session, row, max_runtime_s)
+    return row, True
+
+
+def resize(session: Session, owner: str, reference: str, size: ResizeSpec, *, max_runtime_s: float) -> DatasetRow:
+    """Queue the ingest of an upload that was refused for the sizes of its images, now with one size for all.
+
+    The same size again changes nothing.
+
+    Raises:
+        QuotaExceeded, OwnerSuspended.
+        DatasetNotFound, DatasetIsBundled.
+        UploadNotKept: if the dataset was not refused for sizes, or if its upload is gone.
+    """
+    quotas.require_room(session, owner, *quotas.OF_NEW_JOBS)
+    row = datasets.lock(session, get_owned_dataset(session, owner, reference).id, reference)
+    spec = {**(row.spec or {}), "resize": size.model_dump(mode="json")}
+    if row.status in (DatasetStatus.CHECKING, DatasetStatus.READY) and row.spec == spec:
+        return row
+    # Otherwise its file may be deleted at any moment.
+    is_kept = (DatasetRow.id == row.id, DatasetRow.upload_key.is_not(None), DatasetRow.upload_kept_until > db_now())
+    message = "A worker will read the upload again, with one size for all images."
+    changed: dict[str, Any] = {"spec": spec, "error": null(), "upload_kept_until": None}
+    if not move_datasets(session, DatasetStatus.REJECTED, DatasetEvent.RESIZE, *is_kept, message=message, **changed):
+        raise UploadNotKept(row.name, row.version, row.status)
+    session.refresh(row)
+    _queue_ingest(session, row, max_runtime_s)
+    return row
+
+
+def _queue_ingest(session: Session, row: DatasetRow, max_runtime_s: float) -> None:
     assert row.owner is not None
+    assert row.upload_key is not None
+    size_bytes = row.beside_bytes
     dataset = DatasetSpec.model_validate(row.spec)
     base = session.get(DatasetRow, row.derived_from["dataset"]["id"]) if row.derived_from else None
     read_bytes = None if size_bytes is None else size_bytes + (base.size_bytes or 0 if base else 0)
@@ -167,14 +200,13 @@ def receive(
         "base_sha256": base.sha256 or "",
     }
     new_job = NewJob(
-        spec=IngestSpec(dataset=dataset, upload=key, max_runtime_s=max_runtime_s, **(of_base or {})),
+        spec=IngestSpec(dataset=dataset, upload=row.upload_key, max_runtime_s=max_runtime_s, **(of_base or {})),
         owner=row.owner,
         name=f"{row.name}@{row.version}",
         dataset_id=row.id,
         memory_bytes=workers.compute_reservable(session, estimate_check_bytes(read_bytes)),
     )
     new_jobs.add(session, new_job)
-    return row, True
 
 
 def reject_unsent(session: Session) -> list[str]:

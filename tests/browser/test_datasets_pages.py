@@ -1,10 +1,13 @@
 """People drop, audit, browse and fix datasets in the dashboard with the mouse. Every figure comes from the API."""
 
+import io
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
 from heldout.client.client import Client
@@ -86,6 +89,7 @@ def test_a_file_is_dropped_checked_and_fixed_by_click(client: Client, faulty_fil
     leak = findings.filter(has_text="The same images in several splits")
     has_loaded(leak.get_by_role("img").first)
 
+    page.goto(f"/datasets/{dataset.id}?job=job_of_before")  # as the pages of jobs lead here
     leak.get_by_role("button", name="Fix it").click()
     [found] = [finding for finding in audit.findings if finding.code == "leakage"]
     assert found.effect
@@ -94,10 +98,14 @@ def test_a_file_is_dropped_checked_and_fixed_by_click(client: Client, faulty_fil
     page.get_by_role("button", name="Make the version").click()
     page.wait_for_url(lambda url: "/datasets/ds_" in url and dataset.id not in url)
     expect(page.get_by_role("heading", level=1)).to_have_text("mine@2")
-    fixed = ready(client, page.url.rpartition("/")[2])
+    fixed = ready(client, page.url.rpartition("/")[2].partition("?")[0])
     assert fixed.derived_from
     assert fixed.derived_from.changes == {"drop_copies": True}
     expect(page.get_by_text("ready", exact=True)).to_be_visible()
+    again = page.get_by_role("link", name="Train the job again on it")
+    expect(again).to_have_attribute("href", "/new?from=job_of_before&dataset=mine%402")
+    page.reload()
+    expect(again).to_have_attribute("href", "/new?from=job_of_before&dataset=mine%402")
     expect(page.get_by_label("Audit")).to_be_visible()
     expect(page.get_by_text("The same images in several splits")).to_have_count(0)
 
@@ -222,3 +230,30 @@ def test_pages_of_datasets_are_accessible(
         expect(page.get_by_text(ready_text).last).to_be_attached()
         expect(page.get_by_text("Loading")).to_have_count(0)
         assert_fit_for_all(page, f"{name}-{colours}-{width}", pictures)
+
+
+def test_one_size_is_proposed_before_the_upload_and_can_be_given_after_it(
+    client: Client, open_page, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(0)
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+        for number in range(40):
+            pixels = random.integers(0, 256, ((80, 60, 3), (60, 80, 3))[number % 2], np.uint8)
+            Image.fromarray(pixels).save(file := io.BytesIO(), "BMP")
+            packed.writestr(f"{('cat', 'dog')[number // 20]}/{number}.bmp", file.getvalue())
+    page = open_page("/datasets")
+    drop(page, tmp_path / "photos.zip")
+    expect(page.get_by_text("40 images that were looked at have 2 sizes, such as 80 × 60 and 60 × 80.")).to_be_visible()
+    expect(page.get_by_label("Resize to (pixels)")).to_have_value("48")
+    page.get_by_label("Resize to (pixels)").fill("")  # as one who knows better
+    page.get_by_role("button", name="Upload").click()
+    page.wait_for_url("**/datasets/ds_*")
+    expect(page.get_by_role("heading", name="This upload was rejected")).to_be_visible()
+    page.reload()
+    expect(page.get_by_text("nothing has to be sent again")).to_be_visible()
+    page.get_by_label("Resize to (pixels)").fill("32")
+    page.get_by_role("button", name="Read it with this size").click()
+    expect(page.get_by_text("ready", exact=True)).to_be_visible()
+    dataset = client.datasets.get("photos@1")
+    assert dataset.view.shape == (32, 32, 3)
+    assert page.url.endswith(dataset.id)

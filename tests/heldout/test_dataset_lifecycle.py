@@ -22,6 +22,7 @@ ALLOWED = {
     ("uploading", "expire"): "rejected",
     ("checking", "accept"): "ready",
     ("checking", "reject"): "rejected",
+    ("rejected", "resize"): "checking",
 }
 
 

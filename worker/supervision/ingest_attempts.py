@@ -148,7 +148,8 @@ class IngestAttempt(BoundedAttempt[IngestSpec | DeriveSpec]):
     def _reject(self, rejection: Rejection) -> None:
         log.info("dataset_rejected", dataset_id=self.claimed.dataset.id, code=rejection.code.value)
         self.lease.settle(lambda session: claims.reject(session, self.lease.held, rejection.as_json()))
-        self._forget_upload()
+        if not (isinstance(self.spec, IngestSpec) and self.spec.is_fixed_by_resize(rejection.code)):
+            self._forget_upload()
 
     def _forget_upload(self) -> None:
         if isinstance(self.spec, IngestSpec):

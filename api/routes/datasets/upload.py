@@ -28,7 +28,7 @@ from api.http.upload_body import (
 )
 from api.routes.datasets.dataset import Reference
 from heldout import errors
-from heldout.spec.dataset import DatasetSpec
+from heldout.spec.dataset import DatasetSpec, ResizeSpec
 from heldout.spec.field_errors import validate
 from heldout.views.dataset import DatasetView
 from models.database import Session
@@ -110,6 +110,21 @@ async def put_content(
     dataset_id = await run_in_threadpool(_require_expecting, work, dataset)
     received = await work.app.uploads.receive_body(request, work.owner, f"uploads/{dataset_id}", content_digest)
     return await _accept(work, dataset_id, received)
+
+
+@router.post(
+    "/{dataset}/resize",
+    status_code=202,
+    response_description="The dataset, `checking`: a worker reads its upload again.",
+)
+@raises(errors.DatasetIsBundled, errors.UploadNotKept, *NO_ROOM)
+def resize_upload(dataset: Reference, size: ResizeSpec, work: Writing) -> DatasetView:
+    """Read an upload that was rejected for the sizes of its images again, with one size for all. Nothing is sent again.
+
+    Such an upload is kept until `upload_kept_until`, and counts toward the quota of stored bytes.
+    """
+    limit_s = work.app.settings.max_ingest_s
+    return build_dataset_view(uploads.resize(work.session, work.owner, dataset, size, max_runtime_s=limit_s))
 
 
 @router.delete("/{dataset}", status_code=204)

@@ -38,6 +38,9 @@ export const getEffect = (id: string, changes: Changes, signal?: AbortSignal) =>
 /** Remember that images which look alike are different. */
 export const tellApart = (id: string, pairs: [number, number][]) => post<Schemas['DifferentView']>(of(id, 'different'), { pairs })
 export const fix = (id: string, changes: Changes) => post<Dataset>(of(id, 'versions'), changes)
+/** Have an upload that was refused for the sizes of its images read again. */
+export const resizeUpload = (id: string, side: number, rule: string) =>
+  post<Dataset>(of(id, 'resize'), { height: side, width: side, rule })
 
 /** Send a dataset's content and tell how much of it is there. Throws a Problem. */
 export const upload = (id: string, content: Blob, tell: (bytes: number) => void, signal: AbortSignal) =>

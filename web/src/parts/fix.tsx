@@ -10,7 +10,7 @@ import { Dialog } from './dialog'
 import { useLoaded } from './load'
 import { attempt, notify } from './notices'
 import { Picture } from './picture'
-import { go } from './router'
+import { go, inQuery } from './router'
 import { Failed, Loading } from './states'
 
 const SHOWN = 12
@@ -18,14 +18,12 @@ const SHOWN = 12
 type Props = {
   dataset: Pick<Dataset, 'id' | 'name' | 'version'>
   changes: Changes
-  /** Whose finding proposed it; the page of the new version offers to train it again. */
-  job?: string
   /** What happens in place of going to the new version, and what its button says. */
   other?: { action: string; act: () => Promise<unknown> }
   onClose: () => void
 }
 
-export function FixDialog({ dataset, changes, job = '', other, onClose }: Props) {
+export function FixDialog({ dataset, changes, other, onClose }: Props) {
   const [isBusy, setBusy] = useState(false)
   const effect = useLoaded(`${dataset.id}${JSON.stringify(changes)}`, (signal) => getEffect(dataset.id, changes, signal))
   const makeVersion = async () => {
@@ -33,7 +31,8 @@ export function FixDialog({ dataset, changes, job = '', other, onClose }: Props)
     if (!made) return
     notify(`${made.name}@${made.version} is being made.`)
     onClose()
-    go(`/datasets/${made.id}${query({ job })}`)
+    // The page of the new version offers to train the job again that the user comes from.
+    go(`/datasets/${made.id}${query({ job: inQuery('job') })}`)
   }
   const act = async () => {
     setBusy(true)

@@ -2,6 +2,7 @@
 
 import { useState } from 'preact/hooks'
 
+import { query } from '../api/client'
 import { type Cause, type Diagnosis, type Finding, type Job, type KeyFigure, type Remedy, retry } from '../api/jobs'
 import { percent, points } from '../words/format'
 import { ENDED, remedyWord, verdictWord } from '../words/verdicts'
@@ -207,7 +208,10 @@ function TryButton({ dataset, job, remedy, code }: TryProps) {
   }
   if (!request && !patch) {
     return (
-      <a class="button small" href={`/datasets/${dataset}${OF_LABELS.has(code) ? '#suspects' : ''}`}>
+      <a
+        class="button small"
+        href={`/datasets/${dataset}${query({ job: job?.id ?? '' })}${OF_LABELS.has(code) ? '#suspects' : ''}`}
+      >
         {OF_LABELS.has(code) ? 'Look for wrong labels' : 'Look at the data'}
       </a>
     )

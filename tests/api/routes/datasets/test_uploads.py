@@ -355,6 +355,63 @@ def test_a_rejected_upload_says_why_and_its_file_is_deleted(client, blobs, datab
     assert list_stored(blobs) == set()
 
 
+def refuse(database, code: str) -> None:
+    held = claim(database).held
+    with database.write() as session:
+        claims.reject(session, held, {"code": code, "detail": "They have two sizes.", "member": None})
+
+
+def test_an_upload_refused_for_its_sizes_is_read_again_with_one_size(client, stranger, blobs, database):
+    dataset = announce(client)
+    send(client, dataset)
+    resize = f"/v1/datasets/{dataset['id']}/resize"
+    size = {"height": 64, "width": 64, "rule": "pad"}
+    assert_problem(client.post(resize, json=size), 409, "upload_not_kept")  # it is not refused yet
+    refuse(database, "mixed_sizes")
+    discard_files(database, blobs)
+    rejected = client.get(f"/v1/datasets/{dataset['id']}").json()
+    assert (rejected["status"], rejected["upload_kept_until"] > rejected["created_at"]) == ("rejected", True)
+    assert_problem(stranger.post(resize, json=size), 404, "dataset_not_found")
+    assert_problem(client.post(resize, json={**size, "height": 4}), 422, "invalid_spec")
+    for _ in range(2):  # the second changes nothing
+        again = client.post(resize, json=size)
+        assert again.status_code == 202, again.text
+        assert (again.json()["status"], again.json()["error"], again.json()["version"]) == ("checking", None, 1)
+    check = claim(database)
+    assert blobs.read(check.spec.upload) == CONTENT
+    assert check.spec.dataset.resize.model_dump() == size
+    with database.write() as session:
+        claims.reject(session, check.held, {"code": "no_images", "detail": "None.", "member": None})
+    discard_files(database, blobs)
+    assert list_stored(blobs) == set(), "no size would help"
+    assert_problem(client.post(resize, json=size), 409, "upload_not_kept")
+
+
+def test_a_kept_upload_counts_until_it_expires_or_is_deleted(client, blobs, database):
+    def count_bytes() -> int:
+        quotas = client.get("/v1/usage").json()["quotas"]
+        return next(quota["used"] for quota in quotas if quota["quota"] == "stored_bytes")
+
+    def keep() -> str:
+        dataset = announce(client)
+        send(client, dataset)
+        refuse(database, "size_out_of_bounds")
+        discard_files(database, blobs)
+        assert (count_bytes(), len(list_stored(blobs))) == (len(CONTENT), 1)
+        return f"/v1/datasets/{dataset['id']}"
+
+    client.delete(keep())
+    discard_files(database, blobs)
+    assert (count_bytes(), list_stored(blobs)) == (0, set())
+    route = keep()
+    with database.write() as session:
+        session.execute(update(DatasetRow).values(upload_kept_until=db_now(-1)))
+    answer = client.post(f"{route}/resize", json={"height": 64, "width": 64, "rule": "pad"})
+    assert_problem(answer, 409, "upload_not_kept")
+    discard_files(database, blobs)
+    assert (count_bytes(), list_stored(blobs)) == (0, set())
+
+
 def test_content_that_arrives_too_late_is_refused_and_not_kept(client, blobs, database):
     dataset = announce(client)
     with database.write() as session:

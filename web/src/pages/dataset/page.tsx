@@ -3,7 +3,7 @@
 import { useState } from 'preact/hooks'
 
 import { query } from '../../api/client'
-import { type Changes, type Dataset, getDataset, getLedger, removeDataset } from '../../api/datasets'
+import { type Changes, type Dataset, getDataset, getLedger, removeDataset, resizeUpload } from '../../api/datasets'
 import { Confirm } from '../../parts/dialog'
 import { Fact, Facts } from '../../parts/facts'
 import { FixDialog } from '../../parts/fix'
@@ -11,6 +11,7 @@ import { Head } from '../../parts/head'
 import { useLive, useLoaded } from '../../parts/load'
 import { attempt, notify } from '../../parts/notices'
 import { go, inQuery, setQuery } from '../../parts/router'
+import { SizeFields } from '../../parts/size_fields'
 import { Failed, Loading } from '../../parts/states'
 import { changesInWords, DATASET_TONES } from '../../words/datasets'
 import { bytes, count, moment } from '../../words/format'
@@ -35,7 +36,11 @@ export default function OneDataset({ id }: { id: string }) {
         facts={<DatasetFacts dataset={data} />}
       >
         {data.description && <p>{data.description}</p>}
-        {data.status !== 'ready' ? <NotReady dataset={data} /> : !data.bundled && <FindingsCard dataset={data} />}
+        {data.status !== 'ready' ? (
+          <NotReady dataset={data} onBegun={dataset.set} />
+        ) : (
+          !data.bundled && <FindingsCard dataset={data} />
+        )}
       </Head>
       {data.status === 'ready' && <Ready dataset={data} />}
     </>
@@ -55,7 +60,7 @@ const Ready = ({ dataset }: { dataset: Dataset }) => (
 /** The fix that a job's finding proposes, taken from the address that its page links to. */
 function AskedFix({ dataset }: { dataset: Dataset }) {
   const changes = parsed(inQuery('fix'))
-  return changes && <FixDialog dataset={dataset} changes={changes} job={inQuery('job')} onClose={() => setQuery({ fix: '' })} />
+  return changes && <FixDialog dataset={dataset} changes={changes} onClose={() => setQuery({ fix: '' })} />
 }
 
 function parsed(text: string): Changes | null {
@@ -67,7 +72,34 @@ function parsed(text: string): Changes | null {
   }
 }
 
-const NotReady = ({ dataset }: { dataset: Dataset }) => {
+type NotReadyProps = { dataset: Dataset; onBegun: (dataset: Dataset) => void }
+
+/** The upload was refused for the sizes of its images, and is still there. */
+function ReadAgain({ dataset, onBegun }: NotReadyProps) {
+  const [size, setSize] = useState({ side: '64', rule: 'pad' })
+  const send = async () => {
+    const begun = await attempt(() => resizeUpload(dataset.id, Number(size.side), size.rule))
+    if (begun) onBegun(begun)
+  }
+  return (
+    <form
+      onSubmit={(event) => {
+        event.preventDefault()
+        void send()
+      }}
+    >
+      <p>The upload is kept until {moment(dataset.upload_kept_until!)}: nothing has to be sent again.</p>
+      <div class="fields">
+        <SizeFields {...size} onChange={(part) => setSize({ ...size, ...part })} />
+      </div>
+      <button type="submit" class="primary" disabled={!size.side}>
+        Read it with this size
+      </button>
+    </form>
+  )
+}
+
+const NotReady = ({ dataset, onBegun }: NotReadyProps) => {
   if (dataset.status === 'rejected') {
     return (
       <div class="state failed" role="alert">
@@ -78,6 +110,7 @@ const NotReady = ({ dataset }: { dataset: Dataset }) => {
             It is about <code>{dataset.error.member}</code>.
           </p>
         )}
+        {dataset.upload_kept_until && <ReadAgain dataset={dataset} onBegun={onBegun} />}
         <a class="button" href="/datasets">
           Upload a fixed file
         </a>
@@ -113,7 +146,7 @@ function Actions({ dataset }: { dataset: Dataset }) {
         </a>
       )}
       {dataset.status === 'ready' && (
-        <a class="button" href={`/datasets${query({ add: name })}`}>
+        <a class="button" href={`/datasets${query({ add: name, job: inQuery('job') })}`}>
           Add images
         </a>
       )}

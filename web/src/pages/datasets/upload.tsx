@@ -2,13 +2,17 @@
 
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 
-import type { Problem } from '../../api/client'
+import { type Problem, query } from '../../api/client'
 import { createDataset, type Dataset, upload } from '../../api/datasets'
 import { DropPlace, DroppedItem, SendForm } from '../../parts/drop'
 import type { Dropped } from '../../parts/dropping'
 import { Labelled } from '../../parts/labelled'
+import { inQuery } from '../../parts/router'
+import { SizeFields } from '../../parts/size_fields'
+import { count } from '../../words/format'
 import { proposeName, refuseName } from '../../words/names'
 import { planUpload } from './plan'
+import { type Proposal, proposeSize } from './sizes'
 
 /** `datasets`: those that are there, whose names get a new version. `adding`: one that gets more images. */
 export const Upload = ({ datasets, adding }: { datasets: Dataset[]; adding: Dataset | undefined }) => (
@@ -92,6 +96,18 @@ function UploadForm({ dropped, datasets, adding, onAgain }: FormProps) {
     if (proposed && !isNamed) setChoice((before) => ({ ...before, name: proposed }))
   }, [proposed, isNamed])
   const before = adding?.name === choice.name ? adding : newestOf(datasets, choice.name)
+  const [proposal, setProposal] = useState<Proposal | null>(null)
+  useEffect(() => {
+    let isCurrent = true
+    void proposeSize(dropped).then((found) => {
+      if (!isCurrent) return
+      setProposal(found)
+      if (found) setChoice((given) => ({ ...given, side: given.side || String(found.side) }))
+    })
+    return () => {
+      isCurrent = false
+    }
+  }, [dropped])
   const announced = useRef<{ id: string; spec: string } | null>(null)
   const change = (part: Partial<Choice>) => {
     if ('name' in part) setNamed(true)
@@ -104,7 +120,8 @@ function UploadForm({ dropped, datasets, adding, onAgain }: FormProps) {
     if (announced.current?.spec !== JSON.stringify(spec)) {
       announced.current = { id: (await createDataset(spec)).id, spec: JSON.stringify(spec) }
     }
-    return `/datasets/${(await upload(announced.current.id, plan.content(), onSent, signal)).id}`
+    const { id } = await upload(announced.current.id, plan.content(), onSent, signal)
+    return `/datasets/${id}${query({ job: inQuery('job') })}`
   }
   return (
     <SendForm
@@ -121,12 +138,42 @@ function UploadForm({ dropped, datasets, adding, onAgain }: FormProps) {
             ))}
           </ul>
           {!taken.length && <p role="status">Nothing to send yet. Drop files here, or choose some above.</p>}
-          <Fields choice={choice} before={before} hint={explainName(choice.name, datasets)} problem={problem} onChange={change} />
+          {proposal && !(before && choice.adds) && <Sizes proposal={proposal} choice={choice} onChange={change} />}
+          <Fields
+            choice={choice}
+            before={before}
+            hasSizes={proposal !== null}
+            hint={explainName(choice.name, datasets)}
+            problem={problem}
+            onChange={change}
+          />
         </>
       )}
     </SendForm>
   )
 }
+
+/** What the images are like, and one size for all, before anything is sent. */
+const Sizes = ({
+  proposal,
+  choice,
+  onChange,
+}: {
+  proposal: Proposal
+  choice: Choice
+  onChange: (part: Partial<Choice>) => void
+}) => (
+  <fieldset class="group">
+    <legend>Images need one size</legend>
+    <p role="status">
+      {proposal.sizes.length > 1
+        ? `${count(proposal.looked)} images that were looked at have ${count(proposal.sizes.length)} sizes, such as ${proposal.sizes.slice(0, 2).join(' and ')}.`
+        : `The images have ${proposal.sizes[0]} pixels, and sides of 8 to 512 are accepted.`}{' '}
+      A larger size shows more, and training takes longer.
+    </p>
+    <SizeFields side={choice.side} rule={choice.rule} onChange={onChange} />
+  </fieldset>
+)
 
 /** The newest version of this name whose images can be kept. */
 const newestOf = (datasets: Dataset[], name: string) =>
@@ -146,12 +193,14 @@ function explainName(name: string, datasets: Dataset[]): string {
 type FieldsProps = {
   choice: Choice
   before: Dataset | undefined
+  /** Whether the form has the fields for the size already. */
+  hasSizes: boolean
   hint: string
   problem: Problem | null
   onChange: (part: Partial<Choice>) => void
 }
 
-function Fields({ choice, before, hint, problem, onChange: change }: FieldsProps) {
+function Fields({ choice, before, hasSizes, hint, problem, onChange: change }: FieldsProps) {
   const wrong = (pointer: string) => problem?.errors.find((error) => error.pointer.startsWith(pointer))?.detail
   const wrongName = refuseName(choice.name)
   return (
@@ -222,24 +271,7 @@ function Fields({ choice, before, hint, problem, onChange: change }: FieldsProps
       <details>
         <summary>More settings: size, colors, images that belong together, splits</summary>
         <div class="fields">
-          <Labelled id="side" label="Resize to (pixels)" hint="Needed if images differ in size." error={wrong('/resize')}>
-            <input
-              id="side"
-              aria-describedby="side-hint"
-              type="number"
-              min="8"
-              max="512"
-              value={choice.side}
-              onInput={(event) => change({ side: event.currentTarget.value })}
-            />
-          </Labelled>
-          <Labelled id="rule" label="Images of other proportions">
-            <select id="rule" value={choice.rule} onChange={(event) => change({ rule: event.currentTarget.value })}>
-              <option value="pad">add black bars</option>
-              <option value="crop">cut off the edges</option>
-              <option value="stretch">stretch</option>
-            </select>
-          </Labelled>
+          {!hasSizes && <SizeFields side={choice.side} rule={choice.rule} error={wrong('/resize')} onChange={change} />}
           <Labelled id="colour" label="Colors">
             <select id="colour" value={choice.colour} onChange={(event) => change({ colour: event.currentTarget.value })}>
               <option value="">gray if all images are gray</option>

@@ -1,5 +1,6 @@
 /** One job: its verdict, its curves, what it gets wrong, and its files. */
 
+import { query } from '../../api/client'
 import { getCell, getConfusion, getDiagnosis, getEvents, getJob, getMetrics, type Job } from '../../api/jobs'
 import { ConfusionCard } from '../../parts/confusion'
 import { EventsCard } from '../../parts/events'
@@ -67,7 +68,7 @@ function JobFacts({ job }: { job: Job }) {
   return (
     <Facts>
       <Fact name="Dataset">
-        <a href={`/datasets/${job.dataset.id}`}>
+        <a href={`/datasets/${job.dataset.id}${query({ job: job.id })}`}>
           {job.dataset.name}@{job.dataset.version}
         </a>
       </Fact>

@@ -2,9 +2,10 @@
 
 import { useState } from 'preact/hooks'
 
-import type { Problem } from '../../api/client'
+import { type Problem, query } from '../../api/client'
 import type { Job } from '../../api/jobs'
 import { FixDialog } from '../../parts/fix'
+import { inQuery } from '../../parts/router'
 
 type Props = { problem: Problem; dataset: Job['dataset']; isBusy: boolean; onChoose: (data: string) => Promise<void> }
 
@@ -63,7 +64,9 @@ export function DataFirst({ problem, dataset, isBusy, onChoose }: Props) {
 
 /** The page of the dataset: its findings with their images, or the images of the split that is meant. */
 const pictures = (dataset: string, path: string) =>
-  path.endsWith('/audit') ? `/datasets/${dataset}#findings` : `/datasets/${dataset}?split=test#images`
+  path.endsWith('/audit')
+    ? `/datasets/${dataset}${query({ job: inQuery('job') })}#findings`
+    : `/datasets/${dataset}${query({ split: 'test', job: inQuery('job') })}#images`
 
 /** `leakage: Images of …` without the code, which is for programs. */
 const withoutCode = (detail: string) => detail.replace(/^[a-z_]+: /, '')
