@@ -372,6 +372,7 @@ def assert_narrow_with_long_names(page: Page) -> None:
             for scores in body["splits"].values():
                 one = scores["per_class"][0]
                 scores |= {"confusion": matrix, "per_class": [{**one, "label": name} for name in classes]}
+                scores["mistakes"] = [{**mistake, "label": LONG} for mistake in scores["mistakes"]]
         if route.request.url.endswith("/v1/datasets/mnist5k"):
             body |= {"name": LONG, "classes": classes}
         route.fulfill(response=answer, json=body)
