@@ -202,6 +202,9 @@ def _get_evidence_effect(finding: Finding) -> Effect | None:
     if "points" in evidence:
         low, high = evidence["points_interval"]
         return Effect(evidence["points"], (low, high))
+    if "share_interval" in evidence:
+        low, high = evidence["share_interval"]
+        return Effect(evidence["share"], (low, high))
     bounds = evidence.get("difference_interval")
     if bounds is None:
         return None

@@ -17,7 +17,7 @@ from heldout.remedies.change import RemedyBase, Spec
 from heldout.statistics import compute_newcombe_interval, compute_paired_interval
 from heldout.stored.audit import AuditFinding, SplitLabels
 from heldout.stored.evaluation import LastEpochScores
-from heldout.stored.gap import Calibration, HeldOutCopies, StoredGap, Tally
+from heldout.stored.gap import Calibration, HeldOutCopies, SortedAnswers, StoredGap, Tally
 from heldout.stored.results import Preprocessing
 from heldout.words import percent
 
@@ -173,6 +173,16 @@ class Facts:
     def has_answers_alone(self) -> bool:
         """Whether results are known, but no curves of the training."""
         return self.has_answers and not self.curves.history.epoch_numbers
+
+    @property
+    def training_answers(self) -> SortedAnswers | None:
+        """The earliest answers to training images that were measured, since these have memorized the fewest labels."""
+        return None if self.gap is None else self.gap.first_training_answers
+
+    @property
+    def kept_epoch(self) -> int | None:
+        """The epoch of the kept weights."""
+        return None if self.gap is None else self.gap.kept_epoch
 
     @property
     def most_copied(self) -> tuple[str, HeldOutCopies, Tally] | None:

@@ -115,6 +115,20 @@ MIN_IMAGES_OF_SURE_NOISE = 25
 # right as often as that class occurs. (draws 1-4)
 MIN_COMPARED_SKILL = 0.3
 
+# Share of the surest fifth of the answers to training images. If fewer contradict the label, labels may be right.
+# (zoo, sets of the open lots)
+MIN_CONTRADICTED = 0.05
+# The same, the lower end of its interval. (zoo, sets of the open lots)
+MIN_SURELY_CONTRADICTED = 0.02
+# The same. If more do, the network knows too little for its sureness to mean anything. (zoo, sets of the open lots)
+MAX_CONTRADICTED = 0.3
+# The same, as a share of what the network itself leaves open in these answers: it answers images that it knows, and
+# whose labels are right, better than it promises. (zoo, sets of the open lots)
+MIN_CONTRADICTED_OF_UNSURE = 0.45
+# The same, as a share of the wrong answers to all of these images. Sure answers to hard images are much better than
+# others. (zoo, sets of the open lots)
+MIN_CONTRADICTED_OF_ERRORS = 0.2
+
 # --- classes -----------------------------------------------------------------------------------------
 
 # Training images of a class, as a share of the largest class. A rarer class is neglected. (draws 1-4)

@@ -202,6 +202,11 @@ class SortedAnswers(StoredPart):
         """How many answers of the surest fifth differ from the label."""
         return sum(tenth.contradicted for tenth in self.tenths[:2])
 
+    @property
+    def surest_probability(self) -> float:
+        """The mean probability of the answers of the surest fifth."""
+        return sum(tenth.probability * tenth.count for tenth in self.tenths[:2]) / max(1, self.surest)
+
 
 class AnswersOfClass(StoredPart):
     """Answers to the training images of one label.

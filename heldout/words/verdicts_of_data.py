@@ -187,6 +187,8 @@ def describe_noise(facts: Facts, finding: Finding) -> Words:
             for split, counted in evidence["wrong_labels"].items()
         ]
         effect = f"About {' and '.join(shares)} are wrong."
+    elif "contradicted" in evidence:
+        effect = f"Where the network is surest, it contradicts {of_100(evidence['share'])} training labels."
     elif "train_accuracy" in evidence:
         effect = (
             f"It gets {of_100(evidence['validation_accuracy'])} validation images right but only "

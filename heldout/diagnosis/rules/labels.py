@@ -19,7 +19,11 @@ SPLIT_WORDS = {"train": "training", "validation": "validation", "test": "test"}
 
 def find_label_noise(facts: Facts) -> list[Finding]:
     """Report wrong labels that explain the answers to training images."""
-    found = [_find_in_labels(facts) if _explains_training(facts) else None, _find_in_answers(facts)]
+    found = [
+        _find_in_labels(facts) if _explains_training(facts) else None,
+        _find_in_answers(facts),
+        _find_in_sure_answers(facts),
+    ]
     return [finding for finding in found if finding is not None]
 
 
@@ -135,6 +139,71 @@ def _find_in_answers(facts: Facts) -> Finding | None:
             "Look at the training images for which the model is confident of a class other than the label."
         ),
     )
+
+
+def _find_in_sure_answers(facts: Facts) -> Finding | None:
+    """Report training labels that a network contradicts where it is surest, although it knows other images like them.
+
+    A hard image makes a network unsure, and one that it has memorized it answers as labeled. So if labels are right,
+    the answers of which it is surest hardly ever contradict them, and much less often than other answers do.
+    """
+    answers = facts.training_answers
+    if answers is None or not answers.surest:
+        return None
+    share, unsure = answers.contradicted / answers.surest, 1 - answers.surest_probability
+    low, high = compute_wilson_interval(answers.contradicted, answers.surest)
+    wrong = 1 - answers.correct / answers.count
+    if not thresholds.MIN_CONTRADICTED <= share <= thresholds.MAX_CONTRADICTED:
+        return None
+    if low < thresholds.MIN_SURELY_CONTRADICTED:
+        return None
+    if share < thresholds.MIN_CONTRADICTED_OF_UNSURE * unsure or share < thresholds.MIN_CONTRADICTED_OF_ERRORS * wrong:
+        return None
+    validation = _estimate_wrong_validation_labels(facts)
+    also = ""
+    if "validation_share" in validation and facts.test is not None and facts.validation is not None:
+        also = (
+            f" Test images are answered better than validation images ({percent(facts.test.accuracy)} and "
+            f"{percent(facts.validation.accuracy)}). If test labels are right, about "
+            f"{percent(validation['validation_share'], 0)} of the validation labels are wrong too."
+        )
+    when = "The network" if answers.epoch == facts.kept_epoch else f"After epoch {answers.epoch}, the network"
+    return Finding(
+        "label_noise",
+        "warning",
+        f"{when} contradicts {percent(share)} of the training labels even where it is surest (the fifth of the images "
+        f"with the most probable answers; {percent(wrong)} of all). Hard images make a network unsure, and wrong "
+        f"labels do not. So about as many training labels are wrong, or more.{also}",
+        {
+            "epoch": answers.epoch,
+            "share": share,
+            "share_interval": [low, high],
+            "surest": answers.surest,
+            "contradicted": answers.contradicted,
+            "sureness": answers.surest_probability,
+            **validation,
+        },
+        remedies.suggest_data_fix(
+            "Look at the training images for which the model is confident of a class other than the label."
+        ),
+    )
+
+
+def _estimate_wrong_validation_labels(facts: Facts) -> dict[str, Any]:
+    """Estimate how many validation labels are wrong if test is surely answered better: they come from the same source.
+
+    A network that answers a share T of images rightly agrees with the share V of labels of which e were replaced at
+    random: V = T (1 - e) + (1 - T) e / (classes - 1).
+    """
+    validation, test, classes = facts.validation, facts.test, len(facts.classes)
+    if validation is None or test is None or classes < 2:
+        return {}
+    if compute_newcombe_interval(test.counts, validation.counts)[0] <= 0:
+        return {}
+    by_chance = (1 - test.accuracy) / (classes - 1)
+    if test.accuracy <= by_chance:
+        return {}
+    return {"validation_share": min(1.0, (test.accuracy - validation.accuracy) / (test.accuracy - by_chance))}
 
 
 def _list_levels(history: History) -> list[tuple[int | None, float, float]]:

@@ -4,6 +4,7 @@ import pytest
 
 from heldout.diagnosis import WITHOUT_TEST, Evaluation, Finding, diagnose
 from heldout.stored.audit import AuditFinding, SplitLabels
+from heldout.stored.gap import AnswersToTraining, StoredGap, SureAnswers, Tally
 from tests.heldout.diagnosis.made import FINE, figures
 
 CLASSES = tuple(f"class {number}" for number in range(10))
@@ -86,3 +87,84 @@ def test_wrong_labels_are_not_counted_if_the_audit_found_another_class_order():
     )
     assert find_noise(0.2, 0.2) != []
     assert find_noise(0.2, 0.2, audit=[order]) == []
+
+
+# --- answers to training images -----------------------------------------------------------------------
+
+
+def sort_answers(*contradicted: float, sureness: float = 0.8, wrong: float = 0.45, count: int = 1000, epoch: int = 5):
+    """Return answers of which these shares contradict the label, in the surest tenths; `wrong` in all."""
+    tenths = tuple(
+        SureAnswers(count=count // 10, contradicted=round(share * count / 10), probability=sureness)
+        for share in contradicted
+    )
+    right = round((1 - wrong) * count)
+    return AnswersToTraining(
+        epoch=epoch, count=count, correct=right, tenths=tenths, claimed=0, claimed_by_others=0, classes=()
+    )
+
+
+def diagnose_answers(answers: AnswersToTraining | None, *, validation: float = 0.5, test: float = 0.5, **others):
+    accuracies = {"train": 0.6, "validation": validation, "test": test}
+    tallies = {
+        split: Tally(count=1000, correct=round(1000 * accuracy), loss=1.0, loss_variance=1.0)
+        for split, accuracy in accuracies.items()
+    }
+    gap = StoredGap(kept_epoch=10, epochs=10, **tallies, **{"early_training_answers": answers, **others})
+    splits = {split: figures(accuracy, 1000) for split, accuracy in accuracies.items()}
+    return diagnose(FINE, None, Evaluation(splits, CLASSES, gap=gap))
+
+
+def find_in_answers(answers: AnswersToTraining | None, **options) -> list[Finding]:
+    return [finding for finding in diagnose_answers(answers, **options).findings if finding.code == "label_noise"]
+
+
+def test_labels_that_the_surest_answers_contradict_are_wrong():
+    [found] = find_in_answers(sort_answers(0.1, 0.2, 0.3))
+    assert (found.evidence["share"], found.evidence["surest"], found.evidence["contradicted"]) == (0.15, 200, 30)
+    assert "After epoch 5, the network contradicts 15.0% of the training labels even where it is surest" in (
+        found.explanation
+    )
+    told = diagnose_answers(sort_answers(0.1, 0.2, 0.3))
+    assert "label_noise" in [cause.code for cause in told.causes[:2]]
+
+
+def test_the_summary_says_where_the_network_contradicts_labels():
+    told = diagnose_answers(sort_answers(0.1, 0.2, 0.3), validation=0.62, test=0.62)
+    assert told.verdict == "label_noise"
+    assert "Where the network is surest, it contradicts 15 of 100 training labels." in told.summary
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        sort_answers(0.0, 0.04, 0.1),  # few of them contradict
+        sort_answers(0.0, 0.12, count=100),  # so few images that it may be chance
+        sort_answers(0.5, 0.6, 0.7, sureness=0.3, wrong=0.8),  # nothing is known yet
+        sort_answers(0.05, 0.12, sureness=0.75),  # better than the network promises: hard images with right labels
+        sort_answers(0.02, 0.1, sureness=0.9, wrong=0.5),  # the others are contradicted eight times as often
+        None,
+    ],
+    ids=["few", "chance", "unlearned", "unsure", "hard", "unmeasured"],
+)
+def test_hard_images_are_not_taken_for_wrong_labels(answers):
+    assert find_in_answers(answers) == []
+
+
+def test_the_earliest_answers_count_because_kept_weights_have_memorized_wrong_labels():
+    memorized = sort_answers(0.0, 0.0, 0.0, sureness=1.0, wrong=0.02, epoch=10)
+    assert len(find_in_answers(sort_answers(0.1, 0.2, 0.3), training_answers=memorized)) == 1
+    assert find_in_answers(None, training_answers=memorized) == []
+    [found] = find_in_answers(None, training_answers=sort_answers(0.1, 0.2, 0.3, epoch=10))
+    assert found.explanation.startswith("The network contradicts")
+
+
+def test_a_test_set_that_is_answered_better_shows_how_many_validation_labels_are_wrong():
+    """Of ten classes 80% are answered rightly, and 27% of the labels of validation were replaced at random."""
+    share, right = 0.27, 0.8
+    validation = right * (1 - share) + (1 - right) * share / 9
+    [found] = find_in_answers(sort_answers(0.1, 0.2, 0.3), validation=validation, test=right)
+    assert found.evidence["validation_share"] == pytest.approx(share, abs=0.002)
+    assert "about 27% of the validation labels are wrong too" in found.explanation
+    [same] = find_in_answers(sort_answers(0.1, 0.2, 0.3))
+    assert "validation_share" not in same.evidence
