@@ -95,6 +95,12 @@ Verdict = Literal["can_tell", "too_hard"]
 MAX_CHARACTERS = 1_000_000
 
 
+# Agreement of networks with labels, in the fifth of the images of which they are surest. With less, they know little.
+MIN_SUREST_AGREEMENT = 0.5
+# Share of the same labels that they contradict: from the first on labels are wrong, up to the second images are hard.
+MIN_CONTRADICTED, MAX_CONTRADICTED = 0.1, 0.05
+
+
 class Suspect(StoredPart):
     """One image. label, suggested: positions in the dataset's classes.
 
@@ -131,22 +137,34 @@ class PlantedLabels(StoredPart):
     found: float = Field(description="Share of them that the search suspected.")
     right_class: float = Field(description="Share of them for which it suggested the original label.")
     accused: float = Field(description="Share of the unchanged labels that it suspected in the same copies.")
+    in_first: float | None = Field(
+        None,
+        description="How many of the first 20 labels of its list were planted, in a copy in which a tenth of all "
+        "labels were: the mean of ten copies. Null for a search of an earlier release.",
+    )
 
 
 class ClassLabels(StoredPart):
-    """How well the search knows one class. label: its position. agreement, found: as for all images."""
+    """How well the search knows one class.
+
+    label: its position. agreement, found: as for all images.
+    wrong: how many of its labels are probably wrong; null if the class is not known well enough to judge its labels.
+    """
 
     label: int
     images: int
     agreement: float
     found: float
+    wrong: float | None = None
 
 
 class SuspectsSummary(StoredFile):
     """The results of the search for wrong labels without the suspects: what audits and diagnoses need of a large file.
 
-    images: number of images searched: all of the dataset.
-    agreement: share of the images whose label agrees with networks that were not trained on them.
+    images: number of images judged: all of the dataset, except those of classes that the networks do not know.
+    agreement: share of all images whose label agrees with networks that were not trained on them.
+    surest_agreement: the same for the fifth of the images of which the networks are surest; null in files of earlier
+        releases.
     verdict: whether the search can tell; null in files of earlier releases, which did not check themselves.
     wrong: null if the search cannot tell.
     splits: the same for each split; empty if the search cannot tell, and in files of earlier releases.
@@ -156,6 +174,7 @@ class SuspectsSummary(StoredFile):
 
     images: int
     agreement: float
+    surest_agreement: float | None = None
     verdict: Verdict | None = None
     wrong: WrongLabels | None
     splits: Mapping[str, SplitLabels] = {}
@@ -171,6 +190,19 @@ class SuspectsSummary(StoredFile):
         If most labels of a split are wrong, networks learn them too, and the counts of all splits are wrong.
         """
         return self.verdict == "can_tell" and self.wrong is not None and self.disagreeing_split is None
+
+    @property
+    def surest_say(self) -> Literal["wrong_labels", "hard_images"] | None:
+        """What disagreement is about, by the answers of which networks are surest.
+
+        A hard image makes networks unsure, a wrong label does not. None if the networks know too little, or if it is
+        between the two.
+        """
+        if self.surest_agreement is None or self.surest_agreement < MIN_SUREST_AGREEMENT:
+            return None
+        if 1 - self.surest_agreement >= MIN_CONTRADICTED:
+            return "wrong_labels"
+        return "hard_images" if 1 - self.surest_agreement <= MAX_CONTRADICTED else None
 
     @property
     def disagreeing_split(self) -> str | None:

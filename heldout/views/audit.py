@@ -45,6 +45,11 @@ class ClassLabelsView(View):
     images: int
     agreement: float
     found: float = Field(description="Share of its planted labels that the search suspected.")
+    wrong: float | None = Field(
+        None,
+        description="How many of its labels are probably wrong. Null if the networks do not know the class, so that "
+        "its labels were not judged, and for searches of earlier releases.",
+    )
 
 
 class SearchView(View):
@@ -55,6 +60,11 @@ class SearchView(View):
     seen_as: tuple[int, int] = Field(description="Height and width of the images given to the networks.")
     agreement: float = Field(
         description="Share of all images whose label agrees with networks that were not trained on them."
+    )
+    surest_agreement: float | None = Field(
+        None,
+        description="The same for the fifth of the images of which they are surest: hard images make networks unsure, "
+        "wrong labels do not. Null for a search of an earlier release.",
     )
     planted: PlantedLabels | None = Field(description="Null for a search of an earlier release.")
     classes: list[ClassLabelsView] = Field(description="The class with the lowest agreement first.")
@@ -71,7 +81,9 @@ class SuspectsView(View):
     dataset: DatasetReference
     explanation: str
     error: ErrorView | None = Field(description="Why the search failed.")
-    images: int | None = Field(description="How many images were judged: all images of the dataset.")
+    images: int | None = Field(
+        description="How many images were judged: all of the dataset, except classes that the networks do not know."
+    )
     verdict: Literal["can_tell", "too_hard", "split_disagrees"] | None = Field(
         description="Whether the search can tell wrong labels from hard images. `split_disagrees`: most labels of a "
         "split are wrong, so no count is reliable. Null until the search has ended, and for searches of earlier "

@@ -1,5 +1,6 @@
 """Builds the view of a dataset's suspected labels, with explanations."""
 
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from heldout.stored.audit import SplitLabels, StoredSuspects, Suspect, SuspectsSummary
@@ -13,11 +14,15 @@ from heldout.views.audit import (
     WrongLabelsView,
 )
 from heldout.views.base import ErrorView, make_view
-from heldout.words import rough_percent
+from heldout.words import join_with_and, rough_percent
 from models.tables import DatasetRow, JobRow
 from models.views.dataset import get_thumbnail_route
 from models.views.job import build_dataset_reference
 
+# Classes that an explanation names, and the share of all wrong labels from which on it does.
+MAX_NAMED = 4
+MIN_SHARE_OF_CLASS = 0.15
+FIRST = 20  # images of a list in which the search counts its planted labels
 # Above this probability, the suggestion is better than the label.
 LIKELY_WRONG = 0.5
 _SPLIT_WORDS = {"train": "training", "validation": "validation"}
@@ -50,7 +55,7 @@ def build_ready_view(dataset: DatasetRow, stored: StoredSuspects, *, after: int,
         object="suspects",
         status="ready",
         dataset=build_dataset_reference(dataset),
-        explanation=explain_suspects(stored),
+        explanation=explain_suspects(stored, classes),
         error=None,
         images=stored.images,
         verdict="split_disagrees" if stored.disagreeing_split else stored.verdict,
@@ -72,8 +77,8 @@ def build_ready_view(dataset: DatasetRow, stored: StoredSuspects, *, after: int,
     )
 
 
-def explain_suspects(stored: StoredSuspects) -> str:
-    """Explain the result to someone who will look at the images next."""
+def explain_suspects(stored: StoredSuspects, classes: Sequence[str]) -> str:
+    """Explain the result to someone who will look at the images next. classes: names."""
     if stored.verdict is None:
         return (
             "This search was made by an earlier release, which did not check its own accuracy. "
@@ -82,10 +87,10 @@ def explain_suspects(stored: StoredSuspects) -> str:
     if stored.disagreeing_split is not None:
         return _describe_disagreement(stored.disagreeing_split)
     if not stored.can_tell or stored.wrong is None:
-        return (
-            f"{_describe_too_hard(stored)} The oddest images are shown anyway, but most of their labels may be right."
-        )
-    return f"{_describe_count(stored)} {_suggest_next_step(stored)}"
+        return f"{_describe_too_hard(stored)} {_introduce_oddest(stored)}"
+    return " ".join(
+        [_describe_count(stored), *_describe_classes(stored, classes), _suggest_next_step(stored)],
+    )
 
 
 def build_label_check_view(stored: SuspectsSummary | None) -> LabelCheckView | None:
@@ -116,10 +121,57 @@ def _describe_disagreement(split: str) -> str:
 
 
 def _describe_too_hard(stored: SuspectsSummary) -> str:
+    agreed = f"they agree with {rough_percent(stored.agreement)} of the labels"
+    if stored.surest_say == "wrong_labels":
+        return (
+            "Many labels seem wrong: where the networks that check labels are surest, they still disagree with "
+            f"{rough_percent(1 - (stored.surest_agreement or 0))} ({agreed} in all). How many labels are wrong cannot "
+            "be determined."
+        )
     return (
-        "These images are too hard for the networks that check labels (they agree with "
-        f"{rough_percent(stored.agreement)} of the labels). How many labels are wrong cannot be determined."
+        f"These images are too hard for the networks that check labels ({agreed}). How many labels are wrong cannot be "
+        "determined."
     )
+
+
+def _introduce_oddest(stored: StoredSuspects) -> str:
+    """Say how the list is to be read if there is no count."""
+    found = None if stored.planted is None else stored.planted.in_first
+    tried = (
+        ""
+        if found is None
+        else " As a trial, the search changed a tenth of the labels itself: of the first "
+        f"{FIRST} images of such a list, {found:.0f} were changed ones."
+    )
+    if stored.surest_say == "wrong_labels":
+        return f"Look at the oddest images first.{tried}"
+    if stored.surest_say == "hard_images":
+        surest = rough_percent(stored.surest_agreement or 0)
+        return (
+            f"Where they are surest, they agree with {surest} of the labels. So the oddest images are shown anyway, "
+            f"but most of their labels may be right.{tried}"
+        )
+    return f"The oddest images are shown anyway, but many of their labels may be right.{tried}"
+
+
+def _describe_classes(stored: StoredSuspects, names: Sequence[str]) -> Iterator[str]:
+    """Name the classes with the most wrong labels, and those whose labels were not judged."""
+    total = stored.wrong.count if stored.wrong is not None else 0
+    counted = [of for of in stored.classes if of.wrong is not None]
+    most = sorted(counted, key=lambda of: -(of.wrong or 0))[:MAX_NAMED]
+    worst = [of for of in most if (of.wrong or 0) >= max(2, MIN_SHARE_OF_CLASS * total)]
+    if total and worst and len(counted) > 2:
+        listed = join_with_and([f"{names[of.label]} (about {of.wrong:,.0f} of {of.images:,})" for of in worst])
+        yield f"Most are labeled {listed}."
+    unknown = sorted((of for of in stored.classes if of.wrong is None), key=lambda of: -of.images)
+    if counted and unknown:
+        images = sum(of.images for of in unknown)
+        more = len(unknown) - MAX_NAMED
+        listed = join_with_and([names[of.label] for of in unknown[:MAX_NAMED]] + ([f"{more} more"] if more > 0 else []))
+        yield (
+            f"The {images:,} labels of {listed} were not judged, because the networks do not know "
+            f"{'this class' if len(unknown) == 1 else 'these classes'}."
+        )
 
 
 def _describe_count(stored: StoredSuspects) -> str:

@@ -8,7 +8,7 @@ Pure.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,6 +110,13 @@ def _find_range(likelihoods: NDArray[np.float64]) -> WrongShare:
 MIN_RIGHT = 0.7
 MIN_FOUND = 0.5
 MAX_WIDTH = 0.15
+# The same for a class before one of its labels is accused. A class is learned less well than all together, and a rare
+# one often not at all: then networks disagree with each of its labels.
+MIN_RIGHT_OF_CLASS = 0.5
+MIN_FOUND_OF_CLASS = 0.5
+# Share of the images that must be of such classes.
+MIN_JUDGED = 0.5
+SUREST_FIFTH = 0.2
 PLANTING = 7
 
 
@@ -117,7 +124,9 @@ PLANTING = 7
 class LabelEstimate:
     """The estimate for a dataset's labels.
 
-    counts, splits: for all images and for each split, whatever the verdict.
+    counts, splits: for all judged images and for those of each split, whatever the verdict.
+    is_judged: (images,) whether networks know the class of the label.
+    surest_agreement: share of the labels that networks agree with, among the fifth of which they are surest.
     """
 
     verdict: Verdict
@@ -126,18 +135,66 @@ class LabelEstimate:
     splits: dict[str, SplitLabels]
     planted: PlantedLabels
     classes: tuple[ClassLabels, ...]
+    is_judged: NDArray[np.bool_]
+    surest_agreement: float
 
 
 def estimate(
     said: NDArray[np.floating], labels: NDArray[np.int32], splits: Mapping[str, NDArray[np.integer]], seed: int
 ) -> LabelEstimate:
-    """Judge all labels, and how reliable that is.
+    """Judge all labels of the classes that networks know, and how reliable that is.
 
     Args:
         said: (images, classes) probabilities by networks that were trained without the image.
         labels: (images,) the given classes.
         splits: positions of each split's images.
     """
+    every = _estimate_known(said, labels, splits, seed)
+    known = np.array([of.label for of in every.classes if _is_known(of, every, said.shape[1])], np.int64)
+    is_judged = np.isin(labels, known)
+    if len(known) == len(every.classes) or len(known) < 2 or is_judged.mean() < MIN_JUDGED:
+        return every
+    # As if the dataset had no other classes: networks cannot speak for a class that they do not know.
+    rows = np.flatnonzero(is_judged)
+    place = np.cumsum(is_judged) - 1
+    some = _estimate_known(
+        said[np.ix_(rows, known)],
+        np.searchsorted(known, labels[rows]).astype(np.int32),
+        {split: place[np.intersect1d(of_split, rows)] for split, of_split in splits.items()},
+        seed,
+    )
+    counted = {int(known[of.label]): of for of in some.classes}
+    return replace(
+        some,
+        verdict="can_tell" if every.verdict == some.verdict == "can_tell" else "too_hard",
+        judged=_place_judged(some.judged, rows, known, every.judged),
+        classes=tuple(
+            of.model_copy(update={"wrong": counted[of.label].wrong if of.label in counted else None})
+            for of in every.classes
+        ),
+        is_judged=is_judged,
+        surest_agreement=every.surest_agreement,
+    )
+
+
+def _is_known(of: ClassLabels, every: LabelEstimate, classes: int) -> bool:
+    """Whether networks know a class well enough to judge its labels."""
+    right = of.agreement / (1 - every.counts.low / max(1, len(every.is_judged)))
+    return compute_skill(right, 1 / classes) >= MIN_RIGHT_OF_CLASS and of.found >= MIN_FOUND_OF_CLASS
+
+
+def _place_judged(some: Judged, rows: NDArray[np.int64], known: NDArray[np.int64], every: Judged) -> Judged:
+    """Return the judgment of all images: the labels of unknown classes are not accused, and come last."""
+    wrong, scores = np.zeros(len(every.wrong)), np.full(len(every.scores), -np.inf)
+    suggested = every.suggested.copy()
+    wrong[rows], scores[rows], suggested[rows] = some.wrong, some.scores, known[some.suggested]
+    return Judged(wrong, scores, suggested)
+
+
+def _estimate_known(
+    said: NDArray[np.floating], labels: NDArray[np.int32], splits: Mapping[str, NDArray[np.integer]], seed: int
+) -> LabelEstimate:
+    """Judge all labels, whatever their class."""
     estimated = estimate_shares(said, labels, splits)
     whole = estimated.whole
     planted = plant(said, labels, np.random.default_rng([seed, PLANTING]))
@@ -149,9 +206,11 @@ def estimate(
         found=float(checked.found.mean()),
         right_class=float(checked.suggests_right.mean()),
         accused=checked.accused,
+        in_first=checked.in_first,
     )
     is_right = compute_skill(float(agrees.mean()) / (1 - whole.low), 1 / said.shape[1]) >= MIN_RIGHT
     can_tell = is_right and whole.high - whole.low <= MAX_WIDTH and known.found >= MIN_FOUND
+    surest = np.argsort(-said.max(axis=1), kind="stable")[: max(1, round(SUREST_FIFTH * len(labels)))]
     return LabelEstimate(
         verdict="can_tell" if can_tell else "too_hard",
         judged=judged,
@@ -161,7 +220,9 @@ def estimate(
             for split, share in estimated.parts.items()
         },
         planted=known,
-        classes=_describe_classes(labels, agrees, labels[planted.rows], checked.found),
+        classes=_describe_classes(labels, agrees, labels[planted.rows], checked.found, judged.wrong),
+        is_judged=np.ones(len(labels), np.bool_),
+        surest_agreement=float(agrees[surest].mean()),
     )
 
 
@@ -181,7 +242,11 @@ def _estimate_counts(share: WrongShare, images: int) -> WrongLabels:
 
 
 def _describe_classes(
-    labels: NDArray[np.int32], agrees: NDArray[np.bool_], planted: NDArray[np.int32], is_found: NDArray[np.bool_]
+    labels: NDArray[np.int32],
+    agrees: NDArray[np.bool_],
+    planted: NDArray[np.int32],
+    is_found: NDArray[np.bool_],
+    wrong: NDArray[np.float64],
 ) -> tuple[ClassLabels, ...]:
     return tuple(
         ClassLabels(
@@ -189,6 +254,7 @@ def _describe_classes(
             images=int((labels == label).sum()),
             agreement=float(agrees[labels == label].mean()),
             found=float(is_found[planted == label].mean()),
+            wrong=round(float(wrong[labels == label].sum()), 1),
         )
         for label in np.unique(labels)
     )

@@ -21,17 +21,23 @@ SUSPECTED = 0.5
 # Share of the networks' errors that look as odd as a wrong label: most leave the right label some probability.
 # Fitted to the open sets of the zoo.
 ODD_ERRORS = 0.25
+# Labels at the head of a list, which a person looks at first.
+FIRST = 20
 # Images whose scores are counted together, at least, and as a share of all.
 MIN_COUNTED, COUNTED_SHARE = 10, 0.01
 
 
 @dataclass(frozen=True)
 class Planted:
-    """Labels that were changed. rows: their images. labels: the new labels. scores: how odd these are."""
+    """Labels that were changed.
+
+    rows: their images. labels: the new labels. scores: how odd these are. copies: the copy of the labels each is in.
+    """
 
     rows: NDArray[np.int64]
     labels: NDArray[np.int32]
     scores: NDArray[np.float64]
+    copies: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -54,11 +60,13 @@ class Checked:
 
     found: (planted,) whether a planted label is suspected. accused: share of the others that are suspected.
     suggests_right: (planted,) whether the original label is suggested.
+    in_first: of the FIRST oddest labels of a copy, how many were changed: the mean over the copies.
     """
 
     found: NDArray[np.bool_]
     accused: float
     suggests_right: NDArray[np.bool_]
+    in_first: float
 
 
 def score_labels(said: NDArray[np.floating], labels: NDArray[np.int32]) -> NDArray[np.float64]:
@@ -79,10 +87,12 @@ def plant(said: NDArray[np.floating], labels: NDArray[np.int32], draws: np.rando
     )
     chances = [_compute_shares(others), _compute_shares(np.maximum(mistaken, 1e-12) * others)]
     cumulative = np.cumsum(sum(chances) / 2, axis=1)
-    rows = np.concatenate([_choose_rows_with_copies(np.flatnonzero(labels == own), draws) for own in range(classes)])
+    chosen = [_choose_rows_of_copies(np.flatnonzero(labels == own), draws) for own in range(classes)]
+    rows = np.concatenate([of_class.ravel() for of_class in chosen])
+    copies = np.concatenate([np.indices(of_class.shape)[0].ravel() for of_class in chosen])
     new = (cumulative[labels[rows]] < draws.random(len(rows))[:, None]).sum(axis=1).clip(0, classes - 1)
     new = np.where(new == labels[rows], (new + 1) % classes, new).astype(np.int32)
-    return Planted(rows, new, score_labels(said[rows], new))
+    return Planted(rows, new, score_labels(said[rows], new), copies)
 
 
 def judge(
@@ -116,7 +126,17 @@ def check(
         found=wrong[:changed],
         accused=float(wrong[changed:].mean()),
         suggests_right=_suggest(said[planted.rows], planted.labels) == labels[planted.rows],
+        in_first=float(np.mean([_count_in_first(others, planted, copy) for copy in range(COPIES)])),
     )
+
+
+def _count_in_first(scores: NDArray[np.float64], planted: Planted, copy: int) -> int:
+    """Count the changed labels among the FIRST oddest of a copy. Of equally odd labels, the unchanged come first."""
+    is_here = planted.copies == copy
+    unchanged = np.delete(scores, planted.rows[is_here])
+    ordered = np.concatenate([unchanged, planted.scores[is_here]])
+    first = np.argsort(-ordered, kind="stable")[:FIRST]
+    return int((first >= len(unchanged)).sum())
 
 
 def _compute_limits(share: float, errors: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -149,9 +169,7 @@ def _compute_shares(weights: NDArray[np.floating]) -> NDArray[np.floating]:
     return weights / np.maximum(weights.sum(axis=1, keepdims=True), SMALLEST)
 
 
-def _choose_rows_with_copies(rows: NDArray[np.int64], draws: np.random.Generator) -> NDArray[np.int64]:
-    """Return the images of one class whose labels are changed, in all copies together."""
-    if not len(rows):
-        return rows
-    each = max(1, round(SHARE * len(rows)))
-    return np.concatenate([draws.permutation(rows)[:each] for _ in range(COPIES)])
+def _choose_rows_of_copies(rows: NDArray[np.int64], draws: np.random.Generator) -> NDArray[np.int64]:
+    """Return (copies, images) the images of one class whose labels are changed."""
+    each = max(1, round(SHARE * len(rows))) if len(rows) else 0
+    return np.stack([draws.permutation(rows)[:each] for _ in range(COPIES)])

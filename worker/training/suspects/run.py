@@ -10,13 +10,14 @@ from heldout.stored.audit import MAX_CHARACTERS, StoredSuspects, Suspect
 from worker.messages import SuspectAssignment, SuspectsFound
 from worker.training.runner import answer_once
 from worker.training.suspects.estimate import estimate
-from worker.training.suspects.planting import SUSPECTED
+from worker.training.suspects.planting import FIRST, SUSPECTED
 from worker.training.suspects.search import Found, choose_seen_size, find_suspects
 
 # More are of no use to a person who looks at each of them.
 MAX_SUSPECTS = 10_000
-# Shown if the search is inconclusive; otherwise with at least this probability, although right labels are likelier.
-ODDEST, MIN_SHOWN = 20, 0.1
+# The first are shown even if the search is inconclusive. Otherwise a label must be wrong with this probability or more,
+# although right labels are likelier.
+MIN_SHOWN = 0.1
 
 
 def run(assignment: SuspectAssignment, pipe: Connection) -> None:
@@ -46,15 +47,17 @@ def make_stored_suspects(found: Found, images: ImageSet, names: list[str] | None
     judged, can_tell = told.judged, told.verdict == "can_tell"
     split_of = {row: split for split, rows in images.splits.items() for row in rows.tolist()}
     oddest_first = np.argsort(-judged.scores, kind="stable")
-    count = max(ODDEST, int((judged.wrong > SUSPECTED).sum())) if can_tell else ODDEST
+    oddest_first = oddest_first[told.is_judged[oddest_first]]
+    count = max(FIRST, int((judged.wrong > SUSPECTED).sum())) if can_tell else FIRST
     shown = oddest_first[: min(count, MAX_SUSPECTS)]
     if can_tell:
         shown = shown[judged.wrong[shown] >= MIN_SHOWN]
     if names is not None:
         shown = shown[np.cumsum([len(names[row]) for row in shown]) <= MAX_CHARACTERS]
     return StoredSuspects(
-        images=len(labels),
+        images=int(told.is_judged.sum()),
         agreement=float((found.said.argmax(axis=1) == labels).mean()),
+        surest_agreement=told.surest_agreement,
         verdict=told.verdict,
         wrong=told.counts if can_tell else None,
         splits=told.splits if can_tell else {},

@@ -27,7 +27,12 @@ def make_suspects(count: int = 5, **changes) -> StoredSuspects:
         Suspect(index=10 * row, split="test", member=f"{row}.png", label=row, suggested=row + 1, probability=0.9)
         for row in range(count)
     ]
-    fields = {"images": 5000, "agreement": 0.9, "wrong": WrongLabels(count=250, low=200, high=300)}
+    fields = {
+        "images": 5000,
+        "agreement": 0.9,
+        "surest_agreement": 0.97,
+        "wrong": WrongLabels(count=250, low=200, high=300),
+    }
     how = {"networks": 10, "trained_on": 4000, "seen_as": (28, 28)}
     checked = {
         "verdict": "can_tell",
@@ -35,10 +40,21 @@ def make_suspects(count: int = 5, **changes) -> StoredSuspects:
             "train": SplitLabels(images=3000, count=150, low=120, high=180),
             "test": SplitLabels(images=2000, count=100, low=80, high=120),
         },
-        "planted": PlantedLabels(planted=5000, found=0.97, right_class=0.96, accused=0.05),
-        "classes": tuple(ClassLabels(label=label, images=500, agreement=0.9, found=0.97) for label in range(10)),
+        "planted": PlantedLabels(planted=5000, found=0.97, right_class=0.96, accused=0.05, in_first=14.2),
+        "classes": tuple(
+            ClassLabels(label=label, images=500, agreement=0.9, found=0.97, wrong=25) for label in range(10)
+        ),
     }
     return StoredSuspects(**{**fields, **how, **checked, "suspects": tuple(suspected), **changes})
+
+
+def describe_classes(wrong: float) -> tuple[ClassLabels, ...]:
+    """Return classes of which two are unknown, and one has nearly all wrong labels."""
+    known = dict.fromkeys(range(10), 2.0) | {1: None, 7: None, 3: wrong}
+    return tuple(
+        ClassLabels(label=label, images=45 if of is None else 600, agreement=0.8, found=0.9, wrong=of)
+        for label, of in known.items()
+    )
 
 
 def make_too_hard(count: int = 3, **changes) -> StoredSuspects:
@@ -95,8 +111,21 @@ def test_suspects_are_listed_in_pages_and_count_as_a_look(client, worker):
         "train": {"images": 3000, "count": 150, "share": 0.05, "low": 120, "high": 180},
         "test": {"images": 2000, "count": 100, "share": 0.05, "low": 80, "high": 120},
     }
-    assert page["search"]["planted"] == {"planted": 5000, "found": 0.97, "right_class": 0.96, "accused": 0.05}
-    assert page["search"]["classes"][0] == {"name": "0", "images": 500, "agreement": 0.9, "found": 0.97}
+    assert page["search"]["planted"] == {
+        "planted": 5000,
+        "found": 0.97,
+        "right_class": 0.96,
+        "accused": 0.05,
+        "in_first": 14.2,
+    }
+    assert page["search"]["surest_agreement"] == 0.97
+    assert page["search"]["classes"][0] == {
+        "name": "0",
+        "images": 500,
+        "agreement": 0.9,
+        "found": 0.97,
+        "wrong": 25.0,
+    }
     dataset_id = page["dataset"]["id"]
     assert page["data"][1] == {
         "rank": 2,
@@ -137,15 +166,33 @@ def test_a_failed_search_says_why_and_is_only_repeated_on_request(client, worker
             "No label of 5,000 images is probably wrong; at most 25",
         ),
         (make_too_hard(), "too hard for the networks that check labels (they agree with 40% of the labels)"),
+        (
+            make_too_hard(),
+            "Where they are surest, they agree with 97% of the labels. So the oddest images are shown anyway, but most "
+            "of their labels may be right. As a trial, the search changed a tenth of the labels itself: of the first "
+            "20 images of such a list, 14 were changed ones.",
+        ),
+        (
+            make_too_hard(surest_agreement=0.78, agreement=0.6),
+            "Many labels seem wrong: where the networks that check labels are surest, they still disagree with 22% "
+            "(they agree with 60% of the labels in all).",
+        ),
+        (make_too_hard(surest_agreement=0.78), "Look at the oddest images first. As a trial"),
+        (make_too_hard(surest_agreement=0.3), "but many of their labels may be right"),
+        (
+            make_suspects(classes=describe_classes(wrong=120)),
+            "Most are labeled 3 (about 120 of 600). The 90 labels of 1 and 7 were not judged, because the networks do "
+            "not know these classes. Look at the first images",
+        ),
         (make_suspects(3, verdict=None), "did not check its own accuracy"),
         (
             make_rotated(),
             "Most labels of the test split do not match its images, as if its classes were in another order.",
         ),
     ],
-    ids=["clean", "hard", "of-before", "rotated"],
+    ids=["clean", "hard", "hard-list", "wrong", "wrong-list", "neither", "by-class", "of-before", "rotated"],
 )
-def test_inconclusive_searches_explain_themselves(client, worker, stored, explanation):
+def test_searches_explain_themselves(client, worker, stored, explanation):
     client.get(ROUTE)
     finish_search(worker, client, stored)
     assert explanation in client.get(ROUTE).json()["explanation"]
