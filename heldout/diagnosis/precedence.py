@@ -41,6 +41,8 @@ RULES = (
     Rule("label_order_mismatch", label_order.find_label_order),
     Rule("label_conflicts", data.report_audit("label_conflicts")),
     Rule("label_noise", labels.find_label_noise, silent_beside=("diverged",)),
+    # More epochs may help a network with wrong labels too, so it silences nothing.
+    Rule("label_noise", labels.find_contradicted_labels, silent_beside=("diverged",), silences=False),
     # Labels in another order are wrong labels too: one fault, reported once.
     Rule("label_noise", labels.find_label_noise_beside_others, silent_beside=("label_order_mismatch",), silences=False),
     Rule("memorised_noise", labels.find_memorized_noise),

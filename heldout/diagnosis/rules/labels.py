@@ -19,11 +19,7 @@ SPLIT_WORDS = {"train": "training", "validation": "validation", "test": "test"}
 
 def find_label_noise(facts: Facts) -> list[Finding]:
     """Report wrong labels that explain the answers to training images."""
-    found = [
-        _find_in_labels(facts) if _explains_training(facts) else None,
-        _find_in_answers(facts),
-        _find_in_sure_answers(facts),
-    ]
+    found = [_find_in_labels(facts) if _explains_training(facts) else None, _find_in_answers(facts)]
     return [finding for finding in found if finding is not None]
 
 
@@ -141,7 +137,7 @@ def _find_in_answers(facts: Facts) -> Finding | None:
     )
 
 
-def _find_in_sure_answers(facts: Facts) -> Finding | None:
+def find_contradicted_labels(facts: Facts) -> Finding | None:
     """Report training labels that a network contradicts where it is surest, although it knows other images like them.
 
     A hard image makes a network unsure, and one that it has memorized it answers as labeled. So if labels are right,

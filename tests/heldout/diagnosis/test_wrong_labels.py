@@ -2,7 +2,7 @@
 
 import pytest
 
-from heldout.diagnosis import WITHOUT_TEST, Evaluation, Finding, diagnose
+from heldout.diagnosis import WITHOUT_TEST, Evaluation, Finding, History, diagnose
 from heldout.stored.audit import AuditFinding, SplitLabels
 from heldout.stored.gap import AnswersToTraining, StoredGap, SureAnswers, Tally
 from tests.heldout.diagnosis.made import FINE, figures
@@ -104,15 +104,15 @@ def sort_answers(*contradicted: float, sureness: float = 0.8, wrong: float = 0.4
     )
 
 
-def diagnose_answers(answers: AnswersToTraining | None, *, validation: float = 0.5, test: float = 0.5, **others):
-    accuracies = {"train": 0.6, "validation": validation, "test": test}
+def diagnose_answers(answers: AnswersToTraining | None, *, train=0.6, validation=0.5, test=0.5, history=FINE, **others):
+    accuracies = {"train": train, "validation": validation, "test": test}
     tallies = {
         split: Tally(count=1000, correct=round(1000 * accuracy), loss=1.0, loss_variance=1.0)
         for split, accuracy in accuracies.items()
     }
     gap = StoredGap(kept_epoch=10, epochs=10, **tallies, **{"early_training_answers": answers, **others})
     splits = {split: figures(accuracy, 1000) for split, accuracy in accuracies.items()}
-    return diagnose(FINE, None, Evaluation(splits, CLASSES, gap=gap))
+    return diagnose(history, None, Evaluation(splits, CLASSES, gap=gap))
 
 
 def find_in_answers(answers: AnswersToTraining | None, **options) -> list[Finding]:
@@ -126,13 +126,21 @@ def test_labels_that_the_surest_answers_contradict_are_wrong():
         found.explanation
     )
     told = diagnose_answers(sort_answers(0.1, 0.2, 0.3))
-    assert "label_noise" in [cause.code for cause in told.causes[:2]]
+    assert told.causes[0].code == "label_noise"
 
 
 def test_the_summary_says_where_the_network_contradicts_labels():
-    told = diagnose_answers(sort_answers(0.1, 0.2, 0.3), validation=0.62, test=0.62)
+    told = diagnose_answers(sort_answers(0.1, 0.2, 0.3), train=0.9, validation=0.62, test=0.62)
     assert told.verdict == "label_noise"
     assert "Where the network is surest, it contradicts 15 of 100 training labels." in told.summary
+
+
+def test_more_epochs_still_come_before_contradicted_labels():
+    """A network with wrong labels may be trained too briefly too."""
+    falling = tuple(2.3 - 0.15 * epoch for epoch in range(10))
+    course = History(train_loss=falling, validation_loss=falling)
+    told = diagnose_answers(sort_answers(0.1, 0.2, 0.3), history=course)
+    assert [cause.code for cause in told.causes[:2]] == ["not_converged", "label_noise"]
 
 
 @pytest.mark.parametrize(
