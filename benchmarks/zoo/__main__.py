@@ -7,6 +7,7 @@ list           a table of all sets, and which are sealed
 draw           draw again which sets of the first lot were sealed, and write it
 suspects …     the search for wrong labels on the sets, compared with the truth; `suspects --help` has the choices
 train [--sets open|drawn|second|…|sixth] [--minutes N]   train what the collection lacks; prints no results
+unlearned [SET…]   train a few networks that learn little, with copies and without, of all open sets or of these
 noise [SET…]   train a drawn sample again for its answers to training images, with wrong labels and without
 plan           write the list of the sixth lot's trainings with its digest, before any of them has begun
 audit [SET…]   audit the trainings of all open sets, or of these, again, as today's audit does it
@@ -63,6 +64,11 @@ def main(arguments: list[str]) -> None:
             for part in get_args(Part):
                 if part == chosen["--sets"]:
                     train(part, float(chosen["--minutes"]))
+        case ["unlearned", *names] if set(names) <= set(ZOO):
+            _use_one_core()
+            from benchmarks.zoo.unlearned import train_unlearned
+
+            train_unlearned(frozenset(names or ZOO))
         case ["noise", *names] if set(names) <= set(ZOO):
             _use_one_core()
             from benchmarks.zoo.noise import sample_sets, train_sample

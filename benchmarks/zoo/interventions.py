@@ -5,6 +5,7 @@ intervention helps, losses where it hurts.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,9 @@ def measured(
         "recalls": recalls(kept, labels, original.classes),
     }
     training_faults = faults_of_training(planted)
+    if training.regime == "hasty":
+        slower = replace(training, rate=ABLE_RATE).spec
+        found["slower"] = effect(retrained(slower, training.seed, image_set(planted.data), pixels, labels), kept)
     if len(original.splits["referee"]):
         found |= _by_referee(seen, judged, epochs, kept)
         found["temperature"] = temperature(parts.judge, pixels, labels)

@@ -140,6 +140,16 @@ REGIMES: Mapping[str, Regime] = {
             "augmentation": ("none", "mild"),
         },
     ),
+    # Only `unlearned.py` draws these: rates that are too high.
+    "hasty": Regime(
+        (0, 0),
+        {
+            "network": (*ABLE, "one", "two"),
+            "images": (300, 600, 1000),
+            "epochs": (5, 8, 10),
+            "rate": (0.02, 0.05, 0.1, 0.3),
+        },
+    ),
 }
 # The training that faults are planted in.
 BASE = Regime(

@@ -159,6 +159,12 @@ def _of_training(record: ZooRecord) -> Iterator[Cause]:
     truth = record.referee
     assert record.kept is not None
     trained = record.kept["final"]["train"]["accuracy"]
+    slower = truth.get("slower")
+    if slower is not None:
+        destroyed = _cause("slower", TRAINING, frozenset({"diverged"}), *slower["accuracy"], seeds=1)
+        yield destroyed
+        if destroyed.matters:
+            return  # neither more epochs nor a larger network help at such a rate
     if longer := truth.get("longer"):
         gain = _cause("longer", TRAINING, frozenset({"not_converged"}), *longer["accuracy"])
         loss, loss_error = longer["loss"]
