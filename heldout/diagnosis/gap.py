@@ -10,7 +10,14 @@ from math import isnan
 from typing import Literal
 
 from heldout.diagnosis.copy_labels import is_disproved_by_copies
-from heldout.diagnosis.thresholds import IMAGES_OF_FAMILY, MAX_FALSE_ALARMS_OF_EPOCHS, TERM_CONFIDENCE
+from heldout.diagnosis.thresholds import (
+    EXPECTED_FAMILY,
+    IMAGES_OF_FAMILY,
+    MAX_DIFFERENCE_OF_ALIKE,
+    MAX_FALSE_ALARMS_OF_EPOCHS,
+    TERM_CONFIDENCE,
+    WEIGHT_OF_EXPECTED_FAMILY,
+)
 from heldout.statistics import (
     compute_mean_interval,
     compute_newcombe_interval,
@@ -61,6 +68,14 @@ class Term:
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """Validation and test together. family: how many of their images say as much as one independent image."""
+
+    tally: Tally
+    family: float
+
+
+@dataclass(frozen=True)
 class Gap:
     """The gap between training and test for one set of weights: levels, and terms that are the difference of two.
 
@@ -74,6 +89,7 @@ class Gap:
     degraded_validation: the clean validation made as blurred, noisy, compressed or small as test, if test is.
     pixels_undone: the clean test after its pixel values were converted to those of training.
     labels_renamed: the same, with its classes renamed.
+    heldout: validation and test together, if nothing shows that they differ; None otherwise.
     late_by_accuracy, late_by_loss: the best epochs, if later ones clearly cost something.
     terms: in the order from training to test. Those that do not apply are absent.
     """
@@ -90,6 +106,7 @@ class Gap:
     pixels_undone: Tally
     clean_test: Tally
     test: Tally
+    heldout: HeldOut | None
     late_by_accuracy: BestEpoch | None
     late_by_loss: BestEpoch | None
     terms: tuple[Term, ...] = ()
@@ -105,7 +122,8 @@ class Gap:
     @property
     def may_be_chance(self) -> bool:
         """Whether the difference between training and test accuracy may be chance."""
-        return includes_0(bound_difference(self.train, self.test, self.family))
+        test, family = (self.test, self.family) if self.heldout is None else (self.heldout.tally, self.heldout.family)
+        return includes_0(bound_difference(self.train, test, family))
 
     def find_term(self, code: TermCode) -> Term | None:
         return next((term for term in self.terms if term.code == code), None)
@@ -138,6 +156,7 @@ def compute_gap(stored: StoredGap) -> Gap | None:
         pixels_undone=pixels_undone,
         clean_test=clean_test,
         test=stored.test,
+        heldout=_join_alike(stored, validation, labels_renamed),
         late_by_accuracy=late_by_accuracy,
         late_by_loss=late_by_loss,
     )
@@ -152,6 +171,36 @@ def compute_gap(stored: StoredGap) -> Gap | None:
         _measure_copies(gap, "copies_in_test", gap.clean_test, gap.test, stored.test_copies),
     )
     return replace(gap, terms=tuple(term for term in terms if term is not None))
+
+
+def _join_alike(stored: StoredGap, validation: Tally | None, test: Tally) -> HeldOut | None:
+    """Validation and test together, unless they are known to differ: by copies, or by how well they are answered.
+
+    How far apart two splits of the same images are shows how much of a family their images are. That is a single draw,
+    so it counts as one beside what is expected.
+    """
+    copies = stored.validation_copies
+    if validation is None or (copies is not None and copies.copied is not None):
+        return None
+    joined = _join(validation, test)
+    variance = joined.accuracy * (1 - joined.accuracy) * (1 / validation.count + 1 / test.count)
+    apart = (validation.accuracy - test.accuracy) ** 2 / variance if variance else 0.0
+    if apart > MAX_DIFFERENCE_OF_ALIKE**2:
+        return None
+    weight = WEIGHT_OF_EXPECTED_FAMILY
+    return HeldOut(joined, max(1.0, stored.family, (weight * EXPECTED_FAMILY + apart) / (weight + 1)))
+
+
+def _join(first: Tally, second: Tally) -> Tally:
+    """The answers to the images of both."""
+    count = first.count + second.count
+    loss = (first.count * first.loss + second.count * second.loss) / count
+    squares = sum(
+        tally.loss_variance * (tally.count - 1) + tally.count * (tally.loss - loss) ** 2 for tally in (first, second)
+    )
+    return Tally(
+        count=count, correct=first.correct + second.correct, loss=loss, loss_variance=squares / max(1, count - 1)
+    )
 
 
 def _find_late(
@@ -193,15 +242,19 @@ def _measure_late_epochs(gap: Gap) -> Term | None:
 
 
 def _measure_generalization(gap: Gap) -> Term:
-    """Training minus validation, without what late epochs cost; training minus test if validation is unknown."""
-    train, best, best_loss = gap.train, gap.best_by_accuracy, gap.best_by_loss
-    return Term(
-        "generalisation",
-        train.accuracy - best.accuracy,
-        bound_difference(train, best, gap.family),
-        best_loss.loss - train.loss,
-        _bound_welch(best_loss, train, gap.family),
-    )
+    """Training minus validation, without what late epochs cost; training minus test if validation is unknown.
+
+    If validation and test are alike, both tell what it is on new images, unless the best epoch was another one.
+    """
+    train, best, best_loss, heldout = gap.train, gap.best_by_accuracy, gap.best_by_loss, gap.heldout
+    accuracy, loss = train.accuracy - best.accuracy, best_loss.loss - train.loss
+    bounds, loss_bounds = bound_difference(train, best, gap.family), _bound_welch(best_loss, train, gap.family)
+    if heldout is not None and gap.late_by_accuracy is None:
+        bounds = _include(accuracy, bound_difference(train, heldout.tally, heldout.family))
+    if heldout is not None and gap.late_by_loss is None and loss_bounds is not None:
+        joint = _bound_welch(heldout.tally, train, heldout.family)
+        loss_bounds = None if joint is None else _include(loss, joint)
+    return Term("generalisation", accuracy, bounds, loss, loss_bounds)
 
 
 def _measure_copies(
@@ -345,6 +398,10 @@ def _mirror(bounds: Bounds) -> Bounds:
 
 def _scale(bounds: Bounds, share: float) -> Bounds:
     return share * bounds[0], share * bounds[1]
+
+
+def _include(value: float, bounds: Bounds) -> Bounds:
+    return min(value, bounds[0]), max(value, bounds[1])
 
 
 def _span(intervals: Sequence[Bounds]) -> Bounds:

@@ -208,6 +208,12 @@ TERM_CONFIDENCE = 0.95
 # Real images come in families that are answered alike, such as the letters of one font. If different images are
 # compared, at least this many say as much as one independent image. (the zoo, all lots: then intervals hold in 95%)
 IMAGES_OF_FAMILY = 5.0
+# The same for validation and test together, if nothing shows that they differ: what is expected, and how many
+# differences between two splits it is worth. (zoo, open sets: then 95% of the intervals hold at half of their width)
+EXPECTED_FAMILY = 2.5
+WEIGHT_OF_EXPECTED_FAMILY = 2.0
+# Standard errors of independent images. Two splits that are further apart are not alike. (zoo, open sets)
+MAX_DIFFERENCE_OF_ALIKE = 3.0
 # Probability of a false alarm, shared by all epochs that are compared with the best one. (the contract)
 MAX_FALSE_ALARMS_OF_EPOCHS = 0.05
 # Accuracy. A finding that clearly explains less is an info. (the contract)

@@ -330,6 +330,35 @@ def test_intervals_of_measuring_faults_have_their_nominal_coverage(code, family)
     assert 0.925 <= held / 600 <= 0.98
 
 
+def test_intervals_of_what_does_not_generalize_hold_if_two_splits_of_the_same_images_tell_it():
+    """Simulate sets of independent images, and of families of two to four that are answered alike.
+
+    90% of training and 70% of new images are answered correctly. Two splits say little about how large families are, so
+    the intervals hold for sets of all kinds together: in nearly all without families, in fewer with large ones.
+    """
+    draw, held, widths = np.random.default_rng(11), [], []
+    for family in (1, 2, 3, 4) * 250:
+        validation, test = (
+            Answers(np.repeat(draw.random(count // family + 1), family)[:count] < 0.7, np.zeros(count))
+            for count in (400, 600)
+        )
+        train = Answers(draw.random(2000) < 0.9, np.zeros(2000))
+        low, high = term(Made(train, validation, test), "generalisation").accuracy_interval
+        held.append(low <= 0.2 <= high)
+        widths.append((high - low) / np.ptp(newcombe(train, validation)))
+    assert 0.93 <= np.mean(held) <= 0.97
+    assert np.median(widths) < 0.55
+
+
+def test_splits_that_differ_do_not_tell_together_what_does_not_generalize():
+    alike, differs = answers(0.86, 600, 3), answers(0.5, 600, 3)
+    usual = newcombe(TRAIN, VALIDATION)
+    assert term(Made(TRAIN, VALIDATION, differs), "generalisation").accuracy_interval == pytest.approx(usual, abs=1e-9)
+    assert np.ptp(term(Made(TRAIN, VALIDATION, alike), "generalisation").accuracy_interval) < 0.6 * np.ptp(usual)
+    copied = Made(TRAIN, VALIDATION, alike, validation_copied=marked(400, 45))
+    assert term(copied, "generalisation").accuracy_interval == pytest.approx(usual, abs=1e-9)
+
+
 def test_a_term_may_be_chance_only_if_neither_accuracy_nor_loss_is_clear():
     def may_be_chance(accuracy: tuple[float, float] | None, loss: tuple[float, float] | None) -> bool:
         return Term("generalisation", 0.01, accuracy, 0.1, loss).may_be_chance
