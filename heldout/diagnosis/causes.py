@@ -4,16 +4,17 @@ False figures come first because they make every other judgment unreliable. Brok
 the remaining gap, largest first. What only costs loss comes last.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from heldout.diagnosis import thresholds
 from heldout.diagnosis.facts import Effect, Facts
 from heldout.diagnosis.findings import Cause, Diagnosis, FigureAfter, Finding, Tier
-from heldout.diagnosis.gap import Gap, Term
+from heldout.diagnosis.gap import Bounds, Gap, Term
 from heldout.diagnosis.precedence import GRAVITY
 from heldout.fixes.bodies import combine_bodies
 from heldout.statistics import compute_newcombe_interval
+from heldout.stored.gap import HeldOutCopies
 from heldout.verdicts import FINDING_KINDS
 
 TIERS: tuple[Tier, ...] = ("figures_not_true", "training_broken", "rest_of_gap", "loss_only", "other")
@@ -109,8 +110,9 @@ def _measure_false_figure(finding: Finding, facts: Facts, gap: Gap | None) -> Ef
     if gap is None:
         return None
     if finding.code == "label_conflicts":
-        conflicts = _measure_conflicts_effect(finding, facts)
-        return conflicts if conflicts is not None and conflicts.size >= thresholds.MIN_LIKELY_EFFECT else None
+        conflicts = _measure_conflicts_effect(finding, facts, gap)
+        is_likely = conflicts is not None and (conflicts.size >= thresholds.MIN_LIKELY_EFFECT or conflicts.matters)
+        return conflicts if is_likely else None
     effects = [
         Effect.of(term.accuracy, term.accuracy_interval)
         for term in gap.terms
@@ -122,8 +124,8 @@ def _measure_false_figure(finding: Finding, facts: Facts, gap: Gap | None) -> Ef
     largest = max(effects, key=lambda effect: effect.size, default=None)
     if finding.evidence.get("worse_than_guessing"):
         return largest or Effect(0.0, None)
-    if finding.code == "leakage" and _get_copied_share(facts) >= thresholds.MIN_COPIED_SHARE:
-        return _keep_if_copies_cost(largest or Effect(0.0, None), facts)
+    if finding.code == "leakage":
+        return _measure_copies(gap)
     if largest is not None and (largest.matters or _looks_very_different(finding, facts)):
         return largest
     return None
@@ -146,18 +148,40 @@ def _looks_very_different(finding: Finding, facts: Facts) -> bool:
     return compute_newcombe_interval(better, worse, thresholds.LIKELY_CONFIDENCE)[0] > 0
 
 
-def _keep_if_copies_cost(measured: Effect, facts: Facts) -> Effect | None:
-    """The effect of many copies, or None if they seem to cost less than a point.
+def _measure_copies(gap: Gap) -> Effect | None:
+    """How much copies flatter the split that they flatter most, or None if that does not matter.
 
-    A few copies say little about what copies cost. So the measured cost is averaged with the cost that they would have
-    if they were answered like training images.
+    Copies can only help, and by no more than their share of how much better training images are answered than others.
+    A few copies say little about what they cost. So from a certain share on, the measured lift is averaged with the
+    largest possible one.
     """
-    if measured.interval is None or measured.matters or facts.gap is None:
-        return measured
-    known = facts.train.accuracy if facts.train is not None else 1.0
-    splits = (facts.gap.validation_copies, facts.gap.test_copies)
-    expected = [of.share * (known - of.clean.accuracy) for of in splits if of is not None and of.clean is not None]
-    return measured if measured.size + max(expected, default=0.0) >= 2 * thresholds.MIN_SURE_EFFECT else None
+    found = []
+    for copies, (lift, bounds) in _list_lifts(gap):
+        most = copies.share * max(0.0, gap.train.accuracy - _compute_clean_accuracy(gap))
+        low, lift, high = (min(max(value, 0.0), most) for value in (bounds[0], lift, bounds[1]))
+        effect = Effect(lift, (low, high))
+        is_much = copies.share >= thresholds.MIN_COPIED_SHARE and lift + most >= 2 * thresholds.MIN_SURE_EFFECT
+        if effect.matters or is_much:
+            found.append(effect)
+    return max(found, key=lambda effect: effect.size, default=None)
+
+
+def _list_lifts(gap: Gap) -> Iterator[tuple[HeldOutCopies, tuple[float, Bounds]]]:
+    """The copies of each held-out split, with how much they lift its accuracy."""
+    stored = gap.stored
+    for copies, term, is_test in (
+        (stored.validation_copies, gap.find_term("copies_in_validation"), False),
+        (stored.test_copies, gap.find_term("copies_in_test"), True),
+    ):
+        if copies is not None and term is not None and term.accuracy_interval is not None:
+            low, high = term.accuracy_interval
+            yield copies, (-term.accuracy, (-high, -low)) if is_test else (term.accuracy, (low, high))
+
+
+def _compute_clean_accuracy(gap: Gap) -> float:
+    """Accuracy on all held-out images without a copy in training."""
+    clean = [tally for tally in (gap.clean_validation, gap.clean_test) if tally is not None]
+    return sum(tally.correct for tally in clean) / sum(tally.count for tally in clean)
 
 
 def _measure_broken_training(finding: Finding, facts: Facts, gap: Gap | None) -> Effect | None:
@@ -181,8 +205,10 @@ def _measure_part_of_gap(finding: Finding, facts: Facts, gap: Gap | None) -> Eff
     explains = finding.explains
     if explains is None and finding.code == "label_noise":
         return _get_evidence_effect(finding)
+    if finding.code == "collapsed_class" and "points" in finding.evidence:
+        return _get_evidence_effect(finding)
     if explains is None and finding.code == "label_conflicts":
-        return _measure_conflicts_effect(finding, facts)
+        return _measure_conflicts_effect(finding, facts, gap)
     if explains is None or explains.accuracy < thresholds.MIN_SURE_EFFECT:
         return None
     effect = Effect(explains.accuracy, explains.interval)
@@ -219,10 +245,11 @@ def _get_evidence_effect(finding: Finding) -> Effect | None:
     return Effect.of(change, (bounds[0], bounds[1]))
 
 
-def _measure_conflicts_effect(finding: Finding, facts: Facts) -> Effect | None:
+def _measure_conflicts_effect(finding: Finding, facts: Facts, gap: Gap | None) -> Effect | None:
     """The accuracy lost to pictures with two labels: a network gets only one of the two right.
 
-    The split with the most of them counts, or all images if the audit did not count them by split.
+    The split with the most of them counts, or all images if the audit did not count them by split. If copies are
+    measured to be answered worse than other images, their labels are the reason.
     """
     splits = {"train": facts.train, "validation": facts.validation, "test": facts.test}
     counts = {name: figures.count for name, figures in splits.items() if figures is not None}
@@ -232,8 +259,10 @@ def _measure_conflicts_effect(finding: Finding, facts: Facts) -> Effect | None:
     shares = [images / sum(counts.values())]
     if of_split:
         shares = [of_split[name] / count for name, count in counts.items() if name != "train"] or [0.0]
-    lost = max(shares) / 2
-    return Effect(lost, None) if lost >= thresholds.MIN_SURE_EFFECT else None
+    losses = [Effect(max(shares) / 2, None)]
+    losses += [] if gap is None else [Effect(-lift, (-high, -low)) for _, (lift, (low, high)) in _list_lifts(gap)]
+    most = max(losses, key=lambda effect: effect.size)
+    return most if most.size >= thresholds.MIN_SURE_EFFECT else None
 
 
 def _is_shown_by(term: Term, finding: Finding) -> bool:
@@ -245,12 +274,6 @@ def _is_shown_by(term: Term, finding: Finding) -> bool:
     if finding.code == "split_shift" and evidence.get("effect", 0.0) < thresholds.MIN_SHIFT_OF_IMAGES:
         return False
     return bool(split == "test" and term.accuracy > 0) or bool(split == "validation" and term.accuracy < 0)
-
-
-def _get_copied_share(facts: Facts) -> float:
-    """The larger share of validation or test images with copies in training."""
-    splits = () if facts.gap is None else (facts.gap.validation_copies, facts.gap.test_copies)
-    return max((copies.share for copies in splits if copies is not None), default=0.0)
 
 
 def _is_unknown_in_training(finding: Finding, facts: Facts) -> bool:

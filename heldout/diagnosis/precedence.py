@@ -50,6 +50,7 @@ RULES = (
     Rule("class_imbalance", classes.find_class_imbalance),
     Rule("collapsed_class", classes.find_collapsed_in_validation),
     Rule("collapsed_class", classes.find_collapsed_in_test, silent_beside=("split_shift",)),
+    Rule("collapsed_class", classes.find_rare_in_test, silent_beside=("label_order_mismatch", "scale_mismatch")),
     Rule("diverged", learning.find_diverged),
     # Memorizing noise is overfitting too, but it has a different cure.
     Rule("overfitting", rising.find_overfitting, silent_beside=("diverged", "memorised_noise")),

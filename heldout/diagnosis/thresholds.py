@@ -68,6 +68,8 @@ MIN_ACCURACY_COST = 0.005
 
 # Multiple of the loss of guessing. A training loss that ends above this has diverged. (draw 1)
 MAX_LOSS_OVER_GUESSING = 1.1
+# The same. An epoch whose mean loss was higher has destroyed what was learned before it. (zoo, open sets)
+MAX_PEAK_OVER_GUESSING = 10.0
 # Share of the first training loss. A network whose loss fell by less has learned nothing that it could lose.
 # (draws 1-6)
 MIN_DESCENT_TO_LOSE = 0.1
@@ -78,6 +80,8 @@ MIN_LOST_DESCENT = 0.5
 
 # Share of the loss of guessing. A training loss above this shows that next to nothing was learned. (zoo, open sets)
 MIN_LOSS_OF_GUESSING = 0.97
+# Share of the answers to training images. From here on, they count as the same for every image. (zoo, open sets)
+MIN_SHARE_OF_ONE_ANSWER = 0.98
 # Skill (0 is guessing, 1 is perfect). Below this, images count as not known. (draw 1)
 MIN_KNOWN_SKILL = 0.7
 # Skill on training images, with a measured gap. Below this, training is the first fault, however poorly other images
@@ -139,6 +143,8 @@ MIN_RECALL = 0.2
 MIN_USUAL_RECALL = 0.6
 # Images of a class in a split. With fewer, its recall is not judged. (first)
 MIN_CLASS_IMAGES = 8
+# Validation images of a class. With fewer, only test can show that it is not recognized. (chosen)
+MIN_VALIDATION_OF_CLASS = 10
 # Probability of a false alarm, shared by the classes of a split. (draws 1-4)
 MAX_FALSE_ALARMS = 0.05
 

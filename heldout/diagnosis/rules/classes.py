@@ -1,13 +1,16 @@
 """Findings about single classes: with few training images, or with few right answers."""
 
+from collections.abc import Collection
+from dataclasses import replace
 from statistics import median
+from typing import Any
 
 from heldout.diagnosis import remedies, thresholds
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.rules.learning import still_learns
-from heldout.statistics import compute_wilson_interval
+from heldout.statistics import compute_newcombe_interval, compute_wilson_interval
 from heldout.words import percent, pluralize
 
 
@@ -49,10 +52,44 @@ def find_collapsed_in_test(facts: Facts) -> Finding | None:
     """Report a class in test if validation shows none, and test is not of a different kind anyway."""
     if _TEST_IS_ANOTHER_KIND & facts.audited.keys() or still_learns(facts) or find_collapsed_in_validation(facts):
         return None
-    return _find_collapsed(facts, "test", facts.test)
+    return None if find_rare_in_test(facts) else _find_collapsed(facts, "test", facts.test)
 
 
-def _find_collapsed(facts: Facts, split: str, figures: SplitFigures | None) -> Finding | None:
+def find_rare_in_test(facts: Facts) -> Finding | None:
+    """Report a class that is rare in training, and of which validation has too few images to show what that costs.
+
+    Nothing but test shows it, so a difference between validation and test speaks for this finding, not against it.
+    """
+    train, validation, test = facts.train, facts.validation, facts.test
+    if train is None or validation is None or test is None or still_learns(facts):
+        return None
+    if not (train.confusion and validation.confusion and test.confusion):
+        return None
+    few = train.count / len(train.confusion) / 2
+    rare = [
+        label
+        for label, (trained, seen) in enumerate(zip(train.confusion, validation.confusion, strict=True))
+        if sum(trained) < few and sum(seen) < thresholds.MIN_VALIDATION_OF_CLASS
+    ]
+    found = _find_collapsed(facts, "test", test, rare)
+    return found and replace(found, evidence=found.evidence | _measure_cost(test, found.evidence["class"], facts))
+
+
+def _measure_cost(test: SplitFigures, name: str, facts: Facts) -> dict[str, Any]:
+    """The test accuracy that a class costs, compared with the others' accuracy."""
+    label = [_get_class_name(facts, label) for label in range(len(test.confusion))].index(name)
+    right, count = test.confusion[label][label], sum(test.confusion[label])
+    others = (test.correct - right, test.count - count)
+    low, high = compute_newcombe_interval(others, (right, count))
+    share = count / test.count
+    points = share * (others[0] / others[1] - right / count)
+    return {"points": points, "points_interval": [share * low, share * high]}
+
+
+def _find_collapsed(
+    facts: Facts, split: str, figures: SplitFigures | None, labels: Collection[int] | None = None
+) -> Finding | None:
+    """labels: the classes to look at; None for all."""
     if figures is None:
         return None
     # (label, right answers, images)
@@ -64,7 +101,9 @@ def _find_collapsed(facts: Facts, split: str, figures: SplitFigures | None) -> F
     worst = [
         (label, right, count)
         for label, right, count in classes
-        if right / count < thresholds.MIN_RECALL and compute_wilson_interval(right, count, confidence)[1] < usual
+        if (labels is None or label in labels)
+        and right / count < thresholds.MIN_RECALL
+        and compute_wilson_interval(right, count, confidence)[1] < usual
     ]
     # If most classes are answered badly, no single class is the problem.
     if not worst or usual <= thresholds.MIN_USUAL_RECALL:

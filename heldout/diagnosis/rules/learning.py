@@ -6,7 +6,7 @@ from typing import Any
 from heldout.diagnosis import remedies, thresholds
 from heldout.diagnosis.course import Course
 from heldout.diagnosis.curves import Curves
-from heldout.diagnosis.evaluation import compute_skill
+from heldout.diagnosis.evaluation import SplitFigures, compute_skill
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.history import Curve
@@ -61,6 +61,9 @@ def _describe_what_happened(facts: Facts) -> str | None:
     least = thresholds.MIN_RISE_SIGMAS * training.noise
     # Only a measured loss is known to be a cross-entropy without penalties.
     classes = len(facts.classes) if curves.is_measured else 0
+    peak = _find_peak(facts)
+    if classes > 1 and peak > thresholds.MAX_PEAK_OVER_GUESSING * log(classes):
+        return f"but was {peak:.4g} during an epoch; guessing among {classes} classes would give {log(classes):.4g}"
     if classes > 1 and min(last, training.values[-1]) > thresholds.MAX_LOSS_OVER_GUESSING * log(classes):
         return f"higher than guessing among {classes} classes would give ({log(classes):.4g}): training has diverged"
     if classes < 2 and last - first > max(least, thresholds.MIN_RISE * training.descent):
@@ -71,6 +74,14 @@ def _describe_what_happened(facts: Facts) -> str | None:
         lowest = training.values[training.best]
         return f"but was {lowest:.4g} in epoch {best_epoch}: the network has lost what it had learned"
     return None
+
+
+def _find_peak(facts: Facts) -> float:
+    """The highest training loss of an epoch as `fit` reports it, without what penalties add at the end."""
+    losses = [value for value in facts.curves.history.fit_loss if value is not None]
+    if not losses or facts.train is None or facts.train.loss is None:
+        return 0.0
+    return max(losses) - max(0.0, losses[-1] - facts.train.loss)
 
 
 def find_both_losses_falling(facts: Facts) -> Finding | None:
@@ -109,11 +120,22 @@ def find_training_unknown_yet(facts: Facts) -> Finding | None:
 
 
 def hardly_learns(facts: Facts) -> bool:
-    """Whether the training loss is barely below that of guessing after many epochs, so more would not help."""
+    """Whether more epochs would not help: the training loss is barely below that of guessing after many epochs.
+
+    A loss can also fall while the network names the same class for every image, if classes differ in size.
+    """
     train, classes = facts.train, len(facts.classes)
-    if train is None or train.loss is None or classes < 2 or facts.curves.epochs < thresholds.MIN_EPOCHS_TO_LEARN:
+    if train is None or train.loss is None or classes < 2:
         return False
-    return train.loss > thresholds.MIN_LOSS_OF_GUESSING * log(classes)
+    if facts.curves.epochs < thresholds.MIN_EPOCHS_TO_LEARN:
+        return facts.curves.epochs >= thresholds.MIN_EPOCHS_TO_SETTLE and _names_one_class(train)
+    return train.loss > thresholds.MIN_LOSS_OF_GUESSING * log(classes) or _names_one_class(train)
+
+
+def _names_one_class(figures: SplitFigures) -> bool:
+    """Whether practically all images get the same answer."""
+    answers = [sum(of_class) for of_class in zip(*figures.confusion, strict=True)]
+    return bool(answers) and max(answers) >= thresholds.MIN_SHARE_OF_ONE_ANSWER * sum(answers)
 
 
 def still_learns(facts: Facts) -> bool:

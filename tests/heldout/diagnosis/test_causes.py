@@ -148,6 +148,29 @@ def test_copies_make_a_figure_untrue_if_their_training_images_are_answered_bette
     assert leak.tier == tier
 
 
+@pytest.mark.parametrize("right_copies", [20, 60])
+def test_copies_never_help_more_than_training_images_are_answered_better(right_copies):
+    """The network guesses between two classes. Of 70 copies 20 or 60 happen to be answered correctly."""
+    served, copied = answers(0.53, 1000, 2), np.arange(1000) < 70
+    served.right[:70] = np.arange(70) < right_copies
+    made = Made(answers(0.53, 3000), answers(0.53, 1000, 1), served, test_copied=copied, classes=("a", "b"))
+    found = judged(made)
+    [leak] = [cause for cause in found.causes if cause.code == "leakage"]
+    assert (leak.tier, leak.points) == ("other", None)
+    assert found.verdict == "underfitting"
+    assert "leakage" in found.caveats
+
+
+def test_copies_that_are_answered_worse_than_other_images_show_that_their_labels_conflict():
+    served, copied = answers(0.9, 1000, 2), np.arange(1000) < 40
+    served.right[:40] = False
+    made = Made(answers(0.99, 3000), answers(0.9, 1000, 1), served, test_copied=copied)
+    conflicts = audit_of("label_conflicts", images=40, of_split={"train": 0, "validation": 0, "test": 40})
+    found = judged(made, audit=conflicts)
+    assert found.causes[0].code == "label_conflicts"
+    assert found.causes[0].points == pytest.approx(0.04 * 0.9, abs=0.003)
+
+
 def test_brightness_that_the_audit_found_to_be_another_scale_is_a_scale():
     made = Made(answers(0.9, 3000), answers(0.6, 1000, 1), answers(0.1, 1000, 2), pixels=answers(0.5, 1000, 3))
     assert codes(judged(made))[0] == "split_shift"
@@ -289,6 +312,53 @@ def test_a_loss_that_ends_below_that_of_guessing_has_not_diverged():
     made = Made(answers(0.3, 3000), answers(0.3, 1000, 1), answers(0.3, 1000, 2))
     ends = {last: judged(made, history([2.2, 2.1, 2.0, 2.0, 2.9, 2.6, last], [2.2] * 7)) for last in (2.6, 1.8)}
     assert ["diverged" in codes(found) for found in ends.values()] == [True, False]
+
+
+def test_a_loss_far_above_guessing_in_any_epoch_shows_a_rate_that_is_too_high():
+    """The first epoch's loss was 40; since then the network answers one class. With penalties of 30 it was never so."""
+    stuck = [2.302] * 10
+    made = Made(answers(0.1, 3000, loss=2.2), answers(0.1, 1000, 1, loss=2.2), answers(0.1, 1000, 2, loss=2.2))
+
+    def ends(*fit: float) -> Diagnosis:
+        return judged(made, replace(history(stuck, stuck), fit_loss=fit))
+
+    assert ends(40.0, *stuck[1:]).verdict == "diverged"
+    assert ends(2.4, *stuck[1:]).verdict == "underfitting"
+    assert ends(40.0, *[32.3] * 9).verdict == "underfitting"
+
+
+def test_a_falling_loss_with_the_same_answer_to_every_image_is_no_reason_to_train_longer():
+    falls = [2.3 - 0.03 * epoch for epoch in range(9)]
+    made = Made(answers(0.3, 3000), answers(0.3, 1000, 1), answers(0.3, 1000, 2))
+    always = tuple((300, *[0] * (CLASSES - 1)) for _ in range(CLASSES))
+    varied = confusion(300, {0: 0.3, 1: 0.3, 2: 0.4})
+    assert judged(made, history(falls, falls), train=always).verdict == "underfitting"
+    assert judged(made, history(falls, falls), train=varied).verdict == "not_converged"
+
+
+@pytest.mark.parametrize(("seen", "is_named"), [(2, True), (40, False)])
+def test_a_rare_class_is_named_by_test_if_validation_has_too_few_of_its_images(seen, is_named):
+    """170 of 1,000 test images are of a class with 18 training images, and 7 of them are answered correctly."""
+
+    def make(rare: int, right: int, others: int, accuracy: float) -> tuple[tuple[int, ...], ...]:
+        rows = np.diag([right] + [round(accuracy * others)] * (CLASSES - 1))
+        rows[:, 1] += np.array([rare] + [others] * (CLASSES - 1)) - rows.sum(axis=1)
+        return tuple(map(tuple, rows.tolist()))
+
+    made = Made(answers(0.99, 2718), answers(0.9, 900 + seen, 1), answers(677 / 908, 908, 2))
+    split = {"train": make(18, 18, 300, 0.99), "test": make(170, 7, 82, 0.9)}
+    found = judged(
+        made,
+        audit=audit_of("split_shift", split="test", effect=0.01),
+        **split,
+        validation=make(seen, seen - 1, 100, 0.9),
+    )
+    named = {cause.code: cause for cause in found.causes}
+    assert ("collapsed_class" in named) is is_named
+    if is_named:
+        assert named["collapsed_class"].points == pytest.approx(170 / 908 * (670 / 738 - 7 / 170))
+        assert named["collapsed_class"].tier == "rest_of_gap"
+        assert codes(found).index("collapsed_class") < codes(found).index("too_little_data")
 
 
 # --- what the figures would be ---------------------------------------------------------------------------
