@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 import heldout.diagnosis
 from benchmarks.diagnosis.confidence import calibration_error
 from benchmarks.zoo.draw import sets_of_lot
-from benchmarks.zoo.record import read_set
+from benchmarks.zoo.record import COLLECTION, UNLEARNED, read_set
 from benchmarks.zoo.score import Judged, judge
 from heldout.diagnosis.confidence import FIGURES_OF_GAPS
 from heldout.diagnosis.confidence_fit import FITS_OF_JOBS
@@ -78,7 +78,13 @@ def read_cases() -> list[Case]:
 
     The sets of the fifth lot are among them, since they have judged. Only sets of a sixth lot can judge this fit.
     """
-    records = (record for lot in LOTS for name in sets_of_lot(lot) for record in read_set(name, unseal=True))
+    records = (
+        record
+        for lot in LOTS
+        for name in sets_of_lot(lot)
+        for folder in (COLLECTION, UNLEARNED)
+        for record in read_set(name, folder, unseal=True)
+    )
     return [case for record in records if (case := _case(judge(record))) is not None]
 
 

@@ -17,6 +17,7 @@ from benchmarks.zoo.trainings import Training
 from heldout.spec.job import JobSpec
 
 COLLECTION = Path(__file__).parent / "collection"
+UNLEARNED = COLLECTION / "unlearned"  # trainings of `unlearned.py`
 
 
 @dataclass(frozen=True)

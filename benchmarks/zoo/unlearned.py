@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from benchmarks.zoo.cuts import NotApplicable
 from benchmarks.zoo.draw import SEALED_LOT, sets_of_lot
 from benchmarks.zoo.faults import HELD_OUT
-from benchmarks.zoo.record import COLLECTION, append, keys_of
+from benchmarks.zoo.record import UNLEARNED, append, keys_of
 from benchmarks.zoo.trained import train
 from benchmarks.zoo.trainings import Training, draw_training
 
-UNLEARNED = COLLECTION / "unlearned"
 FIRST_NUMBER, TURNS = 200, 3
 COPIES = tuple(f"{kind}_train_{split}" for kind in ("exact", "recompressed", "scaled", "cropped") for split in HELD_OUT)
 
