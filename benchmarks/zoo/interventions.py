@@ -20,7 +20,7 @@ from benchmarks.zoo.alterations import cropped, exact, recompressed, recut, scal
 from benchmarks.zoo.cuts import Change, Cut, Rows
 from benchmarks.zoo.data import image_set
 from benchmarks.zoo.faults import Planted, plant
-from benchmarks.zoo.trainings import Training
+from benchmarks.zoo.trainings import HIGH_RATE, Training
 from heldout.spec.job import JobSpec
 
 Answers = tuple[NDArray[np.float64], NDArray[np.float64]]  # (count,) losses, (count,) 1 where rightly answered
@@ -57,7 +57,7 @@ def measured(
         "recalls": recalls(kept, labels, original.classes),
     }
     training_faults = faults_of_training(planted)
-    if training.regime == "hasty":
+    if training.rate >= HIGH_RATE:
         slower = replace(training, rate=ABLE_RATE).spec
         found["slower"] = effect(retrained(slower, training.seed, image_set(planted.data), pixels, labels), kept)
     if len(original.splits["referee"]):

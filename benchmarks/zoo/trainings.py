@@ -25,6 +25,7 @@ MOST_WORK = 14_000
 # The images of the sixth lot are larger, so a training of them may take longer: it would learn nothing otherwise.
 MOST_WORK_OF_LARGE = 30_000
 FEWEST_EPOCHS = 3
+HIGH_RATE = 0.01  # from which on a lower one is tried
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks.zoo.faults import FAULTS
 from benchmarks.zoo.record import ZooRecord
+from benchmarks.zoo.trainings import HIGH_RATE
 from heldout.diagnosis.findings import HEALTHY
 from heldout.statistics import compute_wilson_interval
 
@@ -182,6 +183,8 @@ def _of_training(record: ZooRecord) -> Iterator[Cause]:
         learned_nothing = trained - _guess(truth) < LEARNED_NOTHING
         lacking = POOR - trained
         codes = frozenset({"not_converged", "underfitting"})
+        if record.training.rate >= HIGH_RATE and slower is None:
+            codes |= {"diverged"}  # older records do not tell whether a lower rate would have learned
         yield Cause("poor_training", TRAINING, codes, lacking, lacking, lacking, learned_nothing or None)
     bounds = [compute_wilson_interval(right, count) for right, count in truth["recalls"] if count]
     usual = median(right / count for right, count in truth["recalls"] if count)

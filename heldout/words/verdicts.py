@@ -112,6 +112,12 @@ def describe_collapsed(facts: Facts, finding: Finding) -> Words:
 
 
 def describe_diverged(facts: Facts, finding: Finding) -> Words:
+    if "learning_rate" in finding.evidence:
+        return Words(
+            "The learning rate is too high.",
+            f"With steps of {finding.evidence['learning_rate']:g}, the network still only guesses.",
+            "Lower the learning rate and train again",
+        )
     return Words(
         "Training diverged.",
         "The loss went up instead of down: the training steps were too large.",

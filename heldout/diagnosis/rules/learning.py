@@ -36,7 +36,7 @@ def find_diverged(facts: Facts) -> Finding | None:
     training = curves.training
     what_happened = _describe_what_happened(facts)
     if training is None or what_happened is None:
-        return None
+        return _find_high_rate(facts)
     return Finding(
         "diverged",
         "critical",
@@ -48,6 +48,26 @@ def find_diverged(facts: Facts) -> Finding | None:
             "lowest": training.values[training.best],
             "last": training.last,
         },
+        remedies.suggest(facts.base, "lower_learning_rate"),
+    )
+
+
+def _find_high_rate(facts: Facts) -> Finding | None:
+    """Report a learning rate far above the usual ones with which the network has not learned to do more than guess."""
+    train, classes, spec = facts.train, len(facts.classes), facts.spec
+    if train is None or train.loss is None or classes < 2 or spec is None:
+        return None
+    optimizer = spec["training"]["optimizer"]
+    rate, guessing = optimizer["learning_rate"], log(classes)
+    if rate < thresholds.MIN_HIGH_RATE[optimizer["name"]] or train.loss < thresholds.MIN_LOSS_OF_GUESSING * guessing:
+        return None
+    return Finding(
+        "diverged",
+        "critical",
+        f"After {pluralize(facts.curves.epochs, 'epoch')} the loss on training images is {train.loss:.4g}; guessing "
+        f"among {classes} classes would give {guessing:.4g}. A learning rate of {rate:g} is far above the usual ones of "
+        f"{optimizer['name']}, and its steps have destroyed the network.",
+        {"learning_rate": rate, "train_loss": train.loss, "loss_of_guessing": guessing},
         remedies.suggest(facts.base, "lower_learning_rate"),
     )
 

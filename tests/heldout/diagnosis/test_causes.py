@@ -327,6 +327,28 @@ def test_a_loss_far_above_guessing_in_any_epoch_shows_a_rate_that_is_too_high():
     assert ends(40.0, *[32.3] * 9).verdict == "underfitting"
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "verdict"),
+    [
+        ({"learning_rate": 0.02}, "diverged"),
+        ({"learning_rate": 0.001}, "underfitting"),
+        ({"name": "sgd", "learning_rate": 0.1}, "underfitting"),
+        ({"name": "sgd", "learning_rate": 0.5}, "diverged"),
+    ],
+)
+def test_a_network_that_only_guesses_after_steps_far_above_the_usual_ones_had_too_high_a_rate(optimizer, verdict):
+    made = Made(answers(0.1, 3000), answers(0.1, 1000, 1), answers(0.1, 1000, 2))
+    evaluation = made.evaluation()
+    splits = {name: replace(figures, loss=2.302) for name, figures in evaluation.splits.items()}
+    job = spec(training={"optimizer": optimizer})
+    found = diagnose(history([2.303] * 12, [2.303] * 12), None, replace(evaluation, splits=splits), job)
+    assert found.verdict == verdict
+    if verdict == "diverged":
+        rate = found.findings[0].remedies[0].patch["training"]["optimizer"]["learning_rate"]
+        assert rate == pytest.approx(optimizer["learning_rate"] / 10)
+        assert found.summary.endswith("Lower the learning rate and train again.")
+
+
 def test_a_falling_loss_with_the_same_answer_to_every_image_is_no_reason_to_train_longer():
     falls = [2.3 - 0.03 * epoch for epoch in range(9)]
     made = Made(answers(0.3, 3000), answers(0.3, 1000, 1), answers(0.3, 1000, 2))
