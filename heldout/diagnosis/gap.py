@@ -15,6 +15,7 @@ from heldout.diagnosis.thresholds import (
     IMAGES_OF_FAMILY,
     MAX_DIFFERENCE_OF_ALIKE,
     MAX_FALSE_ALARMS_OF_EPOCHS,
+    SURE_CONFIDENCE,
     TERM_CONFIDENCE,
     WEIGHT_OF_EXPECTED_FAMILY,
 )
@@ -124,6 +125,11 @@ class Gap:
         """Whether the difference between training and test accuracy may be chance."""
         test, family = (self.test, self.family) if self.heldout is None else (self.heldout.tally, self.heldout.family)
         return includes_0(bound_difference(self.train, test, family))
+
+    @property
+    def may_be_chance_of_single_images(self) -> bool:
+        """The same, with 99.9% confidence, if every image were independent of all others."""
+        return includes_0(bound_difference(self.train, self.test, 1.0, SURE_CONFIDENCE))
 
     def find_term(self, code: TermCode) -> Term | None:
         return next((term for term in self.terms if term.code == code), None)

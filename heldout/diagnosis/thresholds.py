@@ -214,6 +214,8 @@ MIN_CRITICAL_LEAK = 0.01
 
 # Confidence of the intervals of a gap's terms. (convention)
 TERM_CONFIDENCE = 0.95
+# Confidence from which on a difference of independent images is not called chance. (chosen)
+SURE_CONFIDENCE = 0.999
 # Real images come in families that are answered alike, such as the letters of one font. If different images are
 # compared, at least this many say as much as one independent image. (the zoo, all lots: then intervals hold in 95%)
 IMAGES_OF_FAMILY = 5.0

@@ -41,7 +41,14 @@ def judge_without_findings(facts: Facts) -> Unexplained:
             return Unexplained(CANNOT_TELL, reason.headline, reason.summary, explanation)
     name, heldout = ("validation", facts.validation) if facts.test is None else ("test", facts.test)
     explanation = _explain_healthy_answers(facts) if facts.has_answers_alone else _explain_healthy(facts)
-    return Unexplained(HEALTHY, *describe_healthy(facts.train, heldout, name), explanation)
+    curves, gap = facts.curves, facts.budget
+    is_last_best = curves.heldout is not None and curves.heldout.best == curves.epochs - 1
+    may_learn = facts.train is None or facts.train.accuracy < 1 - thresholds.MIN_ACCURACY_COST
+    is_gap_likely = gap is not None and gap.accuracy > 0 and not gap.may_be_chance_of_single_images
+    words = describe_healthy(
+        facts.train, heldout, name, may_train_on=is_last_best and may_learn, is_gap_likely=is_gap_likely
+    )
+    return Unexplained(HEALTHY, *words, explanation)
 
 
 class Reason(NamedTuple):

@@ -52,6 +52,11 @@ def _describe_chance(gap: Gap) -> str:
     if train == test:
         return f"Training and test accuracy are the same ({test})."
     start = f"Training accuracy is {train} and test accuracy {test}"
+    if gap.may_be_chance and not gap.may_be_chance_of_single_images:
+        return (
+            f"{start}: more than chance if every image counts, but it may be chance if images belong together, such as "
+            "several of one object."
+        )
     if gap.may_be_chance:
         return f"{start}: the difference is small enough to be chance."
     return f"{start}: the difference is more than chance, but each of its parts alone may be chance."

@@ -77,12 +77,30 @@ def soften(headline: str, verdict: str) -> str:
     return headline if verdict in CAREFUL else f"Perhaps {text[0].lower()}{text[1:]}"
 
 
-def describe_healthy(train: SplitFigures | None, heldout: SplitFigures | None, name: str) -> tuple[str, str]:
-    """The headline and the summary if nothing has to be fixed. name: of the held-out split."""
+def describe_healthy(
+    train: SplitFigures | None,
+    heldout: SplitFigures | None,
+    name: str,
+    *,
+    may_train_on: bool = False,
+    is_gap_likely: bool = False,
+) -> tuple[str, str]:
+    """The headline and the summary if no fault was found.
+
+    Args:
+        name: of the held-out split.
+        may_train_on: whether the last epoch was the best one, so nothing shows that training had ended.
+        is_gap_likely: whether more training than test images are answered correctly, unless they are no single images.
+    """
     known = "Validation did not get worse again."
     if train is not None and heldout is not None:
         known = f"It gets {of_100(heldout.accuracy)} {name} images right, and {of_100(train.accuracy)} training images."
-    return "No fault was found.", f"{known} Nothing needs fixing, but a study can still measure what helps."
+    after = "Nothing needs fixing, but a study can still measure what helps."
+    if may_train_on:
+        after = "Its last epoch was its best one, so train longer to see whether more is to be gained."
+    elif is_gap_likely:
+        after = "A study can measure what narrows the gap that is left."
+    return "No fault was found.", f"{known} {after}"
 
 
 def describe_imbalance(facts: Facts, finding: Finding) -> Words:

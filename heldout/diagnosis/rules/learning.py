@@ -65,8 +65,8 @@ def _find_high_rate(facts: Facts) -> Finding | None:
         "diverged",
         "critical",
         f"After {pluralize(facts.curves.epochs, 'epoch')} the loss on training images is {train.loss:.4g}; guessing "
-        f"among {classes} classes would give {guessing:.4g}. A learning rate of {rate:g} is far above the usual ones of "
-        f"{optimizer['name']}, and its steps have destroyed the network.",
+        f"among {classes} classes would give {guessing:.4g}. A learning rate of {rate:g} is far above what "
+        f"{optimizer['name']} usually gets, and its steps have destroyed the network.",
         {"learning_rate": rate, "train_loss": train.loss, "loss_of_guessing": guessing},
         remedies.suggest(facts.base, "lower_learning_rate"),
     )

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import fisher_exact
 
 from heldout.diagnosis import Diagnosis, diagnose
 from heldout.stored.gap import PixelsUndone, StoredGap
 from heldout.words.terms import apportion
-from tests.heldout.diagnosis.made import FINE, OVERFIT, spec
+from tests.heldout.diagnosis.made import FINE, OVERFIT, falling, history, spec
 from tests.heldout.diagnosis.made_gap import Answers, Made, answers
 
 
@@ -98,6 +99,31 @@ def test_a_part_that_hides_some_of_the_gap_is_named_with_its_size():
 def test_a_gap_that_may_be_chance_is_called_so(train, test, start):
     made = Made(answers(train, 1000), answers((train + test) / 2, 1000, 1), answers(test, 1000, 2))
     assert judged(made).explanation.startswith(start)
+
+
+def test_a_gap_that_single_images_prove_is_not_called_small():
+    """For single images p < 0.001, by scipy's exact test. But splits that are so far apart come in families."""
+    made = Made(answers(0.97, 1000), answers(0.965, 400, 1), answers(0.925, 600, 2))
+    assert fisher_exact([[970, 30], [555, 45]]).pvalue < 0.001
+    assert judged(made).explanation.startswith(
+        "Training accuracy is 97.0% and test accuracy 92.5%: more than chance if every image counts, but it may be"
+    )
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "validation", "after"),
+    [
+        (0.88, 0.85, falling(40, 0.1), "Its last epoch was its best one, so train longer to see whether more is to be"),
+        (1.0, 0.99, falling(40, 0.1), "Nothing needs fixing"),
+        (0.88, 0.87, [*falling(39, 0.1), 0.103], "Nothing needs fixing"),
+        (0.999, 0.97, [*falling(39, 0.1), 0.103], "A study can measure what narrows the gap that is left."),
+    ],
+)
+def test_no_fault_means_that_nothing_needs_fixing_only_if_nothing_is_left_to_try(train, test, validation, after):
+    made = Made(answers(train, 1000), answers(test, 1000, 1), answers(test, 1000, 2))
+    found = judged(made, history(falling(40, 0.05), validation))
+    assert (found.verdict, found.headline) == ("healthy", "No fault was found.")
+    assert after in found.summary
 
 
 def test_the_loss_is_reported_if_it_gives_the_verdict():
