@@ -1,12 +1,12 @@
 """The truth about each training of the collection: from its condition and the referee, never from `diagnose`.
 
 Every code is true, false, or None if the referee's interval leaves it open or it does not matter. The definitions were
-fixed on the first draw.
+fixed on the first draw; at very high learning rates, only this collection's silence about them is newer.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import inf, log, sqrt
 from statistics import fmean, median
 
 from benchmarks.diagnosis.conditions import Condition
@@ -32,6 +32,9 @@ NOTHING = 0.01  # a way that is less than this share of the loss is none
 BEATEN, EQUAL = 0.10, 0.03
 SETTLING = 10  # epochs before which no network is called unable
 RAN_AWAY, STAYED = 1.10, 1.02  # the training loss, in units of the untrained network's
+DESTROYED = 10.0  # the same of an epoch that has destroyed the network
+UNLEARNED = 0.96  # the training loss of a network that only guesses, in units of guessing
+HIGH_RATE = 0.01  # from which on it may be the reason for both
 SHOWN = 0.02  # points by which `fit` shows training accuracy below that of unseen images
 LOST, KNOWN = 0.25, 0.6  # recall of a class; median recall of all
 WIDE, NARROW = 0.045, 0.035  # half of the interval of the test accuracy
@@ -113,7 +116,15 @@ def _diverged(record: Record) -> bool | None:
     if None in losses or None in record.history["fit_loss"] or None in record.history["validation_loss"]:
         return True
     ends = [(loss or 0.0) / record.untrained_loss for loss in losses[-3:]]
+    guesses = min(loss or 0.0 for loss in losses[-3:]) > UNLEARNED * log(len(record.classes))
+    if record.drawn.rate >= HIGH_RATE and (guesses or _peak(record) > DESTROYED):
+        return True if min(ends) > RAN_AWAY else None  # no training at a lower rate tells whether that was the reason
     return True if min(ends) > RAN_AWAY else False if max(ends) <= STAYED else None
+
+
+def _peak(record: Record) -> float:
+    """The highest mean loss of an epoch while training, in units of the untrained network's."""
+    return max(loss or 0.0 for loss in record.history["fit_loss"]) / record.untrained_loss
 
 
 def _loss_rises(record: Record) -> bool | None:

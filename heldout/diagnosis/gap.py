@@ -183,7 +183,7 @@ def _join_alike(stored: StoredGap, validation: Tally | None, test: Tally) -> Hel
     """Validation and test together, unless they are known to differ: by copies, or by how well they are answered.
 
     How far apart two splits of the same images are shows how much of a family their images are. That is a single draw,
-    so it counts as one beside what is expected.
+    so it is averaged with what is expected.
     """
     copies = stored.validation_copies
     if validation is None or (copies is not None and copies.copied is not None):
@@ -250,7 +250,7 @@ def _measure_late_epochs(gap: Gap) -> Term | None:
 def _measure_generalization(gap: Gap) -> Term:
     """Training minus validation, without what late epochs cost; training minus test if validation is unknown.
 
-    If validation and test are alike, both tell what it is on new images, unless the best epoch was another one.
+    If validation and test are alike, both tell what it is on new images, unless the kept epoch was not the best one.
     """
     train, best, best_loss, heldout = gap.train, gap.best_by_accuracy, gap.best_by_loss, gap.heldout
     accuracy, loss = train.accuracy - best.accuracy, best_loss.loss - train.loss

@@ -90,7 +90,7 @@ def describe_healthy(
     Args:
         name: of the held-out split.
         may_train_on: whether the last epoch was the best one, so nothing shows that training had ended.
-        is_gap_likely: whether more training than test images are answered correctly, unless they are no single images.
+        is_gap_likely: whether training images are answered better by more than chance, if all images are independent.
     """
     known = "Validation did not get worse again."
     if train is not None and heldout is not None:

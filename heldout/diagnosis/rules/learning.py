@@ -83,7 +83,7 @@ def _describe_what_happened(facts: Facts) -> str | None:
     classes = len(facts.classes) if curves.is_measured else 0
     peak = _find_peak(facts)
     if classes > 1 and peak > thresholds.MAX_PEAK_OVER_GUESSING * log(classes):
-        return f"but was {peak:.4g} during an epoch; guessing among {classes} classes would give {log(classes):.4g}"
+        return f"but during an epoch it was {peak / log(classes):,.0f} times as high as for guessing"
     if classes > 1 and min(last, training.values[-1]) > thresholds.MAX_LOSS_OVER_GUESSING * log(classes):
         return f"higher than guessing among {classes} classes would give ({log(classes):.4g}): training has diverged"
     if classes < 2 and last - first > max(least, thresholds.MIN_RISE * training.descent):
