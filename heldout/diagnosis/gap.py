@@ -180,13 +180,13 @@ def compute_gap(stored: StoredGap) -> Gap | None:
 
 
 def _join_alike(stored: StoredGap, validation: Tally | None, test: Tally) -> HeldOut | None:
-    """Validation and test together, unless they are known to differ: by copies, or by how well they are answered.
+    """Validation and test together, unless they are known to differ: by copies, by quality, or by their accuracy.
 
     How far apart two splits of the same images are shows how much of a family their images are. That is a single draw,
     so it is averaged with what is expected.
     """
     copies = stored.validation_copies
-    if validation is None or (copies is not None and copies.copied is not None):
+    if validation is None or stored.quality is not None or (copies is not None and copies.copied is not None):
         return None
     joined = _join(validation, test)
     variance = joined.accuracy * (1 - joined.accuracy) * (1 / validation.count + 1 / test.count)
