@@ -15,9 +15,9 @@ from benchmarks.zoo.faults import FAULTS, PAIRS, QUARTER, label_order, plant
 from benchmarks.zoo.likeness import has_continuous_tones, is_in_color, measure_criterion, meets_criterion
 from benchmarks.zoo.manifest import read_manifest
 from benchmarks.zoo.packages import PINNED, NotFetched, Package, files_of, package
-from benchmarks.zoo.photographs import cut_window, find_families, make_thumbnail
 from benchmarks.zoo.registry import ZOO
 from benchmarks.zoo.sets import Built, collect, join_copies, thin
+from benchmarks.zoo.windows import cut_window, find_families, make_thumbnail
 
 CLASSES = 4
 
