@@ -6,7 +6,8 @@ from statistics import fmean, stdev
 from typing import get_args
 
 from analysis.reports.document import Block, Heading, Paragraph, ReportTable
-from heldout.diagnosis.gap import Bounds, Gap, Term, TermCode
+from heldout.diagnosis.bounds import Bounds
+from heldout.diagnosis.gap import Gap, Term, TermCode
 from heldout.statistics import compute_t_quantile
 from heldout.stored.gap import Tally
 from heldout.stored.results import SplitResult

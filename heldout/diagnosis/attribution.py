@@ -5,9 +5,10 @@ from dataclasses import replace
 from math import sqrt
 from typing import Any
 
+from heldout.diagnosis.bounds import Bounds
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Explained, Finding
-from heldout.diagnosis.gap import Bounds, Gap, Term, TermCode
+from heldout.diagnosis.gap import Gap, Term, TermCode
 from heldout.diagnosis.thresholds import MIN_EXPLAINED, MIN_EXPLAINED_OF_LOSS, MIN_PART_OF_CLASSES, MIN_PART_OF_NOISE
 from heldout.statistics import includes_0
 

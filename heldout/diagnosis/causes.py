@@ -4,17 +4,17 @@ False figures come first because they make every other judgment unreliable. Brok
 the remaining gap, largest first. What only costs loss comes last.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from heldout.diagnosis import thresholds
+from heldout.diagnosis.copied_images import list_lifts, measure_copies
 from heldout.diagnosis.facts import Effect, Facts
 from heldout.diagnosis.findings import Cause, Diagnosis, FigureAfter, Finding, Tier
-from heldout.diagnosis.gap import Bounds, Gap, Term
+from heldout.diagnosis.gap import Gap, Term
 from heldout.diagnosis.precedence import GRAVITY
 from heldout.fixes.bodies import combine_bodies
 from heldout.statistics import compute_newcombe_interval
-from heldout.stored.gap import HeldOutCopies
 from heldout.verdicts import FINDING_KINDS
 
 TIERS: tuple[Tier, ...] = ("figures_not_true", "training_broken", "rest_of_gap", "loss_only", "other")
@@ -125,7 +125,7 @@ def _measure_false_figure(finding: Finding, facts: Facts, gap: Gap | None) -> Ef
     if finding.evidence.get("worse_than_guessing"):
         return largest or Effect(0.0, None)
     if finding.code == "leakage":
-        return _measure_copies(gap)
+        return measure_copies(gap)
     if largest is not None and (largest.matters or _looks_very_different(finding, facts)):
         return largest
     return None
@@ -146,42 +146,6 @@ def _looks_very_different(finding: Finding, facts: Facts) -> bool:
     if finding.evidence["split"] == "validation":
         better, worse = worse, better
     return compute_newcombe_interval(better, worse, thresholds.LIKELY_CONFIDENCE)[0] > 0
-
-
-def _measure_copies(gap: Gap) -> Effect | None:
-    """How much copies flatter the split that they flatter most, or None if that does not matter.
-
-    Copies can only help, and by no more than their share of how much better training images are answered than others.
-    A few copies say little about what they cost. So from a certain share on, the measured lift is averaged with the
-    largest possible one.
-    """
-    found = []
-    for copies, (lift, bounds) in _list_lifts(gap):
-        most = copies.share * max(0.0, gap.train.accuracy - _compute_clean_accuracy(gap))
-        low, lift, high = (min(max(value, 0.0), most) for value in (bounds[0], lift, bounds[1]))
-        effect = Effect(lift, (low, high))
-        is_much = copies.share >= thresholds.MIN_COPIED_SHARE and lift + most >= 2 * thresholds.MIN_SURE_EFFECT
-        if effect.matters or is_much:
-            found.append(effect)
-    return max(found, key=lambda effect: effect.size, default=None)
-
-
-def _list_lifts(gap: Gap) -> Iterator[tuple[HeldOutCopies, tuple[float, Bounds]]]:
-    """The copies of each held-out split, with how much they lift its accuracy."""
-    stored = gap.stored
-    for copies, term, is_test in (
-        (stored.validation_copies, gap.find_term("copies_in_validation"), False),
-        (stored.test_copies, gap.find_term("copies_in_test"), True),
-    ):
-        if copies is not None and term is not None and term.accuracy_interval is not None:
-            low, high = term.accuracy_interval
-            yield copies, (-term.accuracy, (-high, -low)) if is_test else (term.accuracy, (low, high))
-
-
-def _compute_clean_accuracy(gap: Gap) -> float:
-    """Accuracy on all held-out images without a copy in training."""
-    clean = [tally for tally in (gap.clean_validation, gap.clean_test) if tally is not None]
-    return sum(tally.correct for tally in clean) / sum(tally.count for tally in clean)
 
 
 def _measure_broken_training(finding: Finding, facts: Facts, gap: Gap | None) -> Effect | None:
@@ -260,7 +224,7 @@ def _measure_conflicts_effect(finding: Finding, facts: Facts, gap: Gap | None) -
     if of_split:
         shares = [of_split[name] / count for name, count in counts.items() if name != "train"] or [0.0]
     losses = [Effect(max(shares) / 2, None)]
-    losses += [] if gap is None else [Effect(-lift, (-high, -low)) for _, (lift, (low, high)) in _list_lifts(gap)]
+    losses += [] if gap is None else [Effect(-lift, (-high, -low)) for _, (lift, (low, high)) in list_lifts(gap)]
     most = max(losses, key=lambda effect: effect.size)
     return most if most.size >= thresholds.MIN_SURE_EFFECT else None
 

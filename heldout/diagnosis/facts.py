@@ -6,10 +6,11 @@ from statistics import NormalDist
 from typing import Any
 
 from heldout.diagnosis import remedies, thresholds
+from heldout.diagnosis.bounds import Bounds
 from heldout.diagnosis.curves import Curves, choose_curves
 from heldout.diagnosis.evaluation import Evaluation, SplitFigures, compute_skill
 from heldout.diagnosis.findings import Finding, Severity
-from heldout.diagnosis.gap import Bounds, Gap, compute_gap
+from heldout.diagnosis.gap import Gap, compute_gap
 from heldout.diagnosis.history import History
 from heldout.fixes.bodies import Body
 from heldout.fixes.offers import DROP_COPIES, RESPLIT, make_offers

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from heldout.diagnosis.gap import Bounds, Gap
+from heldout.diagnosis.bounds import Bounds
+from heldout.diagnosis.gap import Gap
 from heldout.diagnosis.key_figures import KeyFigure
 from heldout.errors import HeldoutError
 from heldout.stored.gap import Calibration

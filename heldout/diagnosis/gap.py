@@ -4,28 +4,26 @@ Terms of accuracy add up to training minus test, those of the loss to test minus
 widens the gap. docs/explanation/gap.md explains each one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from math import isnan
 from typing import Literal
 
+from heldout.diagnosis.alike_splits import HeldOut, join_alike
+from heldout.diagnosis.bounds import (
+    Bounds,
+    bound_difference,
+    bound_paired,
+    bound_paired_loss,
+    bound_welch,
+    include,
+    mirror,
+    scale,
+    span,
+    span_if_all,
+)
 from heldout.diagnosis.copy_labels import is_disproved_by_copies
-from heldout.diagnosis.thresholds import (
-    EXPECTED_FAMILY,
-    IMAGES_OF_FAMILY,
-    MAX_DIFFERENCE_OF_ALIKE,
-    MAX_FALSE_ALARMS_OF_EPOCHS,
-    SURE_CONFIDENCE,
-    TERM_CONFIDENCE,
-    WEIGHT_OF_EXPECTED_FAMILY,
-)
-from heldout.statistics import (
-    compute_mean_interval,
-    compute_newcombe_interval,
-    compute_paired_interval,
-    compute_welch_interval,
-    includes_0,
-)
+from heldout.diagnosis.thresholds import IMAGES_OF_FAMILY, MAX_FALSE_ALARMS_OF_EPOCHS, SURE_CONFIDENCE
+from heldout.statistics import includes_0
 from heldout.stored.gap import BestEpoch, HeldOutCopies, LabelsRenamed, PairedTally, PixelsUndone, StoredGap, Tally
 
 TermCode = Literal[
@@ -40,7 +38,6 @@ TermCode = Literal[
 ]
 # Whether a figure was counted or inferred from others. Of a job, only what lost quality costs is inferred.
 How = Literal["measured", "estimated"]
-Bounds = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -66,14 +63,6 @@ class Term:
         is_accuracy_sure = self.accuracy != 0 and not includes_0(self.accuracy_interval)
         is_loss_sure = self.loss != 0 and not includes_0(self.loss_interval)
         return not is_accuracy_sure and not is_loss_sure
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Validation and test together. family: how many of their images say as much as one independent image."""
-
-    tally: Tally
-    family: float
 
 
 @dataclass(frozen=True)
@@ -141,8 +130,8 @@ def compute_gap(stored: StoredGap) -> Gap | None:
         stored = stored.model_copy(update={"labels": None})
     if stored.test is None:
         return None
-    late_by_accuracy = _find_late(stored.best_by_accuracy, stored, _bound_paired)
-    late_by_loss = _find_late(stored.best_by_loss, stored, _bound_paired_loss)
+    late_by_accuracy = _find_late(stored.best_by_accuracy, stored, bound_paired)
+    late_by_loss = _find_late(stored.best_by_loss, stored, bound_paired_loss)
     clean_test = _get_clean_part(stored.test, stored.test_copies)
     pixels_undone = clean_test if stored.pixels is None else stored.pixels.tally
     labels_renamed = pixels_undone if stored.labels is None else stored.labels.tally
@@ -162,7 +151,7 @@ def compute_gap(stored: StoredGap) -> Gap | None:
         pixels_undone=pixels_undone,
         clean_test=clean_test,
         test=stored.test,
-        heldout=_join_alike(stored, validation, labels_renamed),
+        heldout=join_alike(stored, validation, labels_renamed),
         late_by_accuracy=late_by_accuracy,
         late_by_loss=late_by_loss,
     )
@@ -177,36 +166,6 @@ def compute_gap(stored: StoredGap) -> Gap | None:
         _measure_copies(gap, "copies_in_test", gap.clean_test, gap.test, stored.test_copies),
     )
     return replace(gap, terms=tuple(term for term in terms if term is not None))
-
-
-def _join_alike(stored: StoredGap, validation: Tally | None, test: Tally) -> HeldOut | None:
-    """Validation and test together, unless they are known to differ: by copies, by quality, or by their accuracy.
-
-    How far apart two splits of the same images are shows how much of a family their images are. That is a single draw,
-    so it is averaged with what is expected.
-    """
-    copies = stored.validation_copies
-    if validation is None or stored.quality is not None or (copies is not None and copies.copied is not None):
-        return None
-    joined = _join(validation, test)
-    variance = joined.accuracy * (1 - joined.accuracy) * (1 / validation.count + 1 / test.count)
-    apart = (validation.accuracy - test.accuracy) ** 2 / variance if variance else 0.0
-    if apart > MAX_DIFFERENCE_OF_ALIKE**2:
-        return None
-    weight = WEIGHT_OF_EXPECTED_FAMILY
-    return HeldOut(joined, max(1.0, stored.family, (weight * EXPECTED_FAMILY + apart) / (weight + 1)))
-
-
-def _join(first: Tally, second: Tally) -> Tally:
-    """The answers to the images of both."""
-    count = first.count + second.count
-    loss = (first.count * first.loss + second.count * second.loss) / count
-    squares = sum(
-        tally.loss_variance * (tally.count - 1) + tally.count * (tally.loss - loss) ** 2 for tally in (first, second)
-    )
-    return Tally(
-        count=count, correct=first.correct + second.correct, loss=loss, loss_variance=squares / max(1, count - 1)
-    )
 
 
 def _find_late(
@@ -241,9 +200,9 @@ def _measure_late_epochs(gap: Gap) -> Term | None:
     return Term(
         "late_epochs",
         gap.best_by_accuracy.accuracy - validation.accuracy,
-        (0.0, 0.0) if by_accuracy is None else _bound_paired(by_accuracy.change, _choose_confidence(stored)),
+        (0.0, 0.0) if by_accuracy is None else bound_paired(by_accuracy.change, _choose_confidence(stored)),
         validation.loss - gap.best_by_loss.loss,
-        (0.0, 0.0) if by_loss is None else _bound_paired_loss(by_loss.change, _choose_confidence(stored)),
+        (0.0, 0.0) if by_loss is None else bound_paired_loss(by_loss.change, _choose_confidence(stored)),
     )
 
 
@@ -254,12 +213,12 @@ def _measure_generalization(gap: Gap) -> Term:
     """
     train, best, best_loss, heldout = gap.train, gap.best_by_accuracy, gap.best_by_loss, gap.heldout
     accuracy, loss = train.accuracy - best.accuracy, best_loss.loss - train.loss
-    bounds, loss_bounds = bound_difference(train, best, gap.family), _bound_welch(best_loss, train, gap.family)
+    bounds, loss_bounds = bound_difference(train, best, gap.family), bound_welch(best_loss, train, gap.family)
     if heldout is not None and gap.late_by_accuracy is None:
-        bounds = _include(accuracy, bound_difference(train, heldout.tally, heldout.family))
+        bounds = include(accuracy, bound_difference(train, heldout.tally, heldout.family))
     if heldout is not None and gap.late_by_loss is None and loss_bounds is not None:
-        joint = _bound_welch(heldout.tally, train, heldout.family)
-        loss_bounds = None if joint is None else _include(loss, joint)
+        joint = bound_welch(heldout.tally, train, heldout.family)
+        loss_bounds = None if joint is None else include(loss, joint)
     return Term("generalisation", accuracy, bounds, loss, loss_bounds)
 
 
@@ -273,15 +232,15 @@ def _measure_copies(
     if before is None or after is None or copies is None or copies.clean is None or copies.copied is None:
         return None
     clean, copied, share = copies.clean, copies.copied, copies.share
-    lift, loss = bound_difference(copied, clean, gap.family), _bound_welch(clean, copied, gap.family)
+    lift, loss = bound_difference(copied, clean, gap.family), bound_welch(clean, copied, gap.family)
     if code == "copies_in_test":
-        lift, loss = _mirror(lift), None if loss is None else _mirror(loss)
+        lift, loss = mirror(lift), None if loss is None else mirror(loss)
     return Term(
         code,
         before.accuracy - after.accuracy,
-        _scale(lift, share),
+        scale(lift, share),
         after.loss - before.loss,
-        None if loss is None else _scale(loss, share),
+        None if loss is None else scale(loss, share),
     )
 
 
@@ -298,13 +257,13 @@ def _measure_quality(gap: Gap) -> Term | None:
     quality, clean = gap.stored.quality, gap.clean_validation
     if quality is None or clean is None:
         return None
-    loss = _bound_paired_loss(quality.change)
+    loss = bound_paired_loss(quality.change)
     return Term(
         "image_quality",
         clean.accuracy - quality.tally.accuracy,
-        _mirror(_bound_paired(quality.change)),
+        mirror(bound_paired(quality.change)),
         quality.tally.loss - clean.loss,
-        None if loss is None else _mirror(loss),
+        None if loss is None else mirror(loss),
         how="estimated",
     )
 
@@ -323,9 +282,9 @@ def _measure_split_difference(gap: Gap) -> Term | None:
     return Term(
         "split_difference",
         validation.accuracy - test.accuracy,
-        _span([bound_difference(validation, candidate, gap.family) for candidate in tests]),
+        span([bound_difference(validation, candidate, gap.family) for candidate in tests]),
         test.loss - validation.loss,
-        _span_if_all([_bound_welch(candidate, validation, gap.family) for candidate in tests]),
+        span_if_all([bound_welch(candidate, validation, gap.family) for candidate in tests]),
     )
 
 
@@ -343,9 +302,9 @@ def _measure_undone(
     return Term(
         code,
         undone.accuracy - as_is.accuracy,
-        _span([_bound_paired(change) for change in changes]),
+        span([bound_paired(change) for change in changes]),
         as_is.loss - undone.loss,
-        _span_if_all([_bound_paired_loss(change) for change in changes]),
+        span_if_all([bound_paired_loss(change) for change in changes]),
     )
 
 
@@ -357,64 +316,3 @@ def _halves_disagree(what: LabelsRenamed | PixelsUndone) -> bool:
 
 def _get_clean_part(split: Tally, copies: HeldOutCopies | None) -> Tally:
     return split if copies is None or copies.clean is None else copies.clean
-
-
-def _bound_paired(change: PairedTally, confidence: float = TERM_CONFIDENCE) -> Bounds:
-    return compute_paired_interval(change.gained, change.lost, change.count, confidence)
-
-
-def _bound_paired_loss(change: PairedTally, confidence: float = TERM_CONFIDENCE) -> Bounds | None:
-    """Bounds of how much the loss falls with the change."""
-    if change.count < 2 or isnan(change.loss):
-        return None
-    return _mirror(compute_mean_interval(change.loss, change.loss_variance, change.count, confidence))
-
-
-def bound_difference(first: Tally, second: Tally, family: float, confidence: float = TERM_CONFIDENCE) -> Bounds:
-    """Bounds of the difference of two accuracies on different images.
-
-    Args:
-        family: how many images say as much as one independent image.
-    """
-    first_counts, second_counts = (
-        (tally.accuracy * _count_independent(tally, family), _count_independent(tally, family))
-        for tally in (first, second)
-    )
-    return compute_newcombe_interval(first_counts, second_counts, confidence)
-
-
-def _bound_welch(first: Tally, second: Tally, family: float) -> Bounds | None:
-    """Bounds of the difference of two losses on different images; None if there are too few images."""
-    first_counts, second_counts = (
-        (tally.loss, tally.loss_variance, _count_independent(tally, family)) for tally in (first, second)
-    )
-    if min(first_counts[2], second_counts[2]) < 2 or isnan(first.loss) or isnan(second.loss):
-        return None
-    return compute_welch_interval(first_counts, second_counts)
-
-
-def _count_independent(tally: Tally, family: float) -> float:
-    """The equivalent number of independent images: real images come in families that are answered alike."""
-    return max(1.0, tally.count / family)
-
-
-def _mirror(bounds: Bounds) -> Bounds:
-    return -bounds[1], -bounds[0]
-
-
-def _scale(bounds: Bounds, share: float) -> Bounds:
-    return share * bounds[0], share * bounds[1]
-
-
-def _include(value: float, bounds: Bounds) -> Bounds:
-    return min(value, bounds[0]), max(value, bounds[1])
-
-
-def _span(intervals: Sequence[Bounds]) -> Bounds:
-    """The interval from the lowest to the highest bound."""
-    return min(low for low, _ in intervals), max(high for _, high in intervals)
-
-
-def _span_if_all(intervals: Sequence[Bounds | None]) -> Bounds | None:
-    known = [interval for interval in intervals if interval is not None]
-    return _span(known) if len(known) == len(intervals) else None

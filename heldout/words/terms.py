@@ -13,7 +13,8 @@ from heldout.words import describe_part, format_figure, join_with_and, percent, 
 from heldout.words.labels import PIXELS, QUALITIES, TERMS
 
 if TYPE_CHECKING:
-    from heldout.diagnosis.gap import Bounds, Gap, Term, TermCode
+    from heldout.diagnosis.bounds import Bounds
+    from heldout.diagnosis.gap import Gap, Term, TermCode
     from heldout.stored.gap import PixelsUndone
 
 # A smaller gap is written with one decimal.

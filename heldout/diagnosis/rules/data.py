@@ -6,10 +6,10 @@ from typing import Any
 
 from heldout.diagnosis import remedies, thresholds
 from heldout.diagnosis.attribution import SCALES_OF_PIXELS, SHIFTS_OF_PIXELS
+from heldout.diagnosis.bounds import bound_difference
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Effect, Facts
 from heldout.diagnosis.findings import Finding, SuggestedRemedy
-from heldout.diagnosis.gap import bound_difference
 from heldout.diagnosis.rules.label_order import choose_severity, find_test_renamed, mention_left_out_copies
 from heldout.fixes.offers import DROP_COPIES, RESPLIT, advise_resplit, count_copied, offer_undone_pixels
 from heldout.statistics import (
