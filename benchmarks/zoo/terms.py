@@ -15,7 +15,14 @@ TERM_OF_FAULT: Mapping[str, str] = {
     "blurred_": "split_difference",
     "other_source": "split_difference",
 }
-OF_MEASURING = ("label_order", "pixel_values", "copies_in_test", "copies_in_validation", "split_difference")
+OF_MEASURING = (
+    "label_order",
+    "pixel_values",
+    "copies_in_test",
+    "copies_in_validation",
+    "image_quality",
+    "split_difference",
+)
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,8 @@ def _planted_terms(record: ZooRecord) -> dict[str, tuple[float, float]]:
             code = None if fault.endswith("validation_test") else f"copies_in_{figure['split']}"
         else:
             code = _term_of(fault) if is_test else None  # in validation only copies have a term of their own
+            if fault.startswith("blurred_") and code is not None and (record.gap or {}).get("quality"):
+                code = "image_quality"  # records without it were measured before blur had a term
         if code is None:
             continue
         points, error = points_of(record.referee, figure)
