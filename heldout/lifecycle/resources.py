@@ -171,6 +171,11 @@ FIXED_BY_RESIZE = frozenset(
 )
 
 
+def is_fixed_by_resize(code: str, *, base: str | None) -> bool:
+    """Whether a rejected upload may be read with one size for all images. Images added to a base have its size."""
+    return base is None and code in FIXED_BY_RESIZE
+
+
 # The JSON of `model.to_json()` has no weights, so it is small.
 MAX_ARCHITECTURE_BYTES = 4 * 1024**2
 # How much of a file tells whether it is JSON.

@@ -12,7 +12,6 @@ from pydantic import Field
 
 from heldout.access.webhooks import SubjectObject
 from heldout.fixes.changes import VersionChanges
-from heldout.lifecycle.resources import FIXED_BY_RESIZE
 from heldout.spec.dataset import DatasetSpec
 from heldout.spec.job import JobSpec
 from heldout.spec.model_facts import ModelFacts
@@ -50,10 +49,6 @@ class IngestSpec(WorkerSpec):
     base: str | None = Field(None, description="Id of the version that its images are added to.")
     base_name: str = Field("", description="`name@version` of that.")
     base_sha256: str = Field("", description="Address of its content.")
-
-    def is_fixed_by_resize(self, code: str) -> bool:
-        """Whether a rejected upload may be read with one size for all images, which added images have already."""
-        return self.base is None and code in FIXED_BY_RESIZE
 
 
 class DeriveSpec(WorkerSpec):

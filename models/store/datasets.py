@@ -9,8 +9,14 @@ from sqlalchemy.orm import Session, aliased, defer
 
 from analysis.arrays.dataset import SPLITS, ImageSet, compute_split_digests
 from heldout.errors import DatasetNotFound, DatasetNotReady, DatasetUnavailable
-from heldout.lifecycle.resources import DatasetEvent, DatasetStatus, RejectionCode, get_next_dataset_status
-from heldout.work.kinds import IngestSpec, JobKind
+from heldout.lifecycle.resources import (
+    DatasetEvent,
+    DatasetStatus,
+    RejectionCode,
+    get_next_dataset_status,
+    is_fixed_by_resize,
+)
+from heldout.work.kinds import JobKind
 from models.database import db_now
 from models.ids import is_id
 from models.store import events, statements
@@ -270,7 +276,8 @@ def reject_ingested(session: Session, ingest: JobRow, error: dict[str, Any] | No
     was cancelled.
     """
     why = error or make_rejection(RejectionCode.CANCELLED, "The ingest was cancelled.")
-    is_kept = ingest.kind is JobKind.INGEST and IngestSpec.model_validate(ingest.spec).is_fixed_by_resize(why["code"])
+    # The spec may be one of a newer release that cannot be read here.
+    is_kept = ingest.kind is JobKind.INGEST and is_fixed_by_resize(why["code"], base=ingest.spec.get("base"))
     reject_datasets(
         session,
         DatasetStatus.CHECKING,

@@ -195,6 +195,8 @@ def test_a_job_may_end_while_free_memory_is_summed():
         """A share that is read when the thread of another job gives its share back."""
 
         gpus = ()
+        check_of = None
+        in_slot = True
 
         @property
         def memory_bytes(self) -> int:

@@ -457,7 +457,7 @@ def test_a_study_is_refused_only_for_faults_whose_measured_cost_is_certain(store
     leak = finding("leakage", test_in_train=COPIES)
     costly = refusal(stored, [leak], GAP)
     assert costly is not None
-    assert costly.request["body"] == {"drop_copies": True}
+    assert costly.request["body"] == {"resplit": True}, "the splits also differ"
     # There are as many copies, but they are few and the network is no better on them than on other images.
     harmless = {"clean": tally(340, 388), "copied": tally(11, 12)}
     free = GAP | {"test": tally(351, 400), "test_copies": harmless, "validation_copies": None}

@@ -16,7 +16,7 @@ from analysis.arrays.relations import make_relations_key
 from heldout.errors import QuotaExceeded
 from heldout.errors.missing import Damaged
 from heldout.lifecycle.job import JobStatus
-from heldout.lifecycle.resources import RejectionCode
+from heldout.lifecycle.resources import RejectionCode, is_fixed_by_resize
 from heldout.stored.audit import IngestedContent, StoredAudit
 from heldout.work.kinds import DeriveSpec, IngestSpec, RelateSpec
 from heldout.work.memory import MemoryKill
@@ -148,7 +148,7 @@ class IngestAttempt(BoundedAttempt[IngestSpec | DeriveSpec]):
     def _reject(self, rejection: Rejection) -> None:
         log.info("dataset_rejected", dataset_id=self.claimed.dataset.id, code=rejection.code.value)
         self.lease.settle(lambda session: claims.reject(session, self.lease.held, rejection.as_json()))
-        if not (isinstance(self.spec, IngestSpec) and self.spec.is_fixed_by_resize(rejection.code)):
+        if not (isinstance(self.spec, IngestSpec) and is_fixed_by_resize(rejection.code, base=self.spec.base)):
             self._forget_upload()
 
     def _forget_upload(self) -> None:

@@ -264,7 +264,7 @@ def test_a_job_is_shown_and_diagnosed_with_its_gap_term_by_term(heldout, ended, 
         lines = [line.split() for line in heldout(command, ended).stdout.splitlines()]
         table = lines[lines.index(["GAP", "POINTS", "LOST", "95%", "INTERVAL", "LOSS", "ADDED", "FINDING"]) + 1 :][:3]
         assert table == [
-            ["Gap", "to", "new", "images", "+3.5", "−0.7", "to", "+14.8", "+0.100", "–"],
+            ["Gap", "to", "new", "images", "+3.5", "+1.6", "to", "+6.9", "+0.100", "–"],
             ["Different", "test", "set", "+0.5", "−11.3", "to", "+9.8", "+0.010", "–"],
             ["training", "to", "test", "+4.0", "+0.110"],
         ]

@@ -16,6 +16,7 @@ from worker.ingest.images.formats import (
     MAX_EXIF_BYTES,
     MAX_PACKED_PARTS,
     MAX_RUN_LENGTH,
+    MAX_SCANNED_PIXELS,
     MAX_SCANS,
 )
 from worker.ingest.rejection import GIB, MIB, IngestLimits
@@ -84,7 +85,7 @@ def test_the_reference_lists_the_limits():
         "names of classes": f"{MAX_CLASS_CHARACTERS} characters each, {MAX_CLASS_NAMES_BYTES // 1024} KiB together"
     }
     of_decoding = {
-        "scans of a JPEG": str(MAX_SCANS),
+        "scans of a JPEG": f"{MAX_SCANS}; scans times pixels: {MAX_SCANNED_PIXELS:,}",
         "parts of a JPEG or PNG (segments, chunks, fill bytes)": f"{FREE_PARTS:,}, and one more for every "
         f"{BYTES_A_PART} bytes",
         "compressed texts and color profiles in a PNG": str(MAX_PACKED_PARTS),

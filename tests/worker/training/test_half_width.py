@@ -13,7 +13,7 @@ from worker.training.foreign.keras_model import read_keras_facts
 
 def read(model: keras.Model, folder: Path):
     model.save(folder / "mine.keras")
-    facts = read_keras_facts(folder / "mine.keras", max_parameters=None).limit_layers()
+    facts = read_keras_facts(folder / "mine.keras", max_parameters=None, note_calls=lambda calls: None).limit_layers()
     return type(facts).from_columns(*facts.to_columns()).network
 
 

@@ -30,7 +30,8 @@ def test_a_dataset_has_everything_that_a_spec_needs(client):
     dataset = client.get("/v1/datasets/mnist5k").json()
     assert list(dataset) == [
         *("id", "object", "name", "version", "status", "shape", "dtype", "range", "classes", "splits"),
-        *("sha256", "size_bytes", "bundled", "error", "queue_position", "created_at", "description", "derived_from"),
+        *("sha256", "size_bytes", "bundled", "error", "queue_position", "upload_kept_until", "created_at"),
+        *("description", "derived_from"),
     ]
     assert (dataset["object"], dataset["status"], dataset["version"]) == ("dataset", "ready", 1)
     assert (dataset["shape"], dataset["dtype"], dataset["range"]) == ([28, 28, 1], "uint8", [0, 255])
