@@ -46,7 +46,7 @@ GUIDES: dict[str, list[str]] = {
         "GET /v1/datasets/{dataset}/audit",
         "heldout datasets push",
     ],
-    "../how-to/datasets.md#audit-without-storing": ["heldout datasets audit"],
+    "../how-to/datasets.md#audit-without-storing": ["heldout datasets audit", "heldout check-data"],
     "../how-to/datasets.md#fix-a-dataset": [
         "POST /v1/datasets/{dataset}/versions",
         "POST /v1/datasets/{dataset}/versions/effect",

@@ -52,6 +52,7 @@ COMMANDS = (
     jobs.queue,
     diagnosing.diagnose,
     diagnosing.diagnoses,
+    datasets.check_data,
     results.plot,
     curing.cure,
     curing.curve,

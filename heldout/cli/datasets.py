@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 NEEDED_TO_AUDIT = ("numpy", "PIL", "scipy", "sklearn", "pyarrow")
 # An argument with one of these endings means the file, even if a dataset has that name.
 FILES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".npz", ".parquet")
+
+Report = Annotated[
+    Path | None,
+    typer.Option("--report", metavar="FILE", help="Write the audit of files with pictures into one page of HTML."),
+]
 
 
 def list_datasets(
@@ -128,17 +133,16 @@ def audit(
             "audited here and not stored. `./pets` means the folder if a dataset has the same name.",
         ),
     ],
+    report: Report = None,
     *,
     upload: dict[str, Any],
 ) -> None:
     """Show what the audit of a dataset found: leaks, conflicts, imbalance, shift. Audits files without storing them."""
-    from heldout.spec.dataset import DatasetSpec
-
     paths = _find_paths(dataset)
     if not paths or _may_name_a_dataset(dataset):
         found = _audit_of_dataset(dataset[0], service, or_none=bool(paths))
         if found is not None:
-            if upload:
+            if upload or report is not None:
                 raise Refused(
                     f"{dataset[0]} is a dataset, which was read when it was uploaded. Options are only for files."
                 )
@@ -146,9 +150,41 @@ def audit(
             if paths:
                 say(f"This is the dataset {dataset[0]}; the files here are ./{dataset[0]}", file=sys.stderr)
             return
+    _audit_files(service, paths, upload, report, "heldout datasets audit PATH")
+
+
+@takes_upload_fields
+def check_data(
+    service: Service,
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH...", help="A folder of class/image or split/class/image, an archive, .npz or Parquet."
+        ),
+    ],
+    report: Report = None,
+    *,
+    upload: dict[str, Any],
+) -> None:
+    """Audit images on this machine: splits, copies, sizes, odd images, order of labels, groups. Nothing is uploaded."""
+    found = _find_paths(paths)
+    if not found:
+        raise Refused(f"{paths[0]}: there is no such file or folder.")
+    _audit_files(service, found, upload, report, "heldout check-data PATH")
+
+
+def _audit_files(
+    service: Service, paths: list[Path], upload: dict[str, Any], report: Path | None, command: str
+) -> NoReturn:
+    """Become the program that audits files here."""
+    from heldout.spec.dataset import DatasetSpec
+
+    if report is not None:  # found out now rather than after the audit
+        report.open("a").close()
     spec = check_spec(DatasetSpec, {"name": "local", **upload})
-    options = ["--spec", spec.model_dump_json(), *(["--json"] if service.as_json else []), "--", *map(str, paths)]
-    command = "heldout datasets audit PATH"
+    options = ["--spec", spec.model_dump_json(), *(["--json"] if service.as_json else [])]
+    options += [] if report is None else ["--report", str(report)]
+    options += ["--", *map(str, paths)]
     raise typer.Exit(host_commands.exec_server_module("worker.ingest", options, NEEDED_TO_AUDIT, command))
 
 

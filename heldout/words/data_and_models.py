@@ -103,6 +103,22 @@ _WORDS: Mapping[str, Words] = {
         "That takes three times the memory and changes no result.",
         "Upload them again as grayscale images to save memory",
     ),
+    # Only audits of files on the spot have these.
+    "sizes_differ": Words(
+        "The images have different sizes.",
+        "A network needs one size for all.",
+        "Choose one with `--resize`",
+    ),
+    "names_suggest_groups": Words(
+        "File names suggest that images belong together.",
+        "If groups are in several splits, results look better than they are.",
+        "Keep each group in one split if its images show the same thing",
+    ),
+    "odd_images": Words(
+        "Some images stand out from all others.",
+        "They may be damaged, or not belong here.",
+        "Look at them and remove what does not belong",
+    ),
 }
 CODES = frozenset(_WORDS)
 _NOTHING = (

@@ -1,15 +1,19 @@
 """`heldout datasets audit` with local files: a bounded process audits them, and nothing is stored."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
 from importlib.util import find_spec
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
+from analysis.arrays.dataset import ImageSet
 from heldout.cli import host_commands
 from heldout.stored.audit import StoredAudit, audit_key
 from models.database import db_now
@@ -17,6 +21,9 @@ from models.ids import make_id
 from models.tables import DatasetRow
 from tests.heldout.served import PATIENCE_S, bare_environment, run_apart, until
 from worker.ingest.__main__ import main
+from worker.ingest.local_audit.name_groups import RULES, guess_groups
+from worker.ingest.local_audit.odd_images import find_odd_images
+from worker.ingest.splits import find_groups
 
 LEAK = "critical: leakage: 1 of 17 test images (6%) also appears in the training set."
 
@@ -131,3 +138,97 @@ def test_a_client_without_the_server_says_what_to_install(heldout, monkeypatch):
     assert result.returncode == 2
     assert "PIL, which is not installed" in result.stderr
     assert "pip install" in result.stderr
+
+
+@pytest.mark.usefixtures("pets")
+def test_check_data_writes_a_page_with_everything_in_it_and_uploads_nothing(tmp_path):
+    environment = bare_environment(tmp_path) | {"HELDOUT_URL": "http://127.0.0.1:9"}
+    result = run_apart(tmp_path, environment, "check-data", "pets", "--report", "audit.html")
+    assert (result.returncode, result.stderr) == (0, "The report is audit.html\n")
+    page = (tmp_path / "audit.html").read_text(encoding="utf-8")
+    root = ElementTree.fromstring(page.removeprefix("<!DOCTYPE html>"))
+    assert root.findtext(".//h1") == result.stdout.splitlines()[2] == "One test image was copied from training."
+    assert "54" in page
+    images = root.findall(".//img")
+    [pair] = root.findall(".//div[@class='pair']")
+    assert [image.get("alt") for image in pair.iter("img")] == ["train/dog/5.png", "test/dog/copy.png"]
+    assert images
+    assert {(image.get("src") or "").partition(",")[0] for image in images} == {"data:image/png;base64"}
+    assert not re.search(r"""(?:src|href)="(?!data:)|url\(|<script""", page)
+    assert "default-src &#x27;none&#x27;" in page
+    assert run_apart(tmp_path, environment, "check-data", "nowhere").returncode == 2
+
+
+def test_images_of_several_sizes_are_audited_at_one_and_the_sizes_are_reported(pets, capsys):
+    Image.new("L", (40, 30), 90).save(pets / "train" / "cat" / "large.png")
+    assert main(["--spec", '{"name": "local"}', "--json", str(pets)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    [sizes] = [finding for finding in found["findings"] if finding["code"] == "sizes_differ"]
+    assert "77 of 12×12, 1 of 30×40" in sizes["explanation"]
+    assert "--resize 12x12" in sizes["what_to_do"]
+    assert found["shape"] == [12, 12, 1]
+
+
+def test_images_that_were_planted_as_odd_are_the_only_ones_found():
+    draws = np.random.default_rng(1)
+    patterns = draws.normal(0, 0.12, (5, 1, 24, 24, 1)).repeat(80, axis=1).reshape(400, 24, 24, 1)
+    pixels = 0.5 + patterns + draws.normal(0, 0.05, (400, 24, 24, 1)) + draws.normal(0, 0.03, (400, 1, 1, 1))
+    labels = np.zeros(400, np.int32)
+    splits = {"train": np.arange(300), "validation": np.arange(300, 350), "test": np.arange(350, 400)}
+
+    def find(pixels):
+        shown = (255 * pixels.clip(0, 1)).astype(np.uint8)
+        return find_odd_images(ImageSet(shown, labels, splits, ("cat",), (0, 255)))
+
+    assert find(pixels) == []
+    planted = pixels.copy()
+    planted[7] -= 0.4
+    planted[70] += 0.4
+    planted[100] = 0.5 + (planted[100] - 0.5) / 12
+    planted[200] = gaussian_filter(planted[200], (2, 2, 0)) * 3 - 1
+    planted[380] = 0.5 + np.where(np.arange(24) < 12, 0.17, -0.17)[:, None, None]
+    found = {image.row: image.reason for image in find(planted)}
+    assert {row: found[row] for row in (7, 70, 100, 200)} == {7: "dark", 70: "bright", 100: "flat", 200: "blurred"}
+    assert found.keys() == {7, 70, 100, 200, 380}
+    planted[::3] -= 0.4  # a third of them: that is a part of the dataset
+    assert not {image.reason for image in find(planted)} & {"dark"}
+
+
+@pytest.mark.parametrize(
+    ("names", "rule", "groups"),
+    [
+        ([f"{'cat' if p % 2 else 'dog'}/person{p}_{n}.png" for p in range(10) for n in range(5)], 0, 10),
+        ([f"cat/p{p}-left_{n}.png" for p in range(10) for n in range(5)], 0, 10),
+        ([f"cat/p{p}_{n}_{n}{n}.png" for p in range(10) for n in range(5)], 1, 10),
+        ([f"cat/patient7{p}/{n}.png" for p in range(10) for n in range(5)], 3, 10),
+        ([f"cat/IMG_{n:04}.png" for n in range(50)], None, 0),
+        ([f"class_{n % 2}/{n:04}.png" for n in range(50)], None, 0),
+        ([f"cat/{n}_aug.png" for n in range(50)], None, 0),
+    ],
+)
+def test_groups_are_guessed_from_names_of_persons_but_not_from_numbers(names, rule, groups):
+    splits = {"train": np.arange(32), "validation": np.arange(32, 40), "test": np.arange(40, 50)}
+    found = guess_groups(names, np.arange(50) % 2, splits)
+    if rule is None:
+        assert found is None
+        return
+    assert (found.rule, len(found.names)) == (RULES[rule], groups)
+    assert sorted(set(found.groups[32:40].tolist()) & set(found.groups[:32].tolist())) == found.crossing.tolist()
+    # The rule is one that an upload takes.
+    assert find_groups(names, found.rule).max() + 1 == groups
+
+
+def test_an_audit_names_groups_that_are_in_several_splits_and_the_rule_that_keeps_them_whole(pets, tmp_path, capsys):
+    named = tmp_path / "named"
+    for number, file in enumerate(sorted(pets.rglob("*/cat/*.png")) + sorted(pets.rglob("*/dog/*.png"))):
+        to = named / file.parent.name / f"person{number // 4}_{number % 4}.png"
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.write_bytes(file.read_bytes())
+    assert main(["--spec", '{"name": "local"}', "--json", str(named)]) == 0
+    [finding] = [f for f in json.loads(capsys.readouterr().out)["findings"] if f["code"] == "names_suggest_groups"]
+    assert finding["severity"] == "warning"
+    assert finding["numbers"]["groups"] == 20
+    spec = json.dumps({"name": "local", "group_by": finding["numbers"]["rule"]})
+    assert main(["--spec", spec, "--json", str(named)]) == 0
+    codes = {finding["code"] for finding in json.loads(capsys.readouterr().out)["findings"]}
+    assert not codes & {"names_suggest_groups", "group_across_splits"}

@@ -47,7 +47,10 @@ def test_the_reference_lists_exactly_the_findings():
 
 def test_the_audit_finds_exactly_what_the_reference_lists():
     root = Path(__file__).resolve().parents[3]
-    files = (*(root / "worker" / "ingest" / "audit").glob("*.py"), root / "heldout" / "fixes" / "offers.py")
+    ingest = root / "worker" / "ingest"
+    folders = (ingest / "audit", ingest / "local_audit")
+    files = [path for folder in folders for path in folder.glob("*.py")]
+    files += [ingest / "__main__.py", root / "heldout" / "fixes" / "offers.py"]
     source = "".join(path.read_text(encoding="utf-8") for path in files)
     named = re.findall(r'\bcode(?:, \w+)? ?= ?"(\w+)"|PreparationMistake\("(\w+)"', source)
     assert {first or other for first, other in named} | {LOOK_ALIKES} == CODES
