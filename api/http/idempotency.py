@@ -39,16 +39,16 @@ REPLAYED = "Idempotent-Replayed"
 
 
 @dataclass(frozen=True)
-class Memory(Generic[Made]):
-    """How an answer that contains a secret is stored without it, and rebuilt."""
+class ReplayCodec(Generic[Made]):
+    """How an answer that contains a secret is stored without it (`encode`), and rebuilt (`decode`)."""
 
-    remember: Callable[[Made], dict[str, Any]]
-    recall: Callable[[Mapping[str, Any]], Made]
+    encode: Callable[[Made], dict[str, Any]]
+    decode: Callable[[Mapping[str, Any]], Made]
 
 
 @dataclass(frozen=True)
-class Once:
-    """A request that makes something, at most once if it has an idempotency key. route: its method and path."""
+class IdempotentRequest:
+    """A request that creates something: at most once if it has an idempotency key. route: its method and path."""
 
     key: str | None
     route: str
@@ -59,15 +59,15 @@ class Once:
         session: Session,
         spec: BaseModel | None,
         act: Callable[[], Made],
-        memory: Memory[Made] | None = None,
+        codec: ReplayCodec[Made] | None = None,
     ) -> Made:
         """Make something with `act`, or return what the same request made before. Sets the headers of a 201.
 
         Args:
             spec: the body as sent, or None. It identifies the request, together with the route.
-            memory: for answers that must not be stored unchanged.
+            codec: for answers that must not be stored unchanged.
         Raises:
-            IdempotencyKeyReused, IdempotencyKeyInFlight, and what `memory.recall` raises.
+            IdempotencyKeyReused, IdempotencyKeyInFlight, and what `codec.decode` raises.
         """
         context = get_current_context()
         if self.key is None:
@@ -76,12 +76,12 @@ class Once:
         kept = idempotency.replay(session, context.caller.owner, self.key, request)
         if kept is not None:
             context.change = None
-            made: Made = _STORED.validate_python(kept.body) if memory is None else memory.recall(kept.body)
+            made: Made = _STORED.validate_python(kept.body) if codec is None else codec.decode(kept.body)
             self.response.status_code = kept.status
             self.response.headers.update({**kept.headers, REPLAYED: "true"})
             return made
         made = self._make_new(act)
-        body = made.model_dump(mode="json") if memory is None else memory.remember(made)
+        body = made.model_dump(mode="json") if codec is None else codec.encode(made)
         headers = {name: self.response.headers[name] for name in ("Location",) if name in self.response.headers}
         idempotency.keep(session, context.caller.owner, self.key, request, status=201, body=body, headers=headers)
         return made
@@ -99,7 +99,7 @@ class Once:
 
 
 @raises(IdempotencyKeyInFlight, IdempotencyKeyReused)
-async def _read_once(
+async def _read_idempotent_request(
     request: Request,
     response: Response,
     idempotency_key: Annotated[
@@ -112,11 +112,11 @@ async def _read_once(
             description="The same key with the same request returns the stored answer for 24 hours.",
         ),
     ] = None,
-) -> Once:
-    return Once(idempotency_key, f"{request.method} {request.scope['path']}", response)
+) -> IdempotentRequest:
+    return IdempotentRequest(idempotency_key, f"{request.method} {request.scope['path']}", response)
 
 
-OnceDep = Annotated[Once, Depends(_read_once)]
+IdempotentRequestDep = Annotated[IdempotentRequest, Depends(_read_idempotent_request)]
 
 
 def _compute_fingerprint(route: str, spec: BaseModel | None) -> str:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.http.body import Body
 from api.http.context import RequestContext
 from api.http.deps import Reading, Writing
-from api.http.idempotency import Memory, Once, OnceDep
+from api.http.idempotency import IdempotentRequest, IdempotentRequestDep, ReplayCodec
 from api.http.parameters import MomentWithZone, make_page
 from api.http.problems import NO_ROOM, raises
 from api.http.routing import make_router
@@ -58,7 +58,7 @@ def list_keys(work: Reading) -> KeyPage:
 @raises(KeyRefused, *NO_ROOM)
 def make_key(
     work: Writing,
-    once: OnceDep,
+    idempotent: IdempotentRequestDep,
     wanted: NewKey = NewKey(),  # noqa: B008 - frozen
 ) -> NewKeyView:
     """Create another key. Only this response contains its text."""
@@ -70,7 +70,7 @@ def make_key(
             work.session, work.owner, secret, scopes=scopes, expires_at=wanted.expires_at, made_by=work.caller.key_id
         )
 
-    return _make_once(work, once, wanted, make)
+    return _make_once(work, idempotent, wanted, make)
 
 
 @router.post("/{key_id}/roll", status_code=201)
@@ -78,7 +78,7 @@ def make_key(
 def roll_key(
     key_id: str,
     work: Writing,
-    once: OnceDep,
+    idempotent: IdempotentRequestDep,
     rolling: Rolling = Rolling(),  # noqa: B008 - frozen
 ) -> NewKeyView:
     """Replace a key by a new one with the same scopes and expiry. The old key works until the overlap is over.
@@ -94,24 +94,28 @@ def roll_key(
             work.session, work.owner, key_id, secret, overlap_s=rolling.overlap_s, made_by=work.caller.key_id
         )
 
-    return _make_once(work, once, rolling, make)
+    return _make_once(work, idempotent, rolling, make)
 
 
-def _make_once(work: RequestContext, once: Once, wanted: BaseModel, make: Callable[[str], str]) -> NewKeyView:
+def _make_once(
+    work: RequestContext, idempotent: IdempotentRequest, wanted: BaseModel, make: Callable[[str], str]
+) -> NewKeyView:
     """Create the key that `make` derives from a secret, or return the one that the same request created before."""
     asked_with, salt = work.key, secrets.token_hex(32)
 
     def build_view(text: str) -> NewKeyView:
         return make_view(NewKeyView, keys.get_row(work.session, text), object="key", key=text)
 
-    def recall(body: Mapping[str, Any]) -> NewKeyView:
+    def decode(body: Mapping[str, Any]) -> NewKeyView:
         """Rebuild the key's text. It is derived from the requesting key, so it need not be stored."""
         return build_view(keys.format_key(body["id"], keys.derive_secret(asked_with, body["salt"])))
 
-    memory = Memory[NewKeyView](lambda view: {"object": view.object, "id": view.id, "salt": salt}, recall)
+    codec = ReplayCodec[NewKeyView](lambda view: {"object": view.object, "id": view.id, "salt": salt}, decode)
     # The requesting key is part of the fingerprint, because another key would derive another text.
-    of_key = replace(once, route=f"{once.route} by {work.caller.key_id}")
-    return of_key.make(work.session, wanted, lambda: build_view(make(keys.derive_secret(asked_with, salt))), memory)
+    for_this_key = replace(idempotent, route=f"{idempotent.route} by {work.caller.key_id}")
+    return for_this_key.make(
+        work.session, wanted, lambda: build_view(make(keys.derive_secret(asked_with, salt))), codec
+    )
 
 
 @router.delete("/{key_id}", status_code=204)

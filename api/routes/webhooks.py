@@ -9,7 +9,7 @@ from pydantic import Field
 from api.http.app_context import AppContext
 from api.http.body import Body
 from api.http.deps import Reading, Writing, check_id_form
-from api.http.idempotency import Memory, OnceDep
+from api.http.idempotency import IdempotentRequestDep, ReplayCodec
 from api.http.parameters import AskedPage, make_page, make_page_dependency
 from api.http.problems import NO_ROOM, raises
 from api.http.routing import make_router
@@ -56,7 +56,7 @@ class WebhookChanges(Body):
 
 @router.post("", status_code=201, response_description="The new webhook, with its secret.")
 @raises(errors.WebhookUrlRefused, errors.SecretsUnavailable, errors.WebhookNotFound, *NO_ROOM)
-def make_webhook(webhook: NewWebhook, work: Writing, once: OnceDep) -> WebhookWithSecret:
+def make_webhook(webhook: NewWebhook, work: Writing, idempotent: IdempotentRequestDep) -> WebhookWithSecret:
     """Send events to an address. Only this response contains the secret."""
 
     def make() -> WebhookWithSecret:
@@ -73,12 +73,12 @@ def make_webhook(webhook: NewWebhook, work: Writing, once: OnceDep) -> WebhookWi
         )
         return build_webhook_with_secret(row, work.app.secret_box)
 
-    def recall(body: Mapping[str, Any]) -> WebhookWithSecret:
+    def decode(body: Mapping[str, Any]) -> WebhookWithSecret:
         """Rebuild the current view: the secret is stored only with the webhook. Raises if that was deleted."""
         return build_webhook_with_secret(webhooks.find(work.session, work.owner, body["id"]), work.app.secret_box)
 
-    memory = Memory[WebhookWithSecret](lambda view: {"object": view.object, "id": view.id}, recall)
-    return once.make(work.session, webhook, make, memory)
+    codec = ReplayCodec[WebhookWithSecret](lambda view: {"object": view.object, "id": view.id}, decode)
+    return idempotent.make(work.session, webhook, make, codec)
 
 
 @router.get("")

@@ -14,7 +14,7 @@ from api.http.auth import Asking
 from api.http.body import parse_json
 from api.http.context import RequestContext
 from api.http.deps import Writing
-from api.http.idempotency import Once, OnceDep
+from api.http.idempotency import IdempotentRequest, IdempotentRequestDep
 from api.http.problems import JSON_BODY, NO_ROOM, UPLOADED, raises
 from api.http.routing import make_router
 from api.http.upload_body import (
@@ -71,7 +71,7 @@ CONTENT: dict[str, Any] = {
     openapi_extra=NEW_DATASET,
 )
 @raises(*UPLOADED, errors.DatasetNotFound, errors.UploadFinished, *NO_ROOM, *JSON_BODY)
-async def create_dataset(request: Request, work: Asking, once: OnceDep) -> DatasetView:
+async def create_dataset(request: Request, work: Asking, idempotent: IdempotentRequestDep) -> DatasetView:
     """Announce the next version of a name. Send its content with PUT, or all in one form."""
 
     def add(session: Session, spec: DatasetSpec) -> DatasetView:
@@ -79,13 +79,13 @@ async def create_dataset(request: Request, work: Asking, once: OnceDep) -> Datas
 
     def announce(spec: DatasetSpec, *, is_all: bool = False) -> DatasetView:
         with work.write() as session:
-            view = once.make(session, spec, lambda: add(session, spec))
+            view = idempotent.make(session, spec, lambda: add(session, spec))
             if is_all:
                 work.note_change(session, view)
             return view
 
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data":
-        return await _create_whole(request, work, announce, once)
+        return await _create_whole(request, work, announce, idempotent)
     async with work.app.large_bodies.received(request, work.app.settings.max_body_bytes, work.owner) as raw:
         return await run_in_threadpool(lambda: announce(validate(DatasetSpec, parse_json(raw)), is_all=True))
 
@@ -173,7 +173,10 @@ def _holds_fields(text: str) -> bool:
 
 
 async def _create_whole(
-    request: Request, work: RequestContext, announce: Callable[[DatasetSpec], DatasetView], once: Once
+    request: Request,
+    work: RequestContext,
+    announce: Callable[[DatasetSpec], DatasetView],
+    idempotent: IdempotentRequest,
 ) -> DatasetView:
     """Announce a dataset and receive its content. As with PUT, sending the same content again changes nothing."""
     async with work.app.uploads.form(request, work.owner, work.app.settings.max_upload_bytes) as form:
@@ -185,8 +188,8 @@ async def _create_whole(
             received = await work.app.uploads.receive_file(file, f"uploads/{view.id}")
             return await _accept(work, view.id, received)
         except errors.HeldoutError as refusal:
-            if not once.is_replayed:  # otherwise the dataset belongs to an earlier request
-                await run_in_threadpool(_withdraw, work, view.id, once.key)
+            if not idempotent.is_replayed:  # otherwise the dataset belongs to an earlier request
+                await run_in_threadpool(_withdraw, work, view.id, idempotent.key)
             elif isinstance(refusal, errors.UploadFinished) and refusal.has_other_content:
                 raise errors.IdempotencyKeyReused from None
             raise

@@ -1,7 +1,7 @@
 """Derives new versions of datasets without a second upload, previews what changes do, and notes different images."""
 
 from api.http.deps import Reading, Writing
-from api.http.idempotency import OnceDep
+from api.http.idempotency import IdempotentRequestDep
 from api.http.problems import NO_ROOM, raises
 from api.http.routing import make_router
 from api.routes.datasets.dataset import Reference
@@ -27,7 +27,7 @@ def create_version(
     dataset: Reference,
     spec: VersionSpec,
     work: Writing,
-    once: OnceDep,
+    idempotent: IdempotentRequestDep,
 ) -> DatasetView:
     """Derive a new version from a ready one: exclude images, or change labels, classes, pixel values or splits."""
 
@@ -35,7 +35,7 @@ def create_version(
         limit_s = work.app.settings.max_ingest_s
         return build_dataset_view(versions.derive(work.session, work.owner, dataset, spec, max_runtime_s=limit_s))
 
-    return once.make(work.session, spec, queue)
+    return idempotent.make(work.session, spec, queue)
 
 
 @router.post("/{dataset}/different", response_description="All pairs of this version that were marked as different.")

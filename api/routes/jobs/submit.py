@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse, Response
 
 from analysis.jobs.examination import RetrySpec
 from api.http.deps import JobId, Writing
-from api.http.idempotency import OnceDep
+from api.http.idempotency import IdempotentRequestDep
 from api.http.problems import NO_ROOM, REFUSED_SPEC, raises
 from api.http.routing import make_router
 from heldout import errors
@@ -35,7 +35,7 @@ router = make_router("/v1/jobs", "jobs")
 def submit_job(
     spec: JobSpec,
     work: Writing,
-    once: OnceDep,
+    idempotent: IdempotentRequestDep,
     dry_run: Annotated[bool, Query(description="Check the spec and estimate its cost without creating a job.")] = False,
 ) -> Response | JobView:
     """Queue a training job."""
@@ -47,7 +47,7 @@ def submit_job(
     def queue() -> JobView:
         return build_job_view(*submit.submit(work.session, work.blobs, work.owner, spec, max_parameters=max_parameters))
 
-    return once.make(work.session, spec, queue)
+    return idempotent.make(work.session, spec, queue)
 
 
 @router.post(
@@ -59,7 +59,7 @@ def submit_job(
 def retry_job(
     job_id: JobId,
     work: Writing,
-    once: OnceDep,
+    idempotent: IdempotentRequestDep,
     asked: RetrySpec = RetrySpec(),  # noqa: B008 - frozen
 ) -> JobView:
     """Queue a job that has ended once more: as it was, for more epochs from its last state, or with a change.
@@ -73,4 +73,4 @@ def retry_job(
         )
         return build_job_view(*submitted)
 
-    return once.make(work.session, asked if asked.model_fields_set else None, queue)
+    return idempotent.make(work.session, asked if asked.model_fields_set else None, queue)

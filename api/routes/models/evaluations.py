@@ -8,7 +8,7 @@ from pydantic import Field
 from api.http.auth import Asking
 from api.http.body import Body
 from api.http.deps import EvaluationId, Reading, Writing
-from api.http.idempotency import OnceDep
+from api.http.idempotency import IdempotentRequestDep
 from api.http.parameters import AskedPage, make_page, make_page_dependency
 from api.http.problems import NO_ROOM, raises
 from api.http.routing import make_router
@@ -52,7 +52,7 @@ class NewEvaluation(Body):
     errors.DatasetUnavailable,
     *NO_ROOM,
 )
-def evaluate_model(wanted: NewEvaluation, work: Writing, once: OnceDep) -> EvaluationView:
+def evaluate_model(wanted: NewEvaluation, work: Writing, idempotent: IdempotentRequestDep) -> EvaluationView:
     """Measure an uploaded model on every split of a dataset, in the same way as a job's kept weights."""
 
     def order() -> EvaluationView:
@@ -60,7 +60,7 @@ def evaluate_model(wanted: NewEvaluation, work: Writing, once: OnceDep) -> Evalu
             *model_evaluation.order(work.session, work.owner, wanted.model, wanted.dataset), None
         )
 
-    return once.make(work.session, wanted, order)
+    return idempotent.make(work.session, wanted, order)
 
 
 @router.get("")

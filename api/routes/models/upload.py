@@ -12,7 +12,7 @@ from starlette.datastructures import FormData
 from api.http.auth import Asking
 from api.http.context import RequestContext
 from api.http.deps import ModelId, Reading, Writing
-from api.http.idempotency import Once, OnceDep
+from api.http.idempotency import IdempotentRequest, IdempotentRequestDep
 from api.http.parameters import AskedPage, make_page_dependency
 from api.http.problems import NO_ROOM, UPLOADED, raises
 from api.http.routing import make_router
@@ -49,7 +49,7 @@ class _Sent(BaseModel):
 async def upload_model(
     request: Request,
     work: Asking,
-    once: OnceDep,
+    idempotent: IdempotentRequestDep,
     name: Annotated[
         ModelName | SkipJsonSchema[None],
         Query(description="The model's name. Default: the file's name, or the model's id."),
@@ -73,11 +73,11 @@ async def upload_model(
             request, work.owner, folder, content_digest, limit_bytes=limit_bytes, check=_limit_architecture
         )
     try:
-        view = await run_in_threadpool(_add, work, model_id, name, received, once)
+        view = await run_in_threadpool(_add, work, model_id, name, received, idempotent)
     except errors.HeldoutError:
         await work.app.uploads.delete(received)
         raise
-    if once.is_replayed:
+    if idempotent.is_replayed:
         await work.app.uploads.delete(received)
     return view
 
@@ -109,7 +109,9 @@ def _require_room(work: RequestContext) -> None:
         models.require_room(session, work.owner, 0)
 
 
-def _add(work: RequestContext, model_id: str, name: str | None, received: ReceivedContent, once: Once) -> ModelView:
+def _add(
+    work: RequestContext, model_id: str, name: str | None, received: ReceivedContent, idempotent: IdempotentRequest
+) -> ModelView:
     def add() -> ModelView:
         row = models.add(
             session,
@@ -126,7 +128,7 @@ def _add(work: RequestContext, model_id: str, name: str | None, received: Receiv
     with work.write() as session:
         # The upload may have taken hours, so the key is checked again.
         keys.require_valid(session, work.caller.key_id)
-        view = once.make(session, _Sent(name=name, sha256=received.sha256), add)
+        view = idempotent.make(session, _Sent(name=name, sha256=received.sha256), add)
         work.note_change(session, view)
     return view
 

@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 
 from api.http.auth import Asking
 from api.http.deps import StudyId, Writing
-from api.http.idempotency import OnceDep
+from api.http.idempotency import IdempotentRequestDep
 from api.http.problems import NO_ROOM, REFUSED_SPEC, raises
 from api.http.routing import make_router
 from heldout import errors
@@ -54,7 +54,7 @@ async def take_turn(work: Asking) -> AsyncIterator[None]:
 def order_study(
     spec: Annotated[AnyStudySpec, Body()],
     work: Writing,
-    once: OnceDep,
+    idempotent: IdempotentRequestDep,
     dry_run: Annotated[bool, Query(description="Estimate the number of trainings without starting the study.")] = False,
 ) -> Response | StudyView:
     """Measure what cures a job or a spec: its remedies and the base, over several seeds, side by side.
@@ -96,7 +96,7 @@ def order_study(
         if dry_run:
             detail = f"A study of kind {spec.kind} has no estimate, because the service does not run its trainings."
             raise errors.InvalidSpec.at("/kind", detail)
-        return once.make(
+        return idempotent.make(
             work.session, spec, lambda: build_study_view(*external_studies.order(work.session, work.owner, asked))
         )
     if dry_run:
@@ -117,7 +117,7 @@ def order_study(
         )
         return build_study_view(*ordered)
 
-    return once.make(work.session, spec, begin)
+    return idempotent.make(work.session, spec, begin)
 
 
 @router.post(
