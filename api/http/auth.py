@@ -111,6 +111,6 @@ async def get_unchecked_key() -> str:
 
 
 # For endpoints in the event loop, and for those with transactions of their own.
-Asking = Annotated[RequestContext, Depends(require_valid_caller)]
+CallerContext = Annotated[RequestContext, Depends(require_valid_caller)]
 # For endpoints that look up the key themselves, in the same statement as something else.
 KeyDep = Annotated[str, Depends(get_unchecked_key)]

@@ -64,7 +64,7 @@ class RequestContext:
         self.change = change
         self._scope = scope
         self.endpoint_called = False
-        self.session: Session  # `Reading` or `Writing` chooses it
+        self.session: Session  # `ReadContext` or `WriteContext` chooses it
         # Closed after the answer is sent.
         self.held = ExitStack()
         self._deleted: list[str] = []

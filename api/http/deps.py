@@ -33,8 +33,8 @@ async def _write() -> RequestContext:
 
 
 # An endpoint that writes may also take `read_session` from its context.
-Reading = Annotated[RequestContext, Depends(_read)]
-Writing = Annotated[RequestContext, Depends(_write)]
+ReadContext = Annotated[RequestContext, Depends(_read)]
+WriteContext = Annotated[RequestContext, Depends(_write)]
 # Only endpoints in worker threads may use these: after an `async` endpoint, nothing commits or closes their sessions.
 NEEDS_A_THREAD = frozenset({_read, _write})
 

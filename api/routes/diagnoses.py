@@ -9,8 +9,8 @@ from pydantic import ConfigDict, ValidationError, model_validator
 from starlette.datastructures import UploadFile
 
 from analysis.answers.foreign import diagnose_answers
-from api.http.auth import Asking
-from api.http.deps import Reading, Writing, check_id_form
+from api.http.auth import CallerContext
+from api.http.deps import ReadContext, WriteContext, check_id_form
 from api.http.parameters import AskedPage, make_page_dependency
 from api.http.problems import NO_ROOM, UPLOADED, raises
 from api.http.routing import make_router
@@ -42,19 +42,19 @@ _PREDICTIONS = describe_body(
 
 
 @router.post("")
-def diagnose_history(training: ForeignTraining, work: Asking) -> DiagnosisView:
+def diagnose_history(training: ForeignTraining, context: CallerContext) -> DiagnosisView:
     """Diagnose a training recorded elsewhere, from curves, predictions for labeled images, or both. Stores nothing."""
     return DiagnosisView.of(diagnose_answers(training.answers(), training.curves(), training.class_count))
 
 
 @router.post("/predictions", openapi_extra=_PREDICTIONS)
 @raises(*UPLOADED, errors.InvalidJson, errors.BodyTooLarge, errors.InvalidSpec, *NO_ROOM)
-async def diagnose_predictions(request: Request, work: Asking) -> DiagnosisView:
+async def diagnose_predictions(request: Request, context: CallerContext) -> DiagnosisView:
     """Diagnose a file of predictions for labeled images, which may be larger than a JSON body. Stores nothing."""
-    limit_bytes = work.app.settings.max_predictions_bytes
-    async with work.app.uploads.form(request, work.owner, limit_bytes) as form:
+    limit_bytes = context.app.settings.max_predictions_bytes
+    async with context.app.uploads.form(request, context.owner, limit_bytes) as form:
         file, training = get_form_file(form), read_form_texts(form, ["training"]).get("training")
-        async with work.app.diagnosing.taken(work.owner):
+        async with context.app.diagnosing.taken(context.owner):
             return await asyncio.get_running_loop().run_in_executor(
                 FOREIGN_THREADS, _diagnose_file, file, training, limit_bytes
             )
@@ -92,28 +92,30 @@ class GivenDiagnosis(DiagnosisView):
 
 
 @kept_router.post("/kept", status_code=201, response_description="Kept.")
-def keep_diagnosis(diagnosis: GivenDiagnosis, work: Writing) -> KeptDiagnosisView:
+def keep_diagnosis(diagnosis: GivenDiagnosis, context: WriteContext) -> KeptDiagnosisView:
     """Keep a diagnosis that this service or `heldout.keras` has made, to show it at `/diagnoses/{id}`.
 
     The newest 200 of each owner are kept.
     """
-    return diagnoses.keep(work.session, work.owner, diagnosis)
+    return diagnoses.keep(context.session, context.owner, diagnosis)
 
 
 @kept_router.get("")
-def list_kept_diagnoses(work: Reading, asked: Annotated[AskedPage, make_page_dependency("dgn")]) -> DiagnosisPage:
+def list_kept_diagnoses(
+    context: ReadContext, asked: Annotated[AskedPage, make_page_dependency("dgn")]
+) -> DiagnosisPage:
     """List the diagnoses that you keep, newest first."""
-    ids = diagnoses.list_page(work.session, work.owner, after=asked.after, limit=asked.limit)
-    return asked.fill(DiagnosisPage, ids, lambda block: diagnoses.get_listed(work.session, block))
+    ids = diagnoses.list_page(context.session, context.owner, after=asked.after, limit=asked.limit)
+    return asked.fill(DiagnosisPage, ids, lambda block: diagnoses.get_listed(context.session, block))
 
 
 @kept_router.get("/{diagnosis_id}")
-def get_kept_diagnosis(diagnosis_id: DiagnosisId, work: Reading) -> KeptDiagnosisView:
+def get_kept_diagnosis(diagnosis_id: DiagnosisId, context: ReadContext) -> KeptDiagnosisView:
     """Get a diagnosis that was kept."""
-    return diagnoses.find(work.session, work.owner, diagnosis_id)
+    return diagnoses.find(context.session, context.owner, diagnosis_id)
 
 
 @kept_router.delete("/{diagnosis_id}", status_code=204)
-def delete_kept_diagnosis(diagnosis_id: DiagnosisId, work: Writing) -> None:
+def delete_kept_diagnosis(diagnosis_id: DiagnosisId, context: WriteContext) -> None:
     """Delete a diagnosis that was kept."""
-    diagnoses.remove(work.session, work.owner, diagnosis_id)
+    diagnoses.remove(context.session, context.owner, diagnosis_id)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Response
 from starlette.concurrency import run_in_threadpool
 
-from api.http.auth import Asking
+from api.http.auth import CallerContext
 from api.http.context import RequestContext
 from api.http.parameters import cut_to_page
 from api.http.problems import raises
@@ -58,7 +58,7 @@ class _Found:
 class AskedEvents:
     """A request for events. after: number of the last event that the client has; None: the newest."""
 
-    work: RequestContext
+    context: RequestContext
     response: Response
     after: int | None
     limit: int
@@ -80,13 +80,13 @@ class AskedEvents:
                 return Response(status_code=204)
             is_new = self.after is None
             return streams.EventStream(
-                self.work.app.hub,
-                self.work.app.places,
+                self.context.app.hub,
+                self.context.app.places,
                 channel,
                 cursor=found.last if self.after is None else self.after,
                 first=[source.encode_start(found.last)] if is_new else [source.encode_event(view) for view in views],
                 last=found.last,
-                caller=self.work.caller,
+                caller=self.context.caller,
             )
         self.response.headers["Vary"] = "Accept"
         data = cut_to_page(views)
@@ -96,7 +96,7 @@ class AskedEvents:
         return page(object="list", data=data, has_more=more, next=end)
 
     def _read(self, channel: Channel, find: Find | None, limit: int) -> _Found:
-        database, after = self.work.app.database, self.after
+        database, after = self.context.app.database, self.after
         if find is not None:
             with database.read() as session:
                 subject = find(session)
@@ -117,7 +117,7 @@ def make_asked_events(max_number: int) -> Any:
 
     @raises(InvalidCursor, QuotaExceeded)
     async def read(
-        work: Asking,
+        context: CallerContext,
         response: Response,
         after: After = "0",
         limit: Limit = 20,
@@ -125,7 +125,7 @@ def make_asked_events(max_number: int) -> Any:
         accept: Accept = "",
     ) -> AskedEvents:
         cursor = parse_cursor(after, last_event_id, max_number)
-        return AskedEvents(work, response, cursor, limit, as_stream=streams.wants_stream(accept))
+        return AskedEvents(context, response, cursor, limit, as_stream=streams.wants_stream(accept))
 
     return Depends(read)
 
@@ -145,6 +145,8 @@ MAX_NUMBER = 2**53 - 1
     response_model=OwnerEventPage,
     responses=describe_responses("the service stops or the key is revoked"),
 )
-async def list_all_events(work: Asking, asked: Annotated[AskedEvents, make_asked_events(MAX_NUMBER)]) -> Answered:
+async def list_all_events(
+    context: CallerContext, asked: Annotated[AskedEvents, make_asked_events(MAX_NUMBER)]
+) -> Answered:
     """List all your events, or stream them as server-sent events."""
-    return await asked.answer(Channel(ChannelKind.OWNER, work.owner))
+    return await asked.answer(Channel(ChannelKind.OWNER, context.owner))

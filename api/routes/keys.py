@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.http.body import Body
 from api.http.context import RequestContext
-from api.http.deps import Reading, Writing
+from api.http.deps import ReadContext, WriteContext
 from api.http.idempotency import IdempotentRequest, IdempotentRequestDep, ReplayCodec
 from api.http.parameters import MomentWithZone, make_page
 from api.http.problems import NO_ROOM, raises
@@ -45,39 +45,44 @@ class Rolling(Body):
 
 
 @router.get("")
-def list_keys(work: Reading) -> KeyPage:
+def list_keys(context: ReadContext) -> KeyPage:
     """List all valid keys of this owner, oldest first, and the latest 500 that are revoked or have expired.
 
     Each says what it may do, who made it, and when it was last used.
     """
-    rows = keys.list_of_owner(work.session, work.owner)
+    rows = keys.list_of_owner(context.session, context.owner)
     return make_page(KeyPage, [make_view(KeyView, row, object="key") for row in rows])
 
 
 @router.post("", status_code=201)
 @raises(KeyRefused, *NO_ROOM)
 def make_key(
-    work: Writing,
+    context: WriteContext,
     idempotent: IdempotentRequestDep,
     wanted: NewKey = NewKey(),  # noqa: B008 - frozen
 ) -> NewKeyView:
     """Create another key. Only this response contains its text."""
-    scopes = wanted.scopes or [scope for scope in SCOPES if scope in work.caller.scopes]
+    scopes = wanted.scopes or [scope for scope in SCOPES if scope in context.caller.scopes]
 
     def make(secret: str) -> str:
-        quotas.require_room(work.session, work.owner, Quota.KEYS)
+        quotas.require_room(context.session, context.owner, Quota.KEYS)
         return keys.make(
-            work.session, work.owner, secret, scopes=scopes, expires_at=wanted.expires_at, made_by=work.caller.key_id
+            context.session,
+            context.owner,
+            secret,
+            scopes=scopes,
+            expires_at=wanted.expires_at,
+            made_by=context.caller.key_id,
         )
 
-    return _make_once(work, idempotent, wanted, make)
+    return _make_once(context, idempotent, wanted, make)
 
 
 @router.post("/{key_id}/roll", status_code=201)
 @raises(KeyNotFound, KeyRefused, *NO_ROOM)
 def roll_key(
     key_id: str,
-    work: Writing,
+    context: WriteContext,
     idempotent: IdempotentRequestDep,
     rolling: Rolling = Rolling(),  # noqa: B008 - frozen
 ) -> NewKeyView:
@@ -89,22 +94,22 @@ def roll_key(
     def make(secret: str) -> str:
         # Without an overlap, the new key takes the old key's place in the quota.
         more = 1 if rolling.overlap_s else 0
-        quotas.require_room(work.session, work.owner, Quota.KEYS, asked=more)
+        quotas.require_room(context.session, context.owner, Quota.KEYS, asked=more)
         return keys.roll(
-            work.session, work.owner, key_id, secret, overlap_s=rolling.overlap_s, made_by=work.caller.key_id
+            context.session, context.owner, key_id, secret, overlap_s=rolling.overlap_s, made_by=context.caller.key_id
         )
 
-    return _make_once(work, idempotent, rolling, make)
+    return _make_once(context, idempotent, rolling, make)
 
 
 def _make_once(
-    work: RequestContext, idempotent: IdempotentRequest, wanted: BaseModel, make: Callable[[str], str]
+    context: RequestContext, idempotent: IdempotentRequest, wanted: BaseModel, make: Callable[[str], str]
 ) -> NewKeyView:
     """Create the key that `make` derives from a secret, or return the one that the same request created before."""
-    asked_with, salt = work.key, secrets.token_hex(32)
+    asked_with, salt = context.key, secrets.token_hex(32)
 
     def build_view(text: str) -> NewKeyView:
-        return make_view(NewKeyView, keys.get_row(work.session, text), object="key", key=text)
+        return make_view(NewKeyView, keys.get_row(context.session, text), object="key", key=text)
 
     def decode(body: Mapping[str, Any]) -> NewKeyView:
         """Rebuild the key's text. It is derived from the requesting key, so it need not be stored."""
@@ -112,9 +117,9 @@ def _make_once(
 
     codec = ReplayCodec[NewKeyView](lambda view: {"object": view.object, "id": view.id, "salt": salt}, decode)
     # The requesting key is part of the fingerprint, because another key would derive another text.
-    for_this_key = replace(idempotent, route=f"{idempotent.route} by {work.caller.key_id}")
+    for_this_key = replace(idempotent, route=f"{idempotent.route} by {context.caller.key_id}")
     return for_this_key.make(
-        work.session, wanted, lambda: build_view(make(keys.derive_secret(asked_with, salt))), codec
+        context.session, wanted, lambda: build_view(make(keys.derive_secret(asked_with, salt))), codec
     )
 
 
@@ -122,12 +127,12 @@ def _make_once(
 @raises(KeyNotFound)
 def revoke_key(
     key_id: str,
-    work: Writing,
+    context: WriteContext,
     with_made: Annotated[
         bool,
         Query(description="Also revoke the keys that it created, directly or indirectly, and disable their webhooks."),
     ] = False,
 ) -> None:
     """Revoke a key at once and permanently, even the key of this request."""
-    if not keys.revoke_of(work.session, work.owner, key_id, with_made=with_made):
+    if not keys.revoke_of(context.session, context.owner, key_id, with_made=with_made):
         raise KeyNotFound(key_id)

@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from api.http.context import RequestContext
-from api.http.deps import Writing
+from api.http.deps import WriteContext
 from api.http.problems import EXPORT_PROBLEMS, NO_ROOM, raises
 from api.routes.downloads import FILE, attach, download
 from api.routes.long_poll import MAX_WAIT_S
@@ -38,7 +38,7 @@ class Asked:
     """The model that a request asks for. id: of a job or study. find: finds the training that produced the model."""
 
     id: str
-    work: RequestContext
+    context: RequestContext
     find: Find
 
 
@@ -77,18 +77,18 @@ def add_routes(
     @raises(errors.DatasetNotFound, *NO_ROOM)
     def order(
         asked: Annotated[Asked, Depends(asked_by)],
-        work: Writing,
+        context: WriteContext,
         format_: Format = ExportFormat.KERAS,
     ) -> ExportView:
         # Query the blob store before `session` writes: SQLite has one writer, which a slow store would block.
-        with work.app.database.read() as reading:
+        with context.app.database.read() as reading:
             known = exports.find(reading, asked.find(reading).job.id, format_)
-        lost_key = None if known is None or known.key is None or _is_whole(work.blobs, known) else known.key
-        source = asked.find(work.session)
+        lost_key = None if known is None or known.key is None or _is_whole(context.blobs, known) else known.key
+        source = asked.find(context.session)
         if source.dataset.sha256 is None:
             raise errors.DatasetNotFound(source.dataset.name)
-        exports.order(work.session, source.job, format_, again=True, lost_key=lost_key)
-        row = exports.find(work.session, source.job.id, format_)
+        exports.order(context.session, source.job, format_, again=True, lost_key=lost_key)
+        row = exports.find(context.session, source.job.id, format_)
         assert row is not None, "it was ordered now or earlier"
         return ExportView(job_id=source.id, format=format_, status=row.status)
 
@@ -104,11 +104,11 @@ async def _require_proven(asked: Asked, format_: ExportFormat, wait_s: float) ->
     """Wait for the export to be stored and return it. Raises `EXPORT_PROBLEMS` and what `asked.find` raises."""
 
     def ask() -> OrderedExport:
-        return find_or_order(asked.work.app.database, asked.work.caller, asked.find, format_)
+        return find_or_order(asked.context.app.database, asked.context.caller, asked.find, format_)
 
     ordered = await run_in_threadpool(ask)
     if not ordered.has_ended and wait_s:
-        await asked.work.app.hub.wait_for_end(ordered.row.export_job_id, wait_s)
+        await asked.context.app.hub.wait_for_end(ordered.row.export_job_id, wait_s)
         ordered = await run_in_threadpool(ask)
     ordered.stored()
     return ordered
@@ -128,7 +128,7 @@ def send_model(
     """
     assert file.key is not None, "a successful export has a file"
     disposition = attach(source_name, asked.id, format_.facts.suffix)
-    answer = download(asked.work.blobs, file.key, disposition, lost, expected=file.digest)
+    answer = download(asked.context.blobs, file.key, disposition, lost, expected=file.digest)
     answer.headers["Link"] = f'<{get_model_route(asked.id)}/report?format={format_}>; rel="describedby"'
     return answer
 

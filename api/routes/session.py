@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from api.http import auth
 from api.http.body import Body
-from api.http.deps import Reading, Writing
+from api.http.deps import ReadContext, WriteContext
 from api.http.routing import make_router
 from heldout.errors import Unauthenticated
 from heldout.views.account import SessionView
@@ -37,31 +37,33 @@ class LogIn(Body):
 @log_in_router.post(
     "", status_code=201, response_description="Logged in. The response sets an HttpOnly, SameSite=Strict cookie."
 )
-def log_in(wanted: LogIn, request: Request, response: Response, work: Writing) -> SessionView:
+def log_in(wanted: LogIn, request: Request, response: Response, context: WriteContext) -> SessionView:
     """Log a browser in. Programs send their key with each request instead."""
     auth.require_own_page(request)
-    caller = _find_caller(work.session, wanted)
-    token, expires_at = sessions.begin(work.session, caller.key_id)
+    caller = _find_caller(context.session, wanted)
+    token, expires_at = sessions.begin(context.session, caller.key_id)
     address = None if request.client is None else request.client.host
     request_id = structlog.contextvars.get_contextvars().get("request_id")
-    activity.add(work.session, caller.owner, "log_in", key_id=caller.key_id, address=address, request_id=request_id)
+    activity.add(context.session, caller.owner, "log_in", key_id=caller.key_id, address=address, request_id=request_id)
     auth.keep_session(request, response, token, expires_at)
     return SessionView(object="session", owner=caller.owner, key_id=caller.key_id, expires_at=expires_at)
 
 
 @router.get("")
-def get_session(work: Reading, request: Request) -> SessionView:
+def get_session(context: ReadContext, request: Request) -> SessionView:
     """Get the owner of the session or key of this request."""
     expires_at = (
-        None if "authorization" in request.headers else sessions.get_end(work.session, auth.get_session_token(request))
+        None
+        if "authorization" in request.headers
+        else sessions.get_end(context.session, auth.get_session_token(request))
     )
-    return SessionView(object="session", owner=work.owner, key_id=work.caller.key_id, expires_at=expires_at)
+    return SessionView(object="session", owner=context.owner, key_id=context.caller.key_id, expires_at=expires_at)
 
 
 @router.delete("", status_code=204)
-def log_out(work: Writing, request: Request, response: Response) -> None:
+def log_out(context: WriteContext, request: Request, response: Response) -> None:
     """Log the browser out. Its cookie is no longer valid."""
-    sessions.end(work.session, auth.get_session_token(request))
+    sessions.end(context.session, auth.get_session_token(request))
     auth.forget_session(request, response)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Query
 
-from api.http.deps import Reading
+from api.http.deps import ReadContext
 from api.http.parameters import AskedPage, Moment, make_page, make_page_dependency
 from api.http.routing import make_router
 from heldout.errors import InvalidParameter
@@ -25,7 +25,7 @@ YEARS = 1970, 9000
 
 @router.get("")
 def get_usage(
-    work: Reading,
+    context: ReadContext,
     from_: Annotated[
         Moment | None,
         Query(alias="from", description="A time in the first hour or day of the period. Without a time zone: UTC."),
@@ -44,7 +44,7 @@ def get_usage(
             f"`from` and `to` are {(end - begin).days} days apart; expected at most {MOST_DAYS[bucket]} with "
             f"`bucket={bucket}`."
         )
-    buckets = owners.list_buckets(work.session, work.owner, begin, end, bucket=bucket, group_by=group_by)
+    buckets = owners.list_buckets(context.session, context.owner, begin, end, bucket=bucket, group_by=group_by)
     if len(buckets) > MOST_BUCKETS:
         raise InvalidParameter(
             f"The period has {len(buckets):,} buckets; expected at most {MOST_BUCKETS:,}. Request fewer days, use "
@@ -55,7 +55,7 @@ def get_usage(
         bucket=bucket,
         group_by=group_by,
         data=list(buckets),
-        quotas=owners.list_quotas(work.session, work.owner),
+        quotas=owners.list_quotas(context.session, context.owner),
     )
 
 
@@ -79,7 +79,7 @@ Subject = Annotated[str | None, Query(max_length=160, description="Only changes 
 
 @activity_router.get("")
 def list_activity(
-    work: Reading,
+    context: ReadContext,
     asked: Page,
     action: Action = None,
     key: Key = None,
@@ -87,7 +87,7 @@ def list_activity(
 ) -> ActivityPage:
     """List who changed what, newest first. Requests that only read or were refused are not listed."""
     rows, more = activity.list_page(
-        work.session, work.owner, after=asked.after, limit=asked.limit, action=action, key_id=key, subject=subject
+        context.session, context.owner, after=asked.after, limit=asked.limit, action=action, key_id=key, subject=subject
     )
     data = [make_view(ActivityView, row, object="activity_entry") for row in rows]
     return make_page(ActivityPage, data, has_more=more)
@@ -95,12 +95,12 @@ def list_activity(
 
 @old_router.get("", deprecated=True)
 def list_audit_log(
-    work: Reading,
+    context: ReadContext,
     asked: Page,
     action: Action = None,
     key: Key = None,
     subject: Subject = None,
 ) -> ActivityPage:
     """Deprecated: use `GET /v1/activity`. This is its former name, with entries whose `object` is `audit_entry`."""
-    page = list_activity(work, asked, action, key, subject)
+    page = list_activity(context, asked, action, key, subject)
     return page.model_copy(update={"data": [entry.model_copy(update={"object": "audit_entry"}) for entry in page.data]})

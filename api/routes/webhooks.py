@@ -8,7 +8,7 @@ from pydantic import Field
 
 from api.http.app_context import AppContext
 from api.http.body import Body
-from api.http.deps import Reading, Writing, check_id_form
+from api.http.deps import ReadContext, WriteContext, check_id_form
 from api.http.idempotency import IdempotentRequestDep, ReplayCodec
 from api.http.parameters import AskedPage, make_page, make_page_dependency
 from api.http.problems import NO_ROOM, raises
@@ -56,68 +56,70 @@ class WebhookChanges(Body):
 
 @router.post("", status_code=201, response_description="The new webhook, with its secret.")
 @raises(errors.WebhookUrlRefused, errors.SecretsUnavailable, errors.WebhookNotFound, *NO_ROOM)
-def make_webhook(webhook: NewWebhook, work: Writing, idempotent: IdempotentRequestDep) -> WebhookWithSecret:
+def make_webhook(webhook: NewWebhook, context: WriteContext, idempotent: IdempotentRequestDep) -> WebhookWithSecret:
     """Send events to an address. Only this response contains the secret."""
 
     def make() -> WebhookWithSecret:
-        _check(webhook.url, work.app)
-        quotas.require_room(work.session, work.owner, Quota.WEBHOOKS)
+        _check(webhook.url, context.app)
+        quotas.require_room(context.session, context.owner, Quota.WEBHOOKS)
         row = webhooks.add(
-            work.session,
-            work.app.secret_box,
-            work.owner,
+            context.session,
+            context.app.secret_box,
+            context.owner,
             url=webhook.url,
             events=_drop_repeats(webhook.events),
             enabled=webhook.enabled,
-            made_by=work.caller.key_id,
+            made_by=context.caller.key_id,
         )
-        return build_webhook_with_secret(row, work.app.secret_box)
+        return build_webhook_with_secret(row, context.app.secret_box)
 
     def decode(body: Mapping[str, Any]) -> WebhookWithSecret:
         """Rebuild the current view: the secret is stored only with the webhook. Raises if that was deleted."""
-        return build_webhook_with_secret(webhooks.find(work.session, work.owner, body["id"]), work.app.secret_box)
+        return build_webhook_with_secret(
+            webhooks.find(context.session, context.owner, body["id"]), context.app.secret_box
+        )
 
     codec = ReplayCodec[WebhookWithSecret](lambda view: {"object": view.object, "id": view.id}, decode)
-    return idempotent.make(work.session, webhook, make, codec)
+    return idempotent.make(context.session, webhook, make, codec)
 
 
 @router.get("")
-def list_webhooks(work: Reading) -> WebhookPage:
+def list_webhooks(context: ReadContext) -> WebhookPage:
     """List your webhooks, oldest first."""
-    rows = webhooks.list_of_owner(work.session, work.owner)
+    rows = webhooks.list_of_owner(context.session, context.owner)
     return make_page(WebhookPage, [build_webhook_view(row) for row in rows])
 
 
 @router.get("/{webhook_id}")
-def get_webhook(webhook_id: WebhookId, work: Reading) -> WebhookView:
+def get_webhook(webhook_id: WebhookId, context: ReadContext) -> WebhookView:
     """Get one webhook."""
-    return build_webhook_view(webhooks.find(work.session, work.owner, webhook_id))
+    return build_webhook_view(webhooks.find(context.session, context.owner, webhook_id))
 
 
 @router.patch("/{webhook_id}")
 @raises(errors.WebhookUrlRefused)
-def change_webhook(webhook_id: WebhookId, changes: WebhookChanges, work: Writing) -> WebhookView:
+def change_webhook(webhook_id: WebhookId, changes: WebhookChanges, context: WriteContext) -> WebhookView:
     """Change the address or the events, or enable or disable the webhook. Disabling drops waiting deliveries."""
     changed = changes.model_dump(exclude_unset=True)
     if "url" in changed:
-        _check(changes.url, work.app)
+        _check(changes.url, context.app)
     if "events" in changed:
         changed["events"] = _drop_repeats(changes.events)
-    return build_webhook_view(webhooks.change(work.session, work.owner, webhook_id, changed))
+    return build_webhook_view(webhooks.change(context.session, context.owner, webhook_id, changed))
 
 
 @router.delete("/{webhook_id}", status_code=204)
-def delete_webhook(webhook_id: WebhookId, work: Writing) -> None:
+def delete_webhook(webhook_id: WebhookId, context: WriteContext) -> None:
     """Delete a webhook with its log."""
-    webhooks.remove(work.session, work.owner, webhook_id)
+    webhooks.remove(context.session, context.owner, webhook_id)
 
 
 @router.post("/{webhook_id}/rotate")
 @raises(errors.SecretsUnavailable)
-def rotate_secret(webhook_id: WebhookId, work: Writing) -> WebhookWithSecret:
+def rotate_secret(webhook_id: WebhookId, context: WriteContext) -> WebhookWithSecret:
     """Create a new secret. For 24 hours, messages are also signed with the old secret."""
     return build_webhook_with_secret(
-        webhooks.rotate(work.session, work.app.secret_box, work.owner, webhook_id), work.app.secret_box
+        webhooks.rotate(context.session, context.app.secret_box, context.owner, webhook_id), context.app.secret_box
     )
 
 
@@ -127,22 +129,22 @@ def rotate_secret(webhook_id: WebhookId, work: Writing) -> WebhookWithSecret:
     response_description="The delivery. It is sent at once, whichever events the webhook subscribed to.",
 )
 @raises(errors.WebhookDisabled)
-def ping_webhook(webhook_id: WebhookId, work: Writing) -> DeliveryView:
+def ping_webhook(webhook_id: WebhookId, context: WriteContext) -> DeliveryView:
     """Send a test message, `webhook.ping`, and see the result in `deliveries`. Only one can wait at a time."""
     return build_delivery_view(
-        outbox.ping(work.session, webhooks.find(work.session, work.owner, webhook_id, lock=True))
+        outbox.ping(context.session, webhooks.find(context.session, context.owner, webhook_id, lock=True))
     )
 
 
 @router.get("/{webhook_id}/deliveries")
 def list_deliveries(
     webhook_id: WebhookId,
-    work: Reading,
+    context: ReadContext,
     asked: Annotated[AskedPage, make_page_dependency("msg")],
 ) -> DeliveryPage:
     """List deliveries of the last seven days and waiting ones, newest first, with their latest attempts."""
-    webhooks.find(work.session, work.owner, webhook_id)
-    rows, more = outbox.list_page(work.session, webhook_id, after=asked.after, limit=asked.limit)
+    webhooks.find(context.session, context.owner, webhook_id)
+    rows, more = outbox.list_page(context.session, webhook_id, after=asked.after, limit=asked.limit)
     return make_page(DeliveryPage, [build_delivery_view(row) for row in rows], has_more=more)
 
 
@@ -152,12 +154,12 @@ def list_deliveries(
     response_description="The delivery. It is sent at once, and may be attempted as often as a new one.",
 )
 @raises(errors.DeliveryNotFound, errors.WebhookDisabled)
-def redeliver(webhook_id: WebhookId, delivery_id: str, work: Writing) -> DeliveryView:
+def redeliver(webhook_id: WebhookId, delivery_id: str, context: WriteContext) -> DeliveryView:
     """Send a message again, whatever its status. Its `webhook-id` and body stay the same."""
-    webhook = webhooks.find(work.session, work.owner, webhook_id, lock=True)
+    webhook = webhooks.find(context.session, context.owner, webhook_id, lock=True)
     if not is_id("msg", delivery_id):
         raise errors.DeliveryNotFound(delivery_id)
-    return build_delivery_view(outbox.send_again(work.session, webhook, delivery_id))
+    return build_delivery_view(outbox.send_again(context.session, webhook, delivery_id))
 
 
 def _check(url: str, app: AppContext) -> None:

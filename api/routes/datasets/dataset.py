@@ -8,7 +8,7 @@ from fastapi import Depends, Path, Query, Response
 from analysis.arrays.npy_rows import NpyRows
 from analysis.arrays.pictures import encode_png
 from api.http.app_context import AppContext
-from api.http.deps import Reading
+from api.http.deps import ReadContext
 from api.http.parameters import AskedPage, make_page_dependency
 from api.http.places import sends_much
 from api.http.problems import raises
@@ -51,7 +51,7 @@ Reference = Annotated[
 
 @router.get("")
 def list_datasets(
-    work: Reading,
+    context: ReadContext,
     asked: Annotated[AskedPage, make_page_dependency("ds")],
     status: Annotated[
         DatasetStatus | None,
@@ -61,40 +61,40 @@ def list_datasets(
     ] = None,
 ) -> DatasetPage:
     """List your datasets and the bundled ones, newest first."""
-    ids = datasets.list_page(work.session, work.owner, after=asked.after, limit=asked.limit, status=status)
+    ids = datasets.list_page(context.session, context.owner, after=asked.after, limit=asked.limit, status=status)
 
     def build_views(block: Sequence[str]) -> list[DatasetView]:
-        return [build_dataset_view(row, with_changes=False) for row in datasets.get_listed(work.session, block)]
+        return [build_dataset_view(row, with_changes=False) for row in datasets.get_listed(context.session, block)]
 
     return asked.fill(DatasetPage, ids, build_views)
 
 
 @router.get("/{dataset}")
-def get_dataset(dataset: Reference, work: Reading) -> DatasetView:
+def get_dataset(dataset: Reference, context: ReadContext) -> DatasetView:
     """Get one version of a dataset, by id, name or `name@version`."""
-    row = datasets.require(work.session, work.owner, dataset)
-    position = ingests.find_ingest_position(work.session, row.id) if row.status is DatasetStatus.CHECKING else None
+    row = datasets.require(context.session, context.owner, dataset)
+    position = ingests.find_ingest_position(context.session, row.id) if row.status is DatasetStatus.CHECKING else None
     return build_dataset_view(row, queue_position=position)
 
 
 @router.get("/{dataset}/splits", response_model=IndicesView, dependencies=[Depends(sends_much)])
 @raises(errors.DatasetNotReady, errors.DatasetLost, errors.StorageUnavailable)
-def get_splits(dataset: Reference, work: Reading) -> Response:
+def get_splits(dataset: Reference, context: ReadContext) -> Response:
     """List the positions of each split's images in the order of the source."""
-    row = datasets.require(work.session, work.owner, dataset)
+    row = datasets.require(context.session, context.owner, dataset)
     sha256 = datasets.require_content(row, "splits")
     with raise_if_missing(errors.DatasetLost(row.name)):
-        return make_indices_response(read_splits(work.session, work.blobs, sha256))
+        return make_indices_response(read_splits(context.session, context.blobs, sha256))
 
 
 @router.get("/{dataset}/audit")
 @raises(
     errors.DatasetNotReady, errors.NoAudit, errors.DatasetLost, errors.StorageUnavailable, errors.FileOfLaterRelease
 )
-def get_audit(dataset: Reference, work: Reading) -> AuditView:
+def get_audit(dataset: Reference, context: ReadContext) -> AuditView:
     """Get what the audit found: leaks, label conflicts, imbalance, shift."""
-    row = _get_ready_dataset(work.session, work.owner, dataset, "an audit")
-    audit = read_audit(work.session, work.blobs, row)
+    row = _get_ready_dataset(context.session, context.owner, dataset, "an audit")
+    audit = read_audit(context.session, context.blobs, row)
     assert audit is not None, "every uploaded dataset has an audit"
     audit = audit.model_copy(update={"findings": tuple(fold_notes(drop_answered(audit.findings, row.different or ())))})
     stored = audit.model_dump(exclude={"format"})
@@ -107,7 +107,7 @@ def get_audit(dataset: Reference, work: Reading) -> AuditView:
         if (known := str(fix)) not in effects:
             changes = VersionChanges.model_validate(fix)
             effects[known] = read_unless_lost(
-                lost, lambda: build_effect_view(work.session, work.blobs, row, changes, MAX_SHOWN_IN_AUDIT)
+                lost, lambda: build_effect_view(context.session, context.blobs, row, changes, MAX_SHOWN_IN_AUDIT)
             )
         return effects[known]
 
@@ -138,7 +138,7 @@ def get_audit(dataset: Reference, work: Reading) -> AuditView:
         for finding, found, fix in zip(stored["findings"], audit.findings, make_offers(audit.findings), strict=True)
     ]
     labels = build_label_check_view(
-        read_unless_lost(lost, lambda: read_suspects(work.session, work.blobs, row, SuspectsSummary))
+        read_unless_lost(lost, lambda: read_suspects(context.session, context.blobs, row, SuspectsSummary))
     )
     # Several findings may need the same file.
     left_out = [
@@ -168,20 +168,20 @@ PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {"schema"
 @raises(errors.DatasetNotReady, errors.NoAudit, errors.ImageNotFound, errors.DatasetLost, errors.StorageUnavailable)
 def get_preview(
     dataset: Reference,
-    work: Reading,
+    context: ReadContext,
     class_: Annotated[
         str | None, Query(alias="class", max_length=256, description="A name in `classes`. Default: the first one.")
     ] = None,
 ) -> Response:
     """Get a contact sheet of one class, training images first. It shows labels, which the ledger counts once."""
-    row = _get_ready_dataset(work.session, work.owner, dataset, "a preview")
+    row = _get_ready_dataset(context.session, context.owner, dataset, "a preview")
     classes = row.classes or []
     if class_ is not None and class_ not in classes:
         raise errors.ImageNotFound(f"Dataset {row.name!r} has no class {class_[:64]!r}; `classes` lists them.")
     number = 0 if class_ is None else classes.index(class_)
     with raise_if_missing(errors.DatasetLost(row.name)):
-        sheet = read_file(work.session, work.blobs, preview_key(row.id, number))
-    note_shown_labels(work.session, work.app, work.owner, row)
+        sheet = read_file(context.session, context.blobs, preview_key(row.id, number))
+    note_shown_labels(context.session, context.app, context.owner, row)
     return _make_png_response(sheet)
 
 
@@ -190,17 +190,17 @@ def get_preview(
 def get_thumbnail(
     dataset: Reference,
     index: Annotated[int, Path(description="The image's position in the dataset, as in `splits` and `index`.")],
-    work: Reading,
+    context: ReadContext,
 ) -> Response:
     """Get one image, enlarged if small. It shows no label, so the ledger does not count it."""
-    row = datasets.require(work.session, work.owner, dataset)
+    row = datasets.require(context.session, context.owner, dataset)
     sha256, (low, high) = datasets.require_content(row, "pictures"), row.value_range or (0, 255)
     key = f"datasets/{sha256}/images.npy"
-    expected = file_digests.find(work.session, key)
+    expected = file_digests.find(context.session, key)
     with (
         raise_if_missing(errors.DatasetLost(row.name)),
         guard_reading(key),
-        open_blob(work.blobs, key, HEADER_BYTES, expected) as file,
+        open_blob(context.blobs, key, HEADER_BYTES, expected) as file,
     ):
         rows = NpyRows(file)
         if not 0 <= index < len(rows):

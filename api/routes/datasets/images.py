@@ -5,9 +5,9 @@ from typing import Annotated, Any
 from fastapi import Query, Response
 from starlette.concurrency import run_in_threadpool
 
-from api.http.auth import Asking
+from api.http.auth import CallerContext
 from api.http.context import RequestContext
-from api.http.deps import Reading
+from api.http.deps import ReadContext
 from api.http.parameters import AskedPage, OnlyClass, PageLimit, PageStart, make_page_dependency
 from api.http.problems import NO_ROOM, raises
 from api.http.routing import make_router
@@ -37,23 +37,23 @@ router = make_router("/v1/datasets", "datasets")
 @raises(errors.DatasetNotReady, errors.DatasetLost, errors.StorageUnavailable)
 def list_images(
     dataset: Reference,
-    work: Reading,
+    context: ReadContext,
     split: SplitName = "train",
     class_: OnlyClass = None,
     limit: PageLimit = 20,
     after: PageStart = 0,
 ) -> DatasetImagePage:
     """List images of a split with their labels. The ledger counts the first look at validation or test labels."""
-    row = datasets.require(work.session, work.owner, dataset)
+    row = datasets.require(context.session, context.owner, dataset)
     sha256 = datasets.require_content(row, "images")
     classes = row.classes or []
     if class_ is not None and class_ not in classes:
         raise errors.InvalidParameter(f"Dataset {row.name!r} has no class {class_[:64]!r}; `classes` lists them.")
     label = None if class_ is None else classes.index(class_)
     with raise_if_missing(errors.DatasetLost(row.name)):
-        shown, count = list_split_images(work.session, work.blobs, row.id, sha256, split, label, after, limit)
+        shown, count = list_split_images(context.session, context.blobs, row.id, sha256, split, label, after, limit)
     if split != "train" and shown:
-        note_shown_labels(work.session, work.app, work.owner, row)
+        note_shown_labels(context.session, context.app, context.owner, row)
     has_more = after + len(shown) < count and bool(shown)
     return DatasetImagePage(
         object="list",
@@ -77,16 +77,16 @@ def list_images(
 @raises(errors.DatasetNotReady)
 def get_ledger(
     dataset: Reference,
-    work: Reading,
+    context: ReadContext,
     asked: Annotated[AskedPage, make_page_dependency("read")],
 ) -> LedgerView:
     """List each time you looked at a dataset's validation or test labels, newest first, with totals."""
-    row = datasets.require(work.session, work.owner, dataset)
+    row = datasets.require(context.session, context.owner, dataset)
     datasets.require_content(row, "a ledger")
-    totals = label_reads.count_totals(work.session, work.owner, row)
-    entries, more = label_reads.list_page(work.session, work.owner, row, after=asked.after, limit=asked.limit)
-    folds = label_reads.count_fold_reads(work.session, work.owner, row)
-    earlier = label_reads.count_earlier_reads(work.session, work.owner, row)
+    totals = label_reads.count_totals(context.session, context.owner, row)
+    entries, more = label_reads.list_page(context.session, context.owner, row, after=asked.after, limit=asked.limit)
+    folds = label_reads.count_fold_reads(context.session, context.owner, row)
+    earlier = label_reads.count_earlier_reads(context.session, context.owner, row)
     return build_ledger_view(row, totals, entries, earlier=earlier, fold_reads=folds, has_more=more)
 
 
@@ -103,7 +103,7 @@ NOT_YET: dict[int | str, dict[str, Any]] = {
 @raises(errors.DatasetNotReady, errors.DatasetLost, errors.StorageUnavailable, errors.FileOfLaterRelease, *NO_ROOM)
 async def get_suspects(
     dataset: Reference,
-    work: Asking,
+    context: CallerContext,
     response: Response,
     limit: PageLimit = 20,
     after: PageStart = 0,
@@ -122,54 +122,54 @@ async def get_suspects(
 
     The first request for a dataset starts the search, in the background.
     """
-    row, job = await run_in_threadpool(_get_or_begin_search, work, dataset, again=again)
+    row, job = await run_in_threadpool(_get_or_begin_search, context, dataset, again=again)
     if wait and job is not None and job.status not in TERMINAL:
-        await work.app.hub.wait_for_end(job.id, wait)
-        row, job = await run_in_threadpool(_get_or_begin_search, work, row.id, again=False)
+        await context.app.hub.wait_for_end(job.id, wait)
+        row, job = await run_in_threadpool(_get_or_begin_search, context, row.id, again=False)
     if row.suspects_status is SuspectsStatus.FAILED:
         return build_failed_view(row, job)
     if row.suspects_status is not SuspectsStatus.STORED:
         response.status_code = 202
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
         return build_waiting_view(row, job)
-    stored = await run_in_threadpool(_read, work, row)
+    stored = await run_in_threadpool(_read, context, row)
     with guard_reading(make_suspects_key(row.id)):  # a file from an earlier release may name unknown classes
         return build_ready_view(row, stored, after=after, limit=limit)
 
 
-def _get_or_begin_search(work: RequestContext, reference: str, *, again: bool) -> tuple[DatasetRow, JobRow | None]:
+def _get_or_begin_search(context: RequestContext, reference: str, *, again: bool) -> tuple[DatasetRow, JobRow | None]:
     """Get the dataset and its last search, starting the first search if there was none."""
-    with work.read() as session:
-        row = datasets.require(session, work.owner, reference)
+    with context.read() as session:
+        row = datasets.require(session, context.owner, reference)
         datasets.require_content(row, "suspected labels")
         job = suspects.find_newest_job(session, row.id)
-        is_lost = again and row.suspects_status is SuspectsStatus.STORED and not _is_usable(session, work, row)
+        is_lost = again and row.suspects_status is SuspectsStatus.STORED and not _is_usable(session, context, row)
     if row.suspects_status is None or is_lost or (again and row.suspects_status is SuspectsStatus.FAILED):
-        with work.write() as session:
-            suspects.queue(session, work.owner, row.id, again=again, is_lost=is_lost)
-        with work.read() as session:
-            return datasets.require(session, work.owner, row.id), suspects.find_newest_job(session, row.id)
+        with context.write() as session:
+            suspects.queue(session, context.owner, row.id, again=again, is_lost=is_lost)
+        with context.read() as session:
+            return datasets.require(session, context.owner, row.id), suspects.find_newest_job(session, row.id)
     return row, job
 
 
-def _read(work: RequestContext, row: DatasetRow) -> StoredSuspects:
-    with work.read() as session:
-        stored = _read_stored(session, work, row)
+def _read(context: RequestContext, row: DatasetRow) -> StoredSuspects:
+    with context.read() as session:
+        stored = _read_stored(session, context, row)
         # The search trained on validation and test labels, too.
-        note_shown_labels(session, work.app, work.owner, row)
+        note_shown_labels(session, context.app, context.owner, row)
     return stored
 
 
-def _read_stored(session: Session, work: RequestContext, row: DatasetRow) -> StoredSuspects:
-    stored = read_suspects(session, work.blobs, row, StoredSuspects)
+def _read_stored(session: Session, context: RequestContext, row: DatasetRow) -> StoredSuspects:
+    stored = read_suspects(session, context.blobs, row, StoredSuspects)
     if stored is None:  # deleted meanwhile
         raise errors.DatasetLost(row.name)
     return stored
 
 
-def _is_usable(session: Session, work: RequestContext, row: DatasetRow) -> bool:
+def _is_usable(session: Session, context: RequestContext, row: DatasetRow) -> bool:
     """Whether the stored result is intact and from a search that checked itself."""
     try:
-        return _read_stored(session, work, row).verdict is not None
+        return _read_stored(session, context, row).verdict is not None
     except (errors.DatasetLost, errors.DatasetDamaged):
         return False

@@ -10,10 +10,10 @@ from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 
-from api.http.auth import Asking
+from api.http.auth import CallerContext
 from api.http.body import parse_json
 from api.http.context import RequestContext
-from api.http.deps import Writing
+from api.http.deps import WriteContext
 from api.http.idempotency import IdempotentRequest, IdempotentRequestDep
 from api.http.problems import JSON_BODY, NO_ROOM, UPLOADED, raises
 from api.http.routing import make_router
@@ -71,22 +71,22 @@ CONTENT: dict[str, Any] = {
     openapi_extra=NEW_DATASET,
 )
 @raises(*UPLOADED, errors.DatasetNotFound, errors.UploadFinished, *NO_ROOM, *JSON_BODY)
-async def create_dataset(request: Request, work: Asking, idempotent: IdempotentRequestDep) -> DatasetView:
+async def create_dataset(request: Request, context: CallerContext, idempotent: IdempotentRequestDep) -> DatasetView:
     """Announce the next version of a name. Send its content with PUT, or all in one form."""
 
     def add(session: Session, spec: DatasetSpec) -> DatasetView:
-        return build_dataset_view(uploads.announce(session, work.owner, spec))
+        return build_dataset_view(uploads.announce(session, context.owner, spec))
 
     def announce(spec: DatasetSpec, *, is_all: bool = False) -> DatasetView:
-        with work.write() as session:
+        with context.write() as session:
             view = idempotent.make(session, spec, lambda: add(session, spec))
             if is_all:
-                work.note_change(session, view)
+                context.note_change(session, view)
             return view
 
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data":
-        return await _create_whole(request, work, announce, idempotent)
-    async with work.app.large_bodies.received(request, work.app.settings.max_body_bytes, work.owner) as raw:
+        return await _create_whole(request, context, announce, idempotent)
+    async with context.app.large_bodies.received(request, context.app.settings.max_body_bytes, context.owner) as raw:
         return await run_in_threadpool(lambda: announce(validate(DatasetSpec, parse_json(raw)), is_all=True))
 
 
@@ -100,16 +100,16 @@ async def create_dataset(request: Request, work: Asking, idempotent: IdempotentR
 async def put_content(
     dataset: Reference,
     request: Request,
-    work: Asking,
+    context: CallerContext,
     content_digest: Annotated[
         str | SkipJsonSchema[None],  # may be absent, but null is not a value of a header
         Header(alias="Content-Digest", pattern=DIGEST, description="RFC 9530. Compared with the received content."),
     ] = None,
 ) -> DatasetView:
     """Send a dataset's content, of any length. After a failure, send it again from the beginning."""
-    dataset_id = await run_in_threadpool(_require_expecting, work, dataset)
-    received = await work.app.uploads.receive_body(request, work.owner, f"uploads/{dataset_id}", content_digest)
-    return await _accept(work, dataset_id, received)
+    dataset_id = await run_in_threadpool(_require_expecting, context, dataset)
+    received = await context.app.uploads.receive_body(request, context.owner, f"uploads/{dataset_id}", content_digest)
+    return await _accept(context, dataset_id, received)
 
 
 @router.post(
@@ -118,21 +118,21 @@ async def put_content(
     response_description="The dataset, `checking`: a worker reads its upload again.",
 )
 @raises(errors.DatasetIsBundled, errors.UploadNotKept, *NO_ROOM)
-def resize_upload(dataset: Reference, size: ResizeSpec, work: Writing) -> DatasetView:
+def resize_upload(dataset: Reference, size: ResizeSpec, context: WriteContext) -> DatasetView:
     """Read an upload that was rejected for the sizes of its images again, with one size for all. Nothing is sent again.
 
     Such an upload is kept until `upload_kept_until`, and counts toward the quota of stored bytes.
     """
-    limit_s = work.app.settings.max_ingest_s
-    return build_dataset_view(uploads.resize(work.session, work.owner, dataset, size, max_runtime_s=limit_s))
+    limit_s = context.app.settings.max_ingest_s
+    return build_dataset_view(uploads.resize(context.session, context.owner, dataset, size, max_runtime_s=limit_s))
 
 
 @router.delete("/{dataset}", status_code=204)
 @raises(errors.DatasetIsBundled, errors.DatasetInUse)
-def delete_dataset(dataset: Reference, work: Writing) -> None:
+def delete_dataset(dataset: Reference, context: WriteContext) -> None:
     """Delete a dataset that no job needs. Jobs that have ended still name it. Its files are removed within a minute."""
     # Files are removed later: the duration would reveal whether another owner has the same content.
-    discards.remove(work.session, work.owner, dataset)
+    discards.remove(context.session, context.owner, dataset)
 
 
 def _parse_form_spec(form: FormData) -> DatasetSpec:
@@ -174,69 +174,69 @@ def _holds_fields(text: str) -> bool:
 
 async def _create_whole(
     request: Request,
-    work: RequestContext,
+    context: RequestContext,
     announce: Callable[[DatasetSpec], DatasetView],
     idempotent: IdempotentRequest,
 ) -> DatasetView:
     """Announce a dataset and receive its content. As with PUT, sending the same content again changes nothing."""
-    async with work.app.uploads.form(request, work.owner, work.app.settings.max_upload_bytes) as form:
+    async with context.app.uploads.form(request, context.owner, context.app.settings.max_upload_bytes) as form:
         spec, file = _parse_form_spec(form), get_form_file(form)
-        change = work.change
+        change = context.change
         view = await run_in_threadpool(announce, spec)
-        work.change = change  # a repeated announcement changes nothing, but its content may be new
+        context.change = change  # a repeated announcement changes nothing, but its content may be new
         try:
-            received = await work.app.uploads.receive_file(file, f"uploads/{view.id}")
-            return await _accept(work, view.id, received)
+            received = await context.app.uploads.receive_file(file, f"uploads/{view.id}")
+            return await _accept(context, view.id, received)
         except errors.HeldoutError as refusal:
             if not idempotent.is_replayed:  # otherwise the dataset belongs to an earlier request
-                await run_in_threadpool(_withdraw, work, view.id, idempotent.key)
+                await run_in_threadpool(_withdraw, context, view.id, idempotent.key)
             elif isinstance(refusal, errors.UploadFinished) and refusal.has_other_content:
                 raise errors.IdempotencyKeyReused from None
             raise
 
 
-def _withdraw(work: RequestContext, dataset_id: str, idempotency_key: str | None) -> None:
+def _withdraw(context: RequestContext, dataset_id: str, idempotency_key: str | None) -> None:
     """Undo an announcement whose content failed, so that the same request can be sent again."""
-    with work.write() as session:
-        discards.remove(session, work.owner, dataset_id)
+    with context.write() as session:
+        discards.remove(session, context.owner, dataset_id)
         if idempotency_key is not None:
-            idempotency.forget(session, work.owner, idempotency_key)
+            idempotency.forget(session, context.owner, idempotency_key)
 
 
-def _require_expecting(work: RequestContext, reference: str) -> str:
-    with work.read() as session:
-        dataset_id = uploads.get_owned_dataset(session, work.owner, reference).id
+def _require_expecting(context: RequestContext, reference: str) -> str:
+    with context.read() as session:
+        dataset_id = uploads.get_owned_dataset(session, context.owner, reference).id
         # Checked before the content is received, and again when the job that reads it is queued.
-        quotas.require_room(session, work.owner, *quotas.OF_UPLOADS)
+        quotas.require_room(session, context.owner, *quotas.OF_UPLOADS)
     return dataset_id
 
 
-async def _accept(work: RequestContext, dataset_id: str, received: ReceivedContent) -> DatasetView:
+async def _accept(context: RequestContext, dataset_id: str, received: ReceivedContent) -> DatasetView:
     """Queue the ingest of an upload. Deletes the upload if no ingest is needed."""
     try:
-        view, is_kept = await run_in_threadpool(_queue, work, dataset_id, received)
+        view, is_kept = await run_in_threadpool(_queue, context, dataset_id, received)
     except (errors.DatasetNotFound, errors.UploadFinished, errors.Unauthenticated, *NO_ROOM):
-        await work.app.uploads.delete(received)
+        await context.app.uploads.delete(received)
         raise
     if not is_kept:
-        await work.app.uploads.delete(received)
+        await context.app.uploads.delete(received)
     return view
 
 
-def _queue(work: RequestContext, dataset_id: str, received: ReceivedContent) -> tuple[DatasetView, bool]:
-    with work.write() as session:
+def _queue(context: RequestContext, dataset_id: str, received: ReceivedContent) -> tuple[DatasetView, bool]:
+    with context.write() as session:
         # The upload may have taken hours, so the key is checked again.
-        keys.require_valid(session, work.caller.key_id)
+        keys.require_valid(session, context.caller.key_id)
         row, is_needed = uploads.receive(
             session,
-            work.owner,
+            context.owner,
             dataset_id,
             key=received.key,
             sha256=received.sha256,
-            max_runtime_s=work.app.settings.max_ingest_s,
+            max_runtime_s=context.app.settings.max_ingest_s,
             size_bytes=received.size_bytes,
         )
         view = build_dataset_view(row)
         if is_needed:
-            work.note_change(session, view)
+            context.note_change(session, view)
     return view, is_needed

@@ -1,6 +1,6 @@
 """Derives new versions of datasets without a second upload, previews what changes do, and notes different images."""
 
-from api.http.deps import Reading, Writing
+from api.http.deps import ReadContext, WriteContext
 from api.http.idempotency import IdempotentRequestDep
 from api.http.problems import NO_ROOM, raises
 from api.http.routing import make_router
@@ -26,23 +26,23 @@ router = make_router("/v1/datasets", "datasets")
 def create_version(
     dataset: Reference,
     spec: VersionSpec,
-    work: Writing,
+    context: WriteContext,
     idempotent: IdempotentRequestDep,
 ) -> DatasetView:
     """Derive a new version from a ready one: exclude images, or change labels, classes, pixel values or splits."""
 
     def queue() -> DatasetView:
-        limit_s = work.app.settings.max_ingest_s
-        return build_dataset_view(versions.derive(work.session, work.owner, dataset, spec, max_runtime_s=limit_s))
+        limit_s = context.app.settings.max_ingest_s
+        return build_dataset_view(versions.derive(context.session, context.owner, dataset, spec, max_runtime_s=limit_s))
 
-    return idempotent.make(work.session, spec, queue)
+    return idempotent.make(context.session, spec, queue)
 
 
 @router.post("/{dataset}/different", response_description="All pairs of this version that were marked as different.")
 @raises(errors.DatasetNotReady, errors.NoAudit)
-def note_different(dataset: Reference, spec: DifferentSpec, work: Writing) -> DifferentView:
+def note_different(dataset: Reference, spec: DifferentSpec, context: WriteContext) -> DifferentView:
     """Mark images that look alike as different. Versions derived from this one keep the marks."""
-    noted = versions.note_different(work.session, work.owner, dataset, spec)
+    noted = versions.note_different(context.session, context.owner, dataset, spec)
     return DifferentView(object="different", dataset=build_dataset_reference(noted), pairs=list(noted.different or ()))
 
 
@@ -55,13 +55,13 @@ MAX_SHOWN = 60  # removed images, and as many changed images
     "/{dataset}/versions/effect", response_description="The effect. No version is made, and no label is shown."
 )
 @raises(errors.DatasetNotReady, errors.DatasetLost, errors.StorageUnavailable, errors.FileOfLaterRelease)
-def get_effect(dataset: Reference, spec: VersionSpec, work: Reading) -> EffectView:
+def get_effect(dataset: Reference, spec: VersionSpec, context: ReadContext) -> EffectView:
     """Say how many images of which split changes would remove or change, with pictures of the first; make nothing.
 
     `is_complete` is false while the dataset's copies are not known yet.
     """
-    row = datasets.require(work.session, work.owner, dataset)
+    row = datasets.require(context.session, context.owner, dataset)
     datasets.require_content(row, "images that can be changed")
     changes = spec.changes()
     versions.require_fit(row, changes)
-    return build_effect_view(work.session, work.blobs, row, changes, MAX_SHOWN)
+    return build_effect_view(context.session, context.blobs, row, changes, MAX_SHOWN)

@@ -6,8 +6,8 @@ from fastapi import Depends, Query, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from api.http.auth import Asking
-from api.http.deps import JobId, Reading
+from api.http.auth import CallerContext
+from api.http.deps import JobId, ReadContext
 from api.http.problems import EXPORT_PROBLEMS, raises
 from api.http.routing import make_router
 from api.routes import model_files
@@ -43,8 +43,8 @@ FormatOrScript = Annotated[
 
 
 @raises(*_NO_MODEL)
-async def _get_asked(job_id: JobId, work: Asking) -> Asked:
-    return Asked(job_id, work, lambda session: find_training_with_model(session, work.caller, job_id))
+async def _get_asked(job_id: JobId, context: CallerContext) -> Asked:
+    return Asked(job_id, context, lambda session: find_training_with_model(session, context.caller, job_id))
 
 
 @router.get("/model", response_class=StreamingResponse, responses=model_files.MODEL)
@@ -82,25 +82,25 @@ model_files.add_routes(
 
 @router.get("/exports")
 @raises(*_NO_MODEL)
-def list_exports(job_id: JobId, work: Reading) -> ExportList:
+def list_exports(job_id: JobId, context: ReadContext) -> ExportList:
     """List the state of each format's export, with the report of its check. Orders nothing."""
-    find_training_with_model(work.session, work.caller, job_id)
-    known = {row.format: row for row in exports.list_of_job(work.session, job_id)}
+    find_training_with_model(context.session, context.caller, job_id)
+    known = {row.format: row for row in exports.list_of_job(context.session, job_id)}
     return ExportList(data=[_build_listed_view(job_id, format_, known.get(format_)) for format_ in ExportFormat])
 
 
 @router.get("/card", response_class=Response, responses=_CARD)
 @raises(*_NO_MODEL, errors.SpecUnreadable, errors.StorageUnavailable, errors.FileOfLaterRelease)
-def get_model_card(job_id: JobId, work: Reading) -> Response:
+def get_model_card(job_id: JobId, context: ReadContext) -> Response:
     """Get the model card: purpose, data, performance, the parts of the gap, and how to reproduce the model."""
-    source = find_training_with_model(work.session, work.caller, job_id)
-    card = build_model_card(work.session, work.blobs, source.job, source.dataset)
+    source = find_training_with_model(context.session, context.caller, job_id)
+    card = build_model_card(context.session, context.blobs, source.job, source.dataset)
     return Response(card, media_type=f"{MARKDOWN}; charset=utf-8")
 
 
 def _send_trained(asked: Asked) -> StreamingResponse:
     """Send the training's own file, or its export with the model card if that passed its check. Raises if it failed."""
-    with asked.work.read() as session:
+    with asked.context.read() as session:
         source = asked.find(session)
         model = artifacts.find_model(session, source.job)
         row = exports.find(session, asked.id, ExportFormat.KERAS)
@@ -116,20 +116,20 @@ def _send_trained(asked: Asked) -> StreamingResponse:
 
 def _send_script(asked: Asked) -> Response:
     """Send the script that trains the job again."""
-    with asked.work.read() as session:
+    with asked.context.read() as session:
         source = asked.find(session)
         if source.dataset.sha256 is None:
             raise errors.DatasetNotFound(source.dataset.name)
-        text = build_plain_script(session, asked.work.blobs, source.job, source.dataset)
+        text = build_plain_script(session, asked.context.blobs, source.job, source.dataset)
     headers = {"Content-Disposition": attach(source.name, source.id, ".py")}
     return Response(text, media_type="text/x-python; charset=utf-8", headers=headers)
 
 
 def _send_configuration(asked: Asked) -> Response:
     """Send the layers of the job's own network as JSON."""
-    with asked.work.read() as session:
+    with asked.context.read() as session:
         source = asked.find(session)
-        content = read_network_configuration(session, asked.work.blobs, source.job)
+        content = read_network_configuration(session, asked.context.blobs, source.job)
     headers = {"Content-Disposition": attach(source.name, source.id, ".json")}
     return Response(content, media_type="application/json", headers=headers)
 

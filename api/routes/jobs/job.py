@@ -8,10 +8,10 @@ from fastapi import Header, Query, Request, Response
 from pydantic import Field
 
 from api.http.app_context import AppContext
-from api.http.auth import Asking, KeyDep
+from api.http.auth import CallerContext, KeyDep
 from api.http.body import Body
 from api.http.context import RequestContext, get_current_context
-from api.http.deps import AppContextDep, JobId, Reading, Writing
+from api.http.deps import AppContextDep, JobId, ReadContext, WriteContext
 from api.http.parameters import METADATA_PARAMETER, AskedPage, FiltersDep, make_page_dependency
 from api.http.problems import NO_ROOM, raises
 from api.http.routing import make_router
@@ -47,7 +47,7 @@ router = make_router("/v1/jobs", "jobs")
 @router.get("", openapi_extra=METADATA_PARAMETER)
 @raises(errors.SpecUnreadable)
 def list_jobs(
-    work: Reading,
+    context: ReadContext,
     asked: Annotated[AskedPage, make_page_dependency("job")],
     filters: FiltersDep,
     sort: Annotated[
@@ -64,14 +64,14 @@ def list_jobs(
     queue: Annotated[bool, Query(description="Include the `queue_position` of each queued job.")] = False,
 ) -> JobPage:
     """List your jobs, newest first or sorted."""
-    ids = jobs.list_page(work.session, work.owner, filters, after=asked.after, limit=asked.limit, sort=sort)
-    sketches = {} if curves is None else metrics.get_sketches(work.session, ids, curves)
-    positions = jobs.get_queue_positions(work.session, work.owner, ids) if queue else {}
+    ids = jobs.list_page(context.session, context.owner, filters, after=asked.after, limit=asked.limit, sort=sort)
+    sketches = {} if curves is None else metrics.get_sketches(context.session, ids, curves)
+    positions = jobs.get_queue_positions(context.session, context.owner, ids) if queue else {}
 
     def build_views(block: Sequence[str]) -> list[ListedJobView]:
         return [
             make_view(ListedJobView, job, curve=sketches.get(job.id), queue_position=positions.get(job.id))
-            for job in (build_job_view(*both) for both in jobs.get_listed(work.session, block))
+            for job in (build_job_view(*both) for both in jobs.get_listed(context.session, block))
         ]
 
     return asked.fill(JobPage, ids, build_views)
@@ -108,7 +108,7 @@ class JobChanges(Body):
 def change_job(
     job_id: JobId,
     changes: JobChanges,
-    work: Writing,
+    context: WriteContext,
     response: Response,
     if_match: Annotated[
         str | None,
@@ -123,16 +123,18 @@ def change_job(
 
     wanted = changes.model_dump(exclude_unset=True)
     return answer_with_job(
-        work.session, jobs.change(work.session, work.owner, job_id, wanted, require_version=require_version), response
+        context.session,
+        jobs.change(context.session, context.owner, job_id, wanted, require_version=require_version),
+        response,
     )
 
 
 @router.delete("/{job_id}", status_code=204)
 @raises(errors.JobNotFinished, errors.PartOfStudy)
-def delete_job(job_id: JobId, work: Writing) -> None:
+def delete_job(job_id: JobId, context: WriteContext) -> None:
     """Delete a job that has ended, with its metrics, events and files."""
-    jobs.remove(work.session, work.owner, job_id)
-    work.delete_files(f"jobs/{job_id}")
+    jobs.remove(context.session, context.owner, job_id)
+    context.delete_files(f"jobs/{job_id}")
 
 
 def answer_with_job(session: Session, job: JobRow, response: Response) -> JobView:
@@ -162,7 +164,7 @@ class NamedJobs(Body):
 @router.post("/cancel", status_code=202, response_model_exclude_unset=True, openapi_extra=METADATA_PARAMETER)
 def cancel_jobs(
     request: Request,
-    work: Writing,
+    context: WriteContext,
     filters: FiltersDep,
     named: NamedJobs = NamedJobs(),  # noqa: B008 - frozen
 ) -> CancellationView:
@@ -178,16 +180,18 @@ def cancel_jobs(
             "`?status=queued&status=running&status=paused` matches all unfinished jobs."
         )
     if named.ids:
-        return _cancel_named(work, named.ids)
-    work.note_changes(work.session, [unquote_plus(request.url.query)])
-    cancelled, cancelling, more = jobs.cancel_matching(work.session, work.owner, filters, limit=MAX_CANCELLED_AT_ONCE)
+        return _cancel_named(context, named.ids)
+    context.note_changes(context.session, [unquote_plus(request.url.query)])
+    cancelled, cancelling, more = jobs.cancel_matching(
+        context.session, context.owner, filters, limit=MAX_CANCELLED_AT_ONCE
+    )
     return CancellationView(object="cancellation", cancelled=cancelled, cancelling=cancelling, has_more=more)
 
 
-def _cancel_named(work: RequestContext, ids: list[str]) -> CancellationView:
-    ends = jobs.cancel_named(work.session, work.owner, ids)
+def _cancel_named(context: RequestContext, ids: list[str]) -> CancellationView:
+    ends = jobs.cancel_named(context.session, context.owner, ids)
     changed = [job_id for job_id, end in ends.items() if not isinstance(end, HeldoutError)]
-    work.note_changes(work.session, changed)
+    context.note_changes(context.session, changed)
     results = [
         NamedCancellationView(
             id=job_id,
@@ -214,44 +218,44 @@ _REQUESTED: dict[int | str, dict[str, Any]] = {
     "/{job_id}/cancel", response_description="The job was waiting, and is now cancelled.", responses=_REQUESTED
 )
 @raises(errors.JobFinished, errors.SpecUnreadable)
-def cancel_job(job_id: JobId, work: Writing, response: Response) -> JobView:
+def cancel_job(job_id: JobId, context: WriteContext, response: Response) -> JobView:
     """Cancel a job. A running job is stopped by its worker. Complete epochs are kept."""
-    job = jobs.cancel(work.session, work.owner, job_id)
+    job = jobs.cancel(context.session, context.owner, job_id)
     response.status_code = 202 if job.status is JobStatus.RUNNING else 200
-    return answer_with_job(work.session, job, response)
+    return answer_with_job(context.session, job, response)
 
 
 @router.post("/{job_id}/pause", response_description="The job was waiting, and is now paused.", responses=_REQUESTED)
 @raises(errors.JobFinished, errors.SpecUnreadable)
-def pause_job(job_id: JobId, work: Writing, response: Response) -> JobView:
+def pause_job(job_id: JobId, context: WriteContext, response: Response) -> JobView:
     """Pause a job: one that waits at once, one that runs within half a second, by its worker, with a checkpoint."""
-    job = jobs.pause(work.session, work.owner, job_id)
+    job = jobs.pause(context.session, context.owner, job_id)
     response.status_code = 202 if job.status is JobStatus.RUNNING else 200
-    return answer_with_job(work.session, job, response)
+    return answer_with_job(context.session, job, response)
 
 
 @router.post("/{job_id}/resume", response_description="The job, queued again.")
 @raises(errors.JobNotPaused, errors.SpecUnreadable, *NO_ROOM)
-def resume_job(job_id: JobId, work: Writing, response: Response) -> JobView:
+def resume_job(job_id: JobId, context: WriteContext, response: Response) -> JobView:
     """Queue a paused job again. It continues from its last checkpoint."""
-    return answer_with_job(work.session, jobs.resume(work.session, work.owner, job_id), response)
+    return answer_with_job(context.session, jobs.resume(context.session, context.owner, job_id), response)
 
 
 @router.get("/{job_id}/queue")
-def get_queue(job_id: JobId, work: Reading) -> QueueView:
+def get_queue(job_id: JobId, context: ReadContext) -> QueueView:
     """Say where a job stands in its owner's queue, what it waits for, and when it should start.
 
     `waiting_for` is `worker`, `gpu`, `memory` (other jobs use it), `backoff` or `quota`. `estimated_start_s` is worked
     out from the jobs that start before it, those of other owners included, and from how long trainings have taken.
     """
-    job = jobs.find(work.session, work.owner, job_id)
-    ahead = jobs.count_ahead_of(work.session, job)
+    job = jobs.find(context.session, context.owner, job_id)
+    ahead = jobs.count_ahead_of(context.session, job)
     return QueueView(
         object="queue",
         position=None if ahead is None else ahead + 1,
         ahead=ahead,
-        waiting_for=_find_waits_for(work.session, job),
-        estimated_start_s=calibrations.estimate_start_s(work.session, job),
+        waiting_for=_find_waits_for(context.session, job),
+        estimated_start_s=calibrations.estimate_start_s(context.session, job),
     )
 
 
@@ -268,7 +272,7 @@ def _find_waits_for(session: Session, job: JobRow) -> WaitsFor | None:
 
 
 @router.get("/{job_id}/events", response_model=EventPage, responses=describe_subject_responses("job"))
-async def list_events(job_id: JobId, work: Asking, asked: AskedEventsDep) -> Answered:
+async def list_events(job_id: JobId, context: CallerContext, asked: AskedEventsDep) -> Answered:
     """List the job's events, oldest first, or stream them as server-sent events."""
     channel = Channel(ChannelKind.JOB, job_id)
-    return await asked.answer(channel, lambda session: jobs.find(session, work.owner, job_id))
+    return await asked.answer(channel, lambda session: jobs.find(session, context.owner, job_id))

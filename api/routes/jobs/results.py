@@ -8,7 +8,7 @@ from fastapi import Depends, Query
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from api.http.deps import JobId, Reading
+from api.http.deps import JobId, ReadContext
 from api.http.parameters import OnlyClass, PageLimit, PageStart
 from api.http.places import sends_much
 from api.http.problems import raises
@@ -55,7 +55,7 @@ _METRICS: dict[int | str, dict[str, Any]] = {
 @router.get("/metrics", response_model=MetricsView, response_model_exclude_unset=True, responses=_METRICS)
 def get_metrics(
     job_id: JobId,
-    work: Reading,
+    context: ReadContext,
     points: Annotated[
         int | None,
         Query(
@@ -75,12 +75,12 @@ def get_metrics(
     """Get the job's history, epoch by epoch, and its final figures."""
     if points is not None and format_ is not None:
         raise errors.InvalidParameter("A history in Keras' format always has all epochs. Omit `points` or `format`.")
-    job = jobs.find(work.session, work.owner, job_id)
+    job = jobs.find(context.session, context.owner, job_id)
     # The test figures of an epoch are shown only if the spec asked for them.
     with_test = job.spec["evaluation"]["test"] == "every_epoch"
     names = [name for name in EpochView.model_fields if with_test or not name.startswith("test_")]
-    final = metrics.get_final(work.session, job_id)
-    epochs = metrics.list_epochs(work.session, job_id)
+    final = metrics.get_final(context.session, job_id)
+    epochs = metrics.list_epochs(context.session, job_id)
     shown = epochs if points is None else thin_out(epochs, points)
     view = MetricsView(
         object="metrics",
@@ -97,12 +97,12 @@ def get_metrics(
 
 @router.get("/splits", response_model=IndicesView, dependencies=[Depends(sends_much)])
 @raises(errors.SpecUnreadable, errors.DatasetNotFound, errors.DatasetLost, errors.StorageUnavailable)
-def get_job_splits(job_id: JobId, work: Reading) -> StreamingResponse:
+def get_job_splits(job_id: JobId, context: ReadContext) -> StreamingResponse:
     """List which images the job trains on and is measured on, after folds and `train_limit`."""
-    job, dataset = jobs.find_with_dataset(work.session, work.owner, job_id)
+    job, dataset = jobs.find_with_dataset(context.session, context.owner, job_id)
     if dataset.sha256 is None:
         raise errors.DatasetNotFound(dataset.name)  # it was deleted with its files
-    return make_indices_response(read_stored_splits(work.session, work.blobs, dataset, read_training_spec(job)))
+    return make_indices_response(read_stored_splits(context.session, context.blobs, dataset, read_training_spec(job)))
 
 
 _PREDICTIONS: dict[int | str, dict[str, Any]] = {
@@ -119,7 +119,7 @@ _PREDICTIONS: dict[int | str, dict[str, Any]] = {
 @raises(errors.NotReady, errors.NoModel, errors.PredictionsLost, errors.StorageUnavailable)
 def get_predictions(
     job_id: JobId,
-    work: Reading,
+    context: ReadContext,
     format_: Annotated[
         PredictionsFormat, Query(alias="format", description="`csv`: a table with one line per image.")
     ] = "npz",
@@ -139,24 +139,24 @@ def get_predictions(
     class whose name a spreadsheet would compute (it begins with `=`, `+`, `-` or `@` and is not a number) gets an
     apostrophe in front.
     """
-    job = jobs.find(work.session, work.owner, job_id)
-    predictions = artifacts.find(work.session, job_id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
+    job = jobs.find(context.session, context.owner, job_id)
+    predictions = artifacts.find(context.session, job_id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
     if predictions is None:
         raise artifacts.make_missing_error(job, "predictions")
     if format_ == "npz":
         return download(
-            work.blobs,
+            context.blobs,
             predictions.key,
             attach(job.name, job_id, "-predictions.npz"),
             errors.PredictionsLost(job_id),
             expected=predictions.digest,
         )
-    classes = jobs.get_dataset(work.session, job).classes or []
-    chunks = iterate_csv(work.blobs, predictions.key, classes, predictions.digest)
+    classes = jobs.get_dataset(context.session, job).classes or []
+    chunks = iterate_csv(context.blobs, predictions.key, classes, predictions.digest)
     with raise_if_missing(errors.PredictionsLost(job_id)):
         first = next(chunks)  # errors of the file must be raised before the answer begins
     headers = {"Content-Disposition": attach(job.name, job_id, "-predictions.csv")}
-    written = _iterate_in_turn(work.app.large_answers.table_turns, work.owner, chain([first], chunks))
+    written = _iterate_in_turn(context.app.large_answers.table_turns, context.owner, chain([first], chunks))
     return StreamingResponse(written, headers=headers, media_type="text/csv; charset=utf-8")
 
 
@@ -172,25 +172,25 @@ async def _iterate_in_turn(turns: Turns, owner: str, chunks: Iterator[bytes]) ->
 
 @router.get("/diagnosis")
 @raises(errors.StorageUnavailable, errors.FileOfLaterRelease)
-def get_diagnosis(job_id: JobId, work: Reading) -> DiagnosisView:
+def get_diagnosis(job_id: JobId, context: ReadContext) -> DiagnosisView:
     """Diagnose a job from its epochs so far, and, once it has succeeded, also from its predictions and the audit."""
-    job = jobs.find(work.session, work.owner, job_id)
-    diagnosis = diagnose_job(work.session, work.blobs, job)
+    job = jobs.find(context.session, context.owner, job_id)
+    diagnosis = diagnose_job(context.session, context.blobs, job)
     if any("test" in finding.evidence.get("wrong_labels", ()) for finding in diagnosis.findings):
         # The networks that found the wrong labels were trained on test labels.
-        note_shown_labels(work.session, work.app, work.owner, jobs.get_dataset(work.session, job))
+        note_shown_labels(context.session, context.app, context.owner, jobs.get_dataset(context.session, job))
     return DiagnosisView.of(diagnosis, dataset_id=job.dataset_id)
 
 
 @router.get("/confusion")
 @raises(errors.NotReady, errors.NoModel, errors.StorageUnavailable, errors.FileOfLaterRelease)
-def get_confusion(job_id: JobId, work: Reading) -> ConfusionView:
+def get_confusion(job_id: JobId, context: ReadContext) -> ConfusionView:
     """Show which classes are mistaken for which: confusion matrices, precision, recall, F1, calibration, mistakes.
 
     Matrices are given for up to 200 classes. The most confident mistakes come with file names and pictures.
     """
-    job = jobs.find(work.session, work.owner, job_id)
-    stored = find_and_read(work.session, work.blobs, job_id, StoredEvaluation)
+    job = jobs.find(context.session, context.owner, job_id)
+    stored = find_and_read(context.session, context.blobs, job_id, StoredEvaluation)
     if stored is None:
         raise artifacts.make_missing_error(job, "confusion matrix")
     return build_confusion_view(stored, job.dataset_id or "")
@@ -200,16 +200,16 @@ def get_confusion(job_id: JobId, work: Reading) -> ConfusionView:
 @raises(errors.NotReady, errors.NoModel, errors.PredictionsLost, errors.StorageUnavailable, errors.FileOfLaterRelease)
 def get_confused_images(
     job_id: JobId,
-    work: Reading,
+    context: ReadContext,
     label: Annotated[str, Query(max_length=256, description="A name in `classes`.")],
     answer: Annotated[str, Query(max_length=256, description="A name in `classes`.")],
     split: SplitName = "test",
     limit: Annotated[int, Query(ge=1, le=200)] = 60,
 ) -> CellView:
     """List the images behind a cell of a confusion matrix, most confident predictions first."""
-    job = jobs.find(work.session, work.owner, job_id)
-    stored = find_and_read(work.session, work.blobs, job_id, StoredEvaluation)
-    predictions = artifacts.find(work.session, job_id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
+    job = jobs.find(context.session, context.owner, job_id)
+    stored = find_and_read(context.session, context.blobs, job_id, StoredEvaluation)
+    predictions = artifacts.find(context.session, job_id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
     if stored is None or predictions is None:
         raise artifacts.make_missing_error(job, "confusion matrix")
     for name in (label, answer):
@@ -219,7 +219,7 @@ def get_confused_images(
             )
     with raise_if_missing(errors.PredictionsLost(job_id)):
         return build_cell_view(
-            work.blobs,
+            context.blobs,
             predictions,
             stored.classes,
             job.dataset_id or "",
@@ -234,7 +234,7 @@ def get_confused_images(
 @raises(errors.NotReady, errors.NoModel, errors.PredictionsLost, errors.StorageUnavailable)
 def list_memorized_images(
     job_id: JobId,
-    work: Reading,
+    context: ReadContext,
     class_: OnlyClass = None,
     limit: PageLimit = 20,
     after: PageStart = 0,
@@ -243,11 +243,11 @@ def list_memorized_images(
 
     A high sum means that an image is hard, unlike others of its class, or wrongly labeled.
     """
-    job = jobs.find(work.session, work.owner, job_id)
-    predictions = artifacts.find(work.session, job_id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
+    job = jobs.find(context.session, context.owner, job_id)
+    predictions = artifacts.find(context.session, job_id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
     if predictions is None:
         raise artifacts.make_missing_error(job, "losses of training images")
-    classes = jobs.get_dataset(work.session, job).classes or []
+    classes = jobs.get_dataset(context.session, job).classes or []
     if class_ is not None and class_ not in classes:
         raise errors.InvalidParameter(
             f"The job's dataset has no class {class_[:64]!r}. Its field `classes` lists all classes."
@@ -255,5 +255,5 @@ def list_memorized_images(
     label = None if class_ is None else classes.index(class_)
     with raise_if_missing(errors.PredictionsLost(job_id)):
         return build_memorized_page(
-            work.blobs, predictions, classes, job.dataset_id or "", label=label, after=after, limit=limit
+            context.blobs, predictions, classes, job.dataset_id or "", label=label, after=after, limit=limit
         )

@@ -6,7 +6,7 @@ from fastapi import Query
 from starlette.responses import JSONResponse, Response
 
 from analysis.jobs.examination import RetrySpec
-from api.http.deps import JobId, Writing
+from api.http.deps import JobId, WriteContext
 from api.http.idempotency import IdempotentRequestDep
 from api.http.problems import NO_ROOM, REFUSED_SPEC, raises
 from api.http.routing import make_router
@@ -34,20 +34,22 @@ router = make_router("/v1/jobs", "jobs")
 @raises(*NO_ROOM, *REFUSED_SPEC)
 def submit_job(
     spec: JobSpec,
-    work: Writing,
+    context: WriteContext,
     idempotent: IdempotentRequestDep,
     dry_run: Annotated[bool, Query(description="Check the spec and estimate its cost without creating a job.")] = False,
 ) -> Response | JobView:
     """Queue a training job."""
-    max_parameters = work.app.settings.max_parameters
+    max_parameters = context.app.settings.max_parameters
     if dry_run:
-        estimate = submit.estimate(work.session, work.blobs, work.owner, spec, max_parameters=max_parameters)
+        estimate = submit.estimate(context.session, context.blobs, context.owner, spec, max_parameters=max_parameters)
         return JSONResponse(estimate.model_dump(mode="json"))
 
     def queue() -> JobView:
-        return build_job_view(*submit.submit(work.session, work.blobs, work.owner, spec, max_parameters=max_parameters))
+        return build_job_view(
+            *submit.submit(context.session, context.blobs, context.owner, spec, max_parameters=max_parameters)
+        )
 
-    return idempotent.make(work.session, spec, queue)
+    return idempotent.make(context.session, spec, queue)
 
 
 @router.post(
@@ -58,7 +60,7 @@ def submit_job(
 @raises(errors.JobNotFinished, errors.StateGone, errors.FileOfLaterRelease, *NO_ROOM, *REFUSED_SPEC)
 def retry_job(
     job_id: JobId,
-    work: Writing,
+    context: WriteContext,
     idempotent: IdempotentRequestDep,
     asked: RetrySpec = RetrySpec(),  # noqa: B008 - frozen
 ) -> JobView:
@@ -69,8 +71,13 @@ def retry_job(
 
     def queue() -> JobView:
         submitted = submit.retry(
-            work.session, work.blobs, work.owner, job_id, asked, max_parameters=work.app.settings.max_parameters
+            context.session,
+            context.blobs,
+            context.owner,
+            job_id,
+            asked,
+            max_parameters=context.app.settings.max_parameters,
         )
         return build_job_view(*submitted)
 
-    return idempotent.make(work.session, asked if asked.model_fields_set else None, queue)
+    return idempotent.make(context.session, asked if asked.model_fields_set else None, queue)

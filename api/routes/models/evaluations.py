@@ -5,9 +5,9 @@ from typing import Annotated, Any
 from fastapi import Query, Response
 from pydantic import Field
 
-from api.http.auth import Asking
+from api.http.auth import CallerContext
 from api.http.body import Body
-from api.http.deps import EvaluationId, Reading, Writing
+from api.http.deps import EvaluationId, ReadContext, WriteContext
 from api.http.idempotency import IdempotentRequestDep
 from api.http.parameters import AskedPage, make_page, make_page_dependency
 from api.http.problems import NO_ROOM, raises
@@ -52,28 +52,28 @@ class NewEvaluation(Body):
     errors.DatasetUnavailable,
     *NO_ROOM,
 )
-def evaluate_model(wanted: NewEvaluation, work: Writing, idempotent: IdempotentRequestDep) -> EvaluationView:
+def evaluate_model(wanted: NewEvaluation, context: WriteContext, idempotent: IdempotentRequestDep) -> EvaluationView:
     """Measure an uploaded model on every split of a dataset, in the same way as a job's kept weights."""
 
     def order() -> EvaluationView:
         return build_evaluation_view(
-            *model_evaluation.order(work.session, work.owner, wanted.model, wanted.dataset), None
+            *model_evaluation.order(context.session, context.owner, wanted.model, wanted.dataset), None
         )
 
-    return idempotent.make(work.session, wanted, order)
+    return idempotent.make(context.session, wanted, order)
 
 
 @router.get("")
 def list_evaluations(
-    work: Reading,
+    context: ReadContext,
     asked: Annotated[AskedPage, make_page_dependency("evl")],
     model: Annotated[str | None, Query(max_length=40, description="Only evaluations of this model, `mod_…`.")] = None,
 ) -> EvaluationPage:
     """List your evaluations, newest first."""
     rows, more = model_evaluations.list_page(
-        work.session, work.owner, model=model, after=asked.after, limit=asked.limit
+        context.session, context.owner, model=model, after=asked.after, limit=asked.limit
     )
-    measured = model_evaluations.get_measurements(work.session, [job for job, _ in rows])
+    measured = model_evaluations.get_measurements(context.session, [job for job, _ in rows])
     data = [build_evaluation_view(job, dataset, measured.get(job.id)) for job, dataset in rows]
     return make_page(EvaluationPage, data, has_more=more)
 
@@ -81,24 +81,24 @@ def list_evaluations(
 @router.get("/{evaluation_id}", response_model=EvaluationView, responses=describe_not_changed("evaluation"))
 async def get_evaluation(
     evaluation_id: EvaluationId,
-    work: Asking,
+    context: CallerContext,
     poll: Annotated[LongPoll, make_long_poll("evaluation")],
 ) -> Response | EvaluationView:
     """Get an evaluation, now or once it has changed: its figures with their intervals."""
 
     def find() -> EvaluationView:
-        with work.read() as session:
-            return _build_view(session, *model_evaluations.find(session, work.owner, evaluation_id))
+        with context.read() as session:
+            return _build_view(session, *model_evaluations.find(session, context.owner, evaluation_id))
 
     return await poll.wait_for_latest(Channel(ChannelKind.JOB, evaluation_id), find)
 
 
 @router.get("/{evaluation_id}/confusion")
 @raises(errors.EvaluationNotReady, errors.StorageUnavailable, errors.FileOfLaterRelease)
-def get_evaluation_confusion(evaluation_id: EvaluationId, work: Reading) -> ConfusionView:
+def get_evaluation_confusion(evaluation_id: EvaluationId, context: ReadContext) -> ConfusionView:
     """Get the confusion matrices of each split, and the most confident mistakes."""
-    job, dataset = model_evaluations.find(work.session, work.owner, evaluation_id)
-    scores = find_and_read(work.session, work.blobs, job.id, StoredEvaluation)
+    job, dataset = model_evaluations.find(context.session, context.owner, evaluation_id)
+    scores = find_and_read(context.session, context.blobs, job.id, StoredEvaluation)
     if scores is None:
         raise errors.EvaluationNotReady(job.id, job.status.value, "confusion")
     return build_confusion_view(scores, dataset.id)
@@ -106,13 +106,13 @@ def get_evaluation_confusion(evaluation_id: EvaluationId, work: Reading) -> Conf
 
 @router.get("/{evaluation_id}/diagnosis")
 @raises(errors.EvaluationNotReady, errors.StorageUnavailable, errors.FileOfLaterRelease)
-def get_evaluation_diagnosis(evaluation_id: EvaluationId, work: Reading) -> DiagnosisView:
+def get_evaluation_diagnosis(evaluation_id: EvaluationId, context: ReadContext) -> DiagnosisView:
     """Diagnose why the model's test results are poor, without the curves of its training."""
-    job, dataset = model_evaluations.find(work.session, work.owner, evaluation_id)
-    measured = _get_measurement(work.session, job)
+    job, dataset = model_evaluations.find(context.session, context.owner, evaluation_id)
+    measured = _get_measurement(context.session, job)
     if measured is None:
         raise errors.EvaluationNotReady(job.id, job.status.value, "diagnosis")
-    diagnosis = model_evaluation.diagnose_evaluation(work.session, work.blobs, job, dataset, measured)
+    diagnosis = model_evaluation.diagnose_evaluation(context.session, context.blobs, job, dataset, measured)
     return DiagnosisView.of(diagnosis, dataset_id=dataset.id)
 
 
@@ -127,11 +127,11 @@ _REQUESTED: dict[int | str, dict[str, Any]] = {
     responses=_REQUESTED,
 )
 @raises(errors.EvaluationFinished)
-def cancel_evaluation(evaluation_id: EvaluationId, work: Writing, response: Response) -> EvaluationView:
+def cancel_evaluation(evaluation_id: EvaluationId, context: WriteContext, response: Response) -> EvaluationView:
     """Cancel an evaluation. No results are kept."""
-    model_evaluations.cancel(work.session, work.owner, evaluation_id)
-    work.session.expire_all()
-    view = _build_view(work.session, *model_evaluations.find(work.session, work.owner, evaluation_id))
+    model_evaluations.cancel(context.session, context.owner, evaluation_id)
+    context.session.expire_all()
+    view = _build_view(context.session, *model_evaluations.find(context.session, context.owner, evaluation_id))
     response.status_code = 200 if view.has_ended else 202
     response.headers["ETag"] = write_etag(view.version)
     return view
@@ -139,10 +139,10 @@ def cancel_evaluation(evaluation_id: EvaluationId, work: Writing, response: Resp
 
 @router.delete("/{evaluation_id}", status_code=204)
 @raises(errors.EvaluationNotFinished)
-def delete_evaluation(evaluation_id: EvaluationId, work: Writing) -> None:
+def delete_evaluation(evaluation_id: EvaluationId, context: WriteContext) -> None:
     """Delete an evaluation that has ended, with its figures. Its looks stay in the ledger."""
-    model_evaluations.remove(work.session, work.owner, evaluation_id)
-    work.delete_files(f"jobs/{evaluation_id}")
+    model_evaluations.remove(context.session, context.owner, evaluation_id)
+    context.delete_files(f"jobs/{evaluation_id}")
 
 
 def _build_view(session: Session, job: JobRow, dataset: DatasetRow) -> EvaluationView:

@@ -9,9 +9,9 @@ from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 
-from api.http.auth import Asking
+from api.http.auth import CallerContext
 from api.http.context import RequestContext
-from api.http.deps import ModelId, Reading, Writing
+from api.http.deps import ModelId, ReadContext, WriteContext
 from api.http.idempotency import IdempotentRequest, IdempotentRequestDep
 from api.http.parameters import AskedPage, make_page_dependency
 from api.http.problems import NO_ROOM, UPLOADED, raises
@@ -48,7 +48,7 @@ class _Sent(BaseModel):
 @raises(errors.BodyTooLarge, errors.DigestMismatch, *UPLOADED, *NO_ROOM)
 async def upload_model(
     request: Request,
-    work: Asking,
+    context: CallerContext,
     idempotent: IdempotentRequestDep,
     name: Annotated[
         ModelName | SkipJsonSchema[None],
@@ -60,25 +60,25 @@ async def upload_model(
     ] = None,
 ) -> ModelView:
     """Upload a model: a `.keras` file with built-in layers only, an ONNX file, or an architecture alone as JSON."""
-    await run_in_threadpool(_require_room, work)
+    await run_in_threadpool(_require_room, context)
     model_id = make_id("mod")
-    folder, limit_bytes = f"models/{model_id}", work.app.settings.max_model_bytes
+    folder, limit_bytes = f"models/{model_id}", context.app.settings.max_model_bytes
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data":
-        async with work.app.uploads.form(request, work.owner, limit_bytes) as form:
+        async with context.app.uploads.form(request, context.owner, limit_bytes) as form:
             file = get_form_file(form)
             name = _get_form_name(form, file.filename) or name
-            received = await work.app.uploads.receive_file(file, folder, _limit_architecture)
+            received = await context.app.uploads.receive_file(file, folder, _limit_architecture)
     else:
-        received = await work.app.uploads.receive_body(
-            request, work.owner, folder, content_digest, limit_bytes=limit_bytes, check=_limit_architecture
+        received = await context.app.uploads.receive_body(
+            request, context.owner, folder, content_digest, limit_bytes=limit_bytes, check=_limit_architecture
         )
     try:
-        view = await run_in_threadpool(_add, work, model_id, name, received, idempotent)
+        view = await run_in_threadpool(_add, context, model_id, name, received, idempotent)
     except errors.HeldoutError:
-        await work.app.uploads.delete(received)
+        await context.app.uploads.delete(received)
         raise
     if idempotent.is_replayed:
-        await work.app.uploads.delete(received)
+        await context.app.uploads.delete(received)
     return view
 
 
@@ -104,75 +104,75 @@ def _get_form_name(form: FormData, file_name: str | None) -> str | None:
         raise errors.InvalidForm("`name` must have 1 to 128 characters, without control characters.") from None
 
 
-def _require_room(work: RequestContext) -> None:
-    with work.read() as session:
-        models.require_room(session, work.owner, 0)
+def _require_room(context: RequestContext) -> None:
+    with context.read() as session:
+        models.require_room(session, context.owner, 0)
 
 
 def _add(
-    work: RequestContext, model_id: str, name: str | None, received: ReceivedContent, idempotent: IdempotentRequest
+    context: RequestContext, model_id: str, name: str | None, received: ReceivedContent, idempotent: IdempotentRequest
 ) -> ModelView:
     def add() -> ModelView:
         row = models.add(
             session,
-            work.owner,
+            context.owner,
             model_id,
             name or model_id,
             key=received.key,
             sha256=received.sha256,
             size_bytes=received.size_bytes,
-            max_parameters=work.app.settings.max_parameters,
+            max_parameters=context.app.settings.max_parameters,
         )
         return build_model_view(row)
 
-    with work.write() as session:
+    with context.write() as session:
         # The upload may have taken hours, so the key is checked again.
-        keys.require_valid(session, work.caller.key_id)
+        keys.require_valid(session, context.caller.key_id)
         view = idempotent.make(session, _Sent(name=name, sha256=received.sha256), add)
-        work.note_change(session, view)
+        context.note_change(session, view)
     return view
 
 
 @router.get("")
 def list_models(
-    work: Reading,
+    context: ReadContext,
     asked: Annotated[AskedPage, make_page_dependency("mod")],
 ) -> ModelPage:
     """List your models and those that the operator shares with all owners, newest first."""
-    ids = models.list_page(work.session, work.owner, after=asked.after, limit=asked.limit)
+    ids = models.list_page(context.session, context.owner, after=asked.after, limit=asked.limit)
     return asked.fill(
         ModelPage,
         ids,
-        lambda block: [build_model_view(row, with_layers=False) for row in models.get_listed(work.session, block)],
+        lambda block: [build_model_view(row, with_layers=False) for row in models.get_listed(context.session, block)],
     )
 
 
 @router.get("/{model_id}")
 async def get_model_file(
     model_id: ModelId,
-    work: Asking,
+    context: CallerContext,
     wait: Annotated[
         float, Query(ge=0, le=MAX_WAIT_S, description="Wait up to this many seconds for its file to be read.")
     ] = 0,
 ) -> ModelView:
     """Get a model and what its file contains, now or once the file has been read."""
-    view, check_job = await run_in_threadpool(_find, work, model_id)
+    view, check_job = await run_in_threadpool(_find, context, model_id)
     if wait and not view.has_ended:
-        await work.app.hub.wait_for_end(check_job, wait)
-        view, _ = await run_in_threadpool(_find, work, model_id)
+        await context.app.hub.wait_for_end(check_job, wait)
+        view, _ = await run_in_threadpool(_find, context, model_id)
     return view
 
 
 @router.delete("/{model_id}", status_code=204)
 @raises(errors.ModelIsShared, errors.ModelInUse)
-def delete_model(model_id: ModelId, work: Writing) -> None:
+def delete_model(model_id: ModelId, context: WriteContext) -> None:
     """Delete a model that no running evaluation needs. Its results stay, and jobs that start from it continue."""
-    models.remove(work.session, work.owner, model_id)
-    work.delete_files(f"models/{model_id}")
+    models.remove(context.session, context.owner, model_id)
+    context.delete_files(f"models/{model_id}")
 
 
-def _find(work: RequestContext, model_id: str) -> tuple[ModelView, str]:
+def _find(context: RequestContext, model_id: str) -> tuple[ModelView, str]:
     """Find the model, and the id of the job that reads its file."""
-    with work.read() as session:
-        row = models.find(session, work.owner, model_id)
+    with context.read() as session:
+        row = models.find(session, context.owner, model_id)
         return build_model_view(row), row.check_job

@@ -6,8 +6,8 @@ from typing import Annotated
 from fastapi import Body, Depends, Query
 from starlette.responses import JSONResponse, Response
 
-from api.http.auth import Asking
-from api.http.deps import StudyId, Writing
+from api.http.auth import CallerContext
+from api.http.deps import StudyId, WriteContext
 from api.http.idempotency import IdempotentRequestDep
 from api.http.problems import NO_ROOM, REFUSED_SPEC, raises
 from api.http.routing import make_router
@@ -23,9 +23,9 @@ from models.views.study import build_study_view
 router = make_router("/v1/studies", "studies")
 
 
-async def take_turn(work: Asking) -> AsyncIterator[None]:
+async def take_turn(context: CallerContext) -> AsyncIterator[None]:
     """Wait until no other study is being created. Owners take turns."""
-    async with work.app.study_turns.taken(work.owner):
+    async with context.app.study_turns.taken(context.owner):
         yield
 
 
@@ -53,7 +53,7 @@ async def take_turn(work: Asking) -> AsyncIterator[None]:
 )
 def order_study(
     spec: Annotated[AnyStudySpec, Body()],
-    work: Writing,
+    context: WriteContext,
     idempotent: IdempotentRequestDep,
     dry_run: Annotated[bool, Query(description="Estimate the number of trainings without starting the study.")] = False,
 ) -> Response | StudyView:
@@ -90,34 +90,38 @@ def order_study(
     `conclusion.gap` says how much of the gap from training to test (or validation) is closed, and what remains. The
     training of the winner on all images (`conclusion.refit`) may still be running; the study can be deleted anyway.
     """
-    max_parameters = work.app.settings.max_parameters
+    max_parameters = context.app.settings.max_parameters
     if isinstance(spec, ExternalStudySpec | RecordedStudySpec):
         asked = spec
         if dry_run:
             detail = f"A study of kind {spec.kind} has no estimate, because the service does not run its trainings."
             raise errors.InvalidSpec.at("/kind", detail)
         return idempotent.make(
-            work.session, spec, lambda: build_study_view(*external_studies.order(work.session, work.owner, asked))
+            context.session,
+            spec,
+            lambda: build_study_view(*external_studies.order(context.session, context.owner, asked)),
         )
     if dry_run:
-        estimate = waiting_studies.estimate(work.session, work.blobs, work.owner, spec, max_parameters=max_parameters)
+        estimate = waiting_studies.estimate(
+            context.session, context.blobs, context.owner, spec, max_parameters=max_parameters
+        )
         return JSONResponse(estimate.model_dump(mode="json"))
 
     def begin() -> StudyView:
         # Checked first, because examining all arms takes a while.
-        quotas.require_room(work.read_session, work.owner, *quotas.OF_NEW_STUDIES)
+        quotas.require_room(context.read_session, context.owner, *quotas.OF_NEW_STUDIES)
         ordered = waiting_studies.order(
-            work.session,
-            work.blobs,
-            work.owner,
+            context.session,
+            context.blobs,
+            context.owner,
             spec,
             max_parameters=max_parameters,
-            max_ingest_s=work.app.settings.max_ingest_s,
-            reading=work.read_session,
+            max_ingest_s=context.app.settings.max_ingest_s,
+            reading=context.read_session,
         )
         return build_study_view(*ordered)
 
-    return idempotent.make(work.session, spec, begin)
+    return idempotent.make(context.session, spec, begin)
 
 
 @router.post(
@@ -126,7 +130,9 @@ def order_study(
     response_description="The study, which runs again. Its next trainings are queued.",
 )
 @raises(errors.StudyNotContinuable, errors.FileOfLaterRelease, errors.SpecUnreadable, *NO_ROOM, *REFUSED_SPEC)
-def continue_study(study_id: StudyId, work: Writing, spec: Annotated[ContinueSpec | None, Body()] = None) -> StudyView:
+def continue_study(
+    study_id: StudyId, context: WriteContext, spec: Annotated[ContinueSpec | None, Body()] = None
+) -> StudyView:
     """Continue a study whose first answer is not a cure (`can_continue`).
 
     Remedies that may still win get more seeds, up to 8 if the first look had 3. With `remedies: all`, those that the
@@ -135,12 +141,12 @@ def continue_study(study_id: StudyId, work: Writing, spec: Annotated[ContinueSpe
     """
     return build_study_view(
         *continued_studies.continue_study(
-            work.session,
-            work.blobs,
-            work.owner,
+            context.session,
+            context.blobs,
+            context.owner,
             study_id,
             spec or ContinueSpec(),
-            max_parameters=work.app.settings.max_parameters,
-            reading=work.read_session,
+            max_parameters=context.app.settings.max_parameters,
+            reading=context.read_session,
         )
     )

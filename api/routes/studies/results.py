@@ -8,8 +8,8 @@ from starlette.responses import StreamingResponse
 
 from analysis.reports.contents import build_document
 from analysis.reports.document import POLICY, render_markdown, render_page
-from api.http.auth import Asking
-from api.http.deps import Reading, StudyId
+from api.http.auth import CallerContext
+from api.http.deps import ReadContext, StudyId
 from api.http.problems import EXPORT_PROBLEMS, raises
 from api.http.routing import make_router
 from api.live.streams import Accept
@@ -40,13 +40,13 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 @raises(SpecUnreadable)
 def get_study_report(
     study_id: StudyId,
-    work: Reading,
+    context: ReadContext,
     response: Response,
     accept: Accept = "",
 ) -> Response | StudyReportView:
     """Get a study's report in plain words: what helped, by how much, how sure that is, and what to do."""
-    row, dataset = studies.find(work.session, work.owner, study_id)
-    report = build_study_report(work.session, work.blobs, row, build_study_view(row, dataset))
+    row, dataset = studies.find(context.session, context.owner, study_id)
+    report = build_study_report(context.session, context.blobs, row, build_study_view(row, dataset))
     wanted = choose_preferred(accept, ("application/json", MARKDOWN, HTML))
     if wanted == MARKDOWN:
         return Response(render_markdown(build_document(report)), media_type=MARKDOWN, headers=_VARY)
@@ -97,8 +97,8 @@ def _get_quality(offered: str, ranges: Sequence[tuple[str, float]]) -> float:
 
 
 @raises(EnsembleNotReady, NoEnsemble)
-async def _get_asked(study_id: StudyId, work: Asking) -> Asked:
-    return Asked(study_id, work, lambda session: _get_ensemble_source(session, work.owner, study_id))
+async def _get_asked(study_id: StudyId, context: CallerContext) -> Asked:
+    return Asked(study_id, context, lambda session: _get_ensemble_source(session, context.owner, study_id))
 
 
 @router.get("/model", response_class=StreamingResponse, responses=model_files.MODEL)

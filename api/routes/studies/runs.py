@@ -11,10 +11,10 @@ from starlette.datastructures import FormData
 
 from analysis.answers.foreign import diagnose_answers
 from analysis.studies.told import drop_test
-from api.http.auth import Asking
+from api.http.auth import CallerContext
 from api.http.body import Body
 from api.http.context import RequestContext
-from api.http.deps import Reading, StudyId
+from api.http.deps import ReadContext, StudyId
 from api.http.problems import JSON_BODY, raises
 from api.http.routing import make_router
 from api.http.upload_body import describe_body, describe_file
@@ -52,14 +52,14 @@ class HeartbeatSpec(Body):
 
 @router.post("/{study_id}/ask", response_description="A training to run, a time to wait, or the study's conclusion.")
 @raises(errors.SpecUnreadable)
-def ask_for_run(study_id: StudyId, asked: AskSpec, work: Asking) -> AskView:
+def ask_for_run(study_id: StudyId, asked: AskSpec, context: CallerContext) -> AskView:
     """Ask which training to run next. Writes only if it leases one; any number of runners may ask at once.
 
     Run the training with its `parameters`, `seed` and `fold`, renew the lease with `POST …/runs/{run}/heartbeat`, and
     report the answers with `POST …/runs/{run}/result`. The next runner that asks gets a training whose lease has ended.
     """
-    with work.read() as session:
-        study, dataset = studies.find(session, work.owner, study_id)
+    with context.read() as session:
+        study, dataset = studies.find(session, context.owner, study_id)
         is_open = study.status is StudyStatus.RUNNING and study.kind == "external"
         if not is_open:
             view = build_study_view(study, dataset)
@@ -67,10 +67,10 @@ def ask_for_run(study_id: StudyId, asked: AskSpec, work: Asking) -> AskView:
         if study.cancel_requested or not external_runs.has_open(session, study_id):
             wait_s = external_runs.find_seconds_until_next(session, study_id, MOST_WAIT_S)
             return build_ask_view(study, None, None, lease_s=asked.lease_s, wait_s=wait_s)
-    with work.write() as session:
+    with context.write() as session:
         leased = external_runs.ask(session, study_id, asked.runner, asked.lease_s)
         if leased is not None:
-            work.note_change(session, None)
+            context.note_change(session, None)
             return build_ask_view(study, leased, None, lease_s=asked.lease_s, wait_s=None)
         wait_s = external_runs.find_seconds_until_next(session, study_id, MOST_WAIT_S)
         return build_ask_view(study, None, None, lease_s=asked.lease_s, wait_s=wait_s)
@@ -78,10 +78,10 @@ def ask_for_run(study_id: StudyId, asked: AskSpec, work: Asking) -> AskView:
 
 @router.post("/{study_id}/runs/{run_id}/heartbeat", status_code=204)
 @raises(errors.RunNotFound, errors.RunReplaced)
-def renew_lease(study_id: StudyId, run_id: RunId, spec: HeartbeatSpec, work: Asking) -> None:
+def renew_lease(study_id: StudyId, run_id: RunId, spec: HeartbeatSpec, context: CallerContext) -> None:
     """Renew a runner's lease. `run_replaced` means: stop, because another runner has it or has reported its result."""
-    with work.write() as session:
-        external_runs.renew(session, work.owner, study_id, run_id, spec.token, spec.lease_s)
+    with context.write() as session:
+        external_runs.renew(session, context.owner, study_id, run_id, spec.token, spec.lease_s)
 
 
 @router.delete("/{study_id}/runs/{run_id}/lease", status_code=204)
@@ -90,11 +90,11 @@ def give_back_lease(
     study_id: StudyId,
     run_id: RunId,
     token: Annotated[str, Query(max_length=20, description="From `ask`.")],
-    work: Asking,
+    context: CallerContext,
 ) -> None:
     """Give back a training that will not be finished. The next runner that asks gets it."""
-    with work.write() as session:
-        external_runs.give_back(session, work.owner, study_id, run_id, token)
+    with context.write() as session:
+        external_runs.give_back(session, context.owner, study_id, run_id, token)
 
 
 # Its parts are among the components, as parts of `ForeignTraining`.
@@ -133,89 +133,89 @@ _RESULT = describe_body(
     errors.UploadTooSlow,
     *JSON_BODY,
 )
-async def tell_result(study_id: StudyId, run_id: RunId, request: Request, work: Asking) -> RunView:
+async def tell_result(study_id: StudyId, run_id: RunId, request: Request, context: CallerContext) -> RunView:
     """Report the result of a training that was asked for, or that it failed. The first result for a run counts.
 
     Answers in a JSON body must be small. Send larger ones as a file, in a form. Answers to test images are sealed:
     nothing shows or uses them until the base and the winner are compared on them, once, at the end. This cannot keep
     the author of the script from looking at them.
     """
-    await run_sync(_require_run, work, study_id, run_id)
+    await run_sync(_require_run, context, study_id, run_id)
     if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        async with work.app.uploads.form(
-            request, work.owner, work.app.settings.max_predictions_bytes, is_result=True
+        async with context.app.uploads.form(
+            request, context.owner, context.app.settings.max_predictions_bytes, is_result=True
         ) as form:
-            return await _tell(work, study_id, run_id, await _read_form(work, form))
-    async with work.app.large_bodies.received(request, work.app.settings.max_body_bytes, work.owner) as raw:
-        result = await run_sync(read_told_body, raw, limiter=work.app.large_bodies.get_parser(raw))
-    return await _tell(work, study_id, run_id, result)
+            return await _tell(context, study_id, run_id, await _read_form(context, form))
+    async with context.app.large_bodies.received(request, context.app.settings.max_body_bytes, context.owner) as raw:
+        result = await run_sync(read_told_body, raw, limiter=context.app.large_bodies.get_parser(raw))
+    return await _tell(context, study_id, run_id, result)
 
 
-async def _read_form(work: RequestContext, form: FormData) -> Result:
+async def _read_form(context: RequestContext, form: FormData) -> Result:
     fields = read_told_form(form)
     if fields.file is None:
         return Result(fields.token, fields.seconds, fields.failed or "")
-    async with work.app.diagnosing.taken(work.owner):
+    async with context.app.diagnosing.taken(context.owner):
         return await asyncio.get_running_loop().run_in_executor(
-            FOREIGN_THREADS, read_told_file, fields, work.app.settings.max_predictions_bytes
+            FOREIGN_THREADS, read_told_file, fields, context.app.settings.max_predictions_bytes
         )
 
 
 @router.get("/{study_id}/runs")
-def list_runs(study_id: StudyId, work: Reading) -> RunList:
+def list_runs(study_id: StudyId, context: ReadContext) -> RunList:
     """List the external trainings of a study, by seed."""
-    study, _ = studies.find(work.session, work.owner, study_id)
-    rows = external_runs.list_all(work.session, study_id)
+    study, _ = studies.find(context.session, context.owner, study_id)
+    rows = external_runs.list_all(context.session, study_id)
     return RunList(object="list", data=[build_run_view(study, *row) for row in rows])
 
 
 @router.get("/{study_id}/runs/{run_id}")
 @raises(errors.RunNotFound)
-def get_run(study_id: StudyId, run_id: RunId, work: Reading) -> RunView:
+def get_run(study_id: StudyId, run_id: RunId, context: ReadContext) -> RunView:
     """Get an external training of a study."""
-    return build_run_view(*external_runs.find(work.session, work.owner, study_id, run_id))
+    return build_run_view(*external_runs.find(context.session, context.owner, study_id, run_id))
 
 
 @router.get("/{study_id}/runs/{run_id}/diagnosis")
 @raises(errors.RunNotFound, errors.RunNotTold, errors.StorageUnavailable)
-def diagnose_run(study_id: StudyId, run_id: RunId, work: Asking) -> DiagnosisView:
+def diagnose_run(study_id: StudyId, run_id: RunId, context: CallerContext) -> DiagnosisView:
     """Diagnose a training from its answers and curves: without test images, unless the study compared it on them."""
-    with work.read() as session:
-        study, _, run = external_runs.find(session, work.owner, study_id, run_id)
+    with context.read() as session:
+        study, _, run = external_runs.find(session, context.owner, study_id, run_id)
     if run.told is None:
         raise errors.RunNotTold(run_id)
-    limit_bytes = work.app.settings.max_predictions_bytes
-    foreign = ForeignFile.load(work.blobs, run.told["file"], run.told["parts"], limit_bytes)
+    limit_bytes = context.app.settings.max_predictions_bytes
+    foreign = ForeignFile.load(context.blobs, run.told["file"], run.told["parts"], limit_bytes)
     answers = foreign.answers if has_opened_test(study, run) else drop_test(foreign.answers)
     return DiagnosisView.of(diagnose_answers(answers, foreign.curves))
 
 
-def _require_run(work: RequestContext, study_id: str, run_id: str) -> None:
-    with work.read() as session:
-        external_runs.require(session, work.owner, study_id, run_id)
+def _require_run(context: RequestContext, study_id: str, run_id: str) -> None:
+    with context.read() as session:
+        external_runs.require(session, context.owner, study_id, run_id)
 
 
-async def _tell(work: RequestContext, study_id: str, run_id: str, result: Result) -> RunView:
-    async with work.app.result_turns.taken(study_id):
-        return await run_sync(_store, work, study_id, run_id, result)
+async def _tell(context: RequestContext, study_id: str, run_id: str, result: Result) -> RunView:
+    async with context.app.result_turns.taken(study_id):
+        return await run_sync(_store, context, study_id, run_id, result)
 
 
-def _store(work: RequestContext, study_id: str, run_id: str, result: Result) -> RunView:
+def _store(context: RequestContext, study_id: str, run_id: str, result: Result) -> RunView:
     # Each result has its own name, so that a later one cannot replace the content of the first, which counts.
     key = f"jobs/{run_id}/told/{secrets.token_hex(8)}" if result.parts else None
     about = {"seconds": result.seconds, "file": key, "parts": list(result.parts)}
     counts = False
     try:
         for name, content in result.parts.items():
-            work.blobs.put(f"{key}/{name}", content)
-        with work.write() as session:
+            context.blobs.put(f"{key}/{name}", content)
+        with context.write() as session:
             counts = external_runs.tell(session, study_id, run_id, result.token, result.told, about)
             if counts:
-                work.note_change(session, None)
+                context.note_change(session, None)
     finally:
         if key is not None and not counts:
-            work.blobs.delete_all(key)
+            context.blobs.delete_all(key)
     # Also after a repeated result, because the first request may have been interrupted at this point.
-    external_studies.continue_study(work.app.database, study_id, has_failed=isinstance(result.told, str))
-    with work.read() as session:
-        return build_run_view(*external_runs.find(session, work.owner, study_id, run_id), accepted=counts)
+    external_studies.continue_study(context.app.database, study_id, has_failed=isinstance(result.told, str))
+    with context.read() as session:
+        return build_run_view(*external_runs.find(session, context.owner, study_id, run_id), accepted=counts)

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 from fastapi import Query, Response
 
-from api.http.auth import Asking
+from api.http.auth import CallerContext
 from api.http.context import RequestContext
-from api.http.deps import Reading, StudyId, Writing
+from api.http.deps import ReadContext, StudyId, WriteContext
 from api.http.parameters import AskedPage, make_page_dependency
 from api.http.problems import raises
 from api.http.routing import make_router
@@ -27,16 +27,16 @@ router = make_router("/v1/studies", "studies")
 @router.get("")
 @raises(errors.SpecUnreadable)
 def list_studies(
-    work: Reading,
+    context: ReadContext,
     asked: Annotated[AskedPage, make_page_dependency("std")],
     status: Annotated[
         list[StudyStatus], Query(description="Only studies with this status. Repeat it for several.")
     ] = [],  # noqa: B006
 ) -> StudyPage:
     """List your studies, newest first."""
-    ids = studies.list_page(work.session, work.owner, status, after=asked.after, limit=asked.limit)
+    ids = studies.list_page(context.session, context.owner, status, after=asked.after, limit=asked.limit)
     return asked.fill(
-        StudyPage, ids, lambda block: [build_study_view(*row) for row in studies.get_listed(work.session, block)]
+        StudyPage, ids, lambda block: [build_study_view(*row) for row in studies.get_listed(context.session, block)]
     )
 
 
@@ -44,13 +44,13 @@ def list_studies(
 @raises(errors.SpecUnreadable)
 async def get_study(
     study_id: StudyId,
-    work: Asking,
+    context: CallerContext,
     poll: Annotated[LongPoll, make_long_poll("study")],
 ) -> Response | StudyView:
     """Get a study, now or once it has changed: its arms, their differences with intervals, and its answer."""
 
     def find() -> StudyView:
-        return _find(work, study_id)
+        return _find(context, study_id)
 
     return await poll.wait_for_latest(Channel(ChannelKind.STUDY, study_id), find)
 
@@ -66,14 +66,14 @@ _REQUESTED: dict[int | str, dict[str, Any]] = {
     responses=_REQUESTED,
 )
 @raises(errors.StudyFinished, errors.SpecUnreadable)
-def cancel_study(study_id: StudyId, work: Asking, response: Response) -> StudyView:
+def cancel_study(study_id: StudyId, context: CallerContext, response: Response) -> StudyView:
     """Cancel a study and all its jobs. Results measured so far are kept."""
     # First a transaction of its own: jobs are locked before their study, and none may be added after they were listed.
-    with work.write() as session:
-        study_jobs.request_cancel(session, work.owner, study_id)
-        work.note_change(session, None)
-    work.app.database.write_in_pieces(partial(study_jobs.cancel_some, study_id))
-    view = _find(work, study_id)
+    with context.write() as session:
+        study_jobs.request_cancel(session, context.owner, study_id)
+        context.note_change(session, None)
+    context.app.database.write_in_pieces(partial(study_jobs.cancel_some, study_id))
+    view = _find(context, study_id)
     response.status_code = 200 if view.has_ended else 202
     response.headers["ETag"] = write_etag(view.version)
     return view
@@ -81,10 +81,10 @@ def cancel_study(study_id: StudyId, work: Asking, response: Response) -> StudyVi
 
 @router.delete("/{study_id}", status_code=204)
 @raises(errors.StudyNotFinished)
-def delete_study(study_id: StudyId, work: Writing) -> None:
+def delete_study(study_id: StudyId, context: WriteContext) -> None:
     """Delete a study that has ended, with all its jobs, their metrics, events and files."""
-    job_ids = studies.remove(work.session, work.owner, study_id)
-    work.delete_files(f"studies/{study_id}", *(f"jobs/{job_id}" for job_id in job_ids))
+    job_ids = studies.remove(context.session, context.owner, study_id)
+    context.delete_files(f"studies/{study_id}", *(f"jobs/{job_id}" for job_id in job_ids))
 
 
 @router.get(
@@ -92,12 +92,12 @@ def delete_study(study_id: StudyId, work: Writing) -> None:
     response_model=EventPage,
     responses=describe_subject_responses("study"),
 )
-async def list_study_events(study_id: StudyId, work: Asking, asked: AskedEventsDep) -> Answered:
+async def list_study_events(study_id: StudyId, context: CallerContext, asked: AskedEventsDep) -> Answered:
     """List the study's events, oldest first, or stream them. Its jobs have their own events."""
     channel = Channel(ChannelKind.STUDY, study_id)
-    return await asked.answer(channel, lambda session: studies.find(session, work.owner, study_id)[0])
+    return await asked.answer(channel, lambda session: studies.find(session, context.owner, study_id)[0])
 
 
-def _find(work: RequestContext, study_id: str) -> StudyView:
-    with work.read() as session:
-        return build_study_view(*studies.find(session, work.owner, study_id))
+def _find(context: RequestContext, study_id: str) -> StudyView:
+    with context.read() as session:
+        return build_study_view(*studies.find(session, context.owner, study_id))

@@ -8,8 +8,8 @@ from fastapi.testclient import TestClient
 from sqlalchemy import event
 
 from api.app import create_app
-from api.http.auth import Asking, KeyDep
-from api.http.deps import Writing
+from api.http.auth import CallerContext, KeyDep
+from api.http.deps import WriteContext
 from api.http.routing import ResourceRoute
 from heldout.service.settings import Settings
 from models.database import Database
@@ -92,7 +92,7 @@ def test_the_commit_precedes_the_response(service, database, spec):
 def test_an_async_endpoint_cannot_take_a_session():
     """The endpoint runs in the event loop, which would neither commit nor close the session."""
 
-    async def endpoint(work: Writing) -> None: ...
+    async def endpoint(context: WriteContext) -> None: ...
 
     with pytest.raises(TypeError, match="endpoint is async and takes a session"):
         ResourceRoute("/nowhere", endpoint)
@@ -101,7 +101,7 @@ def test_an_async_endpoint_cannot_take_a_session():
 def test_an_endpoint_that_looks_up_the_key_itself_cannot_take_the_caller():
     """The caller would be looked up in the event loop."""
 
-    async def endpoint(key: KeyDep, work: Asking) -> None: ...
+    async def endpoint(key: KeyDep, context: CallerContext) -> None: ...
 
     with pytest.raises(TypeError, match="endpoint looks up the key itself"):
         ResourceRoute("/nowhere", endpoint)
