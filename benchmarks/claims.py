@@ -14,10 +14,10 @@ from heldout.spec.job import JobSpec
 from models import bundled
 from models.blobs import Blobs
 from models.database import Database, Session
+from models.job_creation import create_job
 from models.migrations import upgrade
 from models.store import claims
 from models.store.claims import Capacity
-from models.submit import submit
 from models.tables import JobRow
 from tests.servers import PostgresServer
 
@@ -117,7 +117,7 @@ def _fill(database: Database, jobs: int = QUEUED) -> None:
     with database.write() as session:
         session.execute(text("DELETE FROM jobs"))
         for _ in range(jobs):
-            submit(session, Blobs("memory:///"), "bench", spec, max_parameters=MAX_PARAMETERS)
+            create_job(session, Blobs("memory:///"), "bench", spec, max_parameters=MAX_PARAMETERS)
 
 
 def _claim_all(database: Database, worker: str) -> None:

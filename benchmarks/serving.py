@@ -13,9 +13,9 @@ from heldout.spec.job import JobSpec
 from models import bundled
 from models.blobs import Blobs
 from models.database import Database
+from models.job_creation import create_job
 from models.migrations import upgrade
 from models.store import keys
-from models.submit import submit
 
 ROOT = Path(__file__).resolve().parent.parent
 OWNER = "bench"
@@ -85,4 +85,4 @@ def add_job(database: Database) -> str:
     blocks = [{**block, "padding": "same"} for block in example["network"]["blocks"]]
     spec = JobSpec.model_validate({**example, "dataset": "digits", "network": {"blocks": blocks}})
     with database.write() as session:
-        return submit(session, Blobs("memory:///"), OWNER, spec, max_parameters=MAX_PARAMETERS)[0].id
+        return create_job(session, Blobs("memory:///"), OWNER, spec, max_parameters=MAX_PARAMETERS)[0].id

@@ -15,7 +15,7 @@ from models.blobs import Blobs
 from models.database import Session
 from models.store import quotas, studies
 from models.store.study_steps import resume
-from models.study_arms import OrderBase, copy_arm_files, examine_arm, make_arm_plan
+from models.study_arms import StudyBase, copy_arm_files, examine_arm, make_arm_plan
 from models.study_base import make_base
 from models.tables import DatasetRow, JobRow, StudyRow
 
@@ -33,7 +33,7 @@ def continue_study(
     """Continue a study. Returns its row and its dataset's.
 
     Args:
-        reading: a session to examine the new arms with, as for `study_orders.order`.
+        reading: a session to examine the new arms with, as for `study_creation.create_study`.
     Raises:
         StudyNotFound, StudyNotContinuable, QuotaExceeded, OwnerSuspended.
         Also what examining an arm raises.
@@ -43,7 +43,7 @@ def continue_study(
     assert dataset is not None
     job = None if study.base_job is None else reading.get(JobRow, study.base_job)
     spec = JobSpec.model_validate(study.spec)
-    base = OrderBase(spec, dataset, job, plan.train_images, plan.validation_images, plan.folds)
+    base = StudyBase(spec, dataset, job, plan.train_images, plan.validation_images, plan.folds)
     names = plan.left_out if asked.remedies == "all" else ()
     facts = make_base(reading, owner, spec, plan.train_images).facts
     known = {arm.name for arm in plan.arms}

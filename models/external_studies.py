@@ -1,4 +1,4 @@
-"""Starts studies of external trainings and of recorded ones, and continues them with their results."""
+"""Creates studies of external trainings and of recorded ones, and continues them with their results."""
 
 from functools import partial
 from math import ceil
@@ -19,7 +19,7 @@ from models.store.study_steps import advance_after_told, begin
 from models.tables import DatasetRow, StudyRow
 
 
-def order(
+def create_external_study(
     session: Session, owner: str, asked: ExternalStudySpec | RecordedStudySpec
 ) -> tuple[StudyRow, DatasetRow | None]:
     """Start a study of external or recorded trainings. Returns its row, and no dataset.

@@ -1,4 +1,4 @@
-"""Orders evaluations of uploaded models, and diagnoses them without training curves."""
+"""Creates evaluations of uploaded models, and diagnoses them without training curves."""
 
 from dataclasses import replace
 
@@ -11,14 +11,14 @@ from heldout.stored.gap import StoredGap
 from heldout.stored.results import Measurement, SplitsResult
 from models.blobs import Blobs
 from models.database import Session
+from models.job_creation import find_named_dataset
 from models.starts import get_usable_model
 from models.store import datasets, model_evaluations, quotas
 from models.stored_files import find_and_read, read_audit, read_unless_lost
-from models.submit import find_named_dataset
 from models.tables import DatasetRow, JobRow
 
 
-def order(session: Session, owner: str, model_id: str, dataset: str) -> tuple[JobRow, DatasetRow]:
+def create_evaluation(session: Session, owner: str, model_id: str, dataset: str) -> tuple[JobRow, DatasetRow]:
     """Queue an evaluation.
 
     Raises:

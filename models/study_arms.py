@@ -17,14 +17,14 @@ from heldout.studies.refit import chooses_alone
 from heldout.studies.spec import FIRST_REMEDIES, NamedPatch, StudySpec
 from models.blobs import Blobs
 from models.database import Session
+from models.job_creation import ExaminedSpec, examine_spec
 from models.starts import copy_files
 from models.study_base import make_base, pick_remedies
-from models.submit import ExaminedSpec, examine_spec
 from models.tables import DatasetRow, JobRow
 
 
 @dataclass(frozen=True)
-class OrderBase:
+class StudyBase:
     """The unchanged spec, where it comes from, and the images that it trains on."""
 
     spec: JobSpec
@@ -46,7 +46,7 @@ def gives_first_answer(asked: StudySpec, remedies: int) -> bool:
 
 
 def resolve_remedies(
-    session: Session, blobs: Blobs, owner: str, base: OrderBase, asked: StudySpec
+    session: Session, blobs: Blobs, owner: str, base: StudyBase, asked: StudySpec
 ) -> tuple[Sequence[ResolvedArm], tuple[str, ...]]:
     """Return the remedies to compare, and the names of those that a first answer leaves out."""
     if asked.kind == "learning_curve":
@@ -68,7 +68,7 @@ def resolve_remedies(
 
 
 def examine_arm(
-    session: Session, blobs: Blobs, owner: str, base: OrderBase, arm: ResolvedArm, max_parameters: int
+    session: Session, blobs: Blobs, owner: str, base: StudyBase, arm: ResolvedArm, max_parameters: int
 ) -> ExaminedSpec:
     """Validate all specs of an arm, and examine its network."""
     found = None

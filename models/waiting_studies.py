@@ -14,18 +14,18 @@ from heldout.lifecycle.resources import DatasetStatus, RelationsStatus
 from heldout.spec.job import JobSpec
 from heldout.studies.spec import BASE_ARM, StudySpec
 from heldout.views.study import ArmView, StudyEstimateView
-from models import study_orders
+from models import study_creation
 from models.blobs import Blobs
 from models.database import Database, Session
 from models.ids import make_id
+from models.job_creation import find_named_dataset
 from models.specs import read_training_spec
 from models.store import accounts, events, jobs, quotas, studies, versions
 from models.store.study_steps import fail
-from models.submit import find_named_dataset
 from models.tables import DatasetRow, JobRow, StudyRow
 
 
-def order(
+def create_waiting_study(
     session: Session,
     blobs: Blobs,
     owner: str,
@@ -35,13 +35,13 @@ def order(
     max_ingest_s: float,
     reading: Session | None = None,
 ) -> tuple[StudyRow, DatasetRow | None]:
-    """Start a study, or let it wait for its data. Other arguments and errors are those of `study_orders.order`.
+    """Create a study, which may have to wait for its data. Other arguments and errors: see `create_study`.
 
     Args:
         max_ingest_s: the time limit for making a fixed version.
     """
     try:
-        return study_orders.order(session, blobs, owner, asked, max_parameters=max_parameters, reading=reading)
+        return study_creation.create_study(session, blobs, owner, asked, max_parameters=max_parameters, reading=reading)
     except CopiesNotKnown:
         job, dataset = _find_job_and_dataset(session, owner, asked)
         waits_for: WaitsFor = "copies"
@@ -60,9 +60,9 @@ def estimate(session: Session, blobs: Blobs, owner: str, asked: StudySpec, *, ma
     if asked.data == "fix":
         asked = asked.model_copy(update={"data": "as_they_are"})
     try:
-        return study_orders.estimate(session, blobs, owner, asked, max_parameters=max_parameters)
+        return study_creation.estimate(session, blobs, owner, asked, max_parameters=max_parameters)
     except CopiesNotKnown:
-        found = study_orders.estimate(session, blobs, owner, asked, max_parameters=max_parameters, copies_known=False)
+        found = study_creation.estimate(session, blobs, owner, asked, max_parameters=max_parameters, copies_known=False)
         return found.model_copy(update={"waits_for": WAITS_FOR["copies"].format(found.spec.dataset)})
 
 
@@ -90,7 +90,7 @@ def _start(session: Session, reading: Session, blobs: Blobs, study_id: str, max_
     if study.plan["key"] is not None:
         accounts.note_key(session, study.plan["key"])
     try:
-        study_orders.order(
+        study_creation.create_study(
             session,
             blobs,
             study.owner,
@@ -139,7 +139,7 @@ def _wait(
         session,
         id=study_id,
         owner=owner,
-        name=asked.name or study_orders.generate_name(dataset, job, study_id),
+        name=asked.name or study_creation.generate_name(dataset, job, study_id),
         kind=asked.kind,
         spec=spec.model_dump(mode="json"),
         spec_bytes=spec_bytes,

@@ -14,7 +14,7 @@ from heldout.service.settings import Settings
 from heldout.stored.artifacts import ExportFormat
 from models.blobs import BlobMissing, Blobs
 from models.database import Database, Session
-from models.ordered_exports import ModelSource, OrderedExport, find_or_order, find_training_with_model
+from models.model_exports import FoundExport, ModelSource, find_or_create, find_training_with_model
 from models.store.keys import Caller
 from models.tables import ExportRow
 from predict import metrics
@@ -88,8 +88,8 @@ class ModelCache:
         def find(session: Session) -> ModelSource:
             return find_training_with_model(session, caller, job_id)
 
-        def ask() -> OrderedExport:
-            return find_or_order(self._database, caller, find, ExportFormat.ONNX)
+        def ask() -> FoundExport:
+            return find_or_create(self._database, caller, find, ExportFormat.ONNX)
 
         asked = await run_in_threadpool(ask)
         if self._waiting[caller.owner] >= MAX_WAITING_EACH:

@@ -18,7 +18,7 @@ from heldout.access.rights import get_model_route
 from heldout.stored.artifacts import ExportFormat
 from heldout.views.model import ExportReportView, ExportView
 from models.blobs import BlobMissing, Blobs
-from models.ordered_exports import Find, OrderedExport, find_or_order
+from models.model_exports import Find, FoundExport, find_or_create
 from models.store import exports
 from models.store.artifacts import Artifact
 from models.tables import ExportRow
@@ -75,7 +75,7 @@ def add_routes(
         status_code=202,
     )
     @raises(errors.DatasetNotFound, *NO_ROOM)
-    def order(
+    def create(
         asked: Annotated[Asked, Depends(asked_by)],
         context: WriteContext,
         format_: Format = ExportFormat.KERAS,
@@ -87,7 +87,7 @@ def add_routes(
         source = asked.find(context.session)
         if source.dataset.sha256 is None:
             raise errors.DatasetNotFound(source.dataset.name)
-        exports.order(context.session, source.job, format_, again=True, lost_key=lost_key)
+        exports.create_export(context.session, source.job, format_, again=True, lost_key=lost_key)
         row = exports.find(context.session, source.job.id, format_)
         assert row is not None, "it was ordered now or earlier"
         return ExportView(job_id=source.id, format=format_, status=row.status)
@@ -100,11 +100,11 @@ async def send_proven_file(asked: Asked, format_: ExportFormat, *, wait_s: float
     return await run_in_threadpool(send_model, asked, found.source_name, format_, found.stored(), lost=lost)
 
 
-async def _require_proven(asked: Asked, format_: ExportFormat, wait_s: float) -> OrderedExport:
+async def _require_proven(asked: Asked, format_: ExportFormat, wait_s: float) -> FoundExport:
     """Wait for the export to be stored and return it. Raises `EXPORT_PROBLEMS` and what `asked.find` raises."""
 
-    def ask() -> OrderedExport:
-        return find_or_order(asked.context.app.database, asked.context.caller, asked.find, format_)
+    def ask() -> FoundExport:
+        return find_or_create(asked.context.app.database, asked.context.caller, asked.find, format_)
 
     ordered = await run_in_threadpool(ask)
     if not ordered.has_ended and wait_s:

@@ -172,7 +172,7 @@ def cure(
             _show_faults(refused)
             show_images(service.client, job_id)
         return None
-    return order(service, body, dry_run=dry_run, yes=yes, detach=detach)
+    return create_study(service, body, dry_run=dry_run, yes=yes, detach=detach)
 
 
 def curve(
@@ -197,10 +197,10 @@ def curve(
         "budget": {"jobs": budget_jobs},
         "data": FIX if fix else AS_THEY_ARE if anyway else None,
     }
-    return order(service, body, dry_run=dry_run, yes=yes, detach=detach)
+    return create_study(service, body, dry_run=dry_run, yes=yes, detach=detach)
 
 
-def order(service: Service, body: Mapping[str, Any], *, dry_run: bool, yes: bool, detach: bool) -> Exit | None:
+def create_study(service: Service, body: Mapping[str, Any], *, dry_run: bool, yes: bool, detach: bool) -> Exit | None:
     """Order a study and follow it; on a terminal, ask first. With `dry_run`, only describe it."""
     client = service.client
     if dry_run:

@@ -86,7 +86,7 @@ def get_status(session: Session, row: ExportRow) -> JobStatus | None:
     return session.scalar(select(JobRow.status).where(JobRow.id == row.export_job_id))
 
 
-def order(
+def create_export(
     session: Session, job: JobRow, format_: ExportFormat, *, again: bool = False, lost_key: str | None = None
 ) -> None:
     """Queue the job that exports a model, unless it was queued before.

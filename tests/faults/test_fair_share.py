@@ -10,8 +10,8 @@ from heldout.lifecycle.job import JobStatus
 from heldout.spec.job import JobSpec
 from models.blobs import Blobs
 from models.database import Database
+from models.job_creation import create_job
 from models.store import keys
-from models.submit import submit
 from models.tables import JobRow
 from tests.e2e.running import until, wait_for_end
 from tests.e2e.stack import OWNER, SHORT, Stack, digits, long_digits
@@ -41,7 +41,7 @@ def queue_many(stack: Stack, database: Database) -> None:
     blobs = Blobs(stack.environment["HELDOUT_BLOBS"])
     with database.write() as session:
         for _ in range(WAITING):
-            submit(session, blobs, OWNER, spec, max_parameters=10**6)
+            create_job(session, blobs, OWNER, spec, max_parameters=10**6)
 
 
 def jobs_that_began(database: Database) -> Sequence[JobRow]:

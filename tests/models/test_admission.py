@@ -10,13 +10,13 @@ from heldout.stored.artifacts import ExportFormat
 from heldout.work.kinds import KINDS, EvaluateSpec
 from heldout.work.memory import SUSPECTS_BYTES, WorkerMemory, estimate_export_bytes, estimate_foreign_bytes
 from models.ids import make_id
+from models.job_creation import require_memory
 from models.memory import add_uploaded_weights, compute_reserved_bytes, estimate_needed_bytes
 from models.specs import make_plan
 from models.store import claims, model_evaluations, new_jobs, suspects, workers
 from models.store import models as uploaded_models
 from models.store.claims import Capacity
 from models.store.new_jobs import NewJob
-from models.submit import require_memory
 from models.tables import DatasetRow, JobRow
 from tests.models.work import ALICE, CPU, Work
 from worker.machine.shares import Share, Shares

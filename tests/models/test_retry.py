@@ -7,7 +7,7 @@ from analysis.jobs.examination import RetrySpec
 from heldout.errors import InvalidSpec, StateGone
 from heldout.lifecycle.job import JobStatus, StopReason
 from heldout.spec.job import JobSpec
-from models import submit
+from models import job_creation
 from models.blobs import Blobs
 from models.store import claims, jobs
 from models.tables import JobRow, LabelReadRow
@@ -24,7 +24,7 @@ def blobs(tmp_path) -> Blobs:
 
 def retried(work: Work, blobs: Blobs, job_id: str, **asked: object) -> JobRow:
     with work.database.write() as session:
-        again, _ = submit.retry(session, blobs, ALICE, job_id, RetrySpec(**asked), max_parameters=10**6)
+        again, _ = job_creation.retry(session, blobs, ALICE, job_id, RetrySpec(**asked), max_parameters=10**6)
     return work.row(again.id)
 
 

@@ -22,8 +22,8 @@ from heldout.stored.artifacts import ExportFormat
 from heldout.stored.gap import Calibration, StoredGap, Tally
 from heldout.views.model import ExportReportView
 from models.database import Database
+from models.job_creation import create_job
 from models.store import exports, jobs, label_reads
-from models.submit import submit
 from predict.server import PredictServer
 from tests.api.support import FINAL, PlayedWorker
 
@@ -130,7 +130,7 @@ class World:
         spec |= {"evaluation": evaluation} if evaluation else {}
         with self.database.write() as session:
             complete = JobSpec.model_validate(spec)
-            return submit(session, self.worker.blobs, self.owner, complete, max_parameters=10**7)[0].id
+            return create_job(session, self.worker.blobs, self.owner, complete, max_parameters=10**7)[0].id
 
     def trained(self, *, calibrated: bool, name: str | None = None, dataset: str = "digits", **evaluation: str) -> str:
         job_id = self.submitted(name, dataset, **evaluation)
@@ -159,7 +159,7 @@ class World:
         """Store a checked export as a worker does."""
         if not is_ordered:
             with self.database.write() as session:
-                exports.order(session, jobs.find(session, self.owner, job_id), ExportFormat.ONNX)
+                exports.create_export(session, jobs.find(session, self.owner, job_id), ExportFormat.ONNX)
         held = self.worker.claim()
         key = f"jobs/{job_id}/exports/{held.job_id}-1.onnx"
         self.worker.blobs.put(key, self.file)

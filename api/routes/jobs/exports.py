@@ -19,7 +19,7 @@ from heldout.stored.artifacts import CONFIGURATION, SCRIPT, ExportFormat
 from heldout.views.base import ErrorView
 from heldout.views.model import ExportList, ExportReportView, ListedExportView
 from heldout.views.study_report import MARKDOWN
-from models.ordered_exports import explain_failure, find_training_with_model
+from models.model_exports import explain_failure, find_training_with_model
 from models.plain_script import build_plain_script, read_network_configuration
 from models.store import artifacts, exports
 from models.study_report import build_model_card

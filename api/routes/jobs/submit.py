@@ -13,7 +13,7 @@ from api.http.routing import make_router
 from heldout import errors
 from heldout.spec.job import JobSpec
 from heldout.views.job import EstimateView, JobView
-from models import submit
+from models import job_creation
 from models.views.job import build_job_view
 
 router = make_router("/v1/jobs", "jobs")
@@ -41,12 +41,14 @@ def submit_job(
     """Queue a training job."""
     max_parameters = context.app.settings.max_parameters
     if dry_run:
-        estimate = submit.estimate(context.session, context.blobs, context.owner, spec, max_parameters=max_parameters)
+        estimate = job_creation.estimate(
+            context.session, context.blobs, context.owner, spec, max_parameters=max_parameters
+        )
         return JSONResponse(estimate.model_dump(mode="json"))
 
     def queue() -> JobView:
         return build_job_view(
-            *submit.submit(context.session, context.blobs, context.owner, spec, max_parameters=max_parameters)
+            *job_creation.create_job(context.session, context.blobs, context.owner, spec, max_parameters=max_parameters)
         )
 
     return idempotent.make(context.session, spec, queue)
@@ -70,7 +72,7 @@ def retry_job(
     """
 
     def queue() -> JobView:
-        submitted = submit.retry(
+        submitted = job_creation.retry(
             context.session,
             context.blobs,
             context.owner,

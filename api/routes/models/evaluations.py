@@ -55,12 +55,12 @@ class NewEvaluation(Body):
 def evaluate_model(wanted: NewEvaluation, context: WriteContext, idempotent: IdempotentRequestDep) -> EvaluationView:
     """Measure an uploaded model on every split of a dataset, in the same way as a job's kept weights."""
 
-    def order() -> EvaluationView:
+    def create() -> EvaluationView:
         return build_evaluation_view(
-            *model_evaluation.order(context.session, context.owner, wanted.model, wanted.dataset), None
+            *model_evaluation.create_evaluation(context.session, context.owner, wanted.model, wanted.dataset), None
         )
 
-    return idempotent.make(context.session, wanted, order)
+    return idempotent.make(context.session, wanted, create)
 
 
 @router.get("")

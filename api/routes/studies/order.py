@@ -99,7 +99,7 @@ def order_study(
         return idempotent.make(
             context.session,
             spec,
-            lambda: build_study_view(*external_studies.order(context.session, context.owner, asked)),
+            lambda: build_study_view(*external_studies.create_external_study(context.session, context.owner, asked)),
         )
     if dry_run:
         estimate = waiting_studies.estimate(
@@ -110,7 +110,7 @@ def order_study(
     def begin() -> StudyView:
         # Checked first, because examining all arms takes a while.
         quotas.require_room(context.read_session, context.owner, *quotas.OF_NEW_STUDIES)
-        ordered = waiting_studies.order(
+        ordered = waiting_studies.create_waiting_study(
             context.session,
             context.blobs,
             context.owner,

@@ -20,7 +20,7 @@ from heldout.lifecycle.resources import StudyStatus
 from heldout.stored.artifacts import ExportFormat
 from heldout.views.study_report import HTML, MARKDOWN, StudyReportView
 from models.database import Session
-from models.ordered_exports import ModelSource
+from models.model_exports import ModelSource
 from models.store import studies
 from models.study_report import build_study_report
 from models.tables import JobRow

@@ -76,7 +76,7 @@ def run_study(
         if study_id is None:
             defaults = {"seeds": given["seeds"] or DEFAULT_SEEDS, "splits": given["splits"] or "fixed"}
             ordered = {"kind": "external", "arms": own, **given, **defaults}
-            study = _find_or_order(client, where, ordered, command, folder, again=again)
+            study = _find_or_create(client, where, ordered, command, folder, again=again)
         else:
             study = client.studies.get(study_id).view
         _check_study(study, parameters, given)
@@ -110,7 +110,7 @@ def save_report(client: "Client", study_id: str) -> None:
     say(f"The report: {report}", file=sys.stderr)
 
 
-def _find_or_order(
+def _find_or_create(
     client: "Client", where: str, order: Mapping[str, Any], command: str, folder: Path, *, again: bool
 ) -> "StudyView":
     """Return the study that this command ordered earlier in this folder, or order one if it failed or was cancelled."""

@@ -23,7 +23,7 @@ from heldout.lifecycle.job import JobStatus, StopReason
 from heldout.service.settings import Settings
 from heldout.studies.spec import ContinueSpec, StudySpec
 from heldout.views.study import StudyView
-from models import study_orders
+from models import study_creation
 from models.blobs import Blobs
 from models.continued_studies import continue_study
 from models.database import Database
@@ -56,7 +56,7 @@ class Bench:
         body = {"spec": spec().model_dump(mode="json"), "remedies": ["dropout", "l2"], "splits": "fixed", "seeds": 2}
         with self.database.write() as session:
             study_spec = StudySpec.model_validate({**body, **asked})
-            return study_orders.order(session, self.blobs, ALICE, study_spec, max_parameters=10**6)[0].id
+            return study_creation.create_study(session, self.blobs, ALICE, study_spec, max_parameters=10**6)[0].id
 
     def view(self, study_id: str) -> StudyView:
         with self.database.read() as session:

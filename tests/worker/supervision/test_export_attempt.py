@@ -141,7 +141,7 @@ class ExportBench(Bench):
         """Order the model in a format, and let the worker export it."""
         job_id = job_id or self.job_id
         with self.work.database.write() as session:
-            exports.order(session, session.get_one(JobRow, job_id), format_)
+            exports.create_export(session, session.get_one(JobRow, job_id), format_)
         self.run()
         with self.work.database.read() as session:
             return exports.find(session, job_id, format_)

@@ -47,7 +47,7 @@ export const getEvents = (id: string, after: number, signal?: AbortSignal) =>
 
 export const act = (id: string, action: 'cancel' | 'pause' | 'resume') => post<Job>(of(id, action))
 export const retry = (id: string, change: Record<string, unknown> = {}) => post<Job>(of(id, 'retry'), change)
-export const orderExport = (id: string, format: string) => post<unknown>(of(id, `model${query({ format })}`))
+export const createExport = (id: string, format: string) => post<unknown>(of(id, `model${query({ format })}`))
 export const modelAddress = (id: string, format: string) => of(id, `model${query({ format })}`)
 export const getScript = (id: string) => getText(of(id, `model${query({ format: 'python' })}`))
 export const cardAddress = (id: string) => of(id, 'card')

@@ -24,6 +24,6 @@ export const getStudyEvents = (id: string, after: number, signal?: AbortSignal) 
 export const cancelStudy = (id: string) => post<Study>(of(id, 'cancel'))
 export const continueStudy = (id: string, remedies: 'all' | 'same') => post<Study>(of(id, 'continue'), { remedies })
 export const removeStudy = (id: string) => request<void>(of(id), { method: 'DELETE' })
-export const orderStudy = (order: StudyOrder) => post<Study>('/v1/studies', order)
+export const createStudy = (order: StudyOrder) => post<Study>('/v1/studies', order)
 export const estimateStudy = (order: StudyOrder, signal?: AbortSignal) =>
   request<StudyEstimate>('/v1/studies?dry_run=true', { method: 'POST', body: order, signal })

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from heldout.access.rights import Quota
-from models import study_orders
+from models import study_creation
 from models.store import owners
 from tests.api.support import assert_problem, sqlite_only, submit, with_field
 
@@ -62,7 +62,7 @@ def test_the_size_of_a_studys_plan_is_limited(client, asked, monkeypatch):
     mine = {"name": "own", "patch": {"network": {"blocks": [block] * 2, "l2": 0.01}}}
     answer = client.post("/v1/studies?dry_run=true", json=asked | {"remedies": [mine, "own+retune"]})
     assert answer.status_code == 200, answer.text
-    monkeypatch.setattr(study_orders, "MAX_PLAN_BYTES", 2048)
+    monkeypatch.setattr(study_creation, "MAX_PLAN_BYTES", 2048)
     answer = client.post("/v1/studies", json=asked | {"remedies": [mine, "own+retune"]})
     assert "at most 2,048" in assert_problem(answer, 422, "invalid_spec", "/remedies")["detail"]
     assert client.post("/v1/studies", json=asked | {"remedies": [mine]}).status_code == 201
@@ -132,11 +132,11 @@ def test_pages_of_large_studies_are_shorter_but_cover_all(client, asked):
 
 def test_other_writes_continue_while_a_studys_arms_are_examined(client, worker, asked, monkeypatch):
     """SQLite allows one writing transaction at a time, and examining many arms takes a while."""
-    examined = study_orders.examine_arm
+    examined = study_creation.examine_arm
 
     def write_and_examine(*arguments):
         set_limits(worker, datasets=7)
         return examined(*arguments)
 
-    monkeypatch.setattr(study_orders, "examine_arm", write_and_examine)
+    monkeypatch.setattr(study_creation, "examine_arm", write_and_examine)
     assert client.post("/v1/studies", json=asked).status_code == 201

@@ -233,18 +233,18 @@ def test_a_study_without_a_winner_has_no_ensemble(client, asked):
 def test_studies_are_created_one_at_a_time_with_owners_taking_turns(app, database, key, asked, monkeypatch):
     """If another owner's only study arrives after many of one owner, it is among the next to be created."""
     all_are_queued, order, at_once = threading.Event(), [], []
-    really_order = waiting_studies.order
+    really_create = waiting_studies.create_waiting_study
 
     def watched(session, blobs, owner, *rest, **more):
         at_once.append(owner)
         order.append((owner, len(at_once)))
         assert all_are_queued.wait(120)
         try:
-            return really_order(session, blobs, owner, *rest, **more)
+            return really_create(session, blobs, owner, *rest, **more)
         finally:
             at_once.remove(owner)
 
-    monkeypatch.setattr(waiting_studies, "order", watched)
+    monkeypatch.setattr(waiting_studies, "create_waiting_study", watched)
     other = make_key(database, "bob")
     with run_server(app) as (url, _), ThreadPoolExecutor(6) as pool:
         post = partial(httpx2.post, f"{url}/v1/studies", json=asked, timeout=120, trust_env=False)

@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from 'preact/hooks'
 
-import { cardAddress, type Export, getExports, getScript, type Job, modelAddress, orderExport } from '../../api/jobs'
+import { cardAddress, createExport, type Export, getExports, getScript, type Job, modelAddress } from '../../api/jobs'
 import { useLoaded } from '../../parts/load'
 import { attempt } from '../../parts/notices'
 import { Failed, Loading } from '../../parts/states'
@@ -76,7 +76,7 @@ function Format({ job, known, onChange }: { job: Job; known: Export; onChange: (
   const isProof = format === 'keras'
   const order = async () => {
     setBusy(true)
-    await attempt(() => orderExport(job.id, format))
+    await attempt(() => createExport(job.id, format))
     setBusy(false)
     onChange()
   }

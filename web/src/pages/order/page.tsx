@@ -3,7 +3,7 @@
 import { useState } from 'preact/hooks'
 
 import { getDiagnosis, getJob, type Job } from '../../api/jobs'
-import { estimateStudy, orderStudy, type StudyEstimate, type StudyOrder } from '../../api/studies'
+import { createStudy, estimateStudy, type StudyEstimate, type StudyOrder } from '../../api/studies'
 import { useDryRun } from '../../parts/dry_run'
 import { Labelled } from '../../parts/labelled'
 import { Title } from '../../parts/layout'
@@ -104,7 +104,7 @@ function Form({ job }: { job: Job }) {
 
   const send = async (wanted: StudyOrder = order) => {
     setBusy(true)
-    const study = await attempt(() => orderStudy(wanted))
+    const study = await attempt(() => createStudy(wanted))
     setBusy(false)
     if (study) go(`/studies/${study.id}`)
   }

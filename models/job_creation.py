@@ -1,4 +1,4 @@
-"""Submits training jobs: examines, completes and queues a new spec or that of an ended job. The caller commits.
+"""Creates training jobs: examines, completes and queues a new spec or that of an ended job. The caller commits.
 
 Used in requests, and by the reconciler, which submits several jobs in one transaction.
 """
@@ -49,7 +49,7 @@ from models.study_base import make_base
 from models.tables import DatasetRow, JobRow
 
 
-def submit(
+def create_job(
     session: Session,
     blobs: Blobs,
     owner: str,
@@ -123,7 +123,7 @@ def _warn_of_missing_gpus(session: Session, job_id: str, needed: int) -> None:
 
 
 def estimate(session: Session, blobs: Blobs, owner: str, spec: JobSpec, *, max_parameters: int) -> EstimateView:
-    """Estimate the cost of a spec without queueing it. Raises the same errors as `submit`."""
+    """Estimate the cost of a spec without queueing it. Raises the same errors as `create_job`."""
     examined = examine_spec(session, blobs, owner, spec, None, max_parameters, None)
     plan, initial = examined.plan, examined.start.initial
     return EstimateView(
@@ -173,7 +173,7 @@ def examine_spec(
     max_parameters: int,
     ended: JobRow | None,
 ) -> ExaminedSpec:
-    """Examine a spec on the given dataset, or on its own. Raises the same errors as `submit`.
+    """Examine a spec on the given dataset, or on its own. Raises the same errors as `create_job`.
 
     Args:
         ended: the job that is run again, whose copy of first weights may be used.
@@ -235,7 +235,8 @@ def retry(
     """Queue a copy of a job that has ended, on the same version of its dataset unless a patch names another version.
 
     Raises:
-        JobNotFound, JobNotFinished, StateGone, InvalidSpec, FileOfLaterRelease. Also everything that `submit` raises.
+        JobNotFound, JobNotFinished, StateGone, InvalidSpec, FileOfLaterRelease.
+        Also everything that `create_job` raises.
     """
     ended, dataset = jobs.find_with_dataset(session, owner, job_id)
     if ended.status not in TERMINAL:
@@ -263,7 +264,7 @@ def retry(
         was_generated = spec.name == before.generate_name(dataset.name, ended.id)
         if was_generated and not (same_dataset and spec.network == before.network):
             spec = spec.model_copy(update={"name": None})
-    return submit(
+    return create_job(
         session,
         blobs,
         owner,

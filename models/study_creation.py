@@ -1,4 +1,4 @@
-"""Starts a study: fixes base, arms and splits, examines every arm, and queues the first trainings.
+"""Creates a study: fixes base, arms and splits, examines every arm, and queues the first trainings.
 
 Everything happens in one transaction, which the caller commits. The wake-ups follow the commit.
 """
@@ -24,12 +24,13 @@ from heldout.words.studies import warn_of_seeds
 from models.blobs import Blobs
 from models.database import Session
 from models.ids import make_id
+from models.job_creation import ExaminedSpec, find_named_dataset
 from models.specs import count_splits, read_training_spec
 from models.store import calibrations, jobs, quotas, studies
 from models.store.study_steps import begin
 from models.stored_files import require_folds
 from models.study_arms import (
-    OrderBase,
+    StudyBase,
     copy_arm_files,
     examine_arm,
     gives_first_answer,
@@ -42,7 +43,6 @@ from models.study_base import (
     require_fixed,
     resolve_splits,
 )
-from models.submit import ExaminedSpec, find_named_dataset
 from models.tables import DatasetRow, JobRow, StudyRow
 
 MIN_PRIORITY = -100
@@ -52,7 +52,7 @@ MAX_PLAN_BYTES = 128 * 1024
 OVERHEAD_S = 0.7
 
 
-def order(
+def create_study(
     session: Session,
     blobs: Blobs,
     owner: str,
@@ -62,7 +62,7 @@ def order(
     reading: Session | None = None,
     waiting: StudyRow | None = None,
 ) -> tuple[StudyRow, DatasetRow | None]:
-    """Start a study. Returns its row and its dataset's.
+    """Create and start a study. Returns its row and its dataset's.
 
     Args:
         reading: a session to examine the arms with. This takes a while: on SQLite, `session` would block other writers.
@@ -70,19 +70,19 @@ def order(
     Raises:
         QuotaExceeded, OwnerSuspended.
         JobNotFound, DataFirst, FileOfLaterRelease.
-        Also everything that `submit` raises, with `/remedies/<place>` for an arm.
+        Also everything that `create_job` raises, with `/remedies/<place>` for an arm.
     """
-    ordered = _make_ordered(reading or session, blobs, owner, asked, max_parameters, waiting)
-    first = decide_next_steps(ordered.plan, ()).submit
-    study_id, base = make_id("std") if waiting is None else waiting.id, ordered.base
+    prepared = _prepare(reading or session, blobs, owner, asked, max_parameters, waiting)
+    first = decide_next_steps(prepared.plan, ()).submit
+    study_id, base = make_id("std") if waiting is None else waiting.id, prepared.base
     spec = base.spec.model_dump_json()
-    spec_bytes = count_bytes(spec, ordered.plan.to_text())
+    spec_bytes = count_bytes(spec, prepared.plan.to_text())
     all_bytes = (spec_bytes or 0) + (count_bytes(spec) or 0) * len(first)
     # Checked before files are copied, because a refusal would leave them behind.
     quotas.require_room(session, owner, *quotas.OF_NEW_JOBS, asked=len(first), spec_bytes=all_bytes)
     with ExitStack() as copies:
-        arms = copy_arm_files(blobs, study_id, ordered.plan.arms, ordered.examined, copies)
-        plan = replace(ordered.plan, arms=arms)
+        arms = copy_arm_files(blobs, study_id, prepared.plan.arms, prepared.examined, copies)
+        plan = replace(prepared.plan, arms=arms)
         values = {
             "spec": base.spec.model_dump(mode="json"),
             "spec_bytes": spec_bytes,
@@ -112,13 +112,13 @@ def order(
 def estimate(
     session: Session, blobs: Blobs, owner: str, asked: StudySpec, *, max_parameters: int, copies_known: bool = True
 ) -> StudyEstimateView:
-    """Estimate what a study would do, without starting it. Raises the same errors as `order`.
+    """Estimate what a study would do, without starting it. Raises the same errors as `create_study`.
 
     Args:
         copies_known: False during the search for copies, to skip the check of folds.
     """
-    ordered = _make_ordered(session, blobs, owner, asked, max_parameters, copies_known=copies_known)
-    plan, base = ordered.plan, ordered.base
+    prepared = _prepare(session, blobs, owner, asked, max_parameters, copies_known=copies_known)
+    plan, base = prepared.plan, prepared.base
     steps = decide_next_steps(plan, ())
     first = steps.submit
     known = calibrations.list_speeds(session)
@@ -127,7 +127,7 @@ def estimate(
         arm = plan.arm(key.arm)
         patch = arm.candidates[key.variant] if arm.candidates else arm.patch
         spec = make_spec(base.spec, patch, key, folds=plan.folds, study_name="")
-        network = ordered.examined[key.arm].plan
+        network = prepared.examined[key.arm].plan
         epoch_s = calibrations.estimate_epoch_s(known, spec, network, base.dataset, alone=False)
         if seconds is not None:
             seconds = None if epoch_s is None else seconds + epoch_s * spec.training.epochs + OVERHEAD_S
@@ -155,15 +155,15 @@ def estimate(
 
 
 @dataclass(frozen=True)
-class _Ordered:
+class _NewStudy:
     """A study that can start. examined: the network and first weights of each arm."""
 
-    base: OrderBase
+    base: StudyBase
     plan: StudyPlan
     examined: Mapping[str, ExaminedSpec]
 
 
-def _make_ordered(
+def _prepare(
     session: Session,
     blobs: Blobs,
     owner: str,
@@ -172,7 +172,7 @@ def _make_ordered(
     waiting: StudyRow | None = None,
     *,
     copies_known: bool = True,
-) -> _Ordered:
+) -> _NewStudy:
     base = _find_base(session, blobs, owner, asked, None if waiting is None else waiting.dataset_id, copies_known)
     checked = base if copies_known else replace(base, spec=base.spec.model_copy(update={"validation": None}))
     resolved, left_out = resolve_remedies(session, blobs, owner, base, asked)
@@ -202,10 +202,10 @@ def _make_ordered(
         notes=_list_notes(session, blobs, base, asked),
     )
     _require_possible(plan)
-    return _Ordered(base, plan, examined)
+    return _NewStudy(base, plan, examined)
 
 
-def _list_notes(session: Session, blobs: Blobs, base: OrderBase, asked: StudySpec) -> tuple[str, ...]:
+def _list_notes(session: Session, blobs: Blobs, base: StudyBase, asked: StudySpec) -> tuple[str, ...]:
     """Say what a study of remedies cannot do for a job on this dataset."""
     if asked.kind != "remedies" or base.job is None or base.job.dataset_id != base.dataset.id:
         return ()
@@ -227,7 +227,7 @@ def _require_possible(plan: StudyPlan) -> None:
 
 def _find_base(
     session: Session, blobs: Blobs, owner: str, asked: StudySpec, on: str | None, copies_known: bool
-) -> OrderBase:
+) -> StudyBase:
     """Find the base. on: the id of the dataset that a study has waited for, whatever the job or the spec names."""
     job = None
     if asked.job is not None:
@@ -257,12 +257,12 @@ def _find_base(
             "metadata": dict(asked.metadata),
         }
     )
-    return _split(session, blobs, OrderBase(spec, dataset, job, 0, 0, None), resolve_splits(spec, asked), copies_known)
+    return _split(session, blobs, StudyBase(spec, dataset, job, 0, 0, None), resolve_splits(spec, asked), copies_known)
 
 
 def _split(
-    session: Session, blobs: Blobs, base: OrderBase, wanted: Literal["auto", "fixed", "resampled"], copies_known: bool
-) -> OrderBase:
+    session: Session, blobs: Blobs, base: StudyBase, wanted: Literal["auto", "fixed", "resampled"], copies_known: bool
+) -> StudyBase:
     """Count the base's images, and choose folds if each seed gets its own."""
     counts = count_splits(base.dataset, base.spec.model_copy(update={"validation": None})) or {}
     train, validation = counts.get("train", 0), counts.get("validation", 0)
@@ -284,7 +284,7 @@ def _split(
     return _set_folds(replace(base, spec=spec), train + validation, folds, folds)
 
 
-def _set_folds(base: OrderBase, images: int, parts: int, folds: int | None) -> OrderBase:
+def _set_folds(base: StudyBase, images: int, parts: int, folds: int | None) -> StudyBase:
     """Set the numbers of images. parts: the number of folds. folds: the same if each seed gets its own, else None."""
     validation = images // parts
     return replace(base, train_images=images - validation, validation_images=validation, folds=folds)

@@ -9,7 +9,7 @@ from analysis.jobs.examination import RetrySpec
 from heldout.errors import InvalidSpec
 from heldout.lifecycle.job import JobStatus
 from heldout.spec.job import JobSpec
-from models import submit
+from models import job_creation
 from models.blobs import Blobs
 from models.database import Database
 from models.tables import DatasetRow, EventRow, JobRow
@@ -29,7 +29,7 @@ def spec(**changes: object) -> JobSpec:
 
 def submitted(work: Work, asked: JobSpec, owner: str = ALICE) -> tuple[JobRow, DatasetRow]:
     with work.database.write() as session:
-        return submit.submit(session, NO_FILES, owner, asked, max_parameters=MAX_PARAMETERS)
+        return job_creation.create_job(session, NO_FILES, owner, asked, max_parameters=MAX_PARAMETERS)
 
 
 def stored_ids(database: Database) -> set[str]:
@@ -51,7 +51,9 @@ class Reconciling:
 
     def submit_all(self, specs: list[JobSpec]) -> list[str]:
         with self.database.write() as session:
-            made = [submit.submit(session, NO_FILES, ALICE, spec, max_parameters=MAX_PARAMETERS) for spec in specs]
+            made = [
+                job_creation.create_job(session, NO_FILES, ALICE, spec, max_parameters=MAX_PARAMETERS) for spec in specs
+            ]
         return [job.id for job, _ in made]
 
 
@@ -113,7 +115,7 @@ def test_a_job_with_an_unreadable_spec_is_not_submitted_again(work):
     work.fail(held, "diverged")
     work.set(held.job_id, spec={**work.row(held.job_id).spec, "from_a_newer_release": True})
     with work.database.write() as session, pytest.raises(InvalidSpec, match="/from_a_newer_release"):
-        submit.retry(session, NO_FILES, ALICE, held.job_id, RetrySpec(), max_parameters=MAX_PARAMETERS)
+        job_creation.retry(session, NO_FILES, ALICE, held.job_id, RetrySpec(), max_parameters=MAX_PARAMETERS)
     assert stored_ids(work.database) == {held.job_id}
 
 
@@ -123,7 +125,7 @@ def test_a_submission_takes_six_statements(work):
     for metadata, expected in (({}, ["owners", "jobs"]), ({"team": "a"}, ["jobs", "job_metadata"])):
         with work.database.write() as session:
             counted.clear()
-            submit.submit(session, NO_FILES, ALICE, spec(metadata=metadata), max_parameters=MAX_PARAMETERS)
+            job_creation.create_job(session, NO_FILES, ALICE, spec(metadata=metadata), max_parameters=MAX_PARAMETERS)
             tables = [statement.split("INTO ")[-1].split()[0] for statement in counted if "INSERT" in statement]
             assert len([statement for statement in counted if not statement.startswith("BEGIN")]) == 6
             assert tables == [*expected, "events"]

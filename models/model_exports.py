@@ -1,4 +1,4 @@
-"""Finds or orders the export of a model, and explains failed exports."""
+"""Finds or creates the export of a model, and explains failed exports."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ Find = Callable[[Session], ModelSource]
 
 
 @dataclass(frozen=True)
-class OrderedExport:
+class FoundExport:
     """An export of a source, and the status of the job that writes it."""
 
     source_id: str
@@ -61,7 +61,7 @@ def find_training_with_model(session: Session, caller: Caller, job_id: str) -> M
     return ModelSource(job_id, job.name, job, dataset)
 
 
-def find_or_order(database: Database, caller: Caller, find: Find, format_: ExportFormat) -> OrderedExport:
+def find_or_create(database: Database, caller: Caller, find: Find, format_: ExportFormat) -> FoundExport:
     """Find the export, or order it if it was never requested.
 
     Raises:
@@ -77,12 +77,12 @@ def find_or_order(database: Database, caller: Caller, find: Find, format_: Expor
             raise errors.DatasetNotFound(source.dataset.name)
         with database.write() as session:
             accounts.note_key(session, caller.key_id)
-            exports.order(session, find(session).job, format_)
+            exports.create_export(session, find(session).job, format_)
     with database.read() as session:
         row = exports.find(session, source.job.id, format_)
         if row is None:
             raise errors.JobNotFound(source.id)  # deleted meanwhile
-        return OrderedExport(source.id, source.name, row, exports.get_status(session, row))
+        return FoundExport(source.id, source.name, row, exports.get_status(session, row))
 
 
 def explain_failure(row: ExportRow, source_id: str) -> errors.HeldoutError:
