@@ -32,15 +32,15 @@ from heldout.spec.layers import BACKBONE, UPLOADED, NetworkPlan
 from heldout.spec.part import MAX_SEED
 from heldout.views.job import EstimateView, InitialView, LayerView
 from heldout.work.memory import WorkerMemory, could_hold, find_fitting_batch_size
-from models import starts
+from models import initial_weights
 from models.blobs import Blobs
 from models.bundled import BUNDLED
 from models.database import Session
 from models.ids import make_id
+from models.initial_weights import BEFORE_ATTEMPTS, Continuation, InitialState, copy_files, find_backbone, find_source
 from models.job_diagnosis import diagnose_job
 from models.memory import add_uploaded_weights, compute_reserved_bytes, estimate_needed_bytes, estimate_without_images
 from models.specs import count_splits, read_training_spec
-from models.starts import BEFORE_ATTEMPTS, Continuation, Start, copy_files, find_backbone, find_source
 from models.store import calibrations, claims, datasets, events, jobs, new_jobs, quotas, workers
 from models.store.datasets import ReadyDataset
 from models.store.new_jobs import NewJob
@@ -80,7 +80,7 @@ def create_job(
         pixels=None if uploaded is None else uploaded.pixels,
     )
     folder = f"jobs/{job_id}/{BEFORE_ATTEMPTS}"
-    with copy_files(blobs, folder, replace(examined.start, continued=continued)) as start:
+    with copy_files(blobs, folder, replace(examined.initial_state, continued=continued)) as initial_state:
         new_job = NewJob(
             id=job_id,
             spec=complete,
@@ -90,10 +90,10 @@ def create_job(
             memory_bytes=_reserve_memory_bytes(row, complete, examined),
             parameters=examined.plan.parameters,
             retry_of=None if retry_of is None else retry_of.id,
-            origin=start.origin,
+            provenance=initial_state.provenance,
         )
         job = new_jobs.add(session, new_job)
-        starts.add_start(session, job_id, start)
+        initial_weights.add_initial_state(session, job_id, initial_state)
     if spec.folds is not None and not uses_relations(row.relations_status):
         text = f"The copies in {row.name} could not be found, so images that belong together may be in different folds."
         events.add(session, job_id, "job.warning", text, level="warning")
@@ -102,12 +102,12 @@ def create_job(
 
 
 def _reserve_memory_bytes(dataset: DatasetRow, spec: JobSpec, examined: "ExaminedSpec") -> int | None:
-    largest, start = examined.largest_worker, examined.start
+    largest, initial_state = examined.largest_worker, examined.initial_state
     reserved = compute_reserved_bytes(dataset, spec, largest, examined.plan)
-    if start.backbone is not None:
-        return add_uploaded_weights(reserved, start.backbone.file.size_bytes or 0, largest)
-    if start.source is not None and start.source.weights.is_of_model:
-        return add_uploaded_weights(reserved, start.source.file.size_bytes or 0, largest)
+    if initial_state.backbone is not None:
+        return add_uploaded_weights(reserved, initial_state.backbone.file.size_bytes or 0, largest)
+    if initial_state.source is not None and initial_state.source.weights.is_of_model:
+        return add_uploaded_weights(reserved, initial_state.source.file.size_bytes or 0, largest)
     return reserved
 
 
@@ -125,7 +125,7 @@ def _warn_of_missing_gpus(session: Session, job_id: str, needed: int) -> None:
 def estimate(session: Session, blobs: Blobs, owner: str, spec: JobSpec, *, max_parameters: int) -> EstimateView:
     """Estimate the cost of a spec without queueing it. Raises the same errors as `create_job`."""
     examined = examine_spec(session, blobs, owner, spec, None, max_parameters, None)
-    plan, initial = examined.plan, examined.start.initial
+    plan, initial = examined.plan, examined.initial_state.initial
     return EstimateView(
         object="estimate",
         spec=spec,
@@ -143,7 +143,7 @@ def estimate(session: Session, blobs: Blobs, owner: str, spec: JobSpec, *, max_p
 
 def _list_layers(examined: "ExaminedSpec") -> list[LayerView]:
     """List the layers of the network, including each layer of an uploaded one."""
-    source, found = examined.start.backbone, list[LayerView]()
+    source, found = examined.initial_state.backbone, list[LayerView]()
     for layer in examined.plan.layers:
         if layer.name in UPLOADED and source is not None and source.layers:
             prefix = f"{BACKBONE}/" if layer.name == BACKBONE else ""
@@ -160,7 +160,7 @@ class ExaminedSpec:
 
     ready: ReadyDataset
     plan: NetworkPlan
-    start: Start
+    initial_state: InitialState
     largest_worker: WorkerMemory | None = None  # None if no worker is known
 
 
@@ -190,9 +190,9 @@ def examine_spec(
     largest = require_memory(session, ready.row, spec, plan)
     require_folds(session, blobs, ready.row, spec)
     if spec.initial is None:
-        return ExaminedSpec(ready, plan, Start(backbone=backbone), largest)
+        return ExaminedSpec(ready, plan, InitialState(backbone=backbone), largest)
     source = find_source(session, owner, spec.initial, ended)
-    return ExaminedSpec(ready, plan, Start(source, match(spec, plan, ready.classes, source.weights)), largest)
+    return ExaminedSpec(ready, plan, InitialState(source, match(spec, plan, ready.classes, source.weights)), largest)
 
 
 def find_named_dataset(session: Session, owner: str, reference: str) -> DatasetRow:

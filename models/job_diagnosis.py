@@ -17,7 +17,7 @@ from heldout.stored.evaluation import StoredEvaluation
 from heldout.stored.gap import StoredGap
 from models.blobs import Blobs
 from models.database import Session
-from models.starts import find_network_facts
+from models.initial_weights import find_network_facts
 from models.store import artifacts, metrics
 from models.store.claims import Result
 from models.stored_files import (

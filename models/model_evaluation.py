@@ -11,8 +11,8 @@ from heldout.stored.gap import StoredGap
 from heldout.stored.results import Measurement, SplitsResult
 from models.blobs import Blobs
 from models.database import Session
+from models.initial_weights import get_usable_model
 from models.job_creation import find_named_dataset
-from models.starts import get_usable_model
 from models.store import datasets, model_evaluations, quotas
 from models.stored_files import find_and_read, read_audit, read_unless_lost
 from models.tables import DatasetRow, JobRow

@@ -17,8 +17,8 @@ from heldout.studies.refit import chooses_alone
 from heldout.studies.spec import FIRST_REMEDIES, NamedPatch, StudySpec
 from models.blobs import Blobs
 from models.database import Session
+from models.initial_weights import copy_files
 from models.job_creation import ExaminedSpec, examine_spec
-from models.starts import copy_files
 from models.study_base import make_base, pick_remedies
 from models.tables import DatasetRow, JobRow
 
@@ -85,9 +85,9 @@ def examine_arm(
 
 
 def make_arm_plan(base: JobSpec, arm: ResolvedArm, examined: ExaminedSpec) -> ArmPlan:
-    initial, origin = None, examined.start.origin
-    if origin.initial is not None:
-        initial = {**origin.initial, "message": origin.message, "told": origin.event_data["initial"]}
+    initial, provenance = None, examined.initial_state.provenance
+    if provenance.initial is not None:
+        initial = {**provenance.initial, "message": provenance.message, "told": provenance.event_data["initial"]}
     alone = any(chooses_alone(base, apply_patch(base, patch)) for patch in arm.candidates or (arm.patch,))
     return ArmPlan(
         arm.name,
@@ -97,7 +97,7 @@ def make_arm_plan(base: JobSpec, arm: ResolvedArm, examined: ExaminedSpec) -> Ar
         alone,
         parameters=examined.plan.parameters,
         initial=initial,
-        backbone=origin.backbone,
+        backbone=provenance.backbone,
     )
 
 
@@ -117,8 +117,8 @@ def copy_arm_files(
     """
     copied = []
     for place, arm in enumerate(arms, start=first):
-        start = examined[arm.name].start
-        start = copies.enter_context(copy_files(blobs, f"studies/{study_id}/{place}", start))
-        source = start.source or start.backbone  # a spec has at most one of them
+        initial_state = examined[arm.name].initial_state
+        initial_state = copies.enter_context(copy_files(blobs, f"studies/{study_id}/{place}", initial_state))
+        source = initial_state.source or initial_state.backbone  # a spec has at most one of them
         copied.append(replace(arm, file=None if source is None else asdict(source.file)))
     return tuple(copied)

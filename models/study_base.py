@@ -15,8 +15,8 @@ from heldout.studies.spec import NamedPatch, StudySpec
 from heldout.words.studies import warn_of_other_test
 from models.blobs import Blobs
 from models.database import Session
+from models.initial_weights import find_network_facts
 from models.job_diagnosis import diagnose_job
-from models.starts import find_network_facts
 from models.tables import DatasetRow, JobRow
 
 

@@ -32,7 +32,7 @@ _INSERT = (
 
 
 @dataclass(frozen=True)
-class Origin:
+class Provenance:
     """What a training starts from, if not from scratch.
 
     epoch: completed epochs. continues, initial, backbone: as in the job's row. event_data: for its first event.
@@ -68,7 +68,7 @@ class NewJob:
     retry_of: str | None = None
     study_id: str | None = None
     key_id: str | None = None
-    origin: Origin = Origin()
+    provenance: Provenance = Provenance()
 
 
 def add(session: Session, job: NewJob) -> JobRow:
@@ -107,20 +107,23 @@ def add(session: Session, job: NewJob) -> JobRow:
         "failures": 0,
         "runtime_s": 0.0,
         "charged_s": 0.0,
-        "epoch": job.origin.epoch,
+        "epoch": job.provenance.epoch,
         "epochs": training.training.epochs if training else 0,
         "last_event": 1,
     }
     accounts.ensure_owner(session, job.owner)
-    origin = job.origin
+    provenance = job.provenance
     # JSON's null differs from SQL's NULL, so absent values are omitted.
-    values |= {"continues": list(origin.continues)} if origin.continues else {}
-    values |= {"initial": dict(origin.initial)} if origin.initial else {}
-    values |= {"backbone": dict(origin.backbone)} if origin.backbone else {}
+    values |= {"continues": list(provenance.continues)} if provenance.continues else {}
+    values |= {"initial": dict(provenance.initial)} if provenance.initial else {}
+    values |= {"backbone": dict(provenance.backbone)} if provenance.backbone else {}
     max_pending_s = training.limits.max_pending_s if training else None
     stored = session.execute(_INSERT, {**values, "metadata": pairs, "max_pending_s": max_pending_s}).one()
     listing.add_metadata(session, job_id, job.owner, pairs)
-    data, message = {"priority": priority, **origin.event_data}, f"Waiting for a worker. {origin.message}".rstrip()
+    data, message = (
+        {"priority": priority, **provenance.event_data},
+        f"Waiting for a worker. {provenance.message}".rstrip(),
+    )
     events.add_numbered(session, job_id, 1, "job.queued", message, kind=kind, owner=job.owner, data=data)
     if about.takes_slot:
         wake.note(session, job_id, values["gpus"])

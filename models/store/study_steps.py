@@ -29,7 +29,7 @@ from models.memory import add_uploaded_weights, compute_reserved_bytes
 from models.specs import make_plan
 from models.store import artifacts, events, new_jobs, studies, study_found, workers
 from models.store.artifacts import Artifact
-from models.store.new_jobs import NewJob, Origin
+from models.store.new_jobs import NewJob, Provenance
 from models.store.studies import RunOfJob
 from models.tables import DatasetRow, JobRow, StudyRow
 
@@ -230,11 +230,11 @@ def _get_patch(plan: StudyPlan, steps: NextSteps, key: RunKey) -> Mapping[str, A
 def _add_job(session: Session, study: StudyRow, plan: StudyPlan, key: RunKey, spec: JobSpec) -> None:
     arm = plan.arm(key.arm)
     event_data = {"study": study.id, "arm": key.arm, "seed": key.seed}
-    origin = Origin(event_data=event_data, backbone=arm.backbone)
+    provenance = Provenance(event_data=event_data, backbone=arm.backbone)
     if arm.initial is not None:
         kept = {name: part for name, part in arm.initial.items() if name not in {"message", "told"}}
         with_initial = {**event_data, "initial": dict(arm.initial["told"])}
-        origin = replace(origin, initial=kept, message=arm.initial["message"], event_data=with_initial)
+        provenance = replace(provenance, initial=kept, message=arm.initial["message"], event_data=with_initial)
     new_job = NewJob(
         spec=spec,
         owner=study.owner,
@@ -244,7 +244,7 @@ def _add_job(session: Session, study: StudyRow, plan: StudyPlan, key: RunKey, sp
         parameters=arm.parameters,
         study_id=study.id,
         key_id=studies.get_ordering_key(session, study.id),
-        origin=origin,
+        provenance=provenance,
     )
     job_id = new_jobs.add(session, new_job).id
     studies.add_run(session, study.id, job_id, key)

@@ -13,8 +13,8 @@ from heldout.lifecycle.job import TERMINAL, FailureCode, JobRequest, JobStatus
 from heldout.lifecycle.resources import RejectionCode
 from models.blobs import Blobs
 from models.database import Database, Session
+from models.initial_weights import BEFORE_ATTEMPTS
 from models.job_summary import summarize_job
-from models.starts import BEFORE_ATTEMPTS
 from models.store import claims, events, named_blobs
 from models.store.artifacts import Artifact
 from models.store.claims import HeldAttempt, Result

@@ -25,8 +25,8 @@ from heldout.views.dataset import DatasetPage, DatasetView, EffectView, IndicesV
 from heldout.words.data_and_models import GROUPS_PAGE, ask_about_groups, describe_audit, fold_notes
 from models.blob_files import guard_reading, open_blob
 from models.blobs import raise_if_missing
+from models.change_preview import build_effect_view
 from models.database import Session
-from models.fix_effects import build_effect_view
 from models.store import datasets, file_digests, ingests, label_reads
 from models.stored_files import read_audit, read_file, read_splits, read_suspects, read_unless_lost
 from models.tables import DatasetRow

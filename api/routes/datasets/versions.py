@@ -9,7 +9,7 @@ from heldout import errors
 from heldout.fixes.changes import VersionSpec
 from heldout.fixes.offers import DifferentSpec
 from heldout.views.dataset import DatasetView, DifferentView, EffectView
-from models.fix_effects import build_effect_view
+from models.change_preview import build_effect_view
 from models.store import datasets, versions
 from models.views.dataset import build_dataset_view
 from models.views.job import build_dataset_reference

@@ -35,7 +35,7 @@ from models.store import artifacts, events, jobs, metrics, models
 from models.store.artifacts import Artifact
 from models.store.claims import Checkpoint
 from models.store.datasets import ReadyDataset
-from models.store.new_jobs import Origin
+from models.store.new_jobs import Provenance
 from models.tables import AttemptRow, CheckpointRow, EpochRow, JobRow, ModelRow
 
 
@@ -200,7 +200,7 @@ class Continuation:
 
 
 @dataclass(frozen=True)
-class Start:
+class InitialState:
     """What a job starts from: weights of another job, an uploaded backbone, a job's state, or nothing."""
 
     source: InitialSource | None = None
@@ -209,31 +209,34 @@ class Start:
     continued: Continuation | None = None
 
     @property
-    def origin(self) -> Origin:
-        """The origin for the job's row and its first event."""
-        origin = Origin()
+    def provenance(self) -> Provenance:
+        """The provenance for the job's row and its first event."""
+        provenance = Provenance()
         if self.initial is not None:
-            origin = Origin(
+            provenance = Provenance(
                 initial=self.initial.to_json(),
                 message=self.initial.in_words,
                 event_data={"initial": self.initial.event_data},
             )
         if self.backbone is not None:
-            origin = replace(origin, backbone=self.backbone.backbone.to_json())
+            provenance = replace(provenance, backbone=self.backbone.backbone.to_json())
         if self.continued is None:
-            return origin
+            return provenance
         ended, state = self.continued.ended, self.continued.state
         return replace(
-            origin,
+            provenance,
             epoch=state.epoch,
             continues=(*(ended.continues or ()), {"job": ended.id, "epoch": state.epoch}),
             message=f"Continues from the state of {ended.id} after epoch {state.epoch}.",
-            event_data={**origin.event_data, "continues": {"job": ended.id, "epoch": state.epoch, "step": state.step}},
+            event_data={
+                **provenance.event_data,
+                "continues": {"job": ended.id, "epoch": state.epoch, "step": state.step},
+            },
         )
 
 
 @contextmanager
-def copy_files(blobs: Blobs, folder: str, start: Start) -> Iterator[Start]:
+def copy_files(blobs: Blobs, folder: str, initial_state: InitialState) -> Iterator[InitialState]:
     """Copy the files for a new job. The copies are deleted again if the block fails.
 
     Args:
@@ -251,44 +254,44 @@ def copy_files(blobs: Blobs, folder: str, start: Start) -> Iterator[Start]:
         return made[-1]
 
     try:
-        if (source := start.source) is not None:
+        if (source := initial_state.source) is not None:
             detail = f"The weights of {source.weights.source} no longer exist."
             key = copy(source.file.key, "initial.keras", make_refusal(detail, source.weights.kind))
             file = replace(source.file, name=ArtifactName.INITIAL, key=key)
-            start = replace(start, source=replace(source, file=file))
-        if (backbone := start.backbone) is not None:
+            initial_state = replace(initial_state, source=replace(source, file=file))
+        if (backbone := initial_state.backbone) is not None:
             known = backbone.backbone
             pointer = POINTER if len(known.gives) == 3 else OWN_POINTER
             detail = f"The file of {known.model} no longer exists. Upload it again."
             key = copy(backbone.file.key, "backbone.keras", InvalidSpec.at(f"{pointer}/model", detail))
-            start = replace(start, backbone=replace(backbone, file=replace(backbone.file, key=key)))
-        if (continued := start.continued) is not None:
+            initial_state = replace(initial_state, backbone=replace(backbone, file=replace(backbone.file, key=key)))
+        if (continued := initial_state.continued) is not None:
             state, name = continued.state, f"checkpoint-{continued.state.epoch:05d}-{continued.state.step:08d}.ckpt"
             key = copy(state.key, name, StateGone(continued.ended.id))
-            start = replace(start, continued=replace(continued, state=replace(state, key=key)))
-        yield start
+            initial_state = replace(initial_state, continued=replace(continued, state=replace(state, key=key)))
+        yield initial_state
     except BaseException:
         for key in made:
             blobs.delete(key)
         raise
 
 
-def add_start(session: Session, job_id: str, start: Start) -> None:
+def add_initial_state(session: Session, job_id: str, initial_state: InitialState) -> None:
     """Write what a new job starts from. Its row must exist."""
-    if start.source is not None and start.initial is not None:
-        artifacts.add(session, job_id, BEFORE_ATTEMPTS, [start.source.file])
-        if start.initial.is_little:
-            count = len(start.initial.taken) + len(start.initial.new)
-            source = start.initial.weights.source
+    if initial_state.source is not None and initial_state.initial is not None:
+        artifacts.add(session, job_id, BEFORE_ATTEMPTS, [initial_state.source.file])
+        if initial_state.initial.is_little:
+            count = len(initial_state.initial.taken) + len(initial_state.initial.new)
+            source = initial_state.initial.weights.source
             text = (
-                f"Only {len(start.initial.taken)} of {count} layers start from {source}. The others start "
-                f"with random weights: {', '.join(start.initial.new)}."
+                f"Only {len(initial_state.initial.taken)} of {count} layers start from {source}. The others start "
+                f"with random weights: {', '.join(initial_state.initial.new)}."
             )
-            events.add(session, job_id, "job.warning", text, level="warning", data=start.initial.event_data)
-    if start.backbone is not None:
-        artifacts.add(session, job_id, BEFORE_ATTEMPTS, [start.backbone.file])
-    if start.continued is not None:
-        _add_state(session, job_id, start.continued)
+            events.add(session, job_id, "job.warning", text, level="warning", data=initial_state.initial.event_data)
+    if initial_state.backbone is not None:
+        artifacts.add(session, job_id, BEFORE_ATTEMPTS, [initial_state.backbone.file])
+    if initial_state.continued is not None:
+        _add_state(session, job_id, initial_state.continued)
 
 
 def _add_state(session: Session, job_id: str, continued: Continuation) -> None:

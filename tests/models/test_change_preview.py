@@ -7,7 +7,7 @@ from analysis.arrays.dataset import SPLITS, load
 from analysis.arrays.relations import FILE_NAME, load_relations
 from heldout.fixes.changes import VersionChanges
 from heldout.spec.dataset import DatasetSpec
-from models.fix_effects import compute_effect, describe
+from models.change_preview import compute_effect, describe
 from tests.worker.ingest.test_derive import with_copies
 from tests.worker.ingest.uploads import ALONE, npz, taken
 from worker.ingest.pipeline import derive
