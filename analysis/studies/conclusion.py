@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from analysis.studies.assessment import RemedyAssessment, estimate_needs
 from analysis.studies.comparing import Pair, compare_pairs, compute_gain_unit
 from analysis.studies.figures import build_difference_view, compute_test_figures
 from analysis.studies.racing import Look, is_confirmed, list_clearly_beaten, list_cures
-from analysis.studies.standing import RemedyStanding, estimate_needs
 from analysis.studies.state import Scores, StudyState
 from heldout.studies.spec import BASE_ARM
 from heldout.views.study import ArmView, ConclusionView, StudyTestView
@@ -65,25 +65,28 @@ def conclude_without_cure(
         ended_early: why there was no further look, if the race was not decided.
         undecided: remedies that get more seeds if the study is continued.
     """
-    standings = {name: look.judgements[name].standing for name, look in looks.items()}
+    assessments = {name: look.judgements[name].assessment for name, look in looks.items()}
     gains = {name: look.comparisons[name].gain.mean for name, look in looks.items()}
-    open_arms = [name for name, standing in standings.items() if standing in (RemedyStanding.OPEN, RemedyStanding.CURE)]
+    open_arms = [
+        name for name, assessment in assessments.items() if assessment in (RemedyAssessment.OPEN, RemedyAssessment.CURE)
+    ]
     tried = [arm.name for arm in state.arms if arm.name != BASE_ARM]
-    remedies = [name for name in tried if name in standings]
-    failed = [name for name in tried if name not in standings]
+    remedies = [name for name in tried if name in assessments]
+    failed = [name for name in tried if name not in assessments]
     worse = sorted(
-        (name for name, standing in standings.items() if standing is RemedyStanding.WORSE), key=gains.__getitem__
+        (name for name, assessment in assessments.items() if assessment is RemedyAssessment.WORSE),
+        key=gains.__getitem__,
     )
     harm = words.describe_harm([arms[name] for name in worse])
     if not open_arms:
-        small = [name for name, standing in standings.items() if standing is RemedyStanding.NO_HELP]
+        small = [name for name, assessment in assessments.items() if assessment is RemedyAssessment.NO_HELP]
         ways_on = words.say_ways_on(state.left_out, has_more_seeds=False)
         explanation = words.explain_nothing(remedies, state.objective, small, [*harm, *ways_on], failed)
         return ConclusionView(kind="nothing_helped", remedy=None, explanation=explanation)
     best = max(open_arms, key=lambda name: (gains[name], name))
     look = looks[best]
     needs = estimate_needs(look.comparisons[best], look.unit, look.last_error, state.validation_images)
-    if standings[best] is RemedyStanding.CURE:
+    if assessments[best] is RemedyAssessment.CURE:
         doubt = ", but new seeds do not confirm it" if look.seeds_before else ", but no new seeds have confirmed it"
     else:
         images = f"{state.validation_images:,} validation images{' each' if state.folds else ''}"

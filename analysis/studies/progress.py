@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from analysis.studies import planning
+from analysis.studies.assessment import RELEVANT_ACCURACY, RELEVANT_SHARE_OF_LOSS, RemedyAssessment
 from analysis.studies.figures import build_difference_view
 from analysis.studies.racing import DropReason, Look, can_be_settled, find_drops, find_leader, list_cures
-from analysis.studies.standing import RELEVANT_ACCURACY, RELEVANT_SHARE_OF_LOSS, RemedyStanding
 from analysis.studies.state import Arm, Purpose, RunKey, Scores, StudyRun, StudyState
 from heldout.lifecycle.job import TERMINAL, JobStatus
 from heldout.studies.spec import BASE_ARM, Measure
@@ -204,7 +204,7 @@ class RaceProgress:
             unsure = [
                 name
                 for name, last_look in self.looks.items()
-                if last_look.judgements[name].standing is RemedyStanding.OPEN
+                if last_look.judgements[name].assessment is RemedyAssessment.OPEN
             ]
             # No arm will be a cure, but more seeds may still show that none helps.
             if set(unsure) == set(hopeless) and all(can_be_settled(look, name) for name in hopeless):

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
+from analysis.studies.assessment import Judgement, RemedyAssessment, judge, list_worse_measures, would_tell
 from analysis.studies.comparing import Comparison, GainUnit, compare, compute_gain_unit
-from analysis.studies.standing import Judgement, RemedyStanding, judge, list_worse_measures, would_tell
 from analysis.studies.state import Arm, Scores
 from heldout.studies.spec import BASE_ARM, Measure
 from heldout.words.studies import MEASURES
@@ -110,7 +110,7 @@ def list_cures(look: Look, *, unconfirmed: bool) -> list[str]:
     return [
         name
         for name in look.ranked
-        if look.judgements[name].standing is RemedyStanding.CURE and (unconfirmed or is_confirmed(look, name))
+        if look.judgements[name].assessment is RemedyAssessment.CURE and (unconfirmed or is_confirmed(look, name))
     ]
 
 
@@ -141,13 +141,13 @@ def find_drops(look: Look) -> dict[str, tuple[DropReason, str | None]]:
     """Return the arms that will not win, each with the reason, and the arm that beats it, if any."""
     found: dict[str, tuple[DropReason, str | None]] = {}
     for name in look.ranked:
-        standing = look.judgements[name].standing
-        if standing is RemedyStanding.NO_HELP:
+        assessment = look.judgements[name].assessment
+        if assessment is RemedyAssessment.NO_HELP:
             found[name] = DropReason.NO_HELP, None
         elif list_worse_measures(look.comparisons[name], look.unit, look.error):
             found[name] = DropReason.WORSE, None
-        elif standing is not RemedyStanding.CURE and not can_become_a_cure(look, name):
-            found[name] = DropReason.WORSE if standing is RemedyStanding.WORSE else DropReason.HOPELESS, None
+        elif assessment is not RemedyAssessment.CURE and not can_become_a_cure(look, name):
+            found[name] = DropReason.WORSE if assessment is RemedyAssessment.WORSE else DropReason.HOPELESS, None
     racing = [name for name in look.ranked if name not in found]
     first = find_leader(look, racing)
     if first is not None and look.comparisons[first].gain.mean > 0:
@@ -158,4 +158,4 @@ def find_drops(look: Look) -> dict[str, tuple[DropReason, str | None]]:
 def find_leader(look: Look, racing: Sequence[str]) -> str | None:
     """Return the arm with the greatest gain among racing arms that make nothing worse."""
     names = (name for name in look.ranked if name in racing)
-    return next((name for name in names if look.judgements[name].standing is not RemedyStanding.WORSE), None)
+    return next((name for name in names if look.judgements[name].assessment is not RemedyAssessment.WORSE), None)

@@ -12,6 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from analysis.studies import figures
+from analysis.studies.assessment import Judgement, RemedyAssessment, estimate_needs, judge, list_worse_measures
 from analysis.studies.comparing import Comparison, GainUnit, Pair, compare_pairs, compute_gain_unit
 from analysis.studies.conclusion import build_test_view
 from analysis.studies.intervals import (
@@ -25,7 +26,6 @@ from analysis.studies.intervals import (
     subtract_spreads,
 )
 from analysis.studies.recording import FEWEST_RUNS, Matched, list_run_keys, match_runs, take_half
-from analysis.studies.standing import Judgement, RemedyStanding, estimate_needs, judge, list_worse_measures
 from analysis.studies.state import NextSteps, Recording, Scores, StudyRun, StudyState
 from heldout.lifecycle.job import TERMINAL
 from heldout.studies.spec import BASE_ARM, Measure
@@ -105,7 +105,7 @@ def decide_recorded(state: StudyState, runs: Sequence[StudyRun]) -> NextSteps:
 def _conclude(state: StudyState, compared: _Compared) -> NextSteps:
     arms = tuple(_build_compared_arm(state, compared, arm.name) for arm in state.arms)
     of_arm = {arm.name: arm for arm in arms}
-    better = [name for name, judgement in compared.judgements.items() if judgement.standing is RemedyStanding.CURE]
+    better = [name for name, judgement in compared.judgements.items() if judgement.assessment is RemedyAssessment.CURE]
     count = sum(len(runs) for runs in compared.jobs.values())
     if not better:
         return NextSteps("succeeded", planned=count, arms=arms, conclusion=_conclude_without(compared, of_arm))
@@ -146,7 +146,7 @@ def _choose(compared: _Compared, better: Sequence[str]) -> tuple[str, bool, str]
     choosing = {
         name: half
         for name, matched in compared.matched.items()
-        if judgements[name].standing is not RemedyStanding.WORSE
+        if judgements[name].assessment is not RemedyAssessment.WORSE
         and (half := take_half(compared.recording, name, matched, chooses=True)).own
         and half.base
     }
@@ -161,7 +161,7 @@ def _choose(compared: _Compared, better: Sequence[str]) -> tuple[str, bool, str]
         return best, False, words.TOO_FEW_TO_CONFIRM
     unit, confirming = _compare(compared, {chosen: half})
     judgement = judge(confirming[chosen], unit, ERROR / len(compared.measures))
-    if judgement.standing is RemedyStanding.CURE and set(judgement.better) & set(judgements[chosen].better):
+    if judgement.assessment is RemedyAssessment.CURE and set(judgement.better) & set(judgements[chosen].better):
         return chosen, True, ""
     return best, False, words.NOT_CONFIRMED if chosen == best else words.say_not_chosen(chosen)
 
@@ -175,7 +175,7 @@ def _conclude_without(compared: _Compared, arms: Mapping[str, ArmView]) -> Concl
         explanation = words.explain_worse([arms[name] for name in worse], recording.metric, scope)
         return ConclusionView(kind="worse", remedy=None, explanation=explanation)
     open_arms = [name for name in comparisons if name not in worse]
-    small = [name for name in open_arms if compared.judgements[name].standing is RemedyStanding.NO_HELP]
+    small = [name for name in open_arms if compared.judgements[name].assessment is RemedyAssessment.NO_HELP]
     undecided = [name for name in open_arms if name not in small]
     best = compared.find_best(undecided or open_arms)
     images = len(compared.scores[best][0].images) if recording.metric is None else recording.images

@@ -6,10 +6,10 @@ from functools import cache
 
 import numpy as np
 
+from analysis.studies.assessment import RemedyAssessment
 from analysis.studies.planning import count_comparisons, plan_stages
 from analysis.studies.progress import follow as progress_of
 from analysis.studies.racing import Look, find_leader, find_winner, list_clearly_beaten
-from analysis.studies.standing import RemedyStanding
 from analysis.studies.state import Arm, RunKey, Scores, StudyState
 from benchmarks.cures import replay
 from benchmarks.cures.conditions import SEEDS, Condition
@@ -76,7 +76,7 @@ def follow_grid(condition: Condition, remedies: Sequence[str], grid: Grid) -> Ou
     gains = {
         name: look.comparisons[name].gain.mean
         for name, look in looks.items()
-        if look.judgements[name].standing in (RemedyStanding.OPEN, RemedyStanding.CURE)
+        if look.judgements[name].assessment in (RemedyAssessment.OPEN, RemedyAssessment.CURE)
     }
     promising = [name for name in gains if gains[name] > 0]
     best = max(promising, key=lambda name: gains[name], default=None)

@@ -8,12 +8,12 @@ from math import log, sqrt
 from typing import Literal
 
 from heldout.diagnosis.confidence_fit import FITS_OF_HISTORIES, FITS_OF_JOBS
-from heldout.diagnosis.course import Course
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Cause
 from heldout.diagnosis.gap import Gap
 from heldout.diagnosis.history import Curve, take_finite
 from heldout.diagnosis.logistic import compute_probability
+from heldout.diagnosis.loss_trend import LossTrend
 from heldout.diagnosis.thresholds import LEAST_HALF_INTERVAL, MIN_LIKELY, MIN_SURE, SMALLEST_RATIO
 from heldout.diagnosis.verdict_fit import FITS_OF_VERDICTS
 
@@ -45,18 +45,18 @@ def _get_last(curve: Curve) -> float | None:
     return known[-1] if known else None
 
 
-def _compare(course: Course | None, measure: Callable[[Course], tuple[float, float]]) -> float | None:
+def _compare(trend: LossTrend | None, measure: Callable[[LossTrend], tuple[float, float]]) -> float | None:
     """Logarithm of one figure of a curve as a share of another; None if there is no curve."""
-    if course is None:
+    if trend is None:
         return None
-    value, of = measure(course)
+    value, of = measure(trend)
     ratio = value / of if of > 0 else 0.0 if value <= 0 else 1 / SMALLEST_RATIO
     return log(min(max(ratio, SMALLEST_RATIO), 1 / SMALLEST_RATIO))
 
 
-def _compare_fall(course: Course | None) -> float | None:
+def _compare_fall(trend: LossTrend | None) -> float | None:
     """How far a curve fell over the last third of the epochs, compared with its scale."""
-    return _compare(course, lambda curve: (curve.fall, curve.scale))
+    return _compare(trend, lambda curve: (curve.fall, curve.scale))
 
 
 FIGURES: Mapping[str, Callable[[Facts], float | None]] = {

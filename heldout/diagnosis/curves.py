@@ -7,12 +7,18 @@ from itertools import accumulate
 from math import log, sqrt
 
 from heldout.diagnosis import thresholds
-from heldout.diagnosis.course import AccuracyChange, Course, compute_accuracy_change, estimate_noise, measure_course
 from heldout.diagnosis.evaluation import Evaluation, compute_skill
 from heldout.diagnosis.history import History, take_finite
+from heldout.diagnosis.loss_trend import (
+    AccuracyChange,
+    LossTrend,
+    compute_accuracy_change,
+    estimate_noise,
+    measure_trend,
+)
 
 
-def has_turned_up(heldout: Course, training: Course, fell: float, noise: float, loss_left: float) -> bool:
+def has_turned_up(heldout: LossTrend, training: LossTrend, fell: float, noise: float, loss_left: float) -> bool:
     """Whether validation ends above its lowest level by more than noise, and by enough to matter.
 
     Args:
@@ -28,12 +34,12 @@ def has_turned_up(heldout: Course, training: Course, fell: float, noise: float, 
     return fell > training.noise and _rises_over_many_epochs(heldout, noise)
 
 
-def measure_loss_left(heldout: Course) -> float:
+def measure_loss_left(heldout: LossTrend) -> float:
     """The loss left if its zero is known: the lowest level, or a small part of the descent if that is larger."""
     return max(heldout.lowest, thresholds.MIN_LOSS_LEFT * heldout.descent)
 
 
-def estimate_foreign_loss_left(heldout: Course, training: Course, wrong_answers: Course | None) -> float:
+def estimate_foreign_loss_left(heldout: LossTrend, training: LossTrend, wrong_answers: LossTrend | None) -> float:
     """The loss left if there may be an offset: half of the descent, or the least that wrong answers alone can cost.
 
     Each wrong answer costs at least ln 2 of cross-entropy, since another class was at least as likely. If validation
@@ -44,7 +50,7 @@ def estimate_foreign_loss_left(heldout: Course, training: Course, wrong_answers:
     return max(descent / 2, min(heldout.lowest, least))
 
 
-def compute_max_mild_rise(heldout: Course, training: Course, *, has_zero: bool) -> float:
+def compute_max_mild_rise(heldout: LossTrend, training: LossTrend, *, has_zero: bool) -> float:
     """The largest rise of a loss above its best that does not count as a fault.
 
     Args:
@@ -58,20 +64,20 @@ def compute_max_mild_rise(heldout: Course, training: Course, *, has_zero: bool) 
     return thresholds.MAX_MILD_RISE * estimate_foreign_loss_left(heldout, training, None)
 
 
-def find_onset(course: Course) -> int | None:
+def find_onset(trend: LossTrend) -> int | None:
     """The first position after the best from which the curve stays above its lowest level by more than its noise.
 
     If the noise exceeds half of the rise, that half is the bar instead.
     """
-    levels = course.levels
-    bar = course.lowest + min(course.noise, course.rise / 2)
+    levels = trend.levels
+    bar = trend.lowest + min(trend.noise, trend.rise / 2)
     onset = len(levels)
-    while onset > course.best + 1 and levels[onset - 1] > bar:
+    while onset > trend.best + 1 and levels[onset - 1] > bar:
         onset -= 1
     return onset if onset < len(levels) else None
 
 
-def _rises_over_many_epochs(heldout: Course, noise: float) -> bool:
+def _rises_over_many_epochs(heldout: LossTrend, noise: float) -> bool:
     """Whether many epochs together show that a loss is above its lowest, although the last ones alone do not.
 
     One sign is that the mean of the last quarter exceeds the lowest mean of equally many epochs by more than noise. The
@@ -112,8 +118,8 @@ class Curves:
     epoch_numbers: the number of the epoch at each position; best_epoch and onset_epoch are such numbers.
     epochs: number of validation epochs. name, training_name: names of the two curves in sentences.
     is_measured: whether training figures come from inference mode; otherwise they come from `fit`.
-    heldout, training: the courses of validation and training; None if nothing finite was recorded.
-    wrong_answers: the course of validation's share of wrong answers.
+    heldout, training: the trends of validation and training; None if nothing finite was recorded.
+    wrong_answers: the trend of validation's share of wrong answers.
     own_noise: validation's noise that training does not share.
     training_at_best: the training loss in validation's best epoch.
     has_learned: whether training has fallen since that epoch.
@@ -130,9 +136,9 @@ class Curves:
     training_name: str
     of_loss: bool
     is_measured: bool
-    heldout: Course | None
-    training: Course | None
-    wrong_answers: Course | None
+    heldout: LossTrend | None
+    training: LossTrend | None
+    wrong_answers: LossTrend | None
     own_noise: float
     training_at_best: float
     has_learned: bool
@@ -159,7 +165,7 @@ def choose_curves(history: History, evaluation: Evaluation | None = None) -> Cur
     """
     is_measured, of_loss, numbers = history.is_measured, history.has_losses, history.epoch_numbers
     heldout, training, wrong_answers = (
-        measure_course(values, has_zero=has_zero) if values else None
+        measure_trend(values, has_zero=has_zero) if values else None
         for values, has_zero in zip(history.losses(), (is_measured, is_measured, False), strict=True)
     )
     own_noise, at_best, has_learned, onset, accuracy, mild_rise = 0.0, 0.0, False, None, None, 0.0
@@ -211,7 +217,7 @@ def _holds(accuracy: AccuracyChange, evaluation: Evaluation | None) -> bool:
     return accuracy.held and (classes < 2 or compute_skill(accuracy.level, 1 / classes) > thresholds.MAX_CHANCE_SKILL)
 
 
-def _last_weights_are_worse(evaluation: Evaluation | None, training: Course) -> bool:
+def _last_weights_are_worse(evaluation: Evaluation | None, training: LossTrend) -> bool:
     """Whether the last weights do better on training images than the kept ones, and clearly worse on others."""
     last = evaluation.last if evaluation else None
     kept = evaluation.get(last.split) if evaluation and last else None

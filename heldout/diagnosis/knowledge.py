@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from math import exp
 
 from heldout.diagnosis import thresholds
-from heldout.diagnosis.course import compute_end_level
 from heldout.diagnosis.curves import Curves
 from heldout.diagnosis.evaluation import compute_skill
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.history import Curve, take_finite
+from heldout.diagnosis.loss_trend import compute_end_level
 from heldout.statistics import compute_newcombe_interval
 
 

@@ -5,16 +5,16 @@ from math import log
 from typing import NamedTuple
 
 from heldout.diagnosis import knowledge, thresholds
-from heldout.diagnosis.course import Course
 from heldout.diagnosis.curves import Curves
 from heldout.diagnosis.evaluation import compute_skill
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import CANNOT_TELL, HEALTHY
+from heldout.diagnosis.loss_trend import LossTrend
 from heldout.diagnosis.rules.rising import find_stopped_in_time
 from heldout.spec.job import trains_on_all
 from heldout.statistics import compute_newcombe_interval
 from heldout.words import format_figure, percent, pluralize
-from heldout.words.courses import describe_best_and_end, describe_bouncing, describe_end, explain_too_little_matters
+from heldout.words.curves import describe_best_and_end, describe_bouncing, describe_end, explain_too_little_matters
 from heldout.words.verdicts import describe_healthy
 
 _NOTHING_VALIDATES = (
@@ -64,8 +64,8 @@ def _explain_trained_on_all(facts: Facts) -> str | None:
 
 
 def _explain_few_epochs(facts: Facts) -> str | None:
-    for kind, course in (("Training", facts.curves.training), ("Validation", facts.curves.heldout)):
-        epochs = 0 if course is None else len(course.values)
+    for kind, trend in (("Training", facts.curves.training), ("Validation", facts.curves.heldout)):
+        epochs = 0 if trend is None else len(trend.values)
         if epochs < thresholds.MIN_EPOCHS:
             known = f"only {pluralize(epochs, 'epoch')}" if epochs else "no epoch"
             return (
@@ -113,11 +113,11 @@ def _explain_learned_nothing(facts: Facts) -> str | None:
         (curves.name, curves.heldout, curves.of_loss),
         ("share of wrong validation answers", curves.wrong_answers, False),
     )
-    for name, course, is_loss in both:
-        if course is None or len(course.values) < thresholds.MIN_EPOCHS:
+    for name, trend, is_loss in both:
+        if trend is None or len(trend.values) < thresholds.MIN_EPOCHS:
             continue
-        first, last = course.values[0], course.values[-1]
-        if first - course.lowest <= thresholds.MIN_RISE_SIGMAS * course.noise:
+        first, last = trend.values[0], trend.values[-1]
+        if first - trend.lowest <= thresholds.MIN_RISE_SIGMAS * trend.noise:
             return (
                 f"The {name} was {format_figure(first, is_loss=is_loss)} after the first epoch and is "
                 f"{format_figure(last, is_loss=is_loss)} after {pluralize(curves.epochs, 'epoch')}; no epoch in "
@@ -233,7 +233,7 @@ def _explain_uncertain_gap(facts: Facts) -> str | None:
 def _explain_healthy(facts: Facts) -> str:
     in_time, heldout = find_stopped_in_time(facts), facts.curves.heldout
     assert heldout is not None
-    explanation = in_time.explanation if in_time else _describe_course(facts.curves, heldout)
+    explanation = in_time.explanation if in_time else _describe_trend(facts.curves, heldout)
     if facts.budget is not None:
         return explanation  # the budget already describes the gap
     if facts.train is None or facts.test is None:
@@ -244,7 +244,7 @@ def _explain_healthy(facts: Facts) -> str:
     return f"{explanation} Test accuracy is at least as good as training accuracy."
 
 
-def _describe_course(curves: Curves, heldout: Course) -> str:
+def _describe_trend(curves: Curves, heldout: LossTrend) -> str:
     """Describe how validation went, and why its end is as good as its best or does not count as a rise."""
     seen = f"{describe_best_and_end(curves, heldout)}."
     excess = heldout.values[-1] - heldout.values[heldout.best]

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import case, select
 from sqlalchemy.orm import Session
 
-from analysis.studies.meanwhile import add_provisional_means, estimate_left_s
+from analysis.studies.interim_progress import add_provisional_means, estimate_left_s
 from analysis.studies.state import Means, NextSteps, Purpose
 from analysis.studies.stored import unpack_scores
 from heldout.lifecycle.job import JobStatus

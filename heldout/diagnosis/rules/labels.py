@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from heldout.diagnosis import remedies, thresholds
-from heldout.diagnosis.course import smooth
 from heldout.diagnosis.evaluation import SplitFigures, compute_chance, compute_own_chance, compute_skill
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.history import History, take_finite
+from heldout.diagnosis.loss_trend import smooth
 from heldout.statistics import compute_newcombe_interval, compute_wilson_interval
 from heldout.stored.audit import SplitLabels
 from heldout.words import percent

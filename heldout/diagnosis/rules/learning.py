@@ -4,17 +4,17 @@ from math import log
 from typing import Any
 
 from heldout.diagnosis import remedies, thresholds
-from heldout.diagnosis.course import Course
 from heldout.diagnosis.curves import Curves
 from heldout.diagnosis.evaluation import SplitFigures, compute_skill
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.history import Curve
 from heldout.diagnosis.knowledge import compute_lag, has_nothing_left_to_learn, knows
+from heldout.diagnosis.loss_trend import LossTrend
 from heldout.diagnosis.rules.labels import find_label_noise
 from heldout.statistics import compute_newcombe_interval
 from heldout.words import format_figure, percent, pluralize
-from heldout.words.courses import describe_bouncing, describe_end
+from heldout.words.curves import describe_bouncing, describe_end
 
 # In the order in which they are checked.
 _NAMES = {"fit_loss": "training loss", "train_loss": "training loss", "validation_loss": "validation loss"}
@@ -167,15 +167,15 @@ def still_learns(facts: Facts) -> bool:
     return bool(find_both_losses_falling(facts) or (find_training_unknown_yet(facts) and not find_label_noise(facts)))
 
 
-def _describe_still_falls(curves: Curves, course: Course, name: str) -> str:
+def _describe_still_falls(curves: Curves, trend: LossTrend, name: str) -> str:
     """`The validation loss still fell over the last third of the training, from 0.52 (epoch 8) to 0.41 (epoch 12)`."""
-    before = len(course.values) - len(course.values) // 3 - 1
-    then, now = course.values[before], course.values[-1]
+    before = len(trend.values) - len(trend.values) // 3 - 1
+    then, now = trend.values[before], trend.values[-1]
     if now >= then:
         return f"The {name} still falls, with ups and downs"
     then_and_now = " to ".join(
         f"{format_figure(value, is_loss=curves.of_loss)} (epoch {curves.epoch_numbers[place]})"
-        for place, value in ((before, then), (len(course.values) - 1, now))
+        for place, value in ((before, then), (len(trend.values) - 1, now))
     )
     return f"The {name} still fell over the last third of the training, from {then_and_now}"
 

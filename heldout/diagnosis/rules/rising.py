@@ -3,14 +3,14 @@
 from typing import Any
 
 from heldout.diagnosis import remedies, thresholds
-from heldout.diagnosis.course import Course, choose_patience
 from heldout.diagnosis.curves import Curves
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, Severity, SuggestedRemedy
+from heldout.diagnosis.loss_trend import LossTrend, choose_patience
 from heldout.stored.evaluation import LastEpochScores
 from heldout.stored.gap import Calibration
 from heldout.words import percent, pluralize
-from heldout.words.courses import (
+from heldout.words.curves import (
     describe_accuracy,
     describe_best_and_end,
     describe_stopping_at_best,
@@ -39,7 +39,7 @@ def find_overfitting(facts: Facts) -> Finding | None:
     return Finding("overfitting", severity, explanation, evidence, advised)
 
 
-def _suggest_against_overfitting(facts: Facts, heldout: Course, best_epoch: int) -> tuple[SuggestedRemedy, ...]:
+def _suggest_against_overfitting(facts: Facts, heldout: LossTrend, best_epoch: int) -> tuple[SuggestedRemedy, ...]:
     """Suggest early stopping, and regularization if the training images are known: it makes all learning harder."""
     curves = facts.curves
     keep = f"Keep the weights of the best epoch ({best_epoch}), and stop once validation no longer improves."

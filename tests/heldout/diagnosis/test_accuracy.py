@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from heldout.diagnosis import Evaluation, Finding, History, diagnose
-from heldout.diagnosis.course import choose_patience, compute_accuracy_change
+from heldout.diagnosis.loss_trend import choose_patience, compute_accuracy_change
 from heldout.spec.job import JobSpec
 from heldout.stored.gap import Calibration, StoredGap, Tally
 from tests.heldout.diagnosis.made import OVERFIT, compare_last, falling, figures, history, noisy, spec, turning

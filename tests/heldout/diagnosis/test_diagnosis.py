@@ -10,10 +10,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from heldout.diagnosis import Evaluation, Finding, History, diagnose
-from heldout.diagnosis.course import estimate_noise, measure_course
 from heldout.diagnosis.curves import find_onset
 from heldout.diagnosis.evaluation import SplitFigures, build_from_final
 from heldout.diagnosis.history import read_history
+from heldout.diagnosis.loss_trend import estimate_noise, measure_trend
 from heldout.diagnosis.thresholds import MAX_CROSS_ENTROPY, MAX_MILD_RISE
 from heldout.stored.gap import Calibration, StoredGap, Tally
 from tests.heldout.diagnosis.made import FINE, OVERFIT, compare_last, falling, history, noisy, turning
@@ -192,7 +192,7 @@ def test_two_weak_signs_are_enough_together():
     leaning = [0.45, 0.48, 0.47, 0.49, 0.5, 0.47, 0.48, 0.53]
     training = falling(14, 0.0, 0.3)
     noise = estimate_noise(rough + leaning, training)
-    assert noise < measure_course(rough + leaning).rise < 2 * noise
+    assert noise < measure_trend(rough + leaning).rise < 2 * noise
     assert diagnose(history(training, rough + leaning)).verdict == "overfitting"
     # The same values without the trend, and the same trend with a lower end.
     for after in (sorted(leaning, reverse=True), [*leaning[:-2], 0.46, 0.46]):
@@ -493,7 +493,7 @@ def test_tens_of_thousands_of_epochs_are_judged_quickly():
 def test_the_estimated_noise_of_a_curve_ignores_its_trend():
     assert estimate_noise([3.0 - 0.1 * epoch for epoch in range(20)]) == pytest.approx(0, abs=1e-12)
     assert estimate_noise(noisy([1.0] * 400, 0.05)) == pytest.approx(0.05, rel=0.2)
-    assert find_onset(measure_course([1.0])) is None
+    assert find_onset(measure_trend([1.0])) is None
 
 
 # --- where histories come from -----------------------------------------------------------------------

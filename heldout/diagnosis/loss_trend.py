@@ -1,4 +1,4 @@
-"""The course of a curve: its noise, how far a loss fell and rose again, and whether accuracy fell, held or rose."""
+"""The trend of a curve: its noise, how far a loss fell and rose again, and whether accuracy fell, held or rose."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -44,8 +44,8 @@ def _compute_deviation(third_differences: list[float]) -> float:
 
 
 @dataclass(frozen=True)
-class Course:
-    """The course of a loss. Positions count from 0; levels are medians of neighboring values.
+class LossTrend:
+    """The trend of a loss. Positions count from 0; levels are medians of neighboring values.
 
     best: position of the lowest value.
     lowest, last: the lowest level and the level at the end.
@@ -76,8 +76,8 @@ class Course:
         return get_last_values(self.values)
 
 
-def measure_course(values: list[float], *, has_zero: bool = False) -> Course:
-    """Measure the course of a loss with at least one value.
+def measure_trend(values: list[float], *, has_zero: bool = False) -> LossTrend:
+    """Measure the trend of a loss with at least one value.
 
     Args:
         has_zero: whether 0 is the lowest possible loss. Then changes are also compared with the lowest level; with
@@ -91,7 +91,7 @@ def measure_course(values: list[float], *, has_zero: bool = False) -> Course:
     lowest, descent = min(levels), max(levels) - min(levels) if len(values) > 1 else 0.0
     scale = min(descent, lowest) if has_zero and lowest > 0 else descent
     rise = last - lowest
-    return Course(
+    return LossTrend(
         values=values,
         levels=levels,
         best=min(range(len(values)), key=values.__getitem__),

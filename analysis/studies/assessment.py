@@ -17,7 +17,7 @@ RELEVANT_SHARE_OF_LOSS = 0.05
 DOUBT_ERROR = 0.05
 
 
-class RemedyStanding(StrEnum):
+class RemedyAssessment(StrEnum):
     """The possible judgements of a remedy against the base."""
 
     CURE = "cure"  # certainly better in a measure that decides, and credibly worse in none
@@ -30,7 +30,7 @@ class RemedyStanding(StrEnum):
 class Judgement:
     """A remedy against the base, and the deciding measures."""
 
-    standing: RemedyStanding
+    assessment: RemedyAssessment
     better: tuple[Measure, ...]
     worse: tuple[Measure, ...]
 
@@ -45,12 +45,12 @@ def judge(comparison: Comparison, unit: GainUnit, error: float) -> Judgement:
     better = tuple(m for m in unit.measures if comparison.get_benefit(m).interval(error)[0] > 0)
     worse = tuple(m for m in unit.measures if comparison.get_benefit(m).interval(DOUBT_ERROR)[1] < 0)
     if worse:
-        return Judgement(RemedyStanding.WORSE, better, worse)
+        return Judgement(RemedyAssessment.WORSE, better, worse)
     if better:
-        return Judgement(RemedyStanding.CURE, better, worse)
+        return Judgement(RemedyAssessment.CURE, better, worse)
     most = {m: comparison.get_benefit(m).interval(DOUBT_ERROR)[1] for m in unit.measures}
     helpless = all(most[m] < get_relevant_benefit(m, unit) for m in unit.measures)
-    return Judgement(RemedyStanding.NO_HELP if helpless else RemedyStanding.OPEN, better, worse)
+    return Judgement(RemedyAssessment.NO_HELP if helpless else RemedyAssessment.OPEN, better, worse)
 
 
 def list_worse_measures(comparison: Comparison, unit: GainUnit, error: float) -> tuple[Measure, ...]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.studies.meanwhile import add_provisional_means, estimate_left_s
+from analysis.studies.interim_progress import add_provisional_means, estimate_left_s
 from analysis.studies.state import Scores
 
 # A recorded study of three networks on two cores: when each training ended, in seconds after the first start.

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from heldout.words import format_figure, percent, pluralize
 
 if TYPE_CHECKING:
-    from heldout.diagnosis.course import AccuracyChange, Course
     from heldout.diagnosis.curves import Curves
+    from heldout.diagnosis.loss_trend import AccuracyChange, LossTrend
 
 # As a share of a curve's rise or fall. A last epoch further from its neighbors than this does not represent them.
 MAX_SPREAD_OF_ONE_LEVEL = 0.25
@@ -16,18 +16,18 @@ MAX_SPREAD_OF_ONE_LEVEL = 0.25
 MIN_BOUNCE = 0.05
 
 
-def describe_best_and_end(curves: Curves, heldout: Course) -> str:
+def describe_best_and_end(curves: Curves, heldout: LossTrend) -> str:
     """`The validation loss was lowest in epoch 6 (0.94) and ends at 1.31`."""
     best = format_figure(heldout.values[heldout.best], is_loss=curves.of_loss)
     end = describe_end(heldout, is_loss=curves.of_loss)
     return f"The {curves.name} was lowest in epoch {curves.best_epoch} ({best}) and {end}"
 
 
-def describe_end(course: Course, *, is_loss: bool) -> str:
+def describe_end(trend: LossTrend, *, is_loss: bool) -> str:
     """`ends at 1.31`; if the last epoch differs from those before it, the range of the last epochs instead."""
-    late = course.late
+    late = trend.late
     is_steady = late in (sorted(late), sorted(late, reverse=True))
-    if is_steady or abs(late[-1] - course.last) <= MAX_SPREAD_OF_ONE_LEVEL * max(course.rise, abs(course.fall)):
+    if is_steady or abs(late[-1] - trend.last) <= MAX_SPREAD_OF_ONE_LEVEL * max(trend.rise, abs(trend.fall)):
         return f"ends at {format_figure(late[-1], is_loss=is_loss)}"
     low, high = (format_figure(value, is_loss=is_loss) for value in (min(late), max(late)))
     return (
@@ -35,7 +35,7 @@ def describe_end(course: Course, *, is_loss: bool) -> str:
     )
 
 
-def describe_training(curves: Curves, training: Course) -> str:
+def describe_training(curves: Curves, training: LossTrend) -> str:
     """`the training loss fell from 0.9 to 0.2`, since the best epoch of validation."""
     before, last = (
         format_figure(value, is_loss=curves.of_loss) for value in (curves.training_at_best, training.values[-1])
@@ -55,7 +55,7 @@ def describe_accuracy(accuracy: AccuracyChange) -> str:
     return f"validation accuracy hardly changed ({percent(before)} then, {percent(last)} in the last epoch)"
 
 
-def describe_stopping_at_best(curves: Curves, heldout: Course) -> str:
+def describe_stopping_at_best(curves: Curves, heldout: LossTrend) -> str:
     """Say what keeping the epoch with the lowest loss would have changed, and whether that is better or worse."""
     best, last = (format_figure(heldout.values[place], is_loss=curves.of_loss) for place in (heldout.best, -1))
     text = f"Stopping at epoch {curves.best_epoch} would have lowered the {curves.name} from {last} to {best} (better)"
@@ -76,7 +76,7 @@ def explain_too_little_matters(curves: Curves) -> str:
     return f"That is too little to matter; the weights of epoch {curves.best_epoch} are about as good."
 
 
-def describe_bouncing(curves: Curves, heldout: Course) -> str:
+def describe_bouncing(curves: Curves, heldout: LossTrend) -> str:
     """If single epochs differ a lot, a sentence that says so, with a leading space; otherwise an empty string."""
     if heldout.noise <= MIN_BOUNCE * heldout.scale or len(heldout.values) < len(heldout.late) + 1:
         return ""
