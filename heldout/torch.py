@@ -37,8 +37,8 @@ def answers(model: Any, loader: Iterable[Any]) -> dict[str, NDArray[Any]]:
     try:
         with torch.inference_mode():
             for images, known, *_ in loader:
-                said = model(images.to(device))
-                outputs.append(to_array(getattr(said, "logits", said)).astype(np.float64))
+                predictions = model(images.to(device))
+                outputs.append(to_array(getattr(predictions, "logits", predictions)).astype(np.float64))
                 labels.append(find_positions(to_array(known)))
                 hashes += [hashlib.sha256(image.tobytes()).hexdigest() for image in to_array(images)]
     finally:

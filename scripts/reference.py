@@ -71,11 +71,11 @@ def problems_table() -> str:
 
 def _problem(code: str, kinds: list[type[errors.HeldoutError]]) -> tuple[str, ...]:
     several = len({kind.status for kind in kinds}) > 1
-    said = [f"{kind.status}: {_words(kind)}" if several else _words(kind) for kind in kinds]
+    messages = [f"{kind.status}: {_words(kind)}" if several else _words(kind) for kind in kinds]
     return (
         f"`{code}`",
         ", ".join(str(status_code) for status_code in sorted({kind.status for kind in kinds})),
-        " ".join(said),
+        " ".join(messages),
     )
 
 

@@ -75,8 +75,8 @@ def _route(document: dict[str, Any], method: str, path: str, operation: dict[str
 
 
 def _describe(answer: dict[str, Any]) -> str:
-    said = answer.get("description", "").rstrip(".")
-    return "" if said in ("", "Successful Response") else f": {said}"
+    description = answer.get("description", "").rstrip(".")
+    return "" if description in ("", "Successful Response") else f": {description}"
 
 
 def _body(document: dict[str, Any], media_type: str, schema: dict[str, Any]) -> str:

@@ -59,9 +59,9 @@ class Answers:
         self.right: NDArray[np.bool_] = classes == labels
 
     @classmethod
-    def to(cls, labels: NDArray[np.int32], said: Predictions) -> "Answers":
+    def to(cls, labels: NDArray[np.int32], predictions: Predictions) -> "Answers":
         """Return the answers to images with these labels."""
-        return cls(labels, said.probabilities, said.losses, said.probabilities.argmax(axis=1))
+        return cls(labels, predictions.probabilities, predictions.losses, predictions.probabilities.argmax(axis=1))
 
     @classmethod
     def without_probabilities(cls, labels: NDArray[np.int32], classes: NDArray[np.int64]) -> "Answers":

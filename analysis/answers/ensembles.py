@@ -22,14 +22,14 @@ class Ensemble:
         # Label probabilities from exact losses: a probability in float32 may have been rounded to zero.
         self._log_sum = np.full(len(labels), -np.inf)
 
-    def add(self, said: Predictions) -> None:
+    def add(self, predictions: Predictions) -> None:
         """Add one more member's answers."""
         self._members += 1
         if self._probabilities is None:
-            self._probabilities = said.probabilities.astype(np.float64)
+            self._probabilities = predictions.probabilities.astype(np.float64)
         else:
-            self._probabilities += said.probabilities
-        self._log_sum = np.logaddexp(self._log_sum, -said.losses.astype(np.float64))
+            self._probabilities += predictions.probabilities
+        self._log_sum = np.logaddexp(self._log_sum, -predictions.losses.astype(np.float64))
 
     def losses(self) -> NDArray[np.float64]:
         """Return (images,) cross-entropies in nats of the mean probabilities."""

@@ -28,15 +28,17 @@ MAX_CALIBRATED_VALUES = 400_000
 
 def build_evaluation(answers: ForeignAnswers) -> Evaluation:
     """Return the answers in the form for a diagnosis; their epoch is unknown."""
-    confusions = {name: count_confusion(said, len(answers.classes)) for name, said in answers.splits.items()}
+    confusions = {
+        name: count_confusion(predictions, len(answers.classes)) for name, predictions in answers.splits.items()
+    }
     figures: dict[str, SplitFigures] = {
         name: SplitFigures(
-            accuracy=float(said.right.mean()),
-            count=len(said),
-            loss=None if said.probabilities is None else float(said.losses.mean()),
+            accuracy=float(predictions.right.mean()),
+            count=len(predictions),
+            loss=None if predictions.probabilities is None else float(predictions.losses.mean()),
             confusion=tuple(map(tuple, confusions[name].tolist())),
         )
-        for name, said in answers.splits.items()
+        for name, predictions in answers.splits.items()
     }
     return Evaluation(
         figures, answers.classes, gap=_compute_gap(answers, confusions), calibration=_compute_calibration(answers)
@@ -112,13 +114,15 @@ def _compare_renamed(test: Answers, known: NDArray[np.int64], classes: Sequence[
 def _compute_calibration(answers: ForeignAnswers) -> Calibration | None:
     """Calibrate on the validation images, or on the test images if there are none."""
     name: HeldOutName = "validation" if "validation" in answers.splits else "test"
-    said = answers.splits.get(name)
-    if said is None or said.probabilities is None:
+    predictions = answers.splits.get(name)
+    if predictions is None or predictions.probabilities is None:
         return None
     most = MAX_CALIBRATED_VALUES // len(answers.classes)
-    if len(said) > most:
-        said = said.of(np.random.default_rng(0).permutation(len(said))[:most])
-    return measure_calibration(said.log_probabilities(), said.labels, split_into_halves(said.labels), name)
+    if len(predictions) > most:
+        predictions = predictions.of(np.random.default_rng(0).permutation(len(predictions))[:most])
+    return measure_calibration(
+        predictions.log_probabilities(), predictions.labels, split_into_halves(predictions.labels), name
+    )
 
 
 # Tolerance as a share of a loss, and as accuracy. Programs write four digits, and average over unequal batches.

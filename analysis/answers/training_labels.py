@@ -91,8 +91,8 @@ def _claim_classes(probabilities: NDArray[np.float32], labels: NDArray[np.int32]
     usual = np.where(images, np.bincount(labels, own, classes) / np.maximum(images, 1), np.inf)
     claimed = np.empty(count, np.int64)
     for begin in range(0, count, _BLOCK):
-        said = probabilities[begin : begin + _BLOCK]
-        reached = np.where(said >= usual, said, -1.0)
+        predictions = probabilities[begin : begin + _BLOCK]
+        reached = np.where(predictions >= usual, predictions, -1.0)
         claimed[begin : begin + _BLOCK] = np.where(reached.max(axis=1) < 0, -1, reached.argmax(axis=1))
     return claimed
 

@@ -62,13 +62,13 @@ def explain_reads(split: str, images: int, counted: SplitReads, earlier: int = 0
         earlier: looks in the earlier versions that this version was made from.
     """
     labels = f"{images:,} {split} {'label' if images == 1 else 'labels'}"
-    said = f"None of your jobs has looked at the {labels} yet, and you were not shown them."
+    message = f"None of your jobs has looked at the {labels} yet, and you were not shown them."
     if counted.reads:
-        said = f"{_describe_looks(labels, counted)} {_give_advice(split, counted)}"
+        message = f"{_describe_looks(labels, counted)} {_give_advice(split, counted)}"
     if earlier:
         before = f"In the versions that this one was made from, {split} labels"
-        said += f" {before} were looked at {_describe_times(earlier)}."
-    return said
+        message += f" {before} were looked at {_describe_times(earlier)}."
+    return message
 
 
 def explain_fold_reads(reads: int) -> str:

@@ -145,9 +145,9 @@ def _build_arm_views(progress: RaceProgress, *, ended: bool) -> tuple[ArmView, .
 
 def _explain_drop(arm: Arm, progress: RaceProgress) -> str | None:
     """Say why an arm was dropped, with notes about its figures."""
-    said = [progress.why[arm.name]] if arm.name in progress.why else []
-    said += [CHOSEN_ON_VALIDATION] if arm.chooses_alone and arm.name in progress.looks else []
-    return " ".join(said) or None
+    messages = [progress.why[arm.name]] if arm.name in progress.why else []
+    messages += [CHOSEN_ON_VALIDATION] if arm.chooses_alone and arm.name in progress.looks else []
+    return " ".join(messages) or None
 
 
 def _get_patch(progress: RaceProgress, name: str) -> Mapping[str, object]:

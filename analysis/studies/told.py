@@ -71,7 +71,9 @@ def read_told(answers: ForeignAnswers, train_accuracy: float | None, train_loss:
         train_accuracy=nan if train_accuracy is None else train_accuracy,
         train_images=0 if train is None else len(train),
     )
-    splits = {name: _describe_split(said, answers.hashes.get(name)) for name, said in answers.splits.items()}
+    splits = {
+        name: _describe_split(predictions, answers.hashes.get(name)) for name, predictions in answers.splits.items()
+    }
     facts = {"classes": list(answers.classes), "splits": splits, "means": scores.means}
     labels, of_label = validation.labels[order], np.zeros(len(answers.classes), np.float32)
     of_label[labels] = scores.losses
@@ -89,7 +91,9 @@ def open_sealed(sealed: bytes) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
 
 def drop_test(answers: ForeignAnswers) -> ForeignAnswers:
     """Return the answers without those to test images."""
-    return replace(answers, splits={name: said for name, said in answers.splits.items() if name != "test"})
+    return replace(
+        answers, splits={name: predictions for name, predictions in answers.splits.items() if name != "test"}
+    )
 
 
 def explain_disagreement(
@@ -156,12 +160,12 @@ def _encode_ids(hashes: Column) -> Iterator[bytes]:
     return (text if isinstance(text, bytes) else str(text).encode("utf-8", "surrogatepass") for text in texts)
 
 
-def _describe_split(said: Answers, hashes: Column | None) -> dict[str, Any]:
+def _describe_split(predictions: Answers, hashes: Column | None) -> dict[str, Any]:
     """The number of images, the accuracy on them, and a digest of their labels and ids."""
-    ids, order = _identify_images(len(said), hashes)
-    digest = hashlib.sha256(np.ascontiguousarray(said.labels[order], "<i4").tobytes())
+    ids, order = _identify_images(len(predictions), hashes)
+    digest = hashlib.sha256(np.ascontiguousarray(predictions.labels[order], "<i4").tobytes())
     digest.update(np.ascontiguousarray(ids, "<i4").tobytes())
-    return {"count": len(said), "accuracy": float(said.right.mean()), "digest": digest.hexdigest()}
+    return {"count": len(predictions), "accuracy": float(predictions.right.mean()), "digest": digest.hexdigest()}
 
 
 def _seal(answers: ForeignAnswers) -> bytes | None:

@@ -91,9 +91,9 @@ class TooManyParameters(
 class DigestMismatch(HeldoutError, code="digest_mismatch", status=422, title="The content does not match its digest"):
     """The content does not match `Content-Digest`; nothing was kept."""
 
-    def __init__(self, said: str, received: str, size_bytes: int) -> None:
+    def __init__(self, declared: str, received: str, size_bytes: int) -> None:
         super().__init__(
-            f"Content-Digest says SHA-256 {said}, but the {size_bytes} bytes received have {received}. Nothing was "
+            f"Content-Digest says SHA-256 {declared}, but the {size_bytes} bytes received have {received}. Nothing was "
             "kept; send the content again."
         )
 

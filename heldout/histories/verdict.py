@@ -35,16 +35,16 @@ def judge_curves(read: ReadHistory, classes: int | Sequence[str] | None = None) 
 
 def add_reading_notes(read: ReadHistory, verdict: str, explanation: str) -> tuple[str, str]:
     """Add notes on how the figures were read to the explanation, and adjust the verdict if necessary."""
-    said = [explanation, *read.notes]
+    messages = [explanation, *read.notes]
     if read.without_values:
-        said.append(f"Only NaN was recorded for {list_first(read.without_values)}, like a mean over no images.")
+        messages.append(f"Only NaN was recorded for {list_first(read.without_values)}, like a mean over no images.")
     of_loss = [
         name for name, role in assign_roles(read.without_values).items() if role is not None and role[1] == "loss"
     ]
     if of_loss and verdict == HEALTHY:
         verdict = CANNOT_TELL
-        said.append(
+        messages.append(
             "So it is unknown whether the training is healthy. Check how the loss is computed, and record finite "
             "losses of training and validation."
         )
-    return verdict, " ".join(said)
+    return verdict, " ".join(messages)

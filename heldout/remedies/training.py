@@ -41,16 +41,16 @@ REMEDIES = Remedies()
 def add_label_smoothing(base: RemedyBase) -> Outcome:
     if base.training.get("label_smoothing"):
         return NoChange("The spec already has label smoothing.")
-    said = f"Trains on labels with {percent(1 - LABEL_SMOOTHING, 0)} certainty instead of 100%."
-    return Change({"training": {"label_smoothing": LABEL_SMOOTHING}}, said)
+    message = f"Trains on labels with {percent(1 - LABEL_SMOOTHING, 0)} certainty instead of 100%."
+    return Change({"training": {"label_smoothing": LABEL_SMOOTHING}}, message)
 
 
 @REMEDIES.add("class_weights", "Class weights make rare classes count as much as frequent ones.")
 def add_class_weights(base: RemedyBase) -> Outcome:
     if base.training.get("class_weights"):
         return NoChange("The spec already weights classes.")
-    said = "Weights images so that every class counts the same in training."
-    return Change({"training": {"class_weights": "balanced"}}, said)
+    message = "Weights images so that every class counts the same in training."
+    return Change({"training": {"class_weights": "balanced"}}, message)
 
 
 @REMEDIES.add("weight_decay", "Weights that shrink in each step only stay large where many images need them.")
