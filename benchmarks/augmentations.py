@@ -73,11 +73,11 @@ def _seconds(task: tuple[str, int, list[dict[str, Any] | None], int]) -> list[fl
 
 
 def _make_epoch(example: str, channels: int, augmentation: dict[str, Any] | None) -> Any:
-    from worker.training.batch_sources import ResidentData
-    from worker.training.data import select
-    from worker.training.engine import Engine, FitSums
-    from worker.training.evaluate import make_evaluator
-    from worker.training.network import build_network
+    from worker.training.data.training_data import ResidentData, select
+    from worker.training.engine.checkpoint import FitSums
+    from worker.training.engine.engine import Engine
+    from worker.training.measuring.evaluate import make_evaluator
+    from worker.training.networks.network import build_network
 
     content = json.loads((Path("examples") / f"{example}.json").read_text())
     content |= {"augmentation": augmentation, "training": content["training"] | {"seed": 1}}

@@ -25,14 +25,13 @@ from heldout.spec.job import JobSpec
 from heldout.spec.layers import BACKBONE
 from models.bundled import BUNDLED
 from worker.messages import AssignedBackbone
-from worker.training.backbone import UploadedBackbone
-from worker.training.batch_sources import ResidentData
-from worker.training.data import select
-from worker.training.engine import Engine
-from worker.training.evaluate import Evaluator
-from worker.training.foreign.keras_model import save_backbone
-from worker.training.network import build_network
+from worker.training.data.training_data import ResidentData, select
+from worker.training.engine.engine import Engine
+from worker.training.measuring.evaluate import Evaluator
+from worker.training.networks.backbone import UploadedBackbone
+from worker.training.networks.network import build_network
 from worker.training.trainer import Trainer
+from worker.training.uploaded_models.keras_model import save_backbone
 
 DRAWS = range(5)  # the design was chosen on draws from 100 on
 FEW = {5: 160}  # epochs by how many images there are of each class; 20 of them have as many steps in 40 epochs

@@ -220,7 +220,7 @@ def _time_checkpoints(spec: dict[str, Any]) -> list[float]:
 
     from models.bundled import BUNDLED
     from tests.worker.training.trainings import Training
-    from worker.training.position import FitSums
+    from worker.training.engine.checkpoint import FitSums
 
     shares = []
     with tempfile.TemporaryDirectory(prefix="heldout-bench-") as folder:

@@ -24,15 +24,13 @@ from heldout.spec.layers import NetworkPlan, plan_network
 from heldout.statistics import compute_t_quantile
 from models.bundled import BUNDLED
 from worker.messages import AssignedDataset, Assignment
-from worker.training.batch_sources import ResidentData
-from worker.training.data import select
-from worker.training.engine import Engine
-from worker.training.evaluate import Evaluator
-from worker.training.export import PreparedExport
-from worker.training.finish import export_kept
-from worker.training.network import build_network, freeze_blocks
-from worker.training.prepared import start_from
+from worker.training.data.training_data import ResidentData, select
+from worker.training.engine.engine import Engine
+from worker.training.exports.exported_model import PreparedExport, export_kept
+from worker.training.measuring.evaluate import Evaluator
+from worker.training.networks.network import build_network, freeze_blocks
 from worker.training.trainer import Trainer
+from worker.training.training_setup import start_from
 
 SEEDS = range(5)
 SOURCE_IMAGES, SOURCE_EPOCHS = 2_000, 5  # images of each class

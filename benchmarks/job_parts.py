@@ -71,7 +71,10 @@ def main() -> None:
 def _run(spec: Any, data: Path) -> dict[str, float]:
     """Train in this process, and return the seconds of each part."""
     from worker.messages import Assignment, EpochDone, Finished
-    from worker.training import evaluate, export, finish, prepared, runner
+    from worker.training import finalize, runner, training_setup
+    from worker.training.exports import exported_model
+    from worker.training.measuring import evaluate
+    from worker.training.networks import network
 
     took: dict[str, list[float]] = defaultdict(list)
 
@@ -91,12 +94,13 @@ def _run(spec: Any, data: Path) -> dict[str, float]:
 
     owners: dict[Any, tuple[str, ...]] = {
         runner: ("prepare", "_train"),
-        prepared: ("select", "make_source", "build_network"),
-        prepared.Engine: ("__init__", "trace", "run"),
+        training_setup: ("select", "make_source"),
+        network: ("build_network",),
+        training_setup.Engine: ("__init__", "trace", "run"),
         evaluate.Evaluator: ("measure_each", "_prepare"),
-        export.PreparedExport: ("_make", "make_predictor"),
-        export.Predictor: ("predict",),
-        finish: ("save_predictions", "build_evaluation", "measure_gap"),
+        exported_model.PreparedExport: ("_make", "make_predictor"),
+        exported_model.Predictor: ("predict",),
+        finalize: ("save_predictions", "build_evaluation", "measure_gap"),
     }
     for owner, names in owners.items():
         for name in names:

@@ -58,14 +58,13 @@ def conditions() -> Iterator[tuple[str, Condition, NetworkSpec]]:
 
 def distances(condition: Condition, network: NetworkSpec, epochs: int = EPOCHS) -> list[Distance]:
     """Train in bfloat16, and measure train and validation after each epoch as a job does and in float32."""
-    from worker.training.batch_sources import ResidentData
-    from worker.training.data import select
-    from worker.training.engine import Engine
-    from worker.training.evaluate import make_evaluator, measure_predictions
-    from worker.training.export import build_exported
-    from worker.training.network import build_network
-    from worker.training.position import FitSums
-    from worker.training.predictor import Predictor
+    from worker.training.data.training_data import ResidentData, select
+    from worker.training.engine.checkpoint import FitSums
+    from worker.training.engine.engine import Engine
+    from worker.training.exports.exported_model import build_exported
+    from worker.training.measuring.evaluate import make_evaluator, measure_predictions
+    from worker.training.measuring.predictor import Predictor
+    from worker.training.networks.network import build_network
 
     images = planted_set(condition).images
     spec: JobSpec = condition.spec.model_copy(update={"network": network})

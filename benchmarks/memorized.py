@@ -23,12 +23,11 @@ import worker.training.preload  # noqa: F401 - chooses the backend of Keras
 from analysis.arrays.dataset import ImageSet
 from benchmarks.zoo.manifest import load_built
 from heldout.spec.job import JobSpec
-from worker.training.batch_sources import ResidentData
-from worker.training.data import TrainingData
-from worker.training.engine import Engine
-from worker.training.evaluate import Evaluator
-from worker.training.network import build_network
-from worker.training.position import FitSums
+from worker.training.data.training_data import ResidentData, TrainingData
+from worker.training.engine.checkpoint import FitSums
+from worker.training.engine.engine import Engine
+from worker.training.measuring.evaluate import Evaluator
+from worker.training.networks.network import build_network
 from worker.training.suspects.planting import score_labels
 from worker.training.suspects.search import find_suspects
 

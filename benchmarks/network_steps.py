@@ -88,11 +88,10 @@ def engine_of(network: Network, mixed: bool, towers: int | None = None) -> Made:
     from analysis.arrays.dataset import ImageSet
     from worker.machine.cores import find_usable_cores
     from worker.machine.devices import get_policy
-    from worker.training.batch_sources import ResidentData
     from worker.training.choices import choose_towers
-    from worker.training.data import select
-    from worker.training.engine import Engine
-    from worker.training.network import build_network
+    from worker.training.data.training_data import ResidentData, select
+    from worker.training.engine.engine import Engine
+    from worker.training.networks.network import build_network
 
     pixels, labels = network.images()["train"]
     rows = np.arange(network.count)
@@ -112,7 +111,7 @@ def engine_of(network: Network, mixed: bool, towers: int | None = None) -> Made:
 
 
 def _engine(network: Network, mixed: bool) -> tuple[float, int]:
-    from worker.training.position import FitSums
+    from worker.training.engine.checkpoint import FitSums
 
     made = engine_of(network, mixed)
 

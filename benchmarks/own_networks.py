@@ -198,7 +198,7 @@ class Made:
 
 def describe(name: str) -> Backbone:
     """Return what a service knows about the network once it has read its file."""
-    from worker.training.foreign.description import describe_network
+    from worker.training.uploaded_models.description import describe_network
 
     kind = (KINDS | VARIANTS)[name]
     network = kind.build()
@@ -227,14 +227,13 @@ def make_engine(name: str, known: Backbone, policy: Any = "float32") -> Made:
 
     from analysis.arrays.dataset import ImageSet
     from worker.messages import AssignedMachine
-    from worker.training.backbone import UploadedBackbone
-    from worker.training.batch_sources import ResidentData
     from worker.training.choices import choose_precision, choose_threads, choose_towers
-    from worker.training.data import select
-    from worker.training.engine import Engine
-    from worker.training.evaluate import Evaluator
-    from worker.training.own_network import build_own_network
-    from worker.training.position import FitSums
+    from worker.training.data.training_data import ResidentData, select
+    from worker.training.engine.checkpoint import FitSums
+    from worker.training.engine.engine import Engine
+    from worker.training.measuring.evaluate import Evaluator
+    from worker.training.networks.backbone import UploadedBackbone
+    from worker.training.networks.own_network import build_own_network
 
     kind, machine = (KINDS | VARIANTS)[name], AssignedMachine(cores=CORES)
     training = {"seed": 1, "batch_size": BATCH}

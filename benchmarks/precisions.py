@@ -102,8 +102,8 @@ def _facts(network: Network, towers: int) -> tuple[int, str]:
 
 def _seconds(task: tuple[Network, bool, int]) -> Seconds:
     from worker.machine.devices import get_policy
-    from worker.training.evaluate import make_evaluator
-    from worker.training.position import FitSums
+    from worker.training.engine.checkpoint import FitSums
+    from worker.training.measuring.evaluate import make_evaluator
 
     network, mixed, towers = task
     made = engine_of(network, mixed, towers)

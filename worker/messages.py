@@ -23,7 +23,7 @@ LOG_FILE = "log.txt"
 
 @dataclass(frozen=True)
 class AssignedBackbone:
-    """The uploaded network of a job: a folder filled by `worker/training/foreign/keras_model.py`.
+    """The uploaded network of a job: a folder filled by `worker/training/uploaded_models/keras_model.py`.
 
     known: what its facts say about it; without them it gets one tower.
     """

@@ -25,7 +25,7 @@ from heldout.stored.results import FinalView
 SPLIT_CODES = {"train": 1, "validation": 2, "test": 3}
 _LINE = 100
 _IMPORTS = ("argparse", "base64", "hashlib", "json", "os", "sys", "zlib")
-_LEAST_ALPHA = 1e-6  # as in `worker/training/mixing.py`
+_LEAST_ALPHA = 1e-6  # as in `worker/training/augmentation/mixing.py`
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def render_script(facts: ScriptFacts) -> str:
     """The script."""
     spec, training = facts.spec, facts.spec.training
     assert training.seed is not None, "the API completes every spec"
-    seeds = np.random.default_rng([training.seed, 0])  # used as in `worker/training/network.py`
+    seeds = np.random.default_rng([training.seed, 0])  # used as in `worker/training/networks/network.py`
     augmentation = spec.augmentation or AugmentationSpec()
     mixes = bool(training.mixup or training.cutmix)
     by_shares = bool(training.label_smoothing) or mixes or training.loss.name == "focal"

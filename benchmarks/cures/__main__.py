@@ -85,7 +85,7 @@ def record_condition(file: Path, condition: Condition, arms: Iterable[str]) -> i
     """Run the trainings that `file` lacks. Returns their number."""
     from benchmarks.cures.sets import study_set
     from benchmarks.cures.trained import Arm
-    from worker.training.decisions import Diverged
+    from worker.training.engine.training_policy import Diverged
 
     done = {training.key for training in read_lines(file)}
     studied = study_set(condition.dataset, condition.side, condition.train, condition.validation, condition.draw)

@@ -19,11 +19,10 @@ from benchmarks.cures.sets import StudySet
 from benchmarks.diagnosis.trained import Judge
 from heldout.spec.job import JobSpec
 from worker.messages import EpochDone, FromTraining
-from worker.training.batch_sources import ResidentData
-from worker.training.data import TrainingData
-from worker.training.engine import Engine
-from worker.training.evaluate import Evaluator, Measured
-from worker.training.network import build_network
+from worker.training.data.training_data import ResidentData, TrainingData
+from worker.training.engine.engine import Engine
+from worker.training.measuring.evaluate import Evaluator, Measured
+from worker.training.networks.network import build_network
 from worker.training.trainer import Trainer
 
 

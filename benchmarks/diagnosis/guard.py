@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from benchmarks.diagnosis.measures import bounds, draws_of
 from benchmarks.diagnosis.record import Record
 from heldout.spec.job import EarlyStoppingSpec
-from worker.training.decisions import CURVES, GuardState, StoppingState, judge_epoch, watch_epoch
+from worker.training.engine.training_policy import CURVES, GuardState, StoppingState, judge_epoch, watch_epoch
 
 PATIENCES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20)
 NEVER = 10_000  # a patience that no training uses up

@@ -25,16 +25,15 @@ from worker.ingest.audit.scan import scan
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.pool import ProcessPool
 from worker.messages import EpochDone, FromTraining
-from worker.training.batch_sources import ResidentData
-from worker.training.data import TrainingData, select
-from worker.training.decisions import BestEpochs, Diverged, TrainedWeights, Weights
-from worker.training.engine import Engine
-from worker.training.evaluate import Evaluator, build_final_figures, measure_predictions
-from worker.training.export import build_exported
-from worker.training.gap import measure_gap
-from worker.training.network import build_network
-from worker.training.position import LossSums
-from worker.training.predictor import Predictor
+from worker.training.data.training_data import ResidentData, TrainingData, select
+from worker.training.engine.checkpoint import LossSums
+from worker.training.engine.engine import Engine
+from worker.training.engine.training_policy import BestEpochs, Diverged, TrainedWeights, Weights
+from worker.training.exports.exported_model import build_exported
+from worker.training.measuring.evaluate import Evaluator, build_final_figures, measure_predictions
+from worker.training.measuring.gap import measure_gap
+from worker.training.measuring.predictor import Predictor
+from worker.training.networks.network import build_network
 from worker.training.trainer import Trainer
 
 LEVEL = 3  # epochs whose mean is a level

@@ -14,7 +14,7 @@ from benchmarks.zoo.cuts import Cut
 from benchmarks.zoo.data import image_set, training_cut
 from benchmarks.zoo.faults import plant
 from benchmarks.zoo.record import COLLECTION, ZooRecord, read_set, unpack, write_set
-from worker.training.gap import find_related_images
+from worker.training.measuring.gap import find_related_images
 
 
 def audit_again(name: str, folder: Path = COLLECTION) -> None:

@@ -13,7 +13,7 @@ from keras import layers
 from heldout.client.client import Client
 from models.bundled import BUNDLED
 from tests.e2e.running import ROOT, Service
-from worker.training.keras_parts import iterate_parts
+from worker.training.model_files.keras_parts import iterate_parts
 
 # A network memorizes this few images.
 TRAINING = {"epochs": 20, "batch_size": 8, "train_limit": 200, "seed": 1}

@@ -92,7 +92,7 @@ Child = TrainingProcess | EnclosedProcess
 
 
 @dataclass(frozen=True)
-class Means:
+class AttemptResources:
     """The resources of a worker that an attempt may use."""
 
     settings: Settings
@@ -115,15 +115,15 @@ class Attempt(ABC, Generic[Asked]):
     threads: int | None = None
     child: Child  # its process, once it has started
 
-    def __init__(self, claimed: Claimed, spec: Asked, lease: AttemptLease, means: Means) -> None:
+    def __init__(self, claimed: Claimed, spec: Asked, lease: AttemptLease, resources: AttemptResources) -> None:
         self.claimed = claimed
         self.spec = spec
         self.lease = lease
-        self.means = means
-        self.settings = means.settings
-        self.shares = means.shares
-        self.files = AttemptFiles(lease, means.settings)
-        self.watch = MemoryWatch(means.shares, claimed)
+        self.resources = resources
+        self.settings = resources.settings
+        self.shares = resources.shares
+        self.files = AttemptFiles(lease, resources.settings)
+        self.watch = MemoryWatch(resources.shares, claimed)
         self.folder = Path()  # of this attempt alone
         self.began = time.monotonic()
 
@@ -189,7 +189,7 @@ class Attempt(ABC, Generic[Asked]):
     def run(self) -> None:
         """Do the work. On return the job is settled, or another worker has it. Never raises."""
         with self.lease as lease, ExitStack() as in_use:
-            self.folder = self.means.scratch.attempt(lease.held.job_id, lease.held.attempt)
+            self.folder = self.resources.scratch.attempt(lease.held.job_id, lease.held.attempt)
             in_use.callback(shutil.rmtree, self.folder, ignore_errors=True)
             try:
                 self.work(in_use)
@@ -216,7 +216,7 @@ class Attempt(ABC, Generic[Asked]):
         try:
             started = self.child = self.start(in_use)
             if self.threads is not None:
-                self.means.cores.pin_process(self.child.pid, self.threads)
+                self.resources.cores.pin_process(self.child.pid, self.threads)
             while True:
                 self.look_after()
                 said = self.child.receive(0.1)
@@ -277,7 +277,7 @@ class ComputedAttempt(Attempt[Computed]):
 
     def start(self, in_use: ExitStack) -> TrainingProcess:
         assignment = self.assignment(in_use)
-        return self.means.spares.take(assignment) or TrainingProcess(assignment, self.folder)
+        return self.resources.spares.take(assignment) or TrainingProcess(assignment, self.folder)
 
     @abstractmethod
     def end(self, said: Any) -> bool:

@@ -75,7 +75,7 @@ class ForeignProcess(EnclosedProcess):
         wall_s: int,
     ) -> None:
         whole = {**assignment, "memory_bytes": memory_bytes, "wall_s": wall_s}
-        super().__init__("worker.training.foreign.child", work, whole, inputs, target, SET_VARIABLES)
+        super().__init__("worker.training.uploaded_models.child", work, whole, inputs, target, SET_VARIABLES)
 
 
 log = structlog.get_logger()

@@ -73,9 +73,9 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
                 self.lease.warn(f"A checkpoint could not be used: {error} Continuing from the previous one.")
 
     def assignment(self, in_use: ExitStack) -> messages.Assignment:
-        spec, means, initial = self.spec, self.means, self.claimed.begins.initial
-        device: Device = "gpu" if means.gpus else "cpu"
-        capability = min((gpu.capability for gpu in means.gpus), default=None)
+        spec, resources, initial = self.spec, self.resources, self.claimed.begins.initial
+        device: Device = "gpu" if resources.gpus else "cpu"
+        capability = min((gpu.capability for gpu in resources.gpus), default=None)
         checkpoint, initial_file = self._fetch_checkpoint(), fetch_initial(self)
         return messages.Assignment(
             job_id=self.lease.held.job_id,
@@ -84,11 +84,13 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
             scratch=self.folder,
             machine=messages.AssignedMachine(
                 device=device,
-                gpus=tuple(gpu.id for gpu in means.gpus),
-                precision=limit_precision(spec.training.precision, device, capability, has_bfloat16=means.has_bfloat16),
+                gpus=tuple(gpu.id for gpu in resources.gpus),
+                precision=limit_precision(
+                    spec.training.precision, device, capability, has_bfloat16=resources.has_bfloat16
+                ),
                 towers=limit_towers(spec.resources.towers, device),
-                cores=means.cores.count,
-                resident_bytes=self.shares.resident_bytes([gpu.memory_bytes for gpu in means.gpus]),
+                cores=resources.cores.count,
+                resident_bytes=self.shares.resident_bytes([gpu.memory_bytes for gpu in resources.gpus]),
             ),
             start=messages.AssignedStart(
                 checkpoint=checkpoint,
@@ -169,7 +171,7 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
 
     def _record_start(self, started: messages.Started) -> None:
         engine = started.engine
-        self.means.cores.pin_process(self.child.pid, engine["towers"] * engine["threads"])
+        self.resources.cores.pin_process(self.child.pid, engine["towers"] * engine["threads"])
         spec = self.spec.replace_choices(
             device=engine["device"], towers=engine["towers"], precision=engine["precision"]
         )
@@ -186,7 +188,7 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
             )
         )
         self.lease.forget(unusable)
-        is_slow = engine["precision"] == "mixed" and engine["device"] == "cpu" and not self.means.has_bfloat16
+        is_slow = engine["precision"] == "mixed" and engine["device"] == "cpu" and not self.resources.has_bfloat16
         if self._checkpoint is not None and is_slow:
             self.lease.warn(
                 "The job continues in mixed precision, as it began, but this worker's processor has no units (AMX) "
@@ -223,7 +225,7 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
         except LeaseLost:
             self.lease.forget(keys)
             raise
-        is_usual = status is JobStatus.SUCCEEDED and not self.means.gpus
+        is_usual = status is JobStatus.SUCCEEDED and not self.resources.gpus
         self._is_reusable = is_usual and self.claimed.study_id is not None
         if status is not JobStatus.SUCCEEDED:
             self.lease.forget(keys - {artifact.key for artifact in claims.select_kept_when_cancelled(stored)})
@@ -251,7 +253,7 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
     def let_go(self, child: TrainingProcess) -> None:
         """Keep the process for a moment if nothing unusual has happened: it may train a job with another seed."""
         if self._is_reusable and self._requested is None and self.watch.is_within_limit(child.pid):
-            self.means.spares.put(child)
+            self.resources.spares.put(child)
         else:
             super().let_go(child)
 

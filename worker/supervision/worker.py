@@ -50,7 +50,7 @@ from worker.machine.memory import get_memory_bytes
 from worker.machine.scratch import Scratch
 from worker.machine.shares import RoomForLargeJob, Share, Shares
 from worker.supervision import metrics, processes
-from worker.supervision.attempt import Attempt, Means
+from worker.supervision.attempt import Attempt, AttemptResources
 from worker.supervision.computed_attempts import EvaluateAttempt, ExportAttempt, SuspectAttempt
 from worker.supervision.foreign_attempts import CheckModelAttempt, MeasureAttempt
 from worker.supervision.ingest_attempts import IngestAttempt, RelateAttempt
@@ -254,13 +254,13 @@ class Worker:
             self._spares.take()  # their memory may be needed
         gpus = self.shares.get_gpus(claimed.held)
         common = self.settings, self.scratch, self.shares, cores, self._spares
-        means = Means(*common, gpus, has_bfloat16=self.has_bfloat16)
+        resources = AttemptResources(*common, gpus, has_bfloat16=self.has_bfloat16)
         lease = AttemptLease(
             claimed.held, database=self.database, blobs=self.blobs, keeper=self.keeper, stopping=self.stopping
         )
         try:
             with structlog.contextvars.bound_contextvars(job_id=claimed.held.job_id, attempt=claimed.held.attempt):
-                ATTEMPTS[claimed.kind](claimed, claimed.spec, lease, means).run()
+                ATTEMPTS[claimed.kind](claimed, claimed.spec, lease, resources).run()
         finally:
             self.shares.give_back(claimed.held)
 
@@ -294,7 +294,7 @@ def fetch_missing(settings: Settings, database: Database) -> None:
             continue
         try:
             done = subprocess.run(
-                build_launch_command([sys.executable, "-m", "worker.training.download", name]),
+                build_launch_command([sys.executable, "-m", "worker.training.data.download", name]),
                 stdin=subprocess.DEVNULL,
                 timeout=DOWNLOAD_TIMEOUT_S,
                 cwd=Path(__file__).resolve().parents[2],

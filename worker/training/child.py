@@ -23,7 +23,7 @@ from worker.messages import (
 _WORK: dict[type[AnyAssignment], str] = {
     Assignment: "worker.training.runner",
     SuspectAssignment: "worker.training.suspects.run",
-    EvaluateAssignment: "worker.training.stored_models",
+    EvaluateAssignment: "worker.training.measuring.stored_models",
     ExportAssignment: "worker.training.exports.run",
 }
 
@@ -56,6 +56,6 @@ def measure(pipe: Connection, towers: Literal[1, 2], precision: Precision) -> No
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
-    from worker.training.measure import measure
+    from worker.training.measuring.machine_speed import measure
 
     measure(pipe, towers, precision)

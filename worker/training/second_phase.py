@@ -8,13 +8,12 @@ import keras
 
 from heldout.spec.job import JobSpec
 from worker.machine.devices import Policy
-from worker.training.backbone import set_trainable
-from worker.training.batch_sources import BatchSource
-from worker.training.data import TrainingData
-from worker.training.engine import Engine
-from worker.training.evaluate import Evaluator, make_evaluator
-from worker.training.position import Position
-from worker.training.replicas import Replicas
+from worker.training.data.replicas import Replicas
+from worker.training.data.training_data import BatchSource, TrainingData
+from worker.training.engine.checkpoint import Position
+from worker.training.engine.engine import Engine
+from worker.training.measuring.evaluate import Evaluator, make_evaluator
+from worker.training.networks.backbone import set_trainable
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 from heldout.spec.job import JobSpec
 from heldout.stored.results import drop_not_finite
 from worker import messages
-from worker.training import decisions
-from worker.training.data import TrainingData
-from worker.training.engine import Engine
-from worker.training.evaluate import Evaluator
-from worker.training.position import (
+from worker.training.data.training_data import TrainingData
+from worker.training.engine import training_policy
+from worker.training.engine.checkpoint import (
     CheckpointDamaged,
     LossSums,
     Position,
@@ -25,6 +23,8 @@ from worker.training.position import (
     read_checkpoint,
     write_checkpoint,
 )
+from worker.training.engine.engine import Engine
+from worker.training.measuring.evaluate import Evaluator
 from worker.training.second_phase import SecondPhase
 
 # The longest part of an epoch that can be lost with its worker.
@@ -59,7 +59,7 @@ class Trainer:
         after_tracing: Callable[[], None] = lambda: None,
         second_phase: SecondPhase | None = None,
     ) -> None:
-        self.position = Position(plateau=decisions.PlateauState(rate=spec.training.optimizer.learning_rate))
+        self.position = Position(plateau=training_policy.PlateauState(rate=spec.training.optimizer.learning_rate))
         self._spec = spec
         self._data = data
         self._engine = engine
@@ -71,15 +71,15 @@ class Trainer:
         self._after_tracing = after_tracing
         self._second_phase = second_phase
         self._traced = False
-        self._steady = decisions.SteadySteps()
+        self._steady = training_policy.SteadySteps()
         self._checkpoint_every_s = checkpoint_every_s
         self._written_at = perf_counter()
-        self._weights: dict[int, decisions.Weights] = {}  # of the needed epochs
+        self._weights: dict[int, training_policy.Weights] = {}  # of the needed epochs
         # None if training images are not measured, or were not from the first epoch.
         self.loss_sums: LossSums | None = None
         if spec.evaluation.train == "every_epoch":
             self.loss_sums = LossSums(np.zeros(len(data.rows["train"]), np.float32), 0)
-        self._pace = decisions.StepPace()
+        self._pace = training_policy.StepPace()
         self._first_step_sent = False
         self._written: list[Path] = []
 
@@ -109,11 +109,11 @@ class Trainer:
             self._train_epoch()
             self._end_epoch()
 
-    def get_trained_weights(self) -> decisions.TrainedWeights:
+    def get_trained_weights(self) -> training_policy.TrainedWeights:
         """Return the weights of this training; called at its end."""
         last = {} if not self.last_epoch else {self.last_epoch: self._engine.weights()}
         best = self.position.best
-        return decisions.TrainedWeights(
+        return training_policy.TrainedWeights(
             epochs=self.position.epoch - 1,
             kept=self.position.kept,
             best_by_loss=best.by_loss,
@@ -126,7 +126,7 @@ class Trainer:
         assert self._second_phase is not None
         self._engine, self._evaluator, self._data = self._second_phase.begin(self._engine)
         self._second_phase = None
-        self._traced, self._pace = False, decisions.StepPace()
+        self._traced, self._pace = False, training_policy.StepPace()
         self._after_tracing = lambda: None
 
     def write(self) -> Path:
@@ -138,7 +138,7 @@ class Trainer:
         position = self.position
         arrays = {f"variable_{index}": value for index, value in enumerate(self._engine.state())}
         # The weights of the last epoch are in the engine's state.
-        arrays |= decisions.convert_to_arrays(
+        arrays |= training_policy.convert_to_arrays(
             {e: weights for e, weights in self._weights.items() if e != self.last_epoch}
         )
         if self.loss_sums is not None:
@@ -177,7 +177,7 @@ class Trainer:
             self._weights = {
                 epoch: self._engine.weights()
                 if epoch == self.last_epoch
-                else decisions.convert_from_arrays(arrays, epoch)
+                else training_policy.convert_from_arrays(arrays, epoch)
                 for epoch in position.needed_epochs
             }
         except KeyError as missing:
@@ -194,7 +194,7 @@ class Trainer:
 
     def _train_epoch(self) -> None:
         training, steps, epoch = self._spec.training, self._engine.steps_per_epoch, self.position.epoch
-        rates = decisions.compute_epoch_rates(training, self.position.plateau, epoch, steps)
+        rates = training_policy.compute_epoch_rates(training, self.position.plateau, epoch, steps)
         if self._second_phase is not None and self._second_phase.epoch == epoch:
             self._begin_second_phase()
         if self.position.step < steps:
@@ -228,20 +228,20 @@ class Trainer:
         epoch, training = self.position.epoch, self._spec.training
         values, train_losses = self._measure()
         usual_s = self._steady.epoch_s(self._engine.steps_per_epoch, values["seconds"]) + values["evaluation_seconds"]
-        self._steady = decisions.SteadySteps()
+        self._steady = training_policy.SteadySteps()
         broken = [name for name, value in values.items() if not isfinite(value)]
         if broken:
             self._send(messages.EpochDone(epoch, _report_figures(values), None))
-            raise decisions.Diverged(epoch, broken)
+            raise training_policy.Diverged(epoch, broken)
         early = training.early_stopping
         monitored = values[early.monitor] if early else 0.0
-        stopped = decisions.judge_epoch(early, self.position.stopping, epoch, monitored)
-        kept = decisions.get_kept_epoch(early, stopped, epoch)
+        stopped = training_policy.judge_epoch(early, self.position.stopping, epoch, monitored)
+        kept = training_policy.get_kept_epoch(early, stopped, epoch)
         guard = self._watch(values)
         best, plateau = self.position.best, self.position.plateau
         if self._spec.has_validation:
             best = best.after(epoch, values["validation_loss"], values["validation_accuracy"])
-            plateau = decisions.lower_on_plateau(training, plateau, values["validation_loss"])
+            plateau = training_policy.lower_on_plateau(training, plateau, values["validation_loss"])
         if training.on_overfit == "stop_and_restore" and (guard.stopped or early is None):
             kept = best.by_loss
         self.position = Position(
@@ -263,14 +263,16 @@ class Trainer:
         )
         self._send(told)
 
-    def _watch(self, values: dict[str, float]) -> decisions.GuardState:
+    def _watch(self, values: dict[str, float]) -> training_policy.GuardState:
         """Apply the guard to an epoch. It is reported before a checkpoint holds it: better twice than never."""
         mode, before = self._spec.training.on_overfit, self.position.guard
         if self._spec.training.loss.name == "focal":  # not comparable with the measured cross-entropy
             values = {name: value for name, value in values.items() if name != "fit_loss"}
-        guard = decisions.watch_epoch(mode, before, values)
+        guard = training_policy.watch_epoch(mode, before, values)
         if guard.seen and not before.seen:
-            self._send(messages.Overfits(guard.seen, guard.best_epoch, decisions.find_explanation(mode, guard) or ""))
+            self._send(
+                messages.Overfits(guard.seen, guard.best_epoch, training_policy.find_explanation(mode, guard) or "")
+            )
         return guard
 
     def _measure(self) -> tuple[dict[str, float], NDArray[np.float32]]:
@@ -292,7 +294,7 @@ class Trainer:
         values |= {
             "fit_loss": position.sums.loss,
             "fit_accuracy": position.sums.accuracy,
-            "learning_rate": decisions.compute_reported_rate(training, position.plateau, position.epoch, steps),
+            "learning_rate": training_policy.compute_reported_rate(training, position.plateau, position.epoch, steps),
             "seconds": position.seconds,
             "evaluation_seconds": perf_counter() - started,
             "images_per_second": len(self._data.rows["train"]) / position.seconds,
@@ -320,7 +322,7 @@ class Trainer:
     def _check_stop(self) -> None:
         why = self._requested_stop()
         if why is not None:
-            raise decisions.StopRequested(why)
+            raise training_policy.StopRequested(why)
 
 
 def _report_figures(values: Mapping[str, float]) -> dict[str, float | None]:

@@ -17,7 +17,7 @@ from worker.machine.cores import Cores
 from worker.machine.scratch import Scratch
 from worker.machine.shares import Shares
 from worker.supervision import attempt
-from worker.supervision.attempt import Means
+from worker.supervision.attempt import AttemptResources
 from worker.supervision.lease import AttemptLease
 from worker.supervision.threads import LeaseKeeper
 from worker.supervision.worker import ATTEMPTS
@@ -50,7 +50,7 @@ class Bench:
         database = database or self.work.database
         return AttemptLease(claimed.held, database=database, blobs=self.blobs, keeper=keeper, stopping=self.stopping)
 
-    def run(self, claimed: Claimed | None = None, database: Database | None = None, **means: Any) -> JobRow:
+    def run(self, claimed: Claimed | None = None, database: Database | None = None, **resources: Any) -> JobRow:
         """Run an attempt at the claimed job, or at the next job in the queue, to its end."""
         claimed = claimed or self.work.claim()
         assert claimed is not None
@@ -60,8 +60,8 @@ class Bench:
         try:
             with self.cores.for_job() as cores:
                 lease = self.make_lease(claimed, keeper, database)
-                means_ = Means(self.settings, self.scratch, self.shares, cores, **means)
-                ATTEMPTS[claimed.kind](claimed, claimed.spec, lease, means_).run()
+                given = AttemptResources(self.settings, self.scratch, self.shares, cores, **resources)
+                ATTEMPTS[claimed.kind](claimed, claimed.spec, lease, given).run()
         finally:
             if self.keeps_leases:
                 keeper.stop()

@@ -79,9 +79,9 @@ def blobs(bench: Bench) -> Blobs:
 def run(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Run a claimed job by a script, on the test's database or another."""
 
-    def run(claimed: Claimed | None, script: Script, database: Database | None = None, **means: Any) -> None:
+    def run(claimed: Claimed | None, script: Script, database: Database | None = None, **resources: Any) -> None:
         script_process(monkeypatch, lambda assignment: iter(script(assignment)))
-        bench.run(claimed, database, **means)
+        bench.run(claimed, database, **resources)
 
     return run
 

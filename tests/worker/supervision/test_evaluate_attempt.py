@@ -27,9 +27,9 @@ from tests.models.work import ALICE, final_of
 from tests.worker.supervision.bench import Bench, ScriptedProcess, repeat, script_process
 from worker.machine.enclosed_process import ProcessDied
 from worker.messages import EvaluateAssignment, Evaluated, FromTraining
-from worker.training.data import select as select_data
-from worker.training.export import build_exported
-from worker.training.network import build_network
+from worker.training.data.training_data import select as select_data
+from worker.training.exports.exported_model import build_exported
+from worker.training.networks.network import build_network
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 

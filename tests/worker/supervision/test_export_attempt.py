@@ -37,15 +37,14 @@ from tests.models.work import ALICE, final_of
 from tests.worker.supervision.bench import Bench, ScriptedProcess, repeat, script_process
 from tests.worker.training.trainings import fewer
 from worker.messages import AssignedDataset, ExportAssignment, Exported, Failed
-from worker.training.batch_sources import ResidentData
-from worker.training.data import TrainingData, select
-from worker.training.export import build_exported, describe_model
+from worker.training.data.training_data import ResidentData, TrainingData, select
 from worker.training.exports import run
+from worker.training.exports.exported_model import build_exported, describe_model
 from worker.training.exports.proof import NotExported, cut_into_parts
 from worker.training.exports.run import export_model
-from worker.training.finish import save_predictions
-from worker.training.network import build_network
-from worker.training.predictor import Predictor
+from worker.training.finalize import save_predictions
+from worker.training.measuring.predictor import Predictor
+from worker.training.networks.network import build_network
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 

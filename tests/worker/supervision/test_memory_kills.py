@@ -25,7 +25,7 @@ from tests.models.work import ALICE, Work, dots
 from tests.worker.supervision.bench import GIB, Bench
 from worker.machine.enclosed_process import ProcessDied
 from worker.machine.shares import Share, Shares
-from worker.supervision.attempt import Means
+from worker.supervision.attempt import AttemptResources
 from worker.supervision.training_attempt import TrainingAttempt
 from worker.supervision.training_files import fetch_initial
 
@@ -153,8 +153,8 @@ def test_initial_weights_are_not_reported_as_unreadable_if_memory_ran_out(
     started = replace(claimed, begins=StartingPoint(initial=InitialWeights("initial", (), is_uploaded=True)))
     kill_at(3 * GIB)
     with bench.cores.for_job() as cores, bench.make_lease(claimed, bench.make_keeper()) as lease:
-        means = Means(bench.settings, bench.scratch, bench.shares, cores)
-        attempt = TrainingAttempt(started, started.spec, lease, means)
+        resources = AttemptResources(bench.settings, bench.scratch, bench.shares, cores)
+        attempt = TrainingAttempt(started, started.spec, lease, resources)
         attempt.folder = tmp_path
         with pytest.raises(ProcessDied) as died:
             fetch_initial(attempt)

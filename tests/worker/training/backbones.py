@@ -7,9 +7,9 @@ import keras
 from heldout.spec.backbone import Backbone, make_backbone
 from heldout.spec.network import BackboneSpec, Pixels
 from worker.messages import AssignedBackbone
-from worker.training.backbone import UploadedBackbone
-from worker.training.foreign.child import read_facts
-from worker.training.foreign.keras_model import save_backbone
+from worker.training.networks.backbone import UploadedBackbone
+from worker.training.uploaded_models.child import read_facts
+from worker.training.uploaded_models.keras_model import save_backbone
 
 
 def small_backbone(folder: Path, *, scales: bool = True) -> Path:

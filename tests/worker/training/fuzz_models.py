@@ -15,10 +15,10 @@ from typing import Any
 import worker.training.preload  # noqa: F401
 from tests.worker.training.hostile_models import OUTSIDE, REACHING, part, plain
 from worker.machine.enclosure import GIB, limit_process
-from worker.training.keras_config import read_network
-from worker.training.keras_file import build_model
-from worker.training.keras_parts import ACTIVATIONS, ARGUMENTS, DTYPES, INITIALIZERS, LAYERS, iterate_parts
-from worker.training.refusal import ModelRefused
+from worker.training.model_files.keras_config import read_network
+from worker.training.model_files.keras_file import build_model
+from worker.training.model_files.keras_parts import ACTIVATIONS, ARGUMENTS, DTYPES, INITIALIZERS, LAYERS, iterate_parts
+from worker.training.model_files.refusal import ModelRefused
 
 EVENTS = (
     "subprocess.",

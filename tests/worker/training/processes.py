@@ -112,9 +112,9 @@ Start = Callable[..., Process]
 
 def wait_long(pipe: Connection, assignment: Assignment, log: str) -> None:
     """Run a training process that waits for its next job even on a busy machine."""
-    import worker.training.runner
+    import worker.training.supervisor_pipe
 
-    worker.training.runner.NEXT_JOB_WITHIN_S = 100.0
+    worker.training.supervisor_pipe.NEXT_JOB_WITHIN_S = 100.0
     child.main(pipe, assignment, log)
 
 

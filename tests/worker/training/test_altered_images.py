@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 from sklearn.datasets import load_digits
 
-from worker.training.altered_images import find_altered
-from worker.training.pixel_changes import PixelChange
+from worker.training.measuring.altered_images import find_altered
+from worker.training.measuring.pixel_changes import PixelChange
 
 RANGE = (0.0, 255.0)
 INVERSION = PixelChange("inversion", factor=-1.0, offset=255.0)

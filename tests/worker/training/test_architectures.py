@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import worker.training.foreign.keras_model  # noqa: F401 - it sets TensorFlow's threads before they begin
+import worker.training.uploaded_models.keras_model  # noqa: F401 - it sets TensorFlow's threads before they begin
 from heldout.errors import InvalidSpec
 from heldout.lifecycle.resources import MAX_ARCHITECTURE_BYTES, ModelRejectionCode
 from heldout.spec.backbone import make_own_network
 from heldout.spec.network import OwnNetworkSpec
 from tests.worker.training.hostile_models import layer_of
-from worker.training.foreign.child import read_facts
-from worker.training.keras_config import read_network
-from worker.training.keras_file import build_model, load_model, require_size
-from worker.training.refusal import ModelRefused
+from worker.training.model_files.keras_config import read_network
+from worker.training.model_files.keras_file import build_model, load_model, require_size
+from worker.training.model_files.refusal import ModelRefused
+from worker.training.uploaded_models.child import read_facts
 
 K = keras.layers
 MAX_PARAMETERS = 50_000_000

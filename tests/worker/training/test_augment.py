@@ -9,8 +9,8 @@ from scipy.ndimage import map_coordinates
 from scipy.stats import ks_2samp
 
 from heldout.spec.augmentation import AugmentationSpec, RandomCropSpec
-from worker.training import augment
-from worker.training.augment import (
+from worker.training.augmentation import augment
+from worker.training.augmentation.augment import (
     Amounts,
     build_augmentation,
     color,
@@ -18,8 +18,8 @@ from worker.training.augment import (
     draw_changes,
     make_affine_matrices,
     make_colors,
-    make_shades,
-    resample,
+    stack_brightness_contrast,
+    warp,
 )
 
 FILL_MODES = ["nearest", "constant", "reflect", "wrap"]
@@ -40,7 +40,10 @@ def draw(spec: AugmentationSpec, image: tuple[int, int, int] = (28, 28, 1), *, s
 def change(images: np.ndarray, amounts: Amounts, spec: AugmentationSpec) -> np.ndarray:
     image = images.shape[1:]
     changed = tf.function(build_augmentation(spec, image))
-    moves, shades = [make_affine_matrices(amounts, image)] * spec.moves, [make_shades(amounts)] * spec.shades
+    moves, shades = (
+        [make_affine_matrices(amounts, image)] * spec.moves,
+        [stack_brightness_contrast(amounts)] * spec.shades,
+    )
     return changed(tf.constant(images), *moves, *shades).numpy()
 
 
@@ -208,7 +211,7 @@ def test_hue_and_saturation_are_those_of_keras_layers():
 
 def test_an_image_is_resampled_once(scans, monkeypatch):
     calls = []
-    monkeypatch.setattr(augment, "resample", lambda *taken: calls.append(1) or resample(*taken))
+    monkeypatch.setattr(augment, "warp", lambda *taken: calls.append(1) or warp(*taken))
     spec = AugmentationSpec(**EVERYTHING, random_crop=RandomCropSpec())
     [rows] = draw_changes(spec, (28, 28, 1), seed=1, epoch=1, count=64)
     build_augmentation(spec, (28, 28, 1))(tf.constant(scans), tf.constant(rows))

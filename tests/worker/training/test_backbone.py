@@ -16,12 +16,12 @@ from tests.worker.training.backbones import read_again, read_facts_of, small_bac
 from tests.worker.training.processes import get_path
 from tests.worker.training.trainings import assert_gives_served_figures, fewer, fit_in_same_order, small_spec
 from worker.messages import Finished
-from worker.training.backbone import resize
-from worker.training.export import describe_model
 from worker.training.exports import litert
+from worker.training.exports.exported_model import describe_model
 from worker.training.exports.proof import ProofImages
-from worker.training.network import build_network
-from worker.training.refusal import ModelRefused
+from worker.training.model_files.refusal import ModelRefused
+from worker.training.networks.backbone import resize
+from worker.training.networks.network import build_network
 
 EPOCHS = 2
 SEED = 7

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from analysis.arrays.dataset import ImageSet
 from tests.worker.training.trainings import Training, fewer, small_spec
 from worker.messages import EpochDone
-from worker.training.decisions import BestEpochs, StopRequested
-from worker.training.position import CheckpointDamaged, read_checkpoint, write_checkpoint
+from worker.training.engine.checkpoint import CheckpointDamaged, read_checkpoint, write_checkpoint
+from worker.training.engine.training_policy import BestEpochs, StopRequested
 
 JUMPING = {"optimizer": {"name": "adam", "learning_rate": 0.02}, "epochs": 7}
 

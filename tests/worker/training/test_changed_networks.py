@@ -12,9 +12,9 @@ from heldout.spec.layers import plan_network
 from heldout.spec.network import OwnNetworkSpec
 from tests.worker.training.backbones import read_again
 from tests.worker.training.own_zoo import CLASSES, IMAGE, ZOO
-from worker.training.foreign.child import read_facts
-from worker.training.network import build_network
-from worker.training.own_network import describe_own_network
+from worker.training.networks.network import build_network
+from worker.training.networks.own_network import describe_own_network
+from worker.training.uploaded_models.child import read_facts
 
 SEED = 3
 CHANGES = {"width": 0.5, "dropout": 0.25, "l2": 0.01}

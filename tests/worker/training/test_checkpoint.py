@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from worker.training.position import CheckpointDamaged, read_checkpoint, write_checkpoint
+from worker.training.engine.checkpoint import CheckpointDamaged, read_checkpoint, write_checkpoint
 
 ARRAYS = {
     "weights": np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32),

@@ -7,7 +7,13 @@ from PIL import Image
 from scipy.stats import kstest
 
 from heldout.spec.augmentation import AugmentationSpec, RandomCropSpec
-from worker.training.augment import build_augmentation, draw_amounts, draw_changes, draw_crops, make_affine_matrices
+from worker.training.augmentation.augment import (
+    build_augmentation,
+    draw_amounts,
+    draw_changes,
+    draw_crops,
+    make_affine_matrices,
+)
 
 SHAPE = (13, 20, 3)
 COUNT = 60

@@ -14,8 +14,7 @@ from analysis.arrays.dataset import load, save
 from analysis.arrays.folds import choose_stratified
 from heldout.errors import InvalidSpec
 from tests.worker.training.trainings import scale_to_unit, small_spec
-from worker.training.batch_sources import ResidentData
-from worker.training.data import compute_class_weights, select
+from worker.training.data.training_data import ResidentData, compute_class_weights, select
 
 LABELS = arrays(np.int32, st.integers(1, 200), elements=st.integers(0, 6))
 

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from heldout.spec.optimization import OptimizerSpec
-from worker.training.descent import MAX_IN_VECTOR, Descent
-from worker.training.engine import build_optimizer
+from worker.training.engine.optimizer import MAX_IN_VECTOR, Descent, build_optimizer
 
 SHAPES = [(3, 3, 2, 5), (5,), (20, 7), (7,)]
 STEPS = 6

@@ -10,10 +10,9 @@ from scipy.stats import kstest
 from analysis.arrays.dataset import load, save
 from heldout.spec.augmentation import AugmentationSpec
 from tests.worker.training.trainings import fewer, scale_to_unit, small_spec
-from worker.training.augment import build_augmentation, draw_changes
-from worker.training.batch_sources import ResidentData, StreamedData
-from worker.training.data import select
-from worker.training.erasing import compute_mean_pixel, draw_rectangles
+from worker.training.augmentation.augment import build_augmentation, draw_changes
+from worker.training.augmentation.erasing import compute_mean_pixel, draw_rectangles
+from worker.training.data.training_data import ResidentData, StreamedData, select
 
 
 def test_erasing_comes_last_and_equals_a_plain_loop():

@@ -15,11 +15,11 @@ from analysis.answers.answers import Predictions
 from analysis.arrays.file_names import FileNames
 from heldout.stored.results import drop_not_finite
 from tests.worker.training.trainings import Training, fewer, scale_to_unit, small_spec
-from worker.training.evaluate import Evaluator, Measured, build_final_figures, measure_predictions
-from worker.training.export import build_exported
-from worker.training.finish import save_predictions
-from worker.training.position import LossSums
-from worker.training.predictor import Predictor
+from worker.training.engine.checkpoint import LossSums
+from worker.training.exports.exported_model import build_exported
+from worker.training.finalize import save_predictions
+from worker.training.measuring.evaluate import Evaluator, Measured, build_final_figures, measure_predictions
+from worker.training.measuring.predictor import Predictor
 
 
 @pytest.fixture(scope="module")

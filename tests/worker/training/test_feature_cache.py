@@ -17,8 +17,8 @@ from heldout.work.memory import FEATURE_BLOCK as BLOCK
 from tests.damaged_files import flip
 from worker.machine.held_folders import USE_LOCK, evict
 from worker.messages import AssignedFeatures
-from worker.training.data import take_images
-from worker.training.feature_cache import (
+from worker.training.data.training_data import make_source, take_images
+from worker.training.features.feature_cache import (
     DIGEST_BYTES,
     DIGESTS_FILE,
     FEATURES_FILE,
@@ -26,8 +26,7 @@ from worker.training.feature_cache import (
     compute_key,
     open_features,
 )
-from worker.training.frozen import FrozenSplit
-from worker.training.inputs import make_source
+from worker.training.networks.frozen import FrozenSplit
 
 SHAPE = (5 * BLOCK + 9, 4)
 SIZE_BYTES = 4 * SHAPE[0] * SHAPE[1]

@@ -18,10 +18,11 @@ from tests.worker.training.test_own_network import spec_with as make_own_spec
 from tests.worker.training.trainings import fewer, scale_to_unit
 from worker.machine.held_folders import FILL_LOCK, USE_LOCK
 from worker.messages import AssignedFeatures, EpochDone, Finished, Started, StopCause, Stopped
-from worker.training.backbone import resize, set_trainable
-from worker.training.data import is_aligned, select
-from worker.training.engine import build_loss, draw_epoch_order
-from worker.training.inputs import share_features
+from worker.training.data.training_data import is_aligned, select
+from worker.training.engine.engine import draw_epoch_order
+from worker.training.engine.optimizer import build_loss
+from worker.training.features.inputs import share_features
+from worker.training.networks.backbone import resize, set_trainable
 
 VIEWS = {"rotation_degrees": 20, "horizontal_flip": True, "erasing": 0.5, "views": 2}
 

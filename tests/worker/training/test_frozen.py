@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tests.worker.training import own_zoo
-from worker.training.frozen import split_at_frozen
-from worker.training.own_network import list_steps
+from worker.training.networks.frozen import split_at_frozen
+from worker.training.networks.own_network import list_steps
 
 
 def make_chain(*given: keras.layers.Layer) -> keras.Model:

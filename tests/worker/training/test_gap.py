@@ -23,13 +23,12 @@ from analysis.arrays.relations import Relations
 from heldout.spec.job import JobSpec
 from heldout.stored.gap import StoredGap, Tally
 from tests.worker.training.trainings import Training, small_spec
-from worker.training.batch_sources import ResidentData
-from worker.training.data import TrainingData, select
-from worker.training.decisions import TrainedWeights
-from worker.training.export import build_exported
-from worker.training.finish import save_predictions
-from worker.training.gap import measure_gap
-from worker.training.predictor import Predictor
+from worker.training.data.training_data import ResidentData, TrainingData, select
+from worker.training.engine.training_policy import TrainedWeights
+from worker.training.exports.exported_model import build_exported
+from worker.training.finalize import save_predictions
+from worker.training.measuring.gap import measure_gap
+from worker.training.measuring.predictor import Predictor
 
 
 @dataclass

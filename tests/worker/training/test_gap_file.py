@@ -14,8 +14,8 @@ from heldout.stored.gap import StoredGap
 from tests.worker.training.processes import Process, get_path
 from tests.worker.training.trainings import small_spec
 from worker.messages import EpochDone, Finished, StopCause, Warned
-from worker.training.gap import ASKED_PER_EPOCH
-from worker.training.pixel_changes import spread_evenly
+from worker.training.measuring.gap import ASKED_PER_EPOCH
+from worker.training.measuring.pixel_changes import spread_evenly
 
 pytestmark = pytest.mark.usefixtures("forking")
 

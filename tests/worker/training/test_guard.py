@@ -4,7 +4,7 @@ import pytest
 
 from heldout.diagnosis import History, diagnose
 from tests.heldout.diagnosis.made import falling, turning
-from worker.training.decisions import CURVES, GuardState, find_explanation, watch_epoch
+from worker.training.engine.training_policy import CURVES, GuardState, find_explanation, watch_epoch
 
 
 def watch(mode: str, training: list[float], validation: list[float], accuracy: list[float] = ()) -> GuardState:

@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 from tests.worker.training.own_zoo import CLASSES, IMAGE, ZOO
-from worker.training.foreign.keras_model import read_keras_facts
+from worker.training.uploaded_models.keras_model import read_keras_facts
 
 
 def read(model: keras.Model, folder: Path):

@@ -27,23 +27,23 @@ from tests.worker.training.test_features import cache_in
 from tests.worker.training.trainings import assert_gives_served_figures, fewer
 from worker.machine.held_folders import USE_LOCK, hold_folder
 from worker.messages import AssignedBackbone, Finished
-from worker.training.backbone import CONFIG as LAYERS
-from worker.training.backbone import GIVES, UploadedBackbone
-from worker.training.data import TrainingData, select, take_images
-from worker.training.export import (
+from worker.training.data.training_data import TrainingData, make_source, select, take_images
+from worker.training.exports.exported_head import HeadPredictor, join_files
+from worker.training.exports.exported_model import (
     PreparedExport,
     build_exported,
     build_exported_base,
     build_exported_head,
     compile_to_evaluate,
 )
-from worker.training.feature_cache import BASE_PREFIX, FEATURES_FILE, UNFINISHED, KeptBase, compute_key
-from worker.training.head_export import HeadPredictor, join_files
-from worker.training.inputs import Input, make_source
-from worker.training.keras_file import CONFIG, WEIGHTS
-from worker.training.network import build_network, divide_built, divide_early
-from worker.training.pixel_changes import PixelChange
-from worker.training.predictor import Predictor
+from worker.training.features.feature_cache import BASE_PREFIX, FEATURES_FILE, UNFINISHED, KeptBase, compute_key
+from worker.training.features.inputs import Input
+from worker.training.measuring.pixel_changes import PixelChange
+from worker.training.measuring.predictor import Predictor
+from worker.training.model_files.keras_file import CONFIG, WEIGHTS
+from worker.training.networks.backbone import CONFIG as LAYERS
+from worker.training.networks.backbone import GIVES, UploadedBackbone
+from worker.training.networks.network import build_network, divide_built, divide_early
 
 HEADS = {
     "pool": ([], {"head": "global_average"}),

@@ -26,15 +26,15 @@ from tests.onnx_files import dense_onnx, with_tensor_elsewhere
 from tests.worker.training import costly_models, hostile_models
 from worker.machine.enclosed_process import ProcessDied
 from worker.supervision.foreign_attempts import ForeignProcess, get_model_memory_bytes
-from worker.training import keras_config
 from worker.training.exports.run import load_models
-from worker.training.foreign.child import read_facts
-from worker.training.foreign.keras_model import KerasAnswers
-from worker.training.keras_config import read_network
-from worker.training.keras_file import build_model, load_model
-from worker.training.keras_parts import ADVICE, LAYERS, MODELS, iterate_parts
-from worker.training.prepared import start_from
-from worker.training.refusal import ModelRefused
+from worker.training.model_files import keras_config
+from worker.training.model_files.keras_config import read_network
+from worker.training.model_files.keras_file import build_model, load_model
+from worker.training.model_files.keras_parts import ADVICE, LAYERS, MODELS, iterate_parts
+from worker.training.model_files.refusal import ModelRefused
+from worker.training.training_setup import start_from
+from worker.training.uploaded_models.child import read_facts
+from worker.training.uploaded_models.keras_model import KerasAnswers
 
 ROOT = Path(__file__).parents[3]
 SECRET = "hld_a-key-that-no-model-may-read"
@@ -273,7 +273,7 @@ def test_only_one_module_lets_keras_rebuild_networks():
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute) and node.attr in rebuild:
                 found.add(file.relative_to(ROOT / "worker/training").as_posix())
-    assert found == {"keras_file.py", "exports/plain_keras.py"}
+    assert found == {"model_files/keras_file.py", "exports/plain_keras.py"}
 
 
 def test_a_huge_computation_is_ended_by_the_memory_limit_of_its_process(tmp_path):

@@ -6,8 +6,8 @@ import pytest
 
 from tests.worker.training.test_trainer import list_epochs_done, same
 from tests.worker.training.trainings import Training, fewer, small_spec
-from worker.training.network import build_network
-from worker.training.position import FitSums
+from worker.training.engine.checkpoint import FitSums
+from worker.training.networks.network import build_network
 
 SPEC = small_spec(
     {"filters": 8, "l2": 0.001, "dropout": 0.1},

@@ -11,9 +11,10 @@ from analysis.arrays.dataset import ImageSet
 from heldout.spec.job import JobSpec
 from tests.worker.training.test_engine import EPOCHS, StepRates, compute_difference, compute_rates, train_with_engine
 from tests.worker.training.trainings import Training, fewer, new_network, scale_to_unit, small_spec
-from worker.training.augment import draw_changes
-from worker.training.engine import build_optimizer, draw_epoch_order
-from worker.training.mixing import draw_mixing
+from worker.training.augmentation.augment import draw_changes
+from worker.training.augmentation.mixing import draw_mixing
+from worker.training.engine.engine import draw_epoch_order
+from worker.training.engine.optimizer import build_optimizer
 
 IMAGES = 193  # six batches of 32, and one of a single image
 

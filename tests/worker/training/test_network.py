@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from heldout.errors import NetworkTooDeep
 from heldout.spec.layers import plan_network
 from heldout.spec.network import BlockSpec, DenseSpec, NetworkSpec
-from worker.training.network import build_network, drop_penalties
+from worker.training.networks.network import build_network, drop_penalties
 
 ACTIVATIONS = st.sampled_from(["relu", "elu", "gelu", "silu", "tanh"])
 RATES = st.sampled_from([0.0, 0.0, 0.3])

@@ -35,7 +35,7 @@ from worker.messages import (
 )
 from worker.supervision import processes
 from worker.supervision.processes import SpareProcesses, TrainingProcess
-from worker.training.position import read_checkpoint
+from worker.training.engine.checkpoint import read_checkpoint
 
 pytestmark = pytest.mark.usefixtures("forking")
 

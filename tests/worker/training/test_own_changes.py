@@ -9,10 +9,10 @@ import pytest
 from keras import layers
 
 from tests.worker.training.own_zoo import CLASSES, IMAGE, ZOO, Drop, each_of
-from worker.training.keras_config import read_network
-from worker.training.keras_file import build_model
-from worker.training.keras_parts import iterate_parts
-from worker.training.own_changes import add_dropout, add_l2, drops_out, halve_width, penalizes, replace_head
+from worker.training.model_files.keras_config import read_network
+from worker.training.model_files.keras_file import build_model
+from worker.training.model_files.keras_parts import iterate_parts
+from worker.training.networks.own_changes import add_dropout, add_l2, drops_out, halve_width, penalizes, replace_head
 
 RATE, FACTOR = 0.25, 0.01
 # Masks follow from the seed and the shape alone, so equal places give equal masks.

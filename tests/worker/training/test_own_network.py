@@ -20,8 +20,8 @@ from tests.worker.training.backbones import read_again, taken_apart
 from tests.worker.training.processes import assert_resumes_exactly, get_path
 from tests.worker.training.trainings import assert_gives_served_figures, fewer, fit_in_same_order
 from worker.messages import Finished
-from worker.training.foreign.child import read_facts
-from worker.training.network import build_network
+from worker.training.networks.network import build_network
+from worker.training.uploaded_models.child import read_facts
 
 SEED, EPOCHS, IMAGES = 7, 2, 372
 DIGIT = (28, 28, 1)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.training.decisions import CALL_S, SteadySteps, StepPace
+from worker.training.engine.training_policy import CALL_S, SteadySteps, StepPace
 
 
 def list_calls(step_s: float, trace_s: float = 3.0, count: int = 12) -> list[int]:

@@ -6,7 +6,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.weightstats import DescrStatsW
 
 from analysis.answers.answers import Predictions
-from worker.training.finish import compare_predictions
+from worker.training.finalize import compare_predictions
 
 COUNT, CLASSES = 1200, 5
 

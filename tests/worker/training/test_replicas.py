@@ -14,7 +14,7 @@ from tests.worker.training.processes import Process, folder_of, get_path
 from tests.worker.training.trainings import fewer, small_spec
 from worker.messages import Assignment, EpochDone, StopCause, Stopped
 from worker.training import child
-from worker.training.replicas import get_part
+from worker.training.data.replicas import get_part
 
 SPEC = small_spec(
     {"filters": 4, "l2": 0.01, "padding": "same"},
@@ -36,11 +36,11 @@ def run_on_three(pipe: Connection, assignment: Assignment, log: str) -> None:
 
 def _run_on_virtual_devices(count: int, pipe: Connection, assignment: Assignment, log: str) -> None:
     """Run the training process with parts of the processor in place of its GPUs."""
-    import worker.training.prepared
+    import worker.training.training_setup
 
     parts = [tf.config.LogicalDeviceConfiguration() for _ in range(count)]
     tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
-    worker.training.prepared.configure = lambda *_: tuple(f"CPU:{number}" for number in range(count))
+    worker.training.training_setup.configure = lambda *_: tuple(f"CPU:{number}" for number in range(count))
     child.main(pipe, assignment, log)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from heldout.spec.job import JobSpec
 from tests.worker.training.trainings import small_spec
-from worker.training.decisions import (
+from worker.training.engine.training_policy import (
     PlateauState,
     StoppingState,
     compute_epoch_rates,

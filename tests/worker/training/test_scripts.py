@@ -32,13 +32,13 @@ from heldout.statistics import compute_wilson_interval
 from heldout.stored.results import FinalView, GapsView, SplitResult
 from tests.worker.training.trainings import Training, small_spec
 from worker.messages import StopCause
-from worker.training.augment import build_augmentation, draw_changes
-from worker.training.data import select
-from worker.training.decisions import StopRequested
-from worker.training.evaluate import Evaluator
-from worker.training.export import build_exported
-from worker.training.network import build_network, freeze_blocks
-from worker.training.prepared import start_from
+from worker.training.augmentation.augment import build_augmentation, draw_changes
+from worker.training.data.training_data import select
+from worker.training.engine.training_policy import StopRequested
+from worker.training.exports.exported_model import build_exported
+from worker.training.measuring.evaluate import Evaluator
+from worker.training.networks.network import build_network, freeze_blocks
+from worker.training.training_setup import start_from
 
 DATA = Path(sklearn.datasets.__file__).parent / "data" / "digits.csv.gz"
 

@@ -16,7 +16,7 @@ from heldout.stored.gap import StoredGap
 from tests.worker.training.processes import Process, folder_of, get_path
 from tests.worker.training.trainings import small_spec
 from worker.messages import EpochDone, Finished, Started, StopCause, Stopped
-from worker.training.network import build_network, freeze_blocks
+from worker.training.networks.network import build_network, freeze_blocks
 
 pytestmark = pytest.mark.usefixtures("forking")
 

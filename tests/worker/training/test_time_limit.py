@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from worker.training.foreign.time_limit import compute_limit_s
+from worker.training.uploaded_models.time_limit import compute_limit_s
 
 BUSY = """
 import sys, numpy as np
-from worker.training.foreign import time_limit
+from worker.training.uploaded_models import time_limit
 time_limit.BASE_S = 1.0
 limit = time_limit.TimeLimit(0, lambda refused: print(refused.code.value, refused.detail, flush=True))
 limit.set_calls(int(sys.argv[1]))

@@ -15,7 +15,7 @@ from models.bundled import BUNDLED
 from tests.worker.training.processes import SILENCE_S
 from tests.worker.training.test_engine import train_with_engine
 from tests.worker.training.trainings import fewer, small_spec
-from worker.training.towers import normalise_together
+from worker.training.engine.towers import normalise_together
 
 EPSILON = 1e-3
 

@@ -15,8 +15,8 @@ from heldout.spec.job import JobSpec
 from tests.worker.training.processes import TIMINGS
 from tests.worker.training.trainings import Training, fewer, load_example, small_spec
 from worker.messages import CheckpointWritten, EpochDone, Overfits, StopCause, Warned
-from worker.training.decisions import Diverged, StopRequested
-from worker.training.position import CheckpointDamaged
+from worker.training.engine.checkpoint import CheckpointDamaged
+from worker.training.engine.training_policy import Diverged, StopRequested
 
 
 def list_epochs_done(training: Training) -> list[EpochDone]:

@@ -6,9 +6,8 @@ from scipy.ndimage import gaussian_filter, rotate
 from sklearn.datasets import load_digits
 
 from analysis.arrays.dataset import ImageSet
-from worker.training.batch_sources import make_source
-from worker.training.data import take_images
-from worker.training.pixel_changes import (
+from worker.training.data.training_data import make_source, take_images
+from worker.training.measuring.pixel_changes import (
     PixelSample,
     compute_quantiles,
     find_change,

@@ -11,11 +11,11 @@ import pytest
 from heldout.client.own_networks import Weights, write_model
 from heldout.spec.network import OwnNetworkSpec
 from tests.written_networks import CLASSES, IMAGE, REFUSED, TRAINED
-from worker.training.backbone import UploadedBackbone
-from worker.training.foreign.child import read_facts
-from worker.training.foreign.keras_model import save_backbone
-from worker.training.own_network import build_own_network
-from worker.training.refusal import ModelRefused
+from worker.training.model_files.refusal import ModelRefused
+from worker.training.networks.backbone import UploadedBackbone
+from worker.training.networks.own_network import build_own_network
+from worker.training.uploaded_models.child import read_facts
+from worker.training.uploaded_models.keras_model import save_backbone
 
 # Keras takes seconds to build its 150 layers four times.
 KINDS = [pytest.param(kind, marks=pytest.mark.proof) if kind == "keras.applications" else kind for kind in TRAINED]

@@ -16,12 +16,12 @@ from heldout.spec.job import JobSpec
 from heldout.stored.results import SplitResult
 from worker.machine.devices import Policy
 from worker.messages import FromTraining
-from worker.training.batch_sources import BatchSource, ResidentData, StreamedData
-from worker.training.data import TrainingData, select
-from worker.training.engine import Engine, build_loss, build_optimizer, draw_epoch_order
-from worker.training.evaluate import make_evaluator
-from worker.training.network import build_network
-from worker.training.replicas import Replicas
+from worker.training.data.replicas import Replicas
+from worker.training.data.training_data import BatchSource, ResidentData, StreamedData, TrainingData, select
+from worker.training.engine.engine import Engine, draw_epoch_order
+from worker.training.engine.optimizer import build_loss, build_optimizer
+from worker.training.measuring.evaluate import make_evaluator
+from worker.training.networks.network import build_network
 from worker.training.trainer import Trainer
 
 # As in a training process. Tests compare bits, which depend on it.

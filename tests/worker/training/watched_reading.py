@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import worker.training.foreign.keras_model  # noqa: F401 - it sets TensorFlow's threads before they begin
+import worker.training.uploaded_models.keras_model  # noqa: F401 - it sets TensorFlow's threads before they begin
 from tests.worker.training.hostile_models import plain
 from worker.machine.enclosure import GIB, limit_process
-from worker.training.foreign.child import read_facts
-from worker.training.refusal import ModelRefused
+from worker.training.model_files.refusal import ModelRefused
+from worker.training.uploaded_models.child import read_facts
 
 MAX_PARAMETERS = 50_000_000
 WATCHED = ("open", "import", "exec", "compile", "socket.", "subprocess.", "os.", "shutil.", "ctypes.", "urllib.")

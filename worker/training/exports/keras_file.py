@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from heldout.parent_process import build_launch_command
 from heldout.stored.results import CARD_FILE, ModelAbout
-from worker.training.export import add_members, compile_to_evaluate
+from worker.training.exports.exported_model import add_members, compile_to_evaluate
 from worker.training.exports.proof import ProofImages, cut_into_parts
 
 _SCRIPT = Path(__file__).with_name("plain_keras.py")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from analysis.arrays.onnx_tensors import import_onnxruntime
 from heldout.stored.results import ModelAbout
 from worker.training.exports.proof import ProofImages
-from worker.training.foreign.onnx_model import open_session
+from worker.training.uploaded_models.onnx_model import open_session
 
 INPUT, OUTPUT = "pixels", "probabilities"
 

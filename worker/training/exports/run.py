@@ -21,7 +21,7 @@ from heldout.stored.artifacts import ExportFormat
 from heldout.stored.results import ModelAbout
 from heldout.views.model import ExportReportView
 from worker.messages import ExportAssignment, Exported, Failed, FromTraining
-from worker.training.export import describe_model
+from worker.training.exports.exported_model import describe_model
 from worker.training.exports.proof import (
     TOLERANCE,
     NotExported,
@@ -30,9 +30,9 @@ from worker.training.exports.proof import (
     read_stored_answers,
     split_without_answers,
 )
-from worker.training.keras_file import load_model
-from worker.training.refusal import ModelRefused
-from worker.training.runner import answer_once
+from worker.training.model_files.keras_file import load_model
+from worker.training.model_files.refusal import ModelRefused
+from worker.training.supervisor_pipe import answer_once
 
 
 class Writer(Protocol):

@@ -8,7 +8,7 @@ from analysis.arrays.dataset import ImageSet, load
 from analysis.arrays.relations import load_relations
 from heldout.stored.audit import MAX_CHARACTERS, StoredSuspects, Suspect
 from worker.messages import SuspectAssignment, SuspectsFound
-from worker.training.runner import answer_once
+from worker.training.supervisor_pipe import answer_once
 from worker.training.suspects.estimate import estimate
 from worker.training.suspects.planting import FIRST, SUSPECTED
 from worker.training.suspects.search import Found, choose_seen_size, find_suspects

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from analysis.arrays.dataset import BLOCK_BYTES, ImageSet
 from analysis.arrays.folds import assign_folds, choose_stratified
 from heldout.spec.network import NetworkSpec
-from worker.training.batch_sources import ResidentData
-from worker.training.data import TrainingData
-from worker.training.network import build_network
+from worker.training.data.training_data import ResidentData, TrainingData
+from worker.training.networks.network import build_network
 from worker.training.suspects.estimate import is_trusted
 
 # Sides of at most this many pixels are kept, or fewer if all images would take more memory than this. Larger ones are

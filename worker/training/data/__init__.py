@@ -1,0 +1,1 @@
+"""The images of a training: read from a dataset's folder, and given in batches."""

@@ -1,0 +1,1 @@
+"""Measures trained networks: losses, accuracies, and the terms of the gap."""
