@@ -57,8 +57,8 @@ def push(
         list[Path],
         typer.Argument(
             metavar="PATH...",
-            help="A folder of class/image, an archive, .npz or Parquet. Several, such as train.zip test.zip, go up "
-            "together: the name of each says its split or class.",
+            help="A folder of class/image, an archive, .npz or Parquet; or a dataset of Hugging Face, hf:owner/name. "
+            "Several, such as train.zip test.zip, go up together: the name of each says its split or class.",
         ),
     ],
     name: Annotated[
@@ -159,7 +159,8 @@ def check_data(
     paths: Annotated[
         list[str],
         typer.Argument(
-            metavar="PATH...", help="A folder of class/image or split/class/image, an archive, .npz or Parquet."
+            metavar="PATH...",
+            help="A folder of class/image or split/class/image, an archive, .npz or Parquet, or hf:owner/name.",
         ),
     ],
     report: Report = None,
@@ -207,6 +208,13 @@ def delete(service: Service, dataset: Dataset) -> None:
 
 def _find_paths(references: list[str]) -> list[Path]:
     """Return the paths that the arguments name; none if the only argument is not a path. Raises Refused."""
+    from heldout.client.hugging_face import expand_references, is_reference
+
+    if any(map(is_reference, references)):
+        try:
+            return expand_references(map(Path, references))
+        except NothingToPack as error:
+            raise Refused(str(error)) from None
     paths = [Path(text).expanduser() for text in references]
     missing = [text for text, path in zip(references, paths, strict=True) if not path.exists()]
     if missing and len(references) == 1 and os.sep not in missing[0]:
@@ -219,7 +227,13 @@ def _find_paths(references: list[str]) -> list[Path]:
 def _may_name_a_dataset(references: list[str]) -> bool:
     """Return whether the only argument is both a path here and a possible name of a dataset."""
     [*_, text] = references
-    return len(references) == 1 and os.sep not in text and not text.startswith((".", "~")) and not text.endswith(FILES)
+    return (
+        len(references) == 1
+        and os.sep not in text
+        and not text.startswith("hf:")
+        and not text.startswith((".", "~"))
+        and not text.endswith(FILES)
+    )
 
 
 def _audit_of_dataset(reference: str, service: Service, *, or_none: bool) -> AuditView | None:

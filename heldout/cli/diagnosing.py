@@ -1,5 +1,8 @@
 """The commands `diagnose`, for a job, curves and predictions from any tool, and `diagnoses`."""
 
+import json
+import os
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,10 +10,12 @@ import typer
 
 from heldout.cli.command import Service, make_argument
 from heldout.cli.figures import format_moment
+from heldout.cli.host_commands import INSTALL_DATA, ServerMissing, find_program
 from heldout.cli.outcome import Refused
 from heldout.cli.references import JOB, Names, may_be_path
 from heldout.cli.screen import print_table
 from heldout.cli.shown_diagnosis import say_what_cures, show_diagnosis
+from heldout.client.failures import NoService
 
 if TYPE_CHECKING:
     from heldout.histories.recorded import ReadHistory
@@ -19,6 +24,7 @@ if TYPE_CHECKING:
 # First bytes of an .npz, and of an array that numpy.save writes.
 _ARRAYS = (b"PK", b"\x93NUMPY")
 _LONGEST_FIRST_LINE = 100_000
+NEEDED_FOR_PREDICTIONS = ("numpy",)
 
 
 def diagnose(
@@ -38,7 +44,8 @@ def diagnose(
         typer.Option(
             metavar="FILE",
             help="The network's answers to labeled images: an .npz with arrays such as test_labels and "
-            "test_probabilities, or a CSV with split, label and answer. They are sent to the service.",
+            "test_probabilities, or a CSV with split, label and answer. They are read on this machine if NumPy and the "
+            "server's code are installed, and sent to the service otherwise.",
         ),
     ] = None,
     run: Annotated[
@@ -102,11 +109,31 @@ def _diagnose_predictions(
     from heldout.histories.verdict import add_reading_notes
 
     history = None if read is None else read.to_metrics()
-    found = service.client.diagnoses.create_from_predictions(file, history=history, classes=classes)
+    found = _diagnose_here(file, history, classes)
+    if found is None:
+        try:
+            found = service.client.diagnoses.create_from_predictions(file, history=history, classes=classes)
+        except NoService as failure:
+            raise NoService(f"{failure} To diagnose predictions without one: {INSTALL_DATA}.") from None
     if read is None:
         return found
     verdict, explanation = add_reading_notes(read, found.verdict, found.explanation)
     return found.model_copy(update={"verdict": verdict, "explanation": explanation})
+
+
+def _diagnose_here(file: Path, history: object, classes: int | list[str] | None) -> "DiagnosisView | None":
+    """Diagnose predictions in a process of this machine. None if what it needs is not installed. Raises Refused."""
+    from heldout.views.diagnosis import DiagnosisView
+
+    try:
+        program = find_program("analysis.answers", NEEDED_FOR_PREDICTIONS, "heldout diagnose")
+    except ServerMissing:
+        return None
+    asked = json.dumps({"file": str(file), "history": history, "classes": classes})
+    done = subprocess.run(program, input=asked, env=dict(os.environ), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Refused(done.stderr.strip())
+    return DiagnosisView.model_validate_json(done.stdout)
 
 
 def holds_predictions(file: Path) -> bool:

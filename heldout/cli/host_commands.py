@@ -19,6 +19,9 @@ COMMANDS = {
     "backup": "Write the database and the files that it names into a folder.",
     "restore": "Fill an empty database and blob store from a backup.",
 }
+# No index has the package: the page says how to install it from files.
+INSTALL_PAGE = "docs/how-to/install.md"
+INSTALL_DATA = f"install the extra `data` ({INSTALL_PAGE})"
 _NEEDED = ("fastapi", "uvicorn", "sqlalchemy", "alembic", "obstore", "structlog")
 _NEEDED_TO_TRAIN = ("numpy", "tensorflow", "keras")
 
@@ -61,8 +64,9 @@ def find_program(module: str, needed: Sequence[str] = _NEEDED, command: str = "h
     if room is None or lacking:
         what = "the server" if room is None else ", ".join(lacking)
         raise ServerMissing(
-            f"`{command}` needs {what}, which is not installed here. In a checkout of the "
-            "repository run `make setup`, or `pip install -e . --group cpu` (`--group gpu` with an NVIDIA GPU)."
+            f"`{command}` needs {what}, which is not installed here. Install the extra `service`, or `data` for files "
+            f"alone ({INSTALL_PAGE}). In a checkout of the repository run `make setup`, or `pip install -e . --group "
+            "cpu` (`--group gpu` with an NVIDIA GPU)."
         )
     search = [str(room), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(search)

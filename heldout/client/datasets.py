@@ -199,7 +199,8 @@ class Datasets(Resource["Dataset[Mode]", Mode]):
         """Upload images, and wait until the service has read them.
 
         Args:
-            path: a folder of class/image, an archive, an `.npz` or a Parquet file; or several, uploaded together.
+            path: a folder of class/image, an archive, an `.npz` or a Parquet file; or several, uploaded together. Or a
+                dataset of Hugging Face, `hf:owner/name`, which is read on this machine.
             name: the name of the dataset; by default derived from the path.
             progress: show a bar during the upload.
             spec: other fields of `POST /v1/datasets`, such as `resize` or `group_by`.
@@ -210,18 +211,20 @@ class Datasets(Resource["Dataset[Mode]", Mode]):
             OSError: if a file cannot be read.
         """
         # Readers of archives, which no other part of a client needs.
+        from heldout.client.hugging_face import expand_references
         from heldout.client.image_sizes import require_one_size
         from heldout.client.packing import derive_name, prepare_upload
 
-        paths = [Path(path)] if isinstance(path, str | Path) else [Path(file) for file in path]
-        if name is None and len(paths) != 1:
+        named = [Path(path)] if isinstance(path, str | Path) else [Path(file) for file in path]
+        if name is None and len(named) != 1:
             raise ValueError('Several paths need a name: push([…], name="pets").')
+        paths = expand_references(named)
         if "resize" not in spec and not spec.get("adds_to"):
             folders = (spec.get("splits") or {}).get("folders") or {}
             require_one_size(paths, {folder for folder, use in folders.items() if use == "ignore"})
         content, total = prepare_upload(paths)
         resource: Any = self
-        dataset: Any = await Datasets.create(resource, {"name": name or derive_name(paths[0]), **spec})
+        dataset: Any = await Datasets.create(resource, {"name": name or derive_name(named[0]), **spec})
         try:
             with show_bytes_bar(total, progress) as count:
                 await Dataset.upload(dataset, content, wrap_chunks=count)

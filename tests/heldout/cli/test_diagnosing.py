@@ -1,11 +1,14 @@
 """`heldout diagnose` with files of predictions, alone and with a history."""
 
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
+from heldout.cli import host_commands
 from tests.analysis.answers.made import arrays, predicted
+from tests.heldout.served import bare_environment
 
 SPLITS = {"train": predicted(0.99, 600, 0), "validation": predicted(0.85, 300, 1), "test": predicted(0.84, 300, 2)}
 
@@ -53,6 +56,25 @@ def test_a_table_of_predictions_is_distinguished_from_a_history_by_its_columns(h
     [row] = [line for line in shown.stdout.splitlines() if line.startswith("Gap to new images")]
     assert row.split()[-2] == "–"
     assert "probabilities are" not in shown.stdout
+
+
+def test_predictions_are_diagnosed_without_a_service(run_here, npz, history, tmp_path):
+    nowhere = bare_environment(tmp_path) | {"HELDOUT_URL": "http://127.0.0.1:9"}
+    shown = run_here(nowhere, "diagnose", str(npz))
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout.startswith("The network memorized its 600 training images.\n")
+    both = run_here(nowhere, "diagnose", str(history), "--predictions", str(npz), "--json")
+    assert json.loads(both.stdout)["best_epoch"] == 12
+
+
+def test_a_light_client_sends_predictions_to_the_service_or_says_what_to_install(
+    heldout, run_here, npz, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(host_commands, "find_spec", lambda name: None if name == "numpy" else find_spec(name))
+    assert heldout("diagnose", str(npz)).stdout.startswith("The network memorized its 600 training images.\n")
+    refused = run_here(bare_environment(tmp_path) | {"HELDOUT_URL": "http://127.0.0.1:9"}, "diagnose", str(npz))
+    assert refused.returncode == 4
+    assert "install the extra `data`" in refused.stderr
 
 
 def test_a_history_and_predictions_are_judged_together(heldout, client, npz, history):

@@ -53,6 +53,14 @@ def test_a_file_gives_the_figures_that_the_training_computed(file, library, fiel
     assert found.numbers == ()  # they are 1, 2, 3 …
 
 
+@pytest.mark.parametrize("file", ["keras_history.json", "keras_training.csv", "keras_tensorboard"])
+def test_the_files_of_one_keras_training_give_the_same_figures(file):
+    returned = json.loads((FILES / "keras_history.json").read_text())
+    found = read_history(FILES / file).history
+    for field, name in {**PLAIN, "fit_loss": "loss", "fit_accuracy": "accuracy"}.items():
+        assert getattr(found, field) == pytest.approx(tuple(returned[name]), rel=1e-6), field
+
+
 def test_fastais_error_rate_is_read_as_validation_accuracy():
     found = read_history(FILES / "fastai_error_rate.csv").history
     errors = EXPECTED["fastai"]["error_rate/error_rate"]
