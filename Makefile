@@ -54,8 +54,9 @@ proofs: setup-dev ## run the long suites: three to four hours on two cores
 compose-test: setup-dev ## bring the stack up in containers for real, harm it, take it down (needs Docker)
 	@exec $(BIN)/python -m tests.compose
 
-release: ## write dist/docker-compose.yml, with base images by digest, and print them (needs Docker and a registry)
-	@scripts/pin-images
+release: setup-dev ## build wheels, images, hashes, lists of packages and signatures into dist/, and try them
+	@scripts/setup release
+	@exec $(BIN)/python -m scripts.release $(ARGS)
 
 bench: setup-dev ## measure the service against direct training
 	@exec $(BIN)/python -m benchmarks $(ARGS)

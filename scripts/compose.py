@@ -52,7 +52,7 @@ VARIABLES: dict[str, dict[str, str]] = {
         "POSTGRES_CONNECTIONS": "Connections to the database: twenty each for the API, every worker and every "
         "prediction process.",
     },
-    "images: names that are built, or those of your registry; `make release` prints base images by digest": {
+    "images: names that are built, or those of your registry; `scripts/pin-images` prints base images by digest": {
         "HELDOUT_IMAGE": "API, predictions and workers.",
         "HELDOUT_GPU_IMAGE": "Workers with a GPU.",
         "HELDOUT_PROXY_IMAGE": "The proxy.",

@@ -26,9 +26,11 @@ LOCKS: dict[str, list[str]] = {
     "docs": ["docs"],
     "data": ["data"],
     "node": ["node"],
+    "release": ["release"],
+    "files": ["files"],
 }
 # Locks of packages together with what these need, hence the project's own dependencies too; `dev` has all extras.
-WITH_PROJECT = {"cpu", "gpu", "dev", "docs"}
+WITH_PROJECT = {"cpu", "gpu", "dev", "docs", "release", "files"}
 
 PIN = re.compile(r"^([\w.-]+)==([^ ;\\]+)(?: ; [^\\]+)? \\\n(?: +--hash=sha256:[0-9a-f]{64}(?: \\)?\n)+", re.M)
 
@@ -44,7 +46,8 @@ def requirements_of(project: dict, lock: str) -> list[Requirement]:
     """Return the requirements of a lock's groups, of groups that they include, and of the project itself."""
     table = project["project"]
     texts = list(table["dependencies"]) if lock in WITH_PROJECT else []
-    texts += [text for extra in table["optional-dependencies"].values() for text in extra] if lock == "dev" else []
+    extras = table["optional-dependencies"]
+    texts += [text for extra in list_extras(project) for text in extras[extra]] if lock == "dev" else []
     waiting = list(LOCKS[lock])
     while waiting:
         for entry in project["dependency-groups"][waiting.pop()]:
@@ -53,6 +56,13 @@ def requirements_of(project: dict, lock: str) -> list[Requirement]:
             else:
                 texts.append(entry)
     return [Requirement(text) for text in texts]
+
+
+def list_extras(project: dict) -> list[str]:
+    """Return the extras that name packages of an index, and not the project's second wheel."""
+    extras = project["project"]["optional-dependencies"]
+    own = project["project"]["name"]
+    return [name for name, texts in extras.items() if not any(text.startswith(f"{own}-") for text in texts)]
 
 
 def pins_of(lock: str) -> dict[str, set[str]]:
@@ -91,10 +101,11 @@ def check(project: dict) -> int:
 
 def make(project: dict, *options: str) -> int:
     """Resolve again for all Pythons and platforms at once; versions in a lock stay unless `--upgrade` is given."""
+    extras = [f"--extra={extra}" for extra in list_extras(project)]
     for name, groups in LOCKS.items():
         command = ["uv", "pip", "compile", "pyproject.toml", "-o", f"locks/{name}.txt", *options]
         command += ["--quiet", "--universal", "--python-version", "3.11", "--generate-hashes", "--no-header"]
-        command += [f"--group={group}" for group in groups] + (["--all-extras"] if name == "dev" else [])
+        command += [f"--group={group}" for group in groups] + (extras if name == "dev" else [])
         if name not in WITH_PROJECT:
             command[3:4] = ["--no-deps"]  # naming the project's file would add its own dependencies
         if name in WITH_PROJECT - {"cpu"}:

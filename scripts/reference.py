@@ -21,6 +21,7 @@ from api.app import create_app
 from heldout import errors
 from heldout.access.webhooks import WEBHOOK_EVENTS
 from heldout.service.settings import PREFIX, Settings, make_embedded_settings
+from scripts.badges import list_badges
 from scripts.client import write_client
 from scripts.commands import write_commands
 from scripts.compose import COMPOSE, list_settings, write_env_example
@@ -178,6 +179,7 @@ WHOLE: dict[Path, Callable[[], str]] = {
     REFERENCE / "events.md": events_page,
     ROOT / ".env.example": write_env_example,
     ROOT / "web/src/words/labels.ts": write_labels,
+    **list_badges(),
 }
 
 
@@ -198,4 +200,5 @@ if __name__ == "__main__":
             sys.exit(f"out of date: {', '.join(found)}: run `make reference`")
     else:
         for path, text in written().items():
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")

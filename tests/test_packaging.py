@@ -8,10 +8,12 @@ import os
 import re
 import runpy
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tomllib
 import zipfile
+from contextlib import closing
 from email import message_from_bytes
 from pathlib import Path
 
@@ -24,6 +26,8 @@ from api import client_wheel
 from heldout import __version__
 from heldout.cli.starting import TEMPLATES
 from heldout.spec.job import JobSpec
+from scripts.release_images import read_images, remove_builds
+from scripts.wheels import ROOM_FILES, ROOMS, build, build_distributions, set_modes
 
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -82,11 +86,14 @@ def test_the_service_serves_the_wheel_that_setuptools_builds(wheel):
     assert needed == expected
 
 
-def test_the_wheel_requires_no_server_package(wheel):
+def test_the_wheel_requires_no_server_package_but_as_an_extra_the_wheel_of_this_release(wheel):
     asked = message_from_bytes(wheel.read(f"{client_wheel.DIST_INFO}/METADATA"))
-    assert {text.split(";")[1].strip() for text in asked.get_all("Requires-Dist") if ";" in text} == {
-        f'extra == "{extra}"' for extra in ("mcp", "mlflow", "png")
+    extras = {text.split(";")[1].strip(): text.split(";")[0] for text in asked.get_all("Requires-Dist") if ";" in text}
+    assert extras.keys() == {
+        f'extra == "{extra}"' for extra in ("mcp", "mlflow", "png", "data", "service", "service-gpu")
     }
+    for extra, of_service in {"data": "", "service": "[cpu]", "service-gpu": "[gpu]"}.items():
+        assert extras[f'extra == "{extra}"'] == f"heldout-service{of_service}=={__version__}"
 
 
 def test_the_documentation_names_the_file_that_is_served():
@@ -123,6 +130,79 @@ def test_the_wheel_leaves_the_service_out_and_works_without_it(wheel):
     code = f"import sys; sys.path.insert(0, {wheel.filename!r}); {used}"
     found = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.startswith(wheel.filename)
+
+
+# --- the wheel of the service ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A folder into which both wheels of a release are installed, without what they need."""
+    folder = tmp_path_factory.mktemp("release")
+    build_distributions(ROOT, folder / "work", folder / "dist", "1700000000", sdists=False)
+    target = folder / "installed"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-compile"]
+    wheels = sorted(map(str, (folder / "dist").glob("*.whl")))
+    subprocess.run([*pip, "--target", target, *wheels], check=True, capture_output=True)
+    return target
+
+
+def run_installed(installed, folder, *words):
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(installed)}
+    command = [sys.executable, "-P", *words]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True).stdout
+
+
+def test_installing_the_service_adds_one_package_whose_rooms_only_its_processes_find(installed, tmp_path):
+    version = PYPROJECT["project"]["version"]
+    assert {path.name for path in installed.iterdir()} - {"bin"} == {
+        "heldout", "heldout_service", f"heldout-{version}.dist-info", f"heldout_service-{version}.dist-info"
+    }  # fmt: skip
+    code = "import os; from heldout.cli import host_commands; host_commands.find_program('api'); "
+    code += "print(os.environ['PYTHONPATH'].split(os.pathsep)[0])"
+    rooms = installed / "heldout_service" / "rooms"
+    assert run_installed(installed, tmp_path, "-c", code).strip() == str(rooms)
+    assert {path.name for path in rooms.iterdir()} == {*ROOMS, *ROOM_FILES, "mlxtend"}
+
+
+def test_the_installed_service_migrates_audits_and_serves_its_client(installed, tmp_path):
+    run_installed(installed, tmp_path, "-m", "heldout", "migrate")
+    with closing(sqlite3.connect(tmp_path / ".heldout" / "heldout.db")) as database:
+        assert database.execute("SELECT count(*) FROM datasets WHERE name = 'mnist5k'").fetchone() == (1,)
+    rooms = {"PYTHONPATH": str(installed / "heldout_service" / "rooms")}
+    code = "from api import client_wheel; print(client_wheel.PACKAGE, len(client_wheel.build_wheel()) > 100_000)"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], env={**os.environ, **rooms}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [str(installed / "heldout_service" / "rooms" / "heldout"), "True"]
+
+
+def test_the_service_needs_of_an_index_what_the_groups_say(installed):
+    [metadata] = installed.glob("heldout_service-*.dist-info/METADATA")
+    asked = [Requirement(text) for text in message_from_bytes(metadata.read_bytes()).get_all("Requires-Dist")]
+    plain = {requirement.name for requirement in asked if "extra" not in str(requirement.marker)}
+    assert plain == {"heldout", *(Requirement(text).name for text in PYPROJECT["dependency-groups"]["files"])}
+    bare = {**PYPROJECT, "project": {"dependencies": [], "optional-dependencies": {}}}
+    for extra in ("cpu", "gpu"):
+        of_extra = {requirement.name for requirement in asked if f'extra == "{extra}"' in str(requirement.marker)}
+        groups = locks["requirements_of"](bare, extra)
+        assert of_extra | plain - {"heldout"} == {requirement.name for requirement in groups} - {"setuptools"}
+
+
+def test_two_builds_of_the_client_give_the_same_bytes_whatever_the_modes_of_its_files(tmp_path):
+    built = []
+    for name, mode in (("one", 0o600), ("two", 0o755)):
+        source = tmp_path / name
+        shutil.copytree(ROOT / "heldout", source / "heldout", ignore=shutil.ignore_patterns("__pycache__"))
+        for file in ROOM_FILES:
+            shutil.copy(ROOT / file, source)
+        for path in source.rglob("*.py"):
+            path.chmod(mode)
+            os.utime(path, (mode, mode))
+        set_modes(source)
+        build(source, "wheel", source, "1700000000")
+        built += [path.read_bytes() for path in source.glob("*.whl")]
+    assert built[0] == built[1]
 
 
 # --- the locks -----------------------------------------------------------------------------------
@@ -267,7 +347,9 @@ def test_every_file_that_names_the_release_names_the_same_one():
     version = PYPROJECT["project"]["version"]
     newest = re.search(r"^## (?!Unreleased)(\S+) \(\d{4}-\d\d-\d\d\)$", (ROOT / "CHANGELOG.md").read_text(), re.M)
     assert newest is not None
-    assert {__version__, newest[1]} == {version}
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {__version__, newest[1], cited["version"]} == {version}
+    assert cited["license"] == PYPROJECT["project"]["license"]
     for name in ("docker-compose.yml", ".env.example"):
         tags = re.findall(r"\bheldout:([\w.-]+)", (ROOT / name).read_text())
         assert sorted(tags) == [f"{version}-cpu", f"{version}-gpu", f"{version}-proxy"], name
@@ -280,6 +362,31 @@ def test_public_ci_runs_what_ci_runs_on_every_python_that_the_package_names():
     named = [text.rpartition(" ")[2] for text in PYPROJECT["project"]["classifiers"] if "Python :: 3." in text]
     assert job["strategy"]["matrix"]["python"] == named
     assert ".ci/run" in [step.get("run") for step in job["steps"]]
+
+
+def test_a_release_is_published_only_for_a_tag_by_what_was_tried_and_without_a_password():
+    text = (ROOT / ".github/workflows/release.yml").read_text()
+    workflow = yaml.safe_load(text)
+    assert workflow[True] == {"push": {"tags": ["v[0-9]+.[0-9]+.[0-9]+"]}}  # YAML reads `on` as true
+    assert workflow["permissions"] == {"contents": "read"}
+    publish = workflow["jobs"]["publish"]
+    assert (publish["needs"], publish["environment"]) == ("build", "release")
+    assert publish["permissions"]["id-token"] == "write"
+    assert "--trusted-publishing always" in text
+    assert re.findall(r"secrets\.(\w+)", text) == ["RELEASE_KEY"]
+    assert not re.findall(r"uses: \S+@(?![0-9a-f]{40}\b)", text)
+    for step in [*workflow["jobs"]["build"]["steps"], *publish["steps"]]:
+        subprocess.run(["bash", "-n"], input=step.get("run", ""), text=True, check=True)
+
+
+def test_the_compose_file_of_a_release_names_images_and_builds_none():
+    written = remove_builds((ROOT / "docker-compose.yml").read_text())
+    parsed = yaml.safe_load(written)
+    assert not [name for name, service in parsed["services"].items() if "build" in service]
+    assert "x-build" not in parsed
+    assert all("image" in service for service in parsed["services"].values())
+    version = PYPROJECT["project"]["version"]
+    assert read_images(written) == {"cpu": f"heldout:{version}-cpu", "proxy": f"heldout:{version}-proxy"}
 
 
 @pytest.mark.parametrize("form", sorted((ROOT / ".github").rglob("*.yml")), ids=lambda path: path.stem)

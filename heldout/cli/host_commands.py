@@ -75,6 +75,12 @@ def find_program(module: str, needed: Sequence[str] = _NEEDED, command: str = "h
 
 
 def _find_room() -> Path | None:
-    """Return the folder with `heldout` and `api`; None if `api` is missing."""
-    room = Path(heldout.__file__).resolve().parent.parent
-    return room if (room / "api" / "__main__.py").is_file() else None
+    """Return the folder with `heldout` and `api`: a checkout, or the folder of the wheel `heldout-service`.
+
+    Only the server's own processes have it on their path, so that its packages take no names from a user's.
+    """
+    places = [Path(heldout.__file__).resolve().parent.parent]
+    found = find_spec("heldout_service")
+    if found is not None:
+        places += [Path(folder) / "rooms" for folder in found.submodule_search_locations or ()]
+    return next((place for place in places if (place / "api" / "__main__.py").is_file()), None)
