@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 from heldout import __version__
 from heldout.cli import (
     account,
+    auditing,
     comparing,
     curing,
     datasets,
@@ -52,7 +53,7 @@ COMMANDS = (
     jobs.queue,
     diagnosing.diagnose,
     diagnosing.diagnoses,
-    datasets.check_data,
+    auditing.check_data,
     results.plot,
     curing.cure,
     curing.curve,
