@@ -1,10 +1,12 @@
 """Measure how well true copies are separated from images that only look alike, set by set.
 
 A clean set has no copy under two labels, since its labels are known by construction: each reported conflict is false.
-Then half of its test images are replaced by copies of training images, with their own labels or with others.
+Then half of its test images are replaced by copies of training images, with their own labels or with others. In the
+end they are replaced by look-alikes: a training image with a small dot, encoded again, whose class is another.
 """
 
 import tempfile
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.arrays.dataset import SPLITS
-from benchmarks.zoo.cuts import Cut, NotApplicable, cut_of
+from benchmarks.zoo.alterations import recompressed
+from benchmarks.zoo.cuts import Change, Cut, NotApplicable, cut_of
 from benchmarks.zoo.draw import open_set
-from benchmarks.zoo.faults import plant
+from benchmarks.zoo.faults import COPIED, copies, plant
 from benchmarks.zoo.registry import ZOO
 from benchmarks.zoo.sets import Built
 from worker.ingest.audit.copies import Copies, build_relations, find_copies
@@ -26,6 +29,7 @@ from worker.ingest.pool import ProcessPool
 KINDS = ("exact", "recompressed", "scaled", "cropped")
 MOST = 2000  # images of a set
 LEVEL = 2  # half of the test images
+DOT, CONTRAST = 1 / 16, 30  # of a side, and levels
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Row:
 
     false_before, false: images that a conflict names in the clean set, with all look-alikes taken for one picture, and
     as it is. leaks: images that were named as copies in another split.
+    dotted: the shares of look-alikes that differ in a dot and are called one picture, before and now.
     found: for each kind the shares of true copies that are found, with their own labels, and with others' before and
     now; None if none could be planted.
     """
@@ -43,6 +48,7 @@ class Row:
     false_before: int
     false: int
     leaks: int
+    dotted: tuple[float, float] | None
     found: dict[str, tuple[float, float, float] | None]
 
 
@@ -58,10 +64,10 @@ def main(names: list[str], *, unseal: bool = False) -> None:
 
 HEADER = "\n".join(
     (
-        "| set | images | false conflicts per 1,000 images | false copies across splits per 1,000 | "
+        "| set | images | false conflicts per 1,000 images | false copies across splits per 1,000 | with a dot | "
         + " | ".join(f"{kind}: own label, other label" for kind in KINDS)
         + " |",
-        "|---" * (4 + len(KINDS)) + "|",
+        "|---" * (5 + len(KINDS)) + "|",
     )
 )
 
@@ -69,8 +75,8 @@ HEADER = "\n".join(
 def measure(name: str, built: Built) -> Row:
     """What an audit says of a set, clean and with copies planted."""
     clean = capped(cut_of(built, ZOO[name].folds))
-    copies = found_in(clean)
-    loose = as_before(copies)
+    seen = found_in(clean)
+    loose = as_before(seen)
     split_of = np.zeros(len(clean.labels), np.int8)
     for code, split in enumerate(SPLITS):
         split_of[clean.splits[split]] = code
@@ -78,8 +84,9 @@ def measure(name: str, built: Built) -> Row:
         name,
         len(clean.labels),
         len(np.unique(differing(loose.near, clean.labels))),
-        len(np.unique(differing(copies.near, clean.labels))),
-        len(np.unique(differing(copies.near, split_of))),
+        len(np.unique(differing(seen.near, clean.labels))),
+        len(np.unique(differing(seen.near, split_of))),
+        mistaken_of(clean),
         {kind: recall_of(clean, kind) for kind in KINDS},
     )
 
@@ -93,17 +100,46 @@ def recall_of(clean: Cut, kind: str) -> tuple[float, float, float] | None:
         except NotApplicable:
             return None
         [change] = planted.changes
-        copies = found_in(planted.data)
-        for seen in (copies,) if name.startswith(kind) else (as_before(copies), copies):
-            cluster = build_relations(seen, None).copy_of
-            shares.append(float(np.mean(cluster[change.rows] == cluster[change.sources])))
+        found = found_in(planted.data)
+        shares += [
+            share_joined(seen, change) for seen in ((found,) if name.startswith(kind) else (as_before(found), found))
+        ]
     own, before, now = shares
     return own, before, now
 
 
-def as_before(copies: Copies) -> Copies:
+def mistaken_of(clean: Cut) -> tuple[float, float] | None:
+    """Shares of look-alikes that are called one picture with two labels, before and now."""
+    plant_dots = copies(dotted, "train", "test", other_label=True)
+    try:
+        data, [change] = plant_dots(clean, np.random.default_rng(0), COPIED[LEVEL])
+    except NotApplicable:
+        return None
+    found = found_in(data)
+    return share_joined(as_before(found), change), share_joined(found, change)
+
+
+def dotted(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """With a small square in another shade, as JPEG leaves it."""
+    height, width, _ = image.shape
+    side = max(1, round(DOT * min(height, width)))
+    draw = np.random.default_rng(zlib.crc32(image.tobytes()))
+    top, left = (int(draw.integers(length // 5, length - length // 5)) for length in (height, width))
+    marked = image.astype(np.int16)
+    place = marked[top : top + side, left : left + side]
+    place += CONTRAST if place.mean() < 128 else -CONTRAST
+    return recompressed(marked.clip(0, 255).astype(np.uint8))
+
+
+def share_joined(seen: Copies, change: Change) -> float:
+    """The share of the planted images that are in one cluster with the image that they were made of."""
+    cluster = build_relations(seen, None).copy_of
+    return float(np.mean(cluster[change.rows] == cluster[change.sources]))
+
+
+def as_before(seen: Copies) -> Copies:
     """With images that look alike taken for copies, as before they were distinguished."""
-    return replace(copies, near=np.concatenate([copies.near, copies.look_alikes]))
+    return replace(seen, near=np.concatenate([seen.near, seen.look_alikes]))
 
 
 def differing(pairs: NDArray[np.int64], values: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -147,7 +183,8 @@ def total_of(rows: list[Row]) -> Row:
         own, before, now = np.mean(measured, axis=0).tolist()
         found[kind] = (own, before, now)
     sums = (sum(getattr(row, name) for row in rows) for name in ("images", "false_before", "false", "leaks"))
-    return Row("all", *sums, found)
+    dotted = np.mean([row.dotted for row in rows if row.dotted is not None], axis=0).tolist()
+    return Row("all", *sums, tuple(dotted), found)
 
 
 def line_of(row: Row) -> str:
@@ -155,7 +192,8 @@ def line_of(row: Row) -> str:
     per_1000 = (f"{1000 * count / row.images:.1f}" for count in (row.false_before, row.false, row.leaks))
     before, now, leaks = per_1000
     cells = ["–" if shares is None else shown(*shares) for shares in row.found.values()]
-    return f"| {row.name} | {row.images:,} | {before} → {now} | {leaks} | " + " | ".join(cells) + " |"
+    dotted = "–" if row.dotted is None else "{:.1%} → {:.1%}".format(*row.dotted)
+    return f"| {row.name} | {row.images:,} | {before} → {now} | {leaks} | {dotted} | " + " | ".join(cells) + " |"
 
 
 def shown(own: float, before: float, now: float) -> str:

@@ -2,11 +2,13 @@
 
 Two classes may differ only by a dot, a stroke or a shade. So a pair with different labels is compared with what re-
 encoding, scaling and cropping do to these very images: each of the two is changed in these ways, moved as the pair has
-moved, and compared with itself. If the pair differs more than that anywhere, it shows two different things.
+moved, and compared with itself. If the pair differs more than that anywhere, it shows two different things. So it does
+if its difference is more concentrated than theirs: encoding spreads over all edges, while a dot or a stroke is in one
+place, however faint it is.
 """
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +35,9 @@ SMALLER = 0.75
 # Times the effect of the changes. Two encodings need not differ at the same places; interpolation does.
 STILL_TOLERANCE, MOVED_TOLERANCE = 1.8, 1.15
 LEVELS = 2.0  # that any encoding may differ by
+# How often the largest difference of an image contains that of most of its places, compared with the same of the
+# changes. The floor is in levels: without it, a plain image that hardly differs would divide by zero.
+MOST_PLACES, CONCENTRATION_FLOOR, MORE_CONCENTRATED = 0.8, 0.1, 1.55
 STILL_AROUND, MOVED_AROUND = 9, 5  # pixels, in which a change may do at one place what it does at another
 PIXELS_AT_ONCE = 300_000
 
@@ -63,19 +68,17 @@ def are_one_picture(
         return alike
     first, second, place = first[rows], second[rows], place[rows]
     difference, gain = _measure_differences(first, second, place, STEPS)
-    allowed = np.full_like(difference, LEVELS)
-    for change in _CHANGES:
-        changed = np.stack([_move_image(image, at, change) for image, at in zip(first, place, strict=True)])
-        allowed = np.maximum(allowed, _measure_differences(first, changed, place, 1)[0])
-        changed = np.stack(
-            [_move_image(image, _invert_place(at), change) for image, at in zip(second, place, strict=True)]
-        )
-        allowed = np.maximum(allowed, _measure_differences(changed, second, place, 1)[0])
+    allowed, concentration = np.full_like(difference, LEVELS), np.zeros(len(rows), np.float32)
+    for effect in _measure_effects(first, second, place):
+        allowed = np.maximum(allowed, effect)
+        concentration = np.maximum(concentration, _measure_concentration(effect))
+    is_still = _are_still(place)
     still = STILL_TOLERANCE * maximum_filter(allowed, (1, 1, STILL_AROUND, STILL_AROUND))
     moved = MOVED_TOLERANCE * maximum_filter(allowed, (1, 1, MOVED_AROUND, MOVED_AROUND))
-    bound = np.where(_are_still(place)[:, np.newaxis, np.newaxis, np.newaxis], still, moved)
+    bound = np.where(is_still[:, np.newaxis, np.newaxis, np.newaxis], still, moved)
     is_within = (difference <= bound).all(axis=(1, 2, 3))
-    alike[rows] = is_within & (gain >= GAINS[0]) & (gain <= GAINS[1])
+    is_spread = ~is_still | (_measure_concentration(difference) <= MORE_CONCENTRATED * concentration)
+    alike[rows] = is_within & is_spread & (gain >= GAINS[0]) & (gain <= GAINS[1])
     return alike
 
 
@@ -104,6 +107,24 @@ def _measure_differences(first: Bytes, second: Bytes, place: Floats, steps: int)
     detail = np.sqrt(_compute_averages([rest**2 for rest in rests], inside, DETAIL_WIDTH).max(axis=0))
     shade = np.abs(_compute_averages(rests, inside, SHADE_WIDTH)).max(axis=0)
     return np.stack([detail, shade], axis=1), gain
+
+
+def _measure_effects(first: Bytes, second: Bytes, place: Floats) -> Iterator[Floats]:
+    """For each change and each image of the pairs, what it changes at the other's place: (pairs, 2, height, width)."""
+    for change in _CHANGES:
+        changed = np.stack([_move_image(image, at, change) for image, at in zip(first, place, strict=True)])
+        yield _measure_differences(first, changed, place, 1)[0]
+        changed = np.stack(
+            [_move_image(image, _invert_place(at), change) for image, at in zip(second, place, strict=True)]
+        )
+        yield _measure_differences(changed, second, place, 1)[0]
+
+
+def _measure_concentration(difference: Floats) -> Floats:
+    """(pairs,) the largest difference in detail, in terms of what most places stay below."""
+    details = difference[:, 0].reshape(len(difference), -1)
+    concentration = details.max(axis=1) / (np.quantile(details, MOST_PLACES, axis=1) + CONCENTRATION_FLOOR)
+    return concentration.astype(np.float32)
 
 
 def _compute_averages(rests: list[Floats], inside: Floats, width: float) -> Floats:
@@ -152,11 +173,11 @@ def _encode(picture: Image.Image, quality: int) -> Image.Image:
 
 def _make_small(picture: Image.Image) -> Image.Image:
     sides = (max(1, int(picture.width * SMALLER)), max(1, int(picture.height * SMALLER)))
-    small = picture.resize(sides, Image.Resampling.BILINEAR).resize(picture.size, Image.Resampling.BILINEAR)
-    return _encode(small, HALF_QUALITY)
+    return picture.resize(sides, Image.Resampling.BILINEAR).resize(picture.size, Image.Resampling.BILINEAR)
 
 
 _CHANGES: tuple[Callable[[Image.Image], Image.Image], ...] = (
     lambda picture: _encode(picture, QUALITY),
     _make_small,
+    lambda picture: _encode(_make_small(picture), HALF_QUALITY),
 )

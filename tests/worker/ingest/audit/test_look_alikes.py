@@ -45,6 +45,10 @@ def change(image: np.ndarray, how: str) -> np.ndarray:
             marked = image.astype(np.int16)
             marked[24:32, 24:32] += np.where(marked[24:32, 24:32] > 128, -30, 30)
             return marked.astype(np.uint8)
+        case "a faint dot":
+            marked = image.astype(np.int16)
+            marked[30:34, 30:34] += np.where(marked[30:34, 30:34] > 128, -20, 20)
+            return marked.clip(0, 255).astype(np.uint8)
     return np.asarray(picture)
 
 
@@ -75,7 +79,7 @@ def test_copies_with_another_label_are_still_copies(tmp_path, tiles, how):
     assert len(same_label) >= 0.8 * len(wanted)
 
 
-@pytest.mark.parametrize("how", ["darker", "another shade in one place"])
+@pytest.mark.parametrize("how", ["darker", "another shade in one place", "a faint dot"])
 def test_another_shade_is_a_look_alike_if_the_labels_differ_and_a_copy_if_they_do_not(tmp_path, tiles, how):
     images, labels = add_changed(tiles, how)
     wanted = {(row, row + len(tiles)) for row in range(len(tiles))}
