@@ -13,6 +13,8 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+# What the images are called instead of `heldout`, such as `ghcr.io/owner/heldout`: then others can pull them.
+NAME_VARIABLE = "HELDOUT_RELEASE_IMAGE"
 # The targets of the Dockerfile that a release has, and the variables that name their images in docker-compose.yml.
 TARGETS = {"cpu": "HELDOUT_IMAGE", "proxy": "HELDOUT_PROXY_IMAGE"}
 ARCHIVE = "images.tar.gz"
@@ -42,8 +44,11 @@ def build(source: Path, dist: Path, *, base_by_name: bool, host_network: bool) -
     pinned = dict(line.split("=", 1) for line in done.stdout.splitlines()) if done.returncode == 0 else {}
     written = dist / "docker-compose.yml"
     compose = (written if pinned else ROOT / "docker-compose.yml").read_text(encoding="utf-8")
-    written.write_text(remove_builds(compose), encoding="utf-8")
-    shutil.copy(ROOT / ".env.example", dist / "env.example")
+    name = os.environ.get(NAME_VARIABLE, "heldout")
+    compose = rename_images(remove_builds(compose), name)
+    written.write_text(compose, encoding="utf-8")
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    (dist / "env.example").write_text(rename_images(example, name), encoding="utf-8")
     images = read_images(compose)
     for target, image in images.items():
         print(f"Building the image {image}", flush=True)
@@ -72,6 +77,11 @@ def remove_builds(compose: str) -> str:
     return without.replace("docker compose up --detach --build", "docker compose up --detach")
 
 
+def rename_images(text: str, name: str) -> str:
+    """Replace the name `heldout` of images; tags stay."""
+    return re.sub(r"\bheldout:(?=\d[\w.]*-(?:cpu|gpu|proxy)\b)", f"{name}:", text)
+
+
 def write_sbom(image: str, target: Path) -> None:
     """List an image's packages of Debian and Python in CycloneDX, without what differs between two runs."""
     # Only `scripts/setup release` installs these.
@@ -87,8 +97,8 @@ def write_sbom(image: str, target: Path) -> None:
     found = sorted({(kind, name, version) for kind, name, version in map(json.loads, printed.splitlines())})
     digest = _docker("image", "inspect", "--format", "{{.Id}}", image).strip().removeprefix("sha256:")
     about = Component(
-        name=image.partition(":")[0],
-        version=image.partition(":")[2],
+        name=image.rpartition(":")[0],
+        version=image.rpartition(":")[2],
         type=ComponentType.CONTAINER,
         bom_ref=image,
         hashes=[HashType(alg=HashAlgorithm.SHA_256, content=digest)],

@@ -149,12 +149,15 @@ def _make_equal(sdist: Path, epoch: int) -> None:
     with tarfile.open(sdist) as archive:
         members = [(member, archive.extractfile(member)) for member in sorted(archive, key=lambda member: member.name)]
         part = sdist.with_suffix(".part")
-        with part.open("wb") as file, gzip.GzipFile("", "wb", fileobj=file, mtime=epoch) as packed:
-            with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as written:
-                for member, content in members:
-                    member.uid = member.gid = 0
-                    member.uname = member.gname = ""
-                    member.mtime = epoch
-                    member.pax_headers = {}
-                    written.addfile(member, content)
+        with (
+            part.open("wb") as file,
+            gzip.GzipFile("", "wb", fileobj=file, mtime=epoch) as packed,
+            tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as written,
+        ):
+            for member, content in members:
+                member.uid = member.gid = 0
+                member.uname = member.gname = ""
+                member.mtime = epoch
+                member.pax_headers = {}
+                written.addfile(member, content)
     part.replace(sdist)

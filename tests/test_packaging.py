@@ -26,7 +26,7 @@ from api import client_wheel
 from heldout import __version__
 from heldout.cli.starting import TEMPLATES
 from heldout.spec.job import JobSpec
-from scripts.release_images import read_images, remove_builds
+from scripts.release_images import read_images, remove_builds, rename_images
 from scripts.wheels import ROOM_FILES, ROOMS, build, build_distributions, set_modes
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -387,6 +387,10 @@ def test_the_compose_file_of_a_release_names_images_and_builds_none():
     assert all("image" in service for service in parsed["services"].values())
     version = PYPROJECT["project"]["version"]
     assert read_images(written) == {"cpu": f"heldout:{version}-cpu", "proxy": f"heldout:{version}-proxy"}
+    published = rename_images(written, "ghcr.io/someone/heldout")
+    assert read_images(published)["proxy"] == f"ghcr.io/someone/heldout:{version}-proxy"
+    assert published.count("ghcr.io/someone/heldout:") == 3
+    assert published.replace("ghcr.io/someone/heldout:", "heldout:") == written
 
 
 @pytest.mark.parametrize("form", sorted((ROOT / ".github").rglob("*.yml")), ids=lambda path: path.stem)
