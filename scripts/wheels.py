@@ -138,7 +138,13 @@ def build(folder: Path, kind: str, target: Path, epoch: str) -> None:
     code = f"from setuptools.build_meta import build_{kind}; build_{kind}({str(target.resolve())!r})"
     environment = os.environ | {"SOURCE_DATE_EPOCH": epoch, "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env=environment,
+        umask=0o022,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         sys.exit(f"heldout: the {kind} in {folder} could not be built:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")

@@ -196,11 +196,15 @@ def test_two_builds_of_the_client_give_the_same_bytes_whatever_the_modes_of_its_
         shutil.copytree(ROOT / "heldout", source / "heldout", ignore=shutil.ignore_patterns("__pycache__"))
         for file in ROOM_FILES:
             shutil.copy(ROOT / file, source)
-        for path in source.rglob("*.py"):
+        for path in filter(Path.is_file, source.rglob("*")):
             path.chmod(mode)
             os.utime(path, (mode, mode))
         set_modes(source)
-        build(source, "wheel", source, "1700000000")
+        before = os.umask(0o777 - mode)
+        try:
+            build(source, "wheel", source, "1700000000")
+        finally:
+            os.umask(before)
         built += [path.read_bytes() for path in source.glob("*.whl")]
     assert built[0] == built[1]
 
