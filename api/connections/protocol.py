@@ -310,6 +310,9 @@ def wrap_in_turns(app: ASGIApp, turns: Turns, group_of: Callable[[Scope], Group]
             await send(message)
 
         try:
+            # Requests that arrived together all ask for a turn first. A cheap one would otherwise be answered at once,
+            # and the next one of its group after it, before another group has asked.
+            await asyncio.sleep(0)
             await app(scope, receive, send_and_end)
         finally:
             end()
