@@ -27,7 +27,7 @@ from api.routes.jobs import exports as job_exports
 from api.routes.jobs import job, results, submit
 from api.routes.models import evaluations
 from api.routes.models import upload as model_upload
-from api.routes.studies import order, runs, study
+from api.routes.studies import create, runs, study
 from api.routes.studies import results as study_results
 from api.turns import Turns
 from api.webhooks.sender import Sender
@@ -60,7 +60,7 @@ def create_app(settings: Settings) -> FastAPI:
     # The busiest routes come first, because a request is compared with the routes in this order.
     of_jobs = (predictions, submit, job, results, job_exports)
     of_datasets = (dataset, images, upload, versions)
-    of_studies = (order, study, runs, study_results)
+    of_studies = (create, study, runs, study_results)
     others = (model_upload, evaluations, events, diagnoses, keys, usage, webhooks, session, health)
     of_modules = [module.router for module in (*of_jobs, *of_datasets, *of_studies, *others)]
     with_other_scopes = (versions.effect_router, diagnoses.kept_router, usage.activity_router, session.log_in_router)

@@ -1,4 +1,4 @@
-"""Starts studies."""
+"""Creates studies, and continues them."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated
