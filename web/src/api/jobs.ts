@@ -53,7 +53,7 @@ export const getScript = (id: string) => getText(of(id, `model${query({ format: 
 export const cardAddress = (id: string) => of(id, 'card')
 export const remove = (id: string) => request<void>(of(id), { method: 'DELETE' })
 export const rename = (id: string, name: string) => request<Job>(of(id), { method: 'PATCH', body: { name } })
-export const submit = (spec: Spec) => post<Job>('/v1/jobs', spec)
+export const createJob = (spec: Spec) => post<Job>('/v1/jobs', spec)
 export const estimate = (spec: Spec, signal?: AbortSignal) =>
   request<Estimate>('/v1/jobs?dry_run=true', { method: 'POST', body: spec, signal })
 

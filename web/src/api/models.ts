@@ -26,6 +26,6 @@ export const getEvaluationDiagnosis = (id: string, signal?: AbortSignal) =>
 export const getKeptDiagnosis = (id: string, signal?: AbortSignal) =>
   get<Schemas['KeptDiagnosisView']>(`/v1/diagnoses/${encodeURIComponent(id)}`, { signal })
 
-export const evaluate = (model: string, dataset: string) => post<Evaluation>('/v1/evaluations', { model, dataset })
+export const createEvaluation = (model: string, dataset: string) => post<Evaluation>('/v1/evaluations', { model, dataset })
 export const cancelEvaluation = (id: string) => post<Evaluation>(of(id, 'cancel'))
 export const removeEvaluation = (id: string) => request<void>(of(id), { method: 'DELETE' })

@@ -4,7 +4,7 @@ import { useState } from 'preact/hooks'
 
 import { Problem, query } from '../api/client'
 import { type Dataset, getDatasets } from '../api/datasets'
-import { evaluate, getModels, type Model } from '../api/models'
+import { createEvaluation, getModels, type Model } from '../api/models'
 import { takesWord } from '../words/models'
 import { Labelled } from './labelled'
 import { useLoaded } from './load'
@@ -32,7 +32,7 @@ export function MeasureForm({ model, chosen = '' }: { model?: Model; chosen?: st
     setBusy(true)
     setProblem(null)
     try {
-      go(`/evaluations/${(await evaluate(asked.id, dataset.id)).id}`)
+      go(`/evaluations/${(await createEvaluation(asked.id, dataset.id)).id}`)
     } catch (error) {
       setProblem(error instanceof Problem ? error : new Problem(0, 'unknown', String(error)))
       setBusy(false)

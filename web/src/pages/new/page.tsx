@@ -8,7 +8,7 @@ import regularized from '../../../../examples/regularized.json'
 import resnet20 from '../../../../examples/resnet20.json'
 import { get, Problem } from '../../api/client'
 import { type Dataset, getDatasets } from '../../api/datasets'
-import { estimate, getJob, type Spec, submit } from '../../api/jobs'
+import { createJob, estimate, getJob, type Spec } from '../../api/jobs'
 import { useDryRun } from '../../parts/dry_run'
 import { Labelled } from '../../parts/labelled'
 import { Title } from '../../parts/layout'
@@ -122,7 +122,7 @@ function Editor({ all, first, datasets }: { all: Schemas; first: Spec; datasets:
 
   const send = async () => {
     setBusy(true)
-    const job = await attempt(() => submit(spec))
+    const job = await attempt(() => createJob(spec))
     setBusy(false)
     if (job) go(`/jobs/${job.id}`)
   }
