@@ -47,7 +47,7 @@ def build_wheel() -> bytes:
     members = {
         path.relative_to(ROOT).as_posix(): path.read_bytes()
         for path in sorted(PACKAGE.rglob("*"))
-        if path.suffix in {".py", ".typed", ".txt", ".md"}
+        if path.suffix in {".py", ".typed", ".txt", ".md", ".css"}
     }
     members = {name: content for name, content in members.items() if not name.startswith(SERVER_PARTS)}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -7,10 +7,10 @@ from analysis.reports.budgets import compute_mean_budget
 from analysis.reports.card import CardFacts, SharedModelFacts, build_card
 from analysis.reports.changes import build_report
 from analysis.reports.contents import build_document
-from analysis.reports.document import render_markdown
 from analysis.reports.key_figures import list_study_figures, sum_confusions
 from heldout import errors
 from heldout.diagnosis.gap import compute_gap
+from heldout.documents.markdown import render_markdown
 from heldout.errors.missing import UNUSABLE
 from heldout.stored.evaluation import StoredEvaluation
 from heldout.stored.gap import GapOnTest, StoredGap

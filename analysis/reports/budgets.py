@@ -5,9 +5,9 @@ from math import sqrt
 from statistics import fmean, stdev
 from typing import get_args
 
-from analysis.reports.document import Block, Heading, Paragraph, ReportTable
 from heldout.diagnosis.bounds import Bounds
 from heldout.diagnosis.gap import Gap, Term, TermCode
+from heldout.documents.blocks import Block, Heading, Paragraph, Table
 from heldout.statistics import compute_t_quantile
 from heldout.stored.gap import Tally
 from heldout.stored.results import SplitResult
@@ -35,16 +35,11 @@ def build_budget_blocks(report: StudyReportView) -> list[Block]:
     if not report.gaps:
         return []
     of = " and ".join(_describe_measured(budget) for budget in report.gaps)
-    blocks: list[Block] = [Heading(_TITLE), Paragraph(f"Measured for {of}. {_HOW_TO_READ}", is_hint=True)]
-    return [*blocks, *build_gap_tables(report.gaps)]
-
-
-def build_gap_tables(gaps: Sequence[ReportBudgetView]) -> list[Block]:
-    """Tables of the parts from training to test: one for accuracy, and one for loss if it is known."""
-    tables: list[Block] = [_build_table("In points of accuracy", gaps, "accuracy")]
-    if any(gap.whole.loss is not None for gap in gaps):
-        tables.append(_build_table("In loss", gaps, "loss"))
-    return tables
+    blocks: list[Block] = [Heading(_TITLE), Paragraph(f"Measured for {of}. {_HOW_TO_READ}", tone="hint")]
+    blocks.append(_build_table("In points of accuracy", report.gaps, "accuracy"))
+    if any(gap.whole.loss is not None for gap in report.gaps):
+        blocks.append(_build_table("In loss", report.gaps, "loss"))
+    return blocks
 
 
 def _describe_measured(budget: ReportBudgetView) -> str:
@@ -54,7 +49,7 @@ def _describe_measured(budget: ReportBudgetView) -> str:
     return f"{name} (mean of {pluralize(budget.trainings, 'training')})"
 
 
-def _build_table(caption: str, budgets: Sequence[ReportBudgetView], measure: Measure) -> ReportTable:
+def _build_table(caption: str, budgets: Sequence[ReportBudgetView], measure: Measure) -> Table:
     """Rows for training, each part in order, and test. Each network has two columns.
 
     The table of accuracy also explains each part.
@@ -77,7 +72,7 @@ def _build_table(caption: str, budgets: Sequence[ReportBudgetView], measure: Mea
     names = ["unchanged" if budget.arm == BASE_ARM else describe_remedy(budget.arm) for budget in budgets]
     headings = ["part", *(heading for name in names for heading in (name, "very likely between")), "what it is"]
     last = -1 if is_loss else len(headings)
-    return ReportTable(
+    return Table(
         caption, headings[:last], [row[:last] for row in rows], (len(rows) - 2,), range(1, 1 + 2 * len(budgets))
     )
 

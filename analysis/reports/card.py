@@ -5,26 +5,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.reports.budgets import build_gap_tables
-from analysis.reports.document import (
+from heldout.documents.blocks import (
     Block,
-    Definitions,
-    Document,
+    Facts,
     Heading,
     Listing,
     Paragraph,
-    ReportTable,
+    Report,
+    Table,
     dump_listed_json,
     strip_code,
 )
-from analysis.reports.key_figures import build_figure_blocks
+from heldout.documents.diagnosis import build_diagnosis, build_facts
 from heldout.stored.audit import StoredAudit
 from heldout.stored.results import FinalView
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.job import JobView
-from heldout.views.study_report import ReportBudgetView
 from heldout.words import format_loss, format_range, percent, pluralize
-from heldout.words.data_and_models import describe_calibration, fold_notes
+from heldout.words.data_and_models import fold_notes
 
 _SHOWN_CLASSES = 20
 _SPEC_FILE = "spec.json"
@@ -64,10 +62,10 @@ class CardFacts:
     shared_models: Sequence[SharedModelFacts] = ()
 
 
-def build_card(facts: CardFacts) -> Document:
+def build_card(facts: CardFacts) -> Report:
     job = facts.job
     when = "" if job.finished_at is None else f", finished on {job.finished_at:%Y-%m-%d %H:%M} UTC"
-    return Document(
+    return Report(
         title=f"Model card of {strip_code(job.name)}",
         question=f"Model card: {strip_code(job.name)}",
         notice=None,
@@ -75,10 +73,11 @@ def build_card(facts: CardFacts) -> Document:
         has_cure=False,
         about=f"Job `{job.id}` on {strip_code(job.dataset.name)}, version {job.dataset.version}{when}.",
         blocks=[
-            *build_figure_blocks(facts.diagnosis.figures),
+            *build_facts(facts.diagnosis.figures),
             *_use_blocks(facts),
             *_build_measured_blocks(facts),
-            *_build_gap_blocks(job.id, facts.diagnosis),
+            Heading("Why is it worse on new images?"),
+            *build_diagnosis(facts.diagnosis, level=3, with_facts=False),
             *_build_model_blocks(facts.shared_models),
             *_build_data_blocks(facts),
             *_build_again_blocks(facts),
@@ -105,11 +104,6 @@ def _use_blocks(facts: CardFacts) -> list[Block]:
     low, high = facts.value_range
     names = [f'"{strip_code(name)}"' for name in facts.classes[:_SHOWN_CLASSES]]
     more = len(facts.classes) - len(names)
-    calibration = facts.diagnosis.calibration
-    sure = []
-    if calibration is not None:
-        errors = calibration.error_before, calibration.error_after
-        sure = [("How sure it is:", describe_calibration(calibration.split, calibration.temperature, *errors))]
     return [
         Heading("Intended use"),
         Paragraph(
@@ -118,7 +112,7 @@ def _use_blocks(facts: CardFacts) -> list[Block]:
             "below hold for images drawn as the test images were; nothing was measured on others. If a wrong answer "
             "could harm someone, measure it on images of that use first."
         ),
-        Definitions(
+        Facts.of(
             [
                 (
                     "Takes:",
@@ -128,7 +122,6 @@ def _use_blocks(facts: CardFacts) -> list[Block]:
                 ("Gives:", f"(batch, {len(facts.classes)}) probabilities."),
                 ("Classes, in this order:", ", ".join(names) + (f" and {more:,} more." if more else ".")),
                 ("Weights:", f"{facts.job.parameters:,}."),
-                *sure,
             ]
         ),
     ]
@@ -152,20 +145,7 @@ def _build_measured_blocks(facts: CardFacts) -> list[Block]:
     ]
     headings = ("images", "number", "right", "very likely between", "loss")
     caption = f"The weights of epoch {final.epoch}, with 95% intervals (Wilson)"
-    return [heading, ReportTable(caption, headings, rows, (), range(1, 5))]
-
-
-def _build_gap_blocks(job_id: str, diagnosis: DiagnosisView) -> list[Block]:
-    blocks: list[Block] = [
-        Heading("Why is it worse on new images?"),
-        Paragraph(strip_code(f"{diagnosis.headline} {diagnosis.summary}")),
-        Paragraph(f"Verdict `{diagnosis.verdict}`: {strip_code(diagnosis.explanation)}"),
-        *(Paragraph(cause.figure_after.explanation) for cause in diagnosis.causes if cause.figure_after is not None),
-        *(Paragraph(f"Left out, `{problem.code}`: {strip_code(problem.detail)}") for problem in diagnosis.left_out),
-    ]
-    if diagnosis.gap is not None:
-        blocks += build_gap_tables([ReportBudgetView.of("this model", job_id, diagnosis.gap)])
-    return blocks
+    return [heading, Table(caption, headings, rows, (), range(1, 5))]
 
 
 def _build_model_blocks(models: Sequence[SharedModelFacts]) -> list[Block]:
@@ -177,7 +157,7 @@ def _build_model_blocks(models: Sequence[SharedModelFacts]) -> list[Block]:
     ]
     return [
         Heading("What is it built on?"),
-        ReportTable("Models that the operator shares", ("model", "license", "source"), rows, ()),
+        Table("Models that the operator shares", ("model", "license", "source"), rows, ()),
     ]
 
 
@@ -188,7 +168,7 @@ def _build_data_blocks(facts: CardFacts) -> list[Block]:
     ]
     blocks: list[Block] = [
         Heading("What data is it made from?"),
-        ReportTable("Images of the dataset", ("split", "images", "per class"), rows, (), (1,)),
+        Table("Images of the dataset", ("split", "images", "per class"), rows, (), (1,)),
     ]
     if facts.dataset_sha256 is not None:
         blocks.append(Paragraph(f"SHA-256 digest of its content: `{facts.dataset_sha256}`."))
@@ -201,7 +181,7 @@ def _build_data_blocks(facts: CardFacts) -> list[Block]:
         (f"{finding.code} ({finding.severity}):", strip_code(finding.explanation))
         for finding in fold_notes(facts.audit.findings)
     ]
-    return [*blocks, Paragraph("What its audit found:"), Definitions(found)]
+    return [*blocks, Paragraph("What its audit found:"), Facts.of(found)]
 
 
 def _describe_spread(per_class: Sequence[int]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from analysis.reports.courses import EpochFigures, build_curve
-from analysis.reports.document import dump_listed_json
+from heldout.documents.blocks import dump_listed_json
 from heldout.errors import InvalidSpec
 from heldout.remedies.arms import JOINT, resolve_remedy
 from heldout.remedies.catalogue import REMEDIES

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from analysis.reports.document import Block, Cell, Heading, Paragraph, ReportTable, TablePicture
+from heldout.documents.blocks import Block, Cell, Heading, Paragraph, Table, TablePicture
 from heldout.pictures.kit import draw_axis_strip, draw_interval_strip, draw_way_strip
 from heldout.pictures.scales import Scale, choose_scale, compute_reach
 from heldout.views.study import ArmView, Interval, Measure
@@ -25,7 +25,7 @@ def build_comparison_blocks(report: StudyReportView) -> list[Block]:
     blocks: list[Block] = [Heading("What helped, and by how much?")]
     if not compared:
         return [*blocks, Paragraph("Nothing has been compared.")]
-    blocks.append(Paragraph(HOW_TO_READ_PICTURES, is_hint=True, in_markdown=HOW_TO_READ))
+    blocks.append(Paragraph(HOW_TO_READ_PICTURES, tone="hint", in_markdown=HOW_TO_READ))
     measured = [measure for measure in MEASURES if any(_get_figures(arm, measure)[0] is not None for arm in compared)]
     return blocks + [_build_table(report, compared, measure) for measure in measured]
 
@@ -96,17 +96,15 @@ def build_gap_blocks(report: StudyReportView) -> list[Block]:
             "The ring shows right answers on training images. The dot shows right answers on validation images, which "
             "the network did not learn from. The distance between them is the gap. A shorter distance is good only if "
             "the dot moves to the right: a network that just learns less has a small gap too.",
-            is_hint=True,
+            tone="hint",
             in_markdown="A smaller gap is good only if validation got better: a network that just learns less has a "
             "small gap too.",
         ),
-        ReportTable(
-            "Means over the trainings of each remedy", headings, rows, _find_marked(report, shown), range(2, 7)
-        ),
+        Table("Means over the trainings of each remedy", headings, rows, _find_marked(report, shown), range(2, 7)),
     ]
 
 
-def _build_table(report: StudyReportView, arms: Sequence[ArmView], measure: Measure) -> ReportTable:
+def _build_table(report: StudyReportView, arms: Sequence[ArmView], measure: Measure) -> Table:
     caption, column, unit = MEASURES[measure]
     if report.study.metric is not None:
         caption = f"{report.study.metric} of recorded runs, compared with the base"
@@ -124,7 +122,7 @@ def _build_table(report: StudyReportView, arms: Sequence[ArmView], measure: Meas
     axis: Cell = ""
     if scale is not None:
         axis = TablePicture(draw_axis_strip(scale, "← worse", "better →", factor=unit.scale, sign=True), "picture")
-    return ReportTable(
+    return Table(
         caption,
         ("remedy", axis, column, "very likely between", "verdict", "trainings"),
         rows,

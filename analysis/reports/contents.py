@@ -4,9 +4,9 @@ from analysis.reports.budgets import build_budget_blocks
 from analysis.reports.changes import WINNER_FILE, render_script
 from analysis.reports.comparisons import build_comparison_blocks, build_gap_blocks, format_arm_name, sort_arms
 from analysis.reports.courses import build_course_blocks, build_size_blocks
-from analysis.reports.document import Block, Definitions, Document, Heading, Listing, Paragraph, ReportTable, strip_code
 from analysis.reports.key_figures import build_figure_tables
 from heldout import words
+from heldout.documents.blocks import Block, Facts, Heading, Listing, Paragraph, Report, Table, strip_code
 from heldout.views.study import StudyView, TestFiguresView
 from heldout.views.study_report import StudyReportView
 from heldout.words.labels import describe_remedy, join_remedies
@@ -31,12 +31,12 @@ _REMEDY_WORDS = (
 )
 
 
-def build_document(report: StudyReportView) -> Document:
+def build_document(report: StudyReportView) -> Report:
     """The same blocks for Markdown and for HTML."""
     study = report.study
     blocks: list[Block] = [Paragraph(study.summary)] if study.summary else []
     blocks += build_figure_tables(report)
-    blocks.append(Definitions([(asked.question, asked.answer) for asked in report.in_short]))
+    blocks.append(Facts.of([(asked.question, asked.answer) for asked in report.in_short]))
     if study.kind == "learning_curve":
         blocks += build_size_blocks(study)
     else:
@@ -47,8 +47,8 @@ def build_document(report: StudyReportView) -> Document:
         blocks += build_course_blocks(report)
         blocks += _change_blocks(report)
     terms = (*_TRAINING_WORDS, *(() if study.kind == "learning_curve" else _REMEDY_WORDS))
-    blocks += [*_build_cost_blocks(study), *_build_again_blocks(report), Heading("Words"), Definitions(terms)]
-    return Document(
+    blocks += [*_build_cost_blocks(study), *_build_again_blocks(report), Heading("Words"), Facts.of(terms)]
+    return Report(
         title=f"Study {study.name}",
         question=report.question,
         notice=_compose_notice(study),
@@ -118,8 +118,8 @@ def _test_blocks(study: StudyView) -> list[Block]:
         )
     return [
         Heading("Does it hold on test images?"),
-        Paragraph(how, is_hint=True),
-        ReportTable("On test images: means over the trainings", _RESULT_HEADINGS, rows, (1,), range(1, 6)),
+        Paragraph(how, tone="hint"),
+        Table("On test images: means over the trainings", _RESULT_HEADINGS, rows, (1,), range(1, 6)),
     ]
 
 
@@ -160,7 +160,7 @@ def _change_blocks(report: StudyReportView) -> list[Block]:
     return [
         Heading("What did each remedy change, and what was the result?"),
         Paragraph(said),
-        ReportTable(
+        Table(
             "Fields of the spec that each remedy changes, and the result", ("remedy", "idea", "changes", "result"), rows
         ),
     ]

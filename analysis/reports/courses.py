@@ -5,7 +5,7 @@ from math import isfinite
 from typing import NamedTuple
 
 from analysis.reports.comparisons import format_arm_name, sort_arms
-from analysis.reports.document import Block, Heading, Panel, Panels, Paragraph, ReportTable
+from heldout.documents.blocks import Block, Heading, Panel, Panels, Paragraph, Table
 from heldout.markup import Markup, join_children, tag
 from heldout.pictures.kit import Box, Course, CoursePoint, draw_courses, draw_sizes, scale_epochs, scale_figures
 from heldout.views.study import CurvePointView, ForecastView, StudyView
@@ -48,11 +48,11 @@ def build_course_blocks(report: StudyReportView) -> list[Block]:
             "mean of all trainings of a remedy, and the band around it reaches from the lowest to the highest. If the "
             "solid line turns back while the dashed one continues, the network memorizes its training images. "
             "The first epochs may be outside of the picture.",
-            is_hint=True,
+            tone="hint",
             in_markdown="",
         ),
         Panels(panels),
-        ReportTable(
+        Table(
             "The epoch with the best validation loss and the last epoch: means over the trainings",
             ("remedy", "epoch", "training", "validation", "training loss", "validation loss", "trainings"),
             [row for name, arm in arms for row in _build_rows(name, arm)],
@@ -83,11 +83,11 @@ def build_size_blocks(study: StudyView) -> list[Block]:
             "Each dot is the share of validation images that networks trained on this many images get wrong. The "
             "vertical line is the range that very likely contains the true share. Each doubling has the same distance. "
             f"{forecast}",
-            is_hint=True,
+            tone="hint",
             in_markdown="" if study.forecast is not None else forecast,
         ),
         Panels([Panel("", chart)]),
-        ReportTable(
+        Table(
             "Wrong answers on validation images",
             ("trained on", "wrong answers", "very likely between", "loss", "source"),
             [

@@ -3,20 +3,15 @@
 from collections.abc import Mapping, Sequence
 
 from analysis.reports.comparisons import format_arm_name
-from analysis.reports.document import Block, Definitions, ReportTable, strip_code
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.key_figures import list_key_figures
+from heldout.documents.blocks import Block, Table, strip_code
 from heldout.stored.evaluation import Matrix
 from heldout.views.base import make_view
 from heldout.views.diagnosis import KeyFigureView
 from heldout.views.study import ArmView, StudyView
 from heldout.views.study_report import ReportFiguresView, StudyReportView
 from heldout.words import NONE, pluralize
-
-
-def build_figure_blocks(figures: Sequence[KeyFigureView]) -> list[Block]:
-    """The figures of one training."""
-    return [Definitions([(f"{figure.name}:", strip_code(figure.line)) for figure in figures])] if figures else []
 
 
 def build_figure_tables(report: StudyReportView) -> list[Block]:
@@ -34,7 +29,7 @@ def build_figure_tables(report: StudyReportView) -> list[Block]:
         rows.append((format_arm_name(report, arm), *(texts.get(code, NONE) for code in names)))
     most = max(shown.trainings for shown in report.figures)
     caption = f"Means over {pluralize(most, 'training')}" if most > 1 else "One training"
-    return [ReportTable(caption, ("network", *(name.lower() for name in names.values())), rows)]
+    return [Table(caption, ("network", *(name.lower() for name in names.values())), rows)]
 
 
 def list_study_figures(

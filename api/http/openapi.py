@@ -9,7 +9,9 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 from starlette.responses import JSONResponse, Response
 
+from api.http.forms import DOCUMENT
 from heldout.access.webhooks import WEBHOOK_EVENTS
+from heldout.documents.blocks import Document
 from heldout.spec.dataset import DatasetSpec
 from heldout.spec.job import JobSpec
 from heldout.views.account import WebhookMessage
@@ -79,6 +81,8 @@ def build_document(app: FastAPI) -> dict[str, Any]:
     others = models_json_schema(
         [(Problem, "serialization"), (WebhookMessage, "serialization"), (DatasetSpec, "validation")], ref_template=REF
     )[1]["$defs"]
+    blocks = DOCUMENT.json_schema(mode="serialization", ref_template=REF)
+    others |= {**blocks.pop("$defs"), Document.__name__: blocks}
     schemas.update({name: schema for name, schema in others.items() if name not in schemas})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)

@@ -4,20 +4,24 @@ import asyncio
 import json
 from typing import Annotated, Any
 
-from fastapi import Path, Request
+from fastapi import Path, Request, Response
 from pydantic import ConfigDict, ValidationError, model_validator
 from starlette.datastructures import UploadFile
 
 from analysis.answers.foreign import diagnose_answers
 from api.http.auth import CallerContext
 from api.http.deps import ReadContext, WriteContext, check_id_form
+from api.http.forms import IN_BLOCKS, answer_in_form
 from api.http.parameters import AskedPage, make_page_dependency
 from api.http.problems import NO_ROOM, UPLOADED, raises
 from api.http.routing import make_router
 from api.http.upload_body import describe_body, describe_file, get_form_file, read_form_texts
+from api.live.streams import Accept
 from api.routes.foreign_files import FOREIGN_THREADS, read_foreign_file
 from api.routes.foreign_training import ForeignTraining
 from heldout import errors
+from heldout.documents.blocks import Document
+from heldout.documents.diagnosis import build_diagnosis
 from heldout.spec.field_errors import make_values_refusal
 from heldout.views.diagnosis import DiagnosisPage, DiagnosisView, KeptDiagnosisView
 from models.store import diagnoses
@@ -109,10 +113,15 @@ def list_kept_diagnoses(
     return asked.fill(DiagnosisPage, ids, lambda block: diagnoses.get_listed(context.session, block))
 
 
-@kept_router.get("/{diagnosis_id}")
-def get_kept_diagnosis(diagnosis_id: DiagnosisId, context: ReadContext) -> KeptDiagnosisView:
+@kept_router.get("/{diagnosis_id}", response_model=KeptDiagnosisView, responses=IN_BLOCKS)
+def get_kept_diagnosis(
+    diagnosis_id: DiagnosisId, context: ReadContext, response: Response, accept: Accept = ""
+) -> Response | KeptDiagnosisView:
     """Get a diagnosis that was kept."""
-    return diagnoses.find(context.session, context.owner, diagnosis_id)
+    kept = diagnoses.find(context.session, context.owner, diagnosis_id)
+    return answer_in_form(
+        accept, response, kept, lambda: Document(f"Kept on {kept.created_at:%Y-%m-%d %H:%M} UTC", build_diagnosis(kept))
+    )
 
 
 @kept_router.delete("/{diagnosis_id}", status_code=204)

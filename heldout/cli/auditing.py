@@ -14,7 +14,7 @@ from heldout.cli.command import Service
 from heldout.cli.outcome import Refused
 from heldout.cli.references import DATASET, Names, may_be_path
 from heldout.cli.screen import say
-from heldout.cli.shown_diagnosis import show_audit
+from heldout.cli.shown_audit import show_audit
 from heldout.cli.uploads import check_spec, takes_upload_fields
 from heldout.client.failures import ApiProblem, NoService
 from heldout.client.packing import NothingToPack

@@ -11,7 +11,7 @@ from heldout.cli.outcome import Exit, Refused, exit_of_job
 from heldout.cli.progress import JsonLines, follow_study, make_study_display
 from heldout.cli.references import JOB, STUDY, Names
 from heldout.cli.screen import say, say_prose
-from heldout.cli.shown_diagnosis import show_audit
+from heldout.cli.shown_audit import show_audit
 from heldout.cli.shown_study import show_estimate, show_study
 from heldout.client.failures import ApiProblem
 from heldout.errors import DataFirst

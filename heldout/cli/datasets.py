@@ -16,7 +16,7 @@ from heldout.cli.command import Dataset, Group, Service, explain_interrupt
 from heldout.cli.fix import different, fix
 from heldout.cli.outcome import Exit, Refused
 from heldout.cli.screen import is_terminal, print_table, say, show_waiting
-from heldout.cli.shown_diagnosis import SHOWN_EXAMPLES
+from heldout.cli.shown_audit import SHOWN_EXAMPLES
 from heldout.cli.uploads import check_spec, parse_size, show_outcome, takes_upload_fields, wait_for_ingest
 from heldout.client.packing import NothingToPack, derive_name, list_hidden
 from heldout.lifecycle.resources import DatasetStatus

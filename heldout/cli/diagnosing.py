@@ -13,13 +13,13 @@ from heldout.cli.figures import format_moment
 from heldout.cli.host_commands import INSTALL_DATA, ServerMissing, find_program
 from heldout.cli.outcome import Refused
 from heldout.cli.references import JOB, Names, may_be_path
-from heldout.cli.screen import print_table
-from heldout.cli.shown_diagnosis import say_what_cures, show_diagnosis
+from heldout.cli.screen import print_blocks, print_table
 from heldout.client.failures import NoService
 
 if TYPE_CHECKING:
     from heldout.histories.recorded import ReadHistory
     from heldout.views.diagnosis import DiagnosisView, KeptDiagnosisView
+    from heldout.views.job import JobView
 
 # First bytes of an .npz, and of an array that numpy.save writes.
 _ARRAYS = (b"PK", b"\x93NUMPY")
@@ -65,8 +65,7 @@ def diagnose(
             raise Refused(f"--predictions and --classes are for files, and {target} is not a file.")
         found = service.client.jobs.diagnosis(target)
         if not service.as_json:
-            show_diagnosis(found)
-            say_what_cures(service.client.jobs.get(target).view, found)
+            _show_diagnosis(found, service.client.jobs.get(target).view)
             return
     elif holds_predictions(file := Path(target)):
         if run is not None or predictions is not None:
@@ -77,7 +76,13 @@ def diagnose(
         found = _diagnose_predictions(service, file, None, _parse_classes(classes))
     else:
         found = _diagnose_history(service, file, run, predictions, _parse_classes(classes))
-    service.print(found, show_diagnosis)
+    service.print(found, _show_diagnosis)
+
+
+def _show_diagnosis(diagnosis: "DiagnosisView", job: "JobView | None" = None) -> None:
+    from heldout.documents.diagnosis import build_diagnosis
+
+    print_blocks(build_diagnosis(diagnosis, job))
 
 
 def diagnoses(service: Service) -> None:

@@ -13,7 +13,7 @@ import typer
 from heldout.cli.command import Dataset, Detach, Service, Yes
 from heldout.cli.outcome import Exit, Refused
 from heldout.cli.screen import print_json, say
-from heldout.cli.shown_diagnosis import show_effect
+from heldout.cli.shown_audit import show_effect
 from heldout.cli.uploads import check_spec, show_outcome, wait_for_ingest
 from heldout.fixes.bodies import LOOK_ALIKES, SPLITS, combine_bodies
 from heldout.words import pluralize

@@ -12,9 +12,8 @@ from heldout.cli.command import Dataset, Detach, Group, ModelId, Service, explai
 from heldout.cli.figures import format_moment
 from heldout.cli.outcome import Exit, exit_of_job
 from heldout.cli.references import MODEL, Names, may_be_path
-from heldout.cli.screen import print_fields, print_json, print_table, say, say_prose
+from heldout.cli.screen import print_blocks, print_fields, print_json, print_table, say, say_prose
 from heldout.cli.shown import show_splits
-from heldout.cli.shown_diagnosis import show_diagnosis
 from heldout.lifecycle.resources import ModelFormat, ModelStatus
 from heldout.words import NONE
 
@@ -97,7 +96,10 @@ def evaluate(
     elif evaluation.metrics is not None:
         _show_evaluation(evaluation)
         say("")
-        show_diagnosis(client.evaluations.diagnosis(evaluation.id))
+        from heldout.documents.diagnosis import build_diagnosis
+
+        diagnosis = client.evaluations.diagnosis(evaluation.id)
+        print_blocks(build_diagnosis(diagnosis, dataset=evaluation.dataset.id))
     else:
         why = "" if evaluation.error is None else f": {evaluation.error.code}: {evaluation.error.detail}"
         say(f"{evaluation.id} {evaluation.status}{why}", file=sys.stderr)

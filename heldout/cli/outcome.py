@@ -6,8 +6,8 @@ from enum import IntEnum
 from typing import Any
 
 from heldout.cli.screen import print_json, say
-from heldout.cli.shown_diagnosis import format_fix_command
 from heldout.client.failures import ApiProblem, NoService
+from heldout.fixes.bodies import format_fix_command
 
 # Routes as the service's texts name them, and the commands that send them. The longest come first.
 _COMMANDS_OF_ROUTES = (

@@ -11,15 +11,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
+from heldout.documents.columns import BETWEEN, align
 from heldout.markup import make_visible
 from heldout.words import NONE
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from heldout.documents.blocks import PageBlock
+
 # A pipe has no width; tables take what they need.
 PIPE_WIDTH = 160
-BETWEEN = "  "
 # Longer lines are hard to read.
 PROSE_WIDTH = 100
 
@@ -100,6 +102,15 @@ def _dump_view(view: Any) -> dict[str, Any]:
 Cell = str | int | None
 
 
+def print_blocks(blocks: "Sequence[PageBlock]") -> None:
+    """Print the blocks of a document."""
+    from heldout.documents.terminal import render_terminal  # slow to load, and most commands show no document
+
+    width = min(PROSE_WIDTH, get_terminal_width()) if sys.stdout.isatty() else None
+    for line in render_terminal(blocks, width):
+        say(line)
+
+
 @dataclass(frozen=True)
 class Table:
     """Format rows in columns, without lines: easy to read and cut. None is a dash; numbers have thousands separators.
@@ -121,13 +132,7 @@ class Table:
         columns, fewest = len(widths), self.fewest or len(widths)
         while columns > fewest and sum(widths[:columns]) + len(BETWEEN) * (columns - 1) > get_terminal_width():
             columns -= 1
-        return [
-            BETWEEN.join(
-                cell.rjust(width) if column in self.right else cell.ljust(width)
-                for column, (cell, width) in enumerate(zip(row[:columns], widths, strict=False))
-            ).rstrip()
-            for row in cells
-        ]
+        return align([row[:columns] for row in cells], self.right)
 
 
 def print_table(

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from heldout.cli.figures import format_moment, format_points
-from heldout.cli.screen import print_fields, print_table, say
-from heldout.cli.shown_diagnosis import say_what_cures, show_gap
+from heldout.cli.screen import print_blocks, print_fields, print_table, say
 from heldout.words import NONE, format_duration, format_loss, format_range, percent
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def show_jobs(jobs: Sequence[JobView]) -> None:
 
 
 def show_job(job: JobView, final: FinalView | None, diagnosis: DiagnosisView | None = None) -> None:
-    """Print the job without its spec, then its final figures, their gap, and how to measure a cure, if available."""
+    """Print the job without its spec, then its final figures, what is wrong, and what to do about it, if available."""
     engine = {} if job.engine is None else job.engine.model_dump()
     fields = [
         ("id", job.id),
@@ -64,11 +63,13 @@ def show_job(job: JobView, final: FinalView | None, diagnosis: DiagnosisView | N
     if final is not None:
         say("")
         show_final(final)
-    if diagnosis is not None and diagnosis.gap is not None:
+    if diagnosis is not None:
+        from heldout.documents.diagnosis import build_diagnosis, build_gap
+
         say("")
-        show_gap(diagnosis.gap)
-    if diagnosis is not None and job.study_id is None:
-        say_what_cures(job, diagnosis)
+        print_blocks([] if diagnosis.gap is None else [build_gap(diagnosis.gap)])
+        say("")
+        print_blocks(build_diagnosis(diagnosis, job, with_facts=False, with_details=False))
 
 
 def show_outcome(job: JobView, final: FinalView | None) -> None:

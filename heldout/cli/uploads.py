@@ -15,7 +15,7 @@ from heldout.cli import shown
 from heldout.cli.command import Service, explain_interrupt
 from heldout.cli.outcome import Exit, Refused, format_setting
 from heldout.cli.screen import print_json, say, show_waiting
-from heldout.cli.shown_diagnosis import show_audit
+from heldout.cli.shown_audit import show_audit
 from heldout.cli.spec_files import build_command
 from heldout.errors import InvalidSpec
 from heldout.lifecycle.resources import DatasetStatus

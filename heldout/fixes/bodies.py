@@ -1,9 +1,13 @@
 """Combines bodies of changes, and converts them to command-line options. Loads quickly: `--help` needs it too."""
 
+import json
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 Body = dict[str, Any]
+
+MAX_COMMAND_CHARACTERS = 150
 
 SPLITS = ("train", "validation", "test")
 LOOK_ALIKES = "look_alikes"  # code of the audit's finding about images that may show different things
@@ -41,6 +45,15 @@ def list_options(body: Mapping[str, Any]) -> list[str] | None:
         for name, value in resplit.items() if isinstance(resplit, Mapping) else ():
             options += [f"--{name}", str(value)]
     return options
+
+
+def format_fix_command(dataset: str, body: Mapping[str, Any], finding: str | None = None) -> str:
+    """Return the command that orders this change; if it is long and fixes a finding, by the finding's code."""
+    options = list_options(body)
+    command = None if options is None else shlex.join(["heldout", "datasets", "fix", dataset, *options])
+    if finding is not None and (command is None or len(command) > MAX_COMMAND_CHARACTERS):
+        return shlex.join(["heldout", "datasets", "fix", dataset, "--from-finding", finding])
+    return command or f"POST /v1/datasets/{dataset}/versions {json.dumps(body)}"
 
 
 def _iterate_renamed_labels(renamed: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,6 @@ from heldout.diagnosis.confidence import Certainty, get_certainty
 from heldout.diagnosis.findings import Cause, SuggestedRemedy, Tier
 from heldout.diagnosis.gap import How, TermCode
 from heldout.diagnosis.key_figures import FigureCode
-from heldout.markup import make_table
 from heldout.stored.gap import Calibration
 from heldout.stored.results import Figure, SplitResult
 from heldout.verdicts import Effort
@@ -165,14 +164,10 @@ class DiagnosisView(View):
         return f"{self.headline}\n{self.summary}" if self.headline else self.explanation
 
     def _repr_html_(self) -> str:
-        rows = [
-            *((figure.name.lower(), figure.line) for figure in self.figures),
-            ("what to do", self.summary),
-            ("why", self.explanation),
-            *((problem.code, problem.detail) for problem in self.left_out),
-            *((finding.code, finding.explanation) for finding in self.findings),
-        ]
-        return make_table(self.headline or self.verdict.replace("_", " "), rows)
+        from heldout.documents.diagnosis import build_diagnosis
+        from heldout.documents.html import render_notebook
+
+        return render_notebook(build_diagnosis(self))
 
     @classmethod
     def of(cls, diagnosis: Diagnosis, *, dataset_id: str | None = None) -> "DiagnosisView":

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from heldout.client.client import Client
+from heldout.documents.diagnosis import build_gap
 from heldout.views.model import EvaluationView
 from models.bundled import BUNDLED
 from tests.browser.looks import assert_fit_for_all
@@ -125,7 +126,7 @@ def test_a_foreign_model_is_dropped_measured_and_followed(
     page.get_by_role("button", name="Measure it").click()
     page.wait_for_url("**/evaluations/evl_*")
     expect(page.get_by_text("succeeded", exact=True)).to_be_visible()
-    expect(page.get_by_label("Verdict").locator(".badge")).to_have_text("model expects other pixels")
+    expect(page.get_by_label("Verdict").locator("header .badge").first).to_have_text("model expects other pixels")
     made = page.url.rpartition("/")[2]
     assert client.evaluations.get(made).model.id == model.id
 
@@ -160,7 +161,11 @@ def test_every_figure_of_an_evaluation_is_the_api_s(client: Client, evaluation: 
     expect(page.get_by_label("Verdict")).to_contain_text(diagnosis.explanation)
     assert diagnosis.gap
     shown = page.locator(".waterfall tbody tr td.number:nth-child(3)").all_inner_texts()
-    terms = [points(-term.accuracy) for term in diagnosis.gap.terms if points(term.accuracy) != "0.0"]
+    chart = build_gap(diagnosis.gap).charts[0]
+    terms = [change.text for change in chart.changes]
+    assert [change.change for change in chart.changes] == [
+        -term.accuracy for term in diagnosis.gap.terms if points(term.accuracy) != "0.0"
+    ]
     assert shown == [percent(diagnosis.gap.train.accuracy), *terms, percent(diagnosis.gap.test.accuracy)]
     rows = page.locator(".matrix tbody tr")
     counts = [row.locator("td").all_inner_texts() for row in rows.all()]

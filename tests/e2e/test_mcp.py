@@ -12,8 +12,7 @@ from anyio.from_thread import start_blocking_portal
 from mcp import Client as Assistant
 from mcp import StdioServerParameters
 
-from heldout.cli.mcp_server.words import capture_output
-from heldout.cli.shown_diagnosis import show_diagnosis
+from heldout.cli.mcp_server.words import describe_diagnosis
 from heldout.errors import StudyFinished
 from tests.e2e.external_runner import make_answers
 from tests.e2e.running import ROOT
@@ -131,7 +130,7 @@ def test_an_assistant_trains_diagnoses_and_tries_a_remedy(asked, client):
     diagnosed, tried, planned, found = asked(
         call("diagnose_job", job="last"), remedy, estimate, call("dataset_findings", dataset="digits")
     )
-    assert diagnosed == (capture_output(show_diagnosis, diagnosis), False)
+    assert diagnosed == (describe_diagnosis(diagnosis, job.view), False)
     after = next(retry for retry in client.jobs.list() if retry.retry_of == job.id)
     assert after.spec.network.blocks[0].dropout > 0
     text = follow(asked, client, tried[0], after.id)
@@ -186,7 +185,7 @@ def test_a_history_from_anywhere_is_judged_without_a_service(asked, tmp_path):
     )
     assert by_values[0].startswith("The network trained past its best epoch.")
     assert "\noverfitting" in by_values[0]
-    assert "best epoch 3" in by_values[0]
+    assert "lowest in epoch 3" in by_values[0]
     assert by_file[0].startswith("The network trained past its best epoch.")
 
 

@@ -18,7 +18,7 @@ from analysis.arrays.file_names import MEMBERS_FILE
 from heldout.cli.outcome import Exit, Refused, report
 from heldout.cli.screen import prepare, print_json, say
 from heldout.cli.shown import format_size, show_classes
-from heldout.cli.shown_diagnosis import show_audit
+from heldout.cli.shown_audit import show_audit
 from heldout.client.image_sizes import SizesDiffer, require_one_size
 from heldout.client.packing import NothingToPack, list_files, pack_folder, pack_together
 from heldout.fixes.offers import advise, make_offers, share_copies_and_differ

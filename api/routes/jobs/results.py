@@ -9,14 +9,18 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from api.http.deps import JobId, ReadContext
+from api.http.forms import IN_BLOCKS, answer_in_form
 from api.http.parameters import OnlyClass, PageLimit, PageStart
 from api.http.places import sends_much
 from api.http.problems import raises
 from api.http.routing import make_router
+from api.live.streams import Accept
 from api.routes.datasets.dataset import note_shown_labels
 from api.routes.downloads import FILE, attach, download, make_indices_response
 from api.turns import Turns
 from heldout import errors
+from heldout.documents.blocks import Document
+from heldout.documents.diagnosis import lay_out_diagnosis
 from heldout.integrations.keras_history import HistoryFormat, build_keras_history, write_csv
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, PredictionsFormat
 from heldout.stored.evaluation import SplitName, StoredEvaluation
@@ -31,6 +35,7 @@ from models.store import artifacts, jobs, metrics
 from models.store.metrics import MIN_POINTS, thin_out
 from models.stored_files import find_and_read, read_stored_splits
 from models.views.evaluation import build_confusion_view
+from models.views.job import build_job_view
 
 router = make_router("/v1/jobs/{job_id}", "jobs")
 
@@ -170,16 +175,23 @@ async def _iterate_in_turn(turns: Turns, owner: str, chunks: Iterator[bytes]) ->
         yield chunk
 
 
-@router.get("/diagnosis")
-@raises(errors.StorageUnavailable, errors.FileOfLaterRelease)
-def get_diagnosis(job_id: JobId, context: ReadContext) -> DiagnosisView:
+@router.get("/diagnosis", response_model=DiagnosisView, responses=IN_BLOCKS)
+@raises(errors.StorageUnavailable, errors.FileOfLaterRelease, errors.SpecUnreadable)
+def get_diagnosis(
+    job_id: JobId, context: ReadContext, response: Response, accept: Accept = ""
+) -> Response | DiagnosisView:
     """Diagnose a job from its epochs so far, and, once it has succeeded, also from its predictions and the audit."""
     job = jobs.find(context.session, context.owner, job_id)
     diagnosis = diagnose_job(context.session, context.blobs, job)
     if any("test" in finding.evidence.get("wrong_labels", ()) for finding in diagnosis.findings):
         # The networks that found the wrong labels were trained on test labels.
         note_shown_labels(context.session, context.app, context.owner, jobs.get_dataset(context.session, job))
-    return DiagnosisView.of(diagnosis, dataset_id=job.dataset_id)
+    view = DiagnosisView.of(diagnosis, dataset_id=job.dataset_id)
+
+    def lay_out() -> Document:
+        return lay_out_diagnosis(view, build_job_view(job, jobs.get_dataset(context.session, job)))
+
+    return answer_in_form(accept, response, view, lay_out)
 
 
 @router.get("/confusion")

@@ -8,13 +8,16 @@ from pydantic import Field
 from api.http.auth import CallerContext
 from api.http.body import Body
 from api.http.deps import EvaluationId, ReadContext, WriteContext
+from api.http.forms import IN_BLOCKS, answer_in_form
 from api.http.idempotency import IdempotentRequestDep
 from api.http.parameters import AskedPage, make_page, make_page_dependency
 from api.http.problems import NO_ROOM, raises
 from api.http.routing import make_router
 from api.live.source import Channel, ChannelKind
+from api.live.streams import Accept
 from api.routes.long_poll import LongPoll, describe_not_changed, make_long_poll, write_etag
 from heldout import errors
+from heldout.documents.diagnosis import lay_out_diagnosis
 from heldout.stored.evaluation import StoredEvaluation
 from heldout.stored.results import Measurement
 from heldout.views.diagnosis import DiagnosisView
@@ -104,16 +107,19 @@ def get_evaluation_confusion(evaluation_id: EvaluationId, context: ReadContext) 
     return build_confusion_view(scores, dataset.id)
 
 
-@router.get("/{evaluation_id}/diagnosis")
+@router.get("/{evaluation_id}/diagnosis", response_model=DiagnosisView, responses=IN_BLOCKS)
 @raises(errors.EvaluationNotReady, errors.StorageUnavailable, errors.FileOfLaterRelease)
-def get_evaluation_diagnosis(evaluation_id: EvaluationId, context: ReadContext) -> DiagnosisView:
+def get_evaluation_diagnosis(
+    evaluation_id: EvaluationId, context: ReadContext, response: Response, accept: Accept = ""
+) -> Response | DiagnosisView:
     """Diagnose why the model's test results are poor, without the curves of its training."""
     job, dataset = model_evaluations.find(context.session, context.owner, evaluation_id)
     measured = _get_measurement(context.session, job)
     if measured is None:
         raise errors.EvaluationNotReady(job.id, job.status.value, "diagnosis")
     diagnosis = model_evaluation.diagnose_evaluation(context.session, context.blobs, job, dataset, measured)
-    return DiagnosisView.of(diagnosis, dataset_id=dataset.id)
+    view = DiagnosisView.of(diagnosis, dataset_id=dataset.id)
+    return answer_in_form(accept, response, view, lambda: lay_out_diagnosis(view, dataset=dataset.id))
 
 
 _REQUESTED: dict[int | str, dict[str, Any]] = {

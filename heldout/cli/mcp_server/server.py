@@ -16,6 +16,7 @@ from heldout import __version__
 from heldout.cli.histories import read_history
 from heldout.cli.mcp_server.words import (
     capture_output,
+    describe_diagnosis,
     describe_job,
     describe_refused_arguments,
     describe_study,
@@ -23,7 +24,7 @@ from heldout.cli.mcp_server.words import (
 )
 from heldout.cli.outcome import Refused, rewrite_as_commands
 from heldout.cli.references import DATASET, JOB, STUDY, Names, find_ids
-from heldout.cli.shown_diagnosis import show_audit, show_diagnosis
+from heldout.cli.shown_audit import show_audit
 from heldout.cli.shown_study import show_estimate
 from heldout.cli.spec_files import Preset, drop_example_name, get_spec
 from heldout.client.client import AsyncClient, Client
@@ -137,7 +138,7 @@ class Tools:
         if (history is None) == (path is None):
             raise Refused("Give one of `history` and `path`.")
         read = read_document(simplify_history(history)) if path is None else read_history(Path(path).expanduser())
-        return capture_output(show_diagnosis, DiagnosisView.of(judge_curves(read, classes)))
+        return describe_diagnosis(DiagnosisView.of(judge_curves(read, classes)))
 
     async def diagnose_predictions(
         self,
@@ -146,12 +147,12 @@ class Tools:
         """Explain the gap of a network that was trained anywhere, term by term, from its answers to labeled images."""
         async with self._client() as client:
             diagnosis = await client.diagnoses.create_from_predictions(Path(path).expanduser())
-        return capture_output(show_diagnosis, diagnosis)
+        return describe_diagnosis(diagnosis)
 
     async def diagnose_job(self, job: JobId) -> str:
         """Say why a job does worse on unseen images: verdict, gap term by term, findings, and remedies by name."""
         async with self._client() as client:
-            return capture_output(show_diagnosis, await client.jobs.diagnosis(job))
+            return describe_diagnosis(await client.jobs.diagnosis(job), (await client.jobs.get(job)).view)
 
     async def compare(
         self,

@@ -11,8 +11,9 @@ from pydantic_core import ErrorDetails
 from heldout.cli.figures import format_points
 from heldout.cli.screen import print_table, say
 from heldout.cli.shown import show_outcome
-from heldout.cli.shown_diagnosis import show_diagnosis
 from heldout.cli.shown_study import show_study
+from heldout.documents.diagnosis import build_diagnosis
+from heldout.documents.terminal import render_terminal
 from heldout.spec.documents import make_patch
 from heldout.stored.results import FinalView
 from heldout.views.diagnosis import DiagnosisView
@@ -40,7 +41,12 @@ def describe_job(job: JobView, final: FinalView | None, diagnosis: DiagnosisView
             f"{job.name} ({job.id}) is {job.status}: epoch {done.epoch} of {done.epochs}{left}. Ask `progress` again."
         )
     text = capture_output(show_outcome, job, final)
-    return text if diagnosis is None else f"{text}\n\nDiagnosis: {capture_output(show_diagnosis, diagnosis)}"
+    return text if diagnosis is None else f"{text}\n\nDiagnosis: {describe_diagnosis(diagnosis, job)}"
+
+
+def describe_diagnosis(diagnosis: DiagnosisView, job: JobView | None = None) -> str:
+    """Describe a diagnosis as the command line prints it."""
+    return "\n".join(render_terminal(build_diagnosis(diagnosis, job)))
 
 
 def describe_study(study: StudyView) -> str:

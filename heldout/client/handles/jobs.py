@@ -133,8 +133,8 @@ class Job(NamedHandle[JobView, Mode], of=Jobs):
         Raises:
             NotMeasured: if the confusion of this split was not measured.
         """
+        from heldout.documents.gap_picture import draw_gap
         from heldout.pictures.confusion import draw_confusion
-        from heldout.pictures.gap import draw_gap
         from heldout.pictures.history import draw_history
 
         if what == "confusion":

@@ -9,7 +9,8 @@ from markdown_it import MarkdownIt
 
 from analysis.reports.changes import build_report
 from analysis.reports.contents import build_document
-from analysis.reports.document import render_markdown, render_page
+from heldout.documents.html import render_page
+from heldout.documents.markdown import render_markdown
 from tests.analysis.reports.made_studies import epochs_of
 
 
@@ -43,7 +44,7 @@ def find_foreign_html(text: str) -> set[str]:
 
 # Both readers mark columns of numbers and the languages of listings.
 _OF_TABLES = {"table", "thead", "tbody", "tr", "th", "td", "style"}
-_OF_TEXT = {"h1", "h2", "p", "strong", "em", "code", "class", "pre", "ul", "ol", "li", "blockquote", "br"}
+_OF_TEXT = {"h1", "h2", "h3", "h4", "p", "strong", "em", "code", "class", "pre", "ul", "ol", "li", "blockquote", "br"}
 
 
 class _Tags(HTMLParser):

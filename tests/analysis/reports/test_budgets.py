@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from analysis.reports.budgets import build_budget_blocks, compute_mean_budget
-from analysis.reports.document import ReportTable
 from heldout.diagnosis.gap import Gap, compute_gap
+from heldout.documents.blocks import Table
 from heldout.stored.gap import GapOnTest
 from tests.analysis.reports import made_studies as made
 from tests.analysis.reports.reading import html, html_tables, report, text_of
@@ -55,7 +55,7 @@ def test_the_columns_of_base_and_winner_add_up():
         compute_mean_budget("base", [measured(1), measured(2)]),
         compute_mean_budget("dropout", [measured(5), measured(6)]),
     ]
-    shown = [table for table in build_budget_blocks(report(made.cure(), gaps)) if isinstance(table, ReportTable)]
+    shown = [table for table in build_budget_blocks(report(made.cure(), gaps)) if isinstance(table, Table)]
     assert [table.caption for table in shown] == ["In points of accuracy", "In loss"]
     for table, room in zip(shown, (0.1, 0.001), strict=True):
         for column in (1, 3):

@@ -8,7 +8,7 @@ import pytest
 
 from analysis.reports.changes import render_script
 from analysis.reports.contents import build_document
-from analysis.reports.document import render_markdown
+from heldout.documents.markdown import render_markdown
 from heldout.remedies import resolve
 from heldout.spec.job import JobSpec
 from heldout.studies.spec import StudySpec

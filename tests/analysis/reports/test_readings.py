@@ -7,8 +7,8 @@ import pytest
 
 from analysis.reports.changes import describe_changes
 from analysis.reports.contents import build_document
-from analysis.reports.document import render_page
 from analysis.reports.key_figures import list_study_figures, sum_confusions
+from heldout.documents.html import render_page
 from tests.analysis.reports import made_studies as made
 from tests.analysis.reports.reading import html, html_tables, report, text_of
 

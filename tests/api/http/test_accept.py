@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.routes.studies.results import choose_preferred
+from api.http.forms import choose_preferred
 
 OFFERED = ("application/json", "text/markdown", "text/html")
 

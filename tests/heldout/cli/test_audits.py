@@ -1,6 +1,6 @@
 """Files of an upload that are not in its dataset are counted and named."""
 
-from heldout.cli.shown_diagnosis import show_left_out
+from heldout.cli.shown_audit import show_left_out
 
 
 def test_left_out_files_are_counted_and_the_first_are_named(capsys):

@@ -10,10 +10,11 @@ import pytest
 
 from heldout.cli.outcome import Exit, exit_of_problem
 from heldout.cli.progress import Lines
-from heldout.cli.shown_diagnosis import show_diagnosis
 from heldout.client.client import ApiProblem, Client
 from heldout.diagnosis import Diagnosis
 from heldout.diagnosis.causes import CAVEATS
+from heldout.documents.diagnosis import build_diagnosis
+from heldout.documents.terminal import render_terminal
 from heldout.errors import ArtifactLost
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.views.base import dump_json
@@ -262,11 +263,12 @@ def test_an_empty_list_is_only_its_heading(heldout):
 def test_a_job_is_shown_and_diagnosed_with_its_gap_term_by_term(heldout, ended, answered):
     for command in ("show", "diagnose"):
         lines = [line.split() for line in heldout(command, ended).stdout.splitlines()]
-        table = lines[lines.index(["GAP", "POINTS", "LOST", "95%", "INTERVAL", "LOSS", "ADDED", "FINDING"]) + 1 :][:3]
+        table = lines[lines.index(["Accuracy", "95%", "interval", "cause"]) + 1 :][:4]
         assert table == [
-            ["Gap", "to", "new", "images", "+3.5", "+1.6", "to", "+6.9", "+0.100", "–"],
-            ["Different", "test", "set", "+0.5", "−11.3", "to", "+9.8", "+0.010", "–"],
-            ["training", "to", "test", "+4.0", "+0.110"],
+            ["Training,", "1,000", "images", "99.0%"],
+            ["Gap", "to", "new", "images", "−3.5", "−6.9", "to", "−1.6"],
+            ["Different", "test", "set", "−0.5", "−9.8", "to", "+11.3"],
+            ["Test,", "300", "images", "95.0%"],
         ]
     found = answered(f"jobs/{ended}/diagnosis")
     assert json.loads(heldout("diagnose", ended, "--json").stdout) == found
@@ -274,21 +276,21 @@ def test_a_job_is_shown_and_diagnosed_with_its_gap_term_by_term(heldout, ended, 
     assert heldout("diagnose", ended).stdout.count(found["explanation"]) == 1
 
 
-def test_each_caveat_is_shown_with_its_meaning(capsys):
+def test_each_caveat_is_shown_with_its_meaning():
     known = Diagnosis("healthy", 7, 9, "Nothing.", (), tuple(CAVEATS), None, 0.97)
     view = DiagnosisView.of(known)
-    show_diagnosis(view.model_copy(update={"caveats": [*view.caveats, "unheard_of"]}))
-    head, _, *lines = capsys.readouterr().out.splitlines()
-    assert head == "healthy (sure, best epoch 7, worse from epoch 9 on)"
-    assert lines[:-1] == [f"Caveat, {code}: {sentence}" for code, sentence in CAVEATS.items()]
-    assert "unheard_of" in lines[-1]
+    view = view.model_copy(update={"caveats": [*view.caveats, "unheard_of"]})
+    head, marks, *_, epochs, caveats = render_terminal(build_diagnosis(view))
+    assert (head, marks) == ("Healthy", "healthy, sure")
+    assert epochs == "The validation loss was lowest in epoch 7. It stays worse from epoch 9 on."
+    assert caveats.startswith(f"Read the figures with care. {' '.join(CAVEATS.values())} Unheard of: ")
 
 
-def test_a_diagnosis_names_the_file_that_is_missing(capsys):
+def test_a_diagnosis_names_the_file_that_is_missing():
     lost = ArtifactLost("the gap of job_1", "job_1")
-    show_diagnosis(DiagnosisView.of(Diagnosis("healthy", 1, None, "Nothing.", (), left_out=(lost,))))
-    shown = " ".join(capsys.readouterr().out.split())
-    assert "Left out, artifact_lost: The file with the gap of job_1 is no longer in the blob store" in shown
+    view = DiagnosisView.of(Diagnosis("healthy", 1, None, "Nothing.", (), left_out=(lost,)))
+    shown = " ".join(render_terminal(build_diagnosis(view)))
+    assert "Left out: The file with the gap of job_1 is no longer in the blob store" in shown
     assert "POST /v1/jobs/job_1/retry trains it again." in shown
 
 

@@ -192,7 +192,7 @@ def test_a_diagnosis_names_the_command_if_a_study_can_find_a_cure(heldout, servi
     service.succeed(held)
     assert client.jobs.diagnosis(job_id).verdict in {"overfitting", "overconfidence"}
     for command in ("diagnose", "show"):
-        assert f"`heldout cure {job_id}` measures what cures that" in heldout(command, job_id).stdout
+        assert f"Measure what helps: `heldout cure {job_id}`" in heldout(command, job_id).stdout
     assert "heldout cure" not in heldout("diagnose", job_id, "--json").stdout
 
 
@@ -205,7 +205,8 @@ def test_a_diagnosis_of_wrong_labels_names_the_command_that_lists_them(heldout, 
     assert client.jobs.diagnosis(job_id).verdict == "label_noise"
     dataset = client.jobs.get(job_id).dataset
     for command in ("diagnose", "show"):
-        listed = f"`heldout datasets suspects {dataset.name}@{dataset.version} --csv fixes.csv` lists the labels"
+        search = f"`heldout datasets suspects {dataset.name}@{dataset.version} --csv fixes.csv`"
+        listed = f"Look for wrong labels: {search}"
         assert listed in heldout(command, job_id).stdout
 
 

@@ -8,10 +8,12 @@ import pytest
 
 from heldout.cli import uploads
 from heldout.cli.outcome import Exit
-from heldout.cli.shown_diagnosis import show_diagnosis, show_findings
+from heldout.cli.shown_audit import show_findings
 from heldout.diagnosis import Diagnosis
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.remedies import suggest_data_fix
+from heldout.documents.diagnosis import build_diagnosis
+from heldout.documents.terminal import render_terminal
 from heldout.fixes.offers import make_finding
 from heldout.stored.audit import AuditExample, AuditFinding
 from heldout.views.audit import AuditFindingView
@@ -150,7 +152,7 @@ def test_findings_are_shown_with_the_command_that_fixes_them(capsys):
     ]
 
 
-def test_a_diagnosis_has_the_request_and_the_command_if_the_dataset_is_known(capsys):
+def test_a_diagnosis_has_the_request_and_the_command_if_the_dataset_is_known():
     remedy = suggest_data_fix("Fix it.", {"pixel_values": {"test": "invert"}})
     inverted = Finding("scale_mismatch", "critical", "Inverted.", {}, (*remedy, *suggest_data_fix("Or look at it.")))
     diagnosis = Diagnosis("scale_mismatch", 1, None, "Inverted.", (inverted,))
@@ -163,8 +165,8 @@ def test_a_diagnosis_has_the_request_and_the_command_if_the_dataset_is_known(cap
     }
     assert second.request is None
     assert foreign.findings[0].remedies[0].request is None
-    show_diagnosis(known)
-    assert "    heldout datasets fix ds_1 --pixel-values test=invert\n" in capsys.readouterr().out
+    shown = render_terminal(build_diagnosis(known))
+    assert "  Fix the data: `heldout datasets fix ds_1 --pixel-values test=invert`" in shown
 
 
 @pytest.fixture

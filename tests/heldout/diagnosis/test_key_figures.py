@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-from heldout.cli.shown_diagnosis import show_diagnosis
 from heldout.diagnosis import Evaluation, History, diagnose
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.key_figures import list_key_figures
+from heldout.documents.diagnosis import build_diagnosis, lay_out_diagnosis
+from heldout.documents.markdown import render_markdown
+from heldout.documents.terminal import render_terminal
 from heldout.views.diagnosis import DiagnosisView
 from tests.heldout.diagnosis.made_gap import Made, answers
 from tests.heldout.diagnosis.test_causes import audit_of, confusion, judged
@@ -27,7 +29,7 @@ def copied_test() -> Made:
         (Made(answers(0.99, 500), answers(0.98, 1000, 1), answers(0.98, 1000, 2)), None, "healthy"),
     ],
 )
-def test_figures_are_there_whatever_the_verdict(made, audit, verdict, capsys):
+def test_figures_are_there_whatever_the_verdict(made, audit, verdict):
     weakest = [10, *[0] * 8, 10]  # of class a
     found = judged(made, audit=audit, test=(tuple(weakest), *confusion(100, {0: 0.8})[1:]))
     assert found.verdict == verdict
@@ -41,12 +43,13 @@ def test_figures_are_there_whatever_the_verdict(made, audit, verdict, capsys):
         "gap": f"{100 * (train.accuracy - test.accuracy):.1f} points from training to test",
         "weakest_class": '"a" with 10 of 20 test images right',
     }
-    show_diagnosis(view)
-    shown = capsys.readouterr().out
-    notebook = view._repr_html_()
-    for figure in view.figures:
-        assert shown.index(figure.line) < shown.index(found.explanation)
-        assert figure.line.replace('"', "&quot;") in notebook
+    forms = "\n".join(render_terminal(build_diagnosis(view))), render_markdown(lay_out_diagnosis(view))
+    forms = (*forms, view._repr_html_().replace("&quot;", '"'))
+    for shown in forms:
+        start = found.explanation.partition(" ")[0]
+        places = [shown.index(figure.line) for figure in view.figures]
+        assert places == sorted(places)
+        assert places[-1] < shown.index(start, places[-1])
 
 
 def test_the_weakest_class_is_of_validation_if_test_was_not_measured():

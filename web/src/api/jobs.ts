@@ -1,17 +1,13 @@
 /** Requests about jobs. */
 
 import { get, getText, type Page, post, query, request, type Schemas } from './client'
+import { getDocument } from './documents'
 
 export type Job = Schemas['JobView']
 export type ListedJob = Schemas['ListedJobView']
 export type Metrics = Schemas['MetricsView']
 export type Epoch = Schemas['EpochView']
 export type Diagnosis = Schemas['DiagnosisView']
-export type KeyFigure = Schemas['KeyFigureView']
-export type Cause = Schemas['CauseView']
-export type Finding = Schemas['FindingView']
-export type Remedy = Schemas['RemedyView']
-export type Budget = Schemas['GapBudgetView']
 export type Confusion = Schemas['ConfusionView']
 export type Cell = Schemas['CellView']
 export type Export = Schemas['ListedExportView']
@@ -34,6 +30,7 @@ export const cancelJobs = (ids: string[]) => post<Schemas['CancellationView']>('
 export const getJob = (id: string, signal?: AbortSignal) => get<Job>(of(id), { signal })
 export const getMetrics = (id: string, signal?: AbortSignal) =>
   get<Metrics>(of(id, `metrics${query({ points: CHART_POINTS })}`), { signal })
+export const getLaidOutDiagnosis = (id: string, signal?: AbortSignal) => getDocument(of(id, 'diagnosis'), signal)
 export const getDiagnosis = (id: string, signal?: AbortSignal) => get<Diagnosis>(of(id, 'diagnosis'), { signal })
 export const getConfusion = (id: string, signal?: AbortSignal) => get<Confusion>(of(id, 'confusion'), { signal })
 export const getCell = (id: string, wanted: string, signal?: AbortSignal) =>

@@ -1,6 +1,7 @@
 /** Requests about uploaded models and their evaluations. */
 
 import { get, type Page, post, query, request, type Schemas } from './client'
+import { getDocument } from './documents'
 import { sendFile } from './upload'
 
 export type Model = Schemas['ModelView']
@@ -20,11 +21,9 @@ export const getEvaluations = (wanted: string, signal?: AbortSignal) =>
 export const getEvaluation = (id: string, signal?: AbortSignal) => get<Evaluation>(of(id), { signal })
 export const getEvaluationConfusion = (id: string, signal?: AbortSignal) =>
   get<Schemas['ConfusionView']>(of(id, 'confusion'), { signal })
-export const getEvaluationDiagnosis = (id: string, signal?: AbortSignal) =>
-  get<Schemas['DiagnosisView']>(of(id, 'diagnosis'), { signal })
-
+export const getEvaluationDiagnosis = (id: string, signal?: AbortSignal) => getDocument(of(id, 'diagnosis'), signal)
 export const getKeptDiagnosis = (id: string, signal?: AbortSignal) =>
-  get<Schemas['KeptDiagnosisView']>(`/v1/diagnoses/${encodeURIComponent(id)}`, { signal })
+  getDocument(`/v1/diagnoses/${encodeURIComponent(id)}`, signal)
 
 export const createEvaluation = (model: string, dataset: string) => post<Evaluation>('/v1/evaluations', { model, dataset })
 export const cancelEvaluation = (id: string) => post<Evaluation>(of(id, 'cancel'))

@@ -43,7 +43,7 @@ export function adviseHere(text: string): string {
     .trim()
 }
 
-const TEXTS = new Set(['detail', 'explanation', 'what_to_do', 'reason', 'message', 'remedy', 'summary'])
+const TEXTS = new Set(['detail', 'explanation', 'what_to_do', 'reason', 'message', 'remedy', 'summary', 'text'])
 
 /** Reads the JSON of an answer; its sentences for people become those of a page. */
 export const parseAnswer = (text: string) =>

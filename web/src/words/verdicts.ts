@@ -1,7 +1,7 @@
 /** What a verdict, a term of the gap, a remedy or a status is called, and how serious it looks. */
 
 import { plain } from './format'
-import { REMEDIES, STOP_REASONS, TERMS, VERDICTS } from './labels'
+import { REMEDIES, STOP_REASONS, VERDICTS } from './labels'
 
 export { ENDED, STATUSES } from './labels'
 export type Tone = 'good' | 'bad' | 'warn' | 'plain' | 'accent'
@@ -20,8 +20,6 @@ const TONES: Record<string, Tone> = {
 
 /** A verdict's word: unknown ones, of a later release, as their code says. */
 export const verdictWord = (code: string): [string, Tone] => [VERDICTS[code] ?? plain(code), TONES[code] ?? 'warn']
-
-export const termWord = (code: string) => TERMS[code] ?? plain(code)
 
 export const remedyWord = (name: string) =>
   name

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from analysis.arrays.dataset import ImageSet
 from analysis.arrays.pictures import encode_png
-from analysis.reports.document import STYLE, split_code
-from heldout.cli.shown_diagnosis import format_fix_command
+from heldout.documents.blocks import split_code
+from heldout.documents.html import STYLE
+from heldout.fixes.bodies import format_fix_command
 from heldout.markup import Markup, join_children, tag
 from heldout.views.audit import AuditFindingView, AuditView
 from heldout.views.dataset import ExampleView

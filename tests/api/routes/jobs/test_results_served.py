@@ -2,12 +2,21 @@
 
 import base64
 import hashlib
+import re
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 from sqlalchemy import update
 
+from api.http.forms import BLOCKS
+from heldout.documents.blocks import Document
+from heldout.documents.diagnosis import lay_out_diagnosis
+from heldout.documents.terminal import render_terminal
 from heldout.lifecycle.job import JobStatus
+from heldout.views.diagnosis import DiagnosisView
+from heldout.views.job import JobView
 from models.tables import ArtifactRow
 from tests.api.support import EPOCH, FINAL, PREDICTIONS, assert_problem, sqlite_only, submit, with_field
 
@@ -222,6 +231,39 @@ def test_a_summary_appears_on_success_and_in_lists(client, worker, spec):
     }
     other = submit(client, spec)
     assert client.get("/v1/jobs").json()["data"] == [other, shown]
+
+
+def test_a_diagnosis_is_laid_out_the_same_in_every_form(client, worker, spec):
+    job = submit(client, {**with_field(spec, "training.epochs", 40), "name": "<b>bold</b>"})["id"]
+    path = f"/v1/jobs/{job}/diagnosis"
+    held = worker.claim()
+    worker.epoch(held, 1, fit_accuracy=None)
+    [early, *_] = client.get(path, headers={"Accept": BLOCKS}).json()["blocks"]
+    assert early["text"] == "It is too early to judge this training."
+    for epoch in range(2, 41):
+        worker.epoch(held, epoch, train_loss=2 / epoch, validation_loss=0.5 + 0.02 * abs(epoch - 8))
+    worker.succeed(held)
+    plain = client.get(path)
+    assert (plain.headers["content-type"], plain.headers["vary"]) == ("application/json", "Accept")
+    view, shown = DiagnosisView.model_validate_json(plain.content), JobView(**client.get(f"/v1/jobs/{job}").json())
+    document = lay_out_diagnosis(view, shown)
+    blocks = client.get(path, headers={"Accept": BLOCKS})
+    assert blocks.headers["content-type"] == BLOCKS
+    assert TypeAdapter(Document).validate_json(blocks.content) == document
+    assert {block["kind"] for block in blocks.json()["blocks"]} >= {"heading", "facts", "items", "action", "details"}
+
+    page = client.get(path, headers={"Accept": "text/html"})
+    assert page.headers["content-security-policy"].startswith("default-src 'none'")
+    assert "<b>" not in page.text
+    read = ElementTree.fromstring(page.text.partition("\n")[2])
+    markdown = client.get(path, headers={"Accept": "text/markdown"}).text
+    terminal = "\n".join(render_terminal(document.blocks))
+    texts = [view.headline, view.summary, *(figure.line for figure in view.figures)]
+    texts += [f"heldout train --from {job} --remedy ", f"heldout cure {job}"]
+    for form in (" ".join(read.itertext()), re.sub(r"\\\\(.)", r"\\1", markdown), terminal):
+        form = re.sub(r"\s+", " ", form)
+        places = [form.index(re.sub(r"\s+", " ", text)) for text in texts]
+        assert places == sorted(places)
 
 
 def test_a_job_that_ended_before_there_were_summaries_shows_none(client, worker, spec):

@@ -1,11 +1,10 @@
 /** A kept diagnosis of a training elsewhere: what is wrong, and what to do about it in which order. */
 
 import { getKeptDiagnosis } from '../../api/models'
+import { DocumentCard } from '../../parts/document'
 import { Title } from '../../parts/layout'
 import { useLoaded } from '../../parts/load'
 import { Failed, Loading } from '../../parts/states'
-import { VerdictCard } from '../../parts/verdict'
-import { moment } from '../../words/format'
 
 export default function OneDiagnosis({ id }: { id: string }) {
   const diagnosis = useLoaded(id, (signal) => getKeptDiagnosis(id, signal))
@@ -19,8 +18,8 @@ export default function OneDiagnosis({ id }: { id: string }) {
       <div class="heading">
         <Title text="Diagnosis of a training of your own" />
       </div>
-      <p class="soft">Kept {moment(data.created_at)}.</p>
-      <VerdictCard diagnosis={data} dataset="" />
+      <p class="soft">{data.title}.</p>
+      <DocumentCard label="Verdict" document={data} />
     </>
   )
 }

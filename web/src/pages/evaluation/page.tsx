@@ -12,6 +12,7 @@ import {
 } from '../../api/models'
 import { ConfusionCard } from '../../parts/confusion'
 import { Confirm } from '../../parts/dialog'
+import { DocumentCard } from '../../parts/document'
 import { Fact, Facts } from '../../parts/facts'
 import { Head } from '../../parts/head'
 import { useLive, useLoaded } from '../../parts/load'
@@ -19,7 +20,6 @@ import { Status } from '../../parts/marks'
 import { attempt, notify } from '../../parts/notices'
 import { go } from '../../parts/router'
 import { ErrorState, Failed, Loading } from '../../parts/states'
-import { VerdictCard } from '../../parts/verdict'
 import { duration, moment } from '../../words/format'
 import { ENDED } from '../../words/verdicts'
 import { FiguresCard } from './figures'
@@ -62,7 +62,7 @@ function Measured({ evaluation }: { evaluation: Evaluation }) {
     <>
       <FiguresCard evaluation={evaluation} />
       {diagnosis.data ? (
-        <VerdictCard dataset={evaluation.dataset.id} diagnosis={diagnosis.data} />
+        <DocumentCard label="Verdict" document={diagnosis.data} />
       ) : diagnosis.problem ? (
         <Failed problem={diagnosis.problem} retry={diagnosis.reload} />
       ) : (

@@ -1,7 +1,8 @@
 /** Training and validation in one chart: the gap is shaded, the lowest validation loss and the onset of overfitting are marked. */
 
 import { useMemo, useState } from 'preact/hooks'
-import type { Diagnosis, Epoch, Job, Metrics } from '../../api/jobs'
+import type { Document } from '../../api/documents'
+import type { Epoch, Job, Metrics } from '../../api/jobs'
 import { type Line, type Mark, Plot } from '../../charts/plot'
 import { Readable } from '../../charts/readable'
 import { smoothed } from '../../charts/smoothing'
@@ -32,7 +33,7 @@ const FORMATS: Record<Measure, (value: number) => string> = {
   accuracy: (value) => percent(value),
 }
 
-export function CurvesCard({ metrics, diagnosis, job }: { metrics: Metrics; diagnosis?: Diagnosis; job: Job }) {
+export function CurvesCard({ metrics, diagnosis, job }: { metrics: Metrics; diagnosis?: Document; job: Job }) {
   const choice = curveChoice(MEASURES)
   const { measure, log, weight } = choice
   const [cursor, setCursor] = useState<number | null>(null)
@@ -42,7 +43,8 @@ export function CurvesCard({ metrics, diagnosis, job }: { metrics: Metrics; diag
   const x = useMemo(() => epochs.map((one) => one.epoch), [epochs])
   const curves = useMemo(() => curvesOf(epochs, measure), [epochs, measure])
   const lines = useMemo(() => linesOf(curves, weight), [curves, weight])
-  const marks = useMemo(() => marksOf(diagnosis), [diagnosis?.best_epoch, diagnosis?.onset_epoch])
+  const { best, onset } = epochsOf(diagnosis)
+  const marks = useMemo(() => marksOf(best, onset), [best, onset])
   const format = FORMATS[measure]
   const columns = useMemo(() => curves.map((one) => ({ label: one.label, values: one.values, format })), [curves, format])
   const place = cursor ?? x.length - 1
@@ -114,13 +116,15 @@ function linesOf(curves: Curve[], weight: number): Line[] {
   return weight ? [...drawn, ...measured] : drawn
 }
 
-function marksOf(diagnosis: Diagnosis | undefined): Mark[] {
+function epochsOf(diagnosis: Document | undefined) {
+  const blocks = diagnosis?.blocks.flatMap((block) => (block.kind === 'details' ? block.blocks : block)) ?? []
+  return blocks.find((block) => block.kind === 'epochs') ?? { best: null, onset: null }
+}
+
+function marksOf(best: number | null, onset: number | null): Mark[] {
   const marks: Mark[] = []
-  if (diagnosis?.best_epoch)
-    marks.push({ at: diagnosis.best_epoch, label: `lowest validation loss: epoch ${diagnosis.best_epoch}`, colour: '--good' })
-  if (diagnosis?.onset_epoch) {
-    marks.push({ at: diagnosis.onset_epoch, label: `worse from epoch ${diagnosis.onset_epoch}`, colour: '--bad' })
-  }
+  if (best) marks.push({ at: best, label: `lowest validation loss: epoch ${best}`, colour: '--good' })
+  if (onset) marks.push({ at: onset, label: `worse from epoch ${onset}`, colour: '--bad' })
   return marks
 }
 

@@ -1,15 +1,15 @@
 /** One job: its verdict, its curves, what it gets wrong, and its files. */
 
 import { query } from '../../api/client'
-import { getCell, getConfusion, getDiagnosis, getEvents, getJob, getMetrics, type Job } from '../../api/jobs'
+import { getCell, getConfusion, getEvents, getJob, getLaidOutDiagnosis, getMetrics, type Job } from '../../api/jobs'
 import { ConfusionCard } from '../../parts/confusion'
+import { DocumentCard } from '../../parts/document'
 import { EventsCard } from '../../parts/events'
 import { Fact, Facts } from '../../parts/facts'
 import { Head } from '../../parts/head'
 import { useLive, useLoaded } from '../../parts/load'
 import { Status } from '../../parts/marks'
 import { ErrorState, Failed, Loading } from '../../parts/states'
-import { VerdictCard } from '../../parts/verdict'
 import { count, duration, moment } from '../../words/format'
 import { ENDED, reasonWord } from '../../words/verdicts'
 import { Actions } from './actions'
@@ -28,7 +28,7 @@ export default function OneJob({ id }: { id: string }) {
   const job = useLoaded(id, (signal) => getJob(id, signal))
   const metrics = useLoaded(id, (signal) => getMetrics(id, signal))
   const hasStarted = job.data !== undefined && job.data.status !== 'queued'
-  const diagnosis = useLoaded(hasStarted ? id : null, (signal) => getDiagnosis(id, signal))
+  const diagnosis = useLoaded(hasStarted ? id : null, (signal) => getLaidOutDiagnosis(id, signal))
   const concerns = (event: { subject: { id: string } }) => event.subject.id === id
   useLive(concerns, () => {
     job.reload()
@@ -48,7 +48,7 @@ export default function OneJob({ id }: { id: string }) {
       >
         {!hasEnded && <ProgressLine job={job.data} />}
         {job.data.error && <ErrorState error={job.data.error} />}
-        {diagnosis.data && <VerdictCard job={job.data} dataset={job.data.dataset.id} diagnosis={diagnosis.data} />}
+        {diagnosis.data && <DocumentCard label="Verdict" document={diagnosis.data} />}
         {diagnosis.problem && !diagnosis.data && <Failed problem={diagnosis.problem} retry={diagnosis.reload} />}
       </Head>
       {job.data.status === 'succeeded' && <TryCard job={job.data} />}

@@ -1,0 +1,1 @@
+"""What people and programs read, as blocks: builders make them from views, renderers lay them out for each medium."""

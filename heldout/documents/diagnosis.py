@@ -1,0 +1,261 @@
+"""A diagnosis as blocks: what is wrong, what it costs, what to fix in which order; then the evidence."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from heldout.documents.blocks import (
+    Action,
+    Details,
+    Document,
+    Epochs,
+    Fact,
+    Facts,
+    Figure,
+    Heading,
+    Item,
+    Items,
+    PageBlock,
+    Paragraph,
+)
+from heldout.documents.charts import Change, Level, Waterfall
+from heldout.fixes.bodies import format_fix_command
+from heldout.verdicts import FINDING_KINDS
+from heldout.views.diagnosis import SMALLEST_LOSS, SMALLEST_SHARE
+from heldout.words import LOSS, POINTS, format_loss, format_signed, format_signed_range, percent, pluralize
+from heldout.words.data_and_models import describe_calibration
+from heldout.words.labels import TERMS, describe_remedy, get_verdict_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from heldout.stored.results import SplitResult
+    from heldout.views.diagnosis import CauseView, DiagnosisView, FindingView, GapBudgetView, KeyFigureView, RemedyView
+    from heldout.views.job import JobView
+
+SEVERITIES = {"critical": "critical", "warning": "warning", "info": "note"}
+# Findings that only more images cure. A learning curve says how many are needed.
+WANT_IMAGES = frozenset({"too_little_data", "test_too_small", "class_imbalance"})
+# Findings about wrong labels, which the search for them shows.
+OF_LABELS = frozenset({"label_noise", "memorised_noise", "label_conflicts"})
+
+
+def lay_out_diagnosis(diagnosis: DiagnosisView, job: JobView | None = None, dataset: str = "") -> Document:
+    title = "Diagnosis" if job is None else f"Diagnosis of {job.name}"
+    return Document(title, build_diagnosis(diagnosis, job, dataset))
+
+
+def build_diagnosis(
+    diagnosis: DiagnosisView,
+    job: JobView | None = None,
+    dataset: str = "",
+    *,
+    level: int = 2,
+    with_facts: bool = True,
+    with_details: bool = True,
+) -> list[PageBlock]:
+    """List the blocks of a diagnosis.
+
+    Args:
+        job: the training, if it can be run again.
+        dataset: id of its dataset; empty if the service does not have it.
+        level: of the headline as a heading.
+        with_facts: whether to list the key figures.
+        with_details: whether the evidence follows.
+    """
+    is_running = job is not None and not job.has_ended
+    facts = build_facts(diagnosis.figures) if with_facts else []
+    if job is not None and is_running and job.status != "paused" and diagnosis.verdict == "cannot_tell":
+        # More epochs are still to come, so the advice to train longer would mislead.
+        early = "A verdict comes after a few epochs. There is nothing to do until then."
+        return [Heading("It is too early to judge this training.", level), Paragraph(early, "sentence"), *facts]
+    offers = _Offers(job, job.dataset.id if job is not None else dataset)
+    blocks: list[PageBlock] = [_build_headline(diagnosis, level)]
+    blocks += [Paragraph(diagnosis.summary, "sentence")] if diagnosis.summary else []
+    blocks += facts
+    if is_running:
+        blocks.append(Paragraph("Based on the epochs so far. The job is still running.", "hint"))
+    if diagnosis.causes:
+        title = "What to fix, in order" if len(diagnosis.causes) > 1 else "What to do"
+        causes = [_build_cause(cause, diagnosis, offers) for cause in diagnosis.causes]
+        blocks.append(Items(causes, title, is_ordered=True))
+    if job is not None and job.has_ended:
+        blocks += offers.list_studies(diagnosis.verdict)
+    return [*blocks, Details(_build_evidence(diagnosis, offers, level + 1))] if with_details else blocks
+
+
+def build_facts(figures: Sequence[KeyFigureView]) -> list[PageBlock]:
+    """The figures of one training."""
+    return [Facts([Fact(figure.name, figure.text, figure.note) for figure in figures])] if figures else []
+
+
+def build_gap(gap: GapBudgetView) -> Figure:
+    """The way from training to test, in accuracy and, if it is known, in loss."""
+    charts = [_draw_gap(gap, is_share=True)]
+    if None not in (gap.train.loss, gap.test.loss, *(term.loss for term in gap.terms)):
+        charts.append(_draw_gap(gap, is_share=False))
+    return Figure("The gap", charts)
+
+
+def _build_headline(diagnosis: DiagnosisView, level: int) -> Heading:
+    name = get_verdict_name(diagnosis.verdict)
+    marks = [name, *([diagnosis.certainty] if diagnosis.certainty else [])]
+    return Heading(diagnosis.headline or _capitalize(name), level, diagnosis.verdict, marks)
+
+
+def _build_cause(cause: CauseView, diagnosis: DiagnosisView, offers: _Offers) -> Item:
+    points = f"{100 * (cause.points or 0):.1f}"
+    action = None if cause.request is None else offers.fix_data(cause.request.path, cause.request.body)
+    if action is None:
+        # The first change of the training or of the data that may help.
+        serious = [found for found in diagnosis.findings if found.code == cause.code and found.severity != "info"]
+        offered = [offers.offer(found, remedy) for found in serious[:1] for remedy in found.remedies]
+        action = next((offer for offer in offered if offer is not None), None)
+    name = _capitalize(get_verdict_name(cause.code))
+    size = "" if float(points) == 0 else f"{points} points"
+    return Item(name, cause.what_to_do, cause.code, size, action)
+
+
+def _build_evidence(diagnosis: DiagnosisView, offers: _Offers, level: int) -> list[PageBlock]:
+    trials = ""
+    if diagnosis.confidence is not None:
+        trials = f" In our trials with planted faults, {percent(diagnosis.confidence, 0)} of such verdicts were right."
+    blocks: list[PageBlock] = [Paragraph(diagnosis.explanation + trials)]
+    best, onset = diagnosis.best_epoch, diagnosis.onset_epoch
+    if best is not None:
+        worse = "" if onset is None else f" It stays worse from epoch {onset} on."
+        blocks.append(Epochs(f"The validation loss was lowest in epoch {best}.{worse}", best, onset))
+    if diagnosis.caveats:
+        why = " ".join(_explain_caveat(code) for code in diagnosis.caveats)
+        blocks.append(Paragraph(f"Read the figures with care. {why}", "caution"))
+    blocks += [Paragraph(f"Left out: {file.detail}", "caution") for file in diagnosis.left_out]
+    blocks += [] if diagnosis.gap is None else [build_gap(diagnosis.gap)]
+    if (found := diagnosis.calibration) is not None:
+        said = describe_calibration(found.split, found.temperature, found.error_before, found.error_after)
+        blocks.append(Paragraph(said))
+    after = {cause.code: cause.figure_after.explanation for cause in diagnosis.causes if cause.figure_after is not None}
+    for finding in diagnosis.findings:
+        name, marks = _capitalize(get_verdict_name(finding.code)), [SEVERITIES[finding.severity]]
+        blocks.append(Heading(name, level, finding.code, marks))
+        if finding.explanation not in diagnosis.explanation:
+            blocks.append(Paragraph(finding.explanation))
+        if finding.code in after and finding.severity != "info":
+            blocks.append(Paragraph(after[finding.code]))
+        if finding.remedies:
+            blocks.append(Items([_build_remedy(finding, remedy, offers) for remedy in finding.remedies]))
+    return blocks
+
+
+def _explain_caveat(code: str) -> str:
+    kind = FINDING_KINDS.get(code)  # a newer service may know others
+    unknown = f"{_capitalize(get_verdict_name(code))}: some figures are not what they seem."
+    return (kind and kind.caveat) or unknown
+
+
+def _build_remedy(finding: FindingView, remedy: RemedyView, offers: _Offers) -> Item:
+    name, code = describe_remedy(remedy.name), remedy.name
+    if remedy.name == "fix_data":
+        name, code = "more images" if finding.code in WANT_IMAGES else "fix the data", ""
+    return Item(_capitalize(name), remedy.reason, code, action=offers.offer(finding, remedy))
+
+
+class _Offers:
+    """The actions that fit a job and its dataset."""
+
+    def __init__(self, job: JobView | None, dataset: str) -> None:
+        self._job, self._dataset = job, dataset
+        self._name = dataset if job is None else f"{job.dataset.name}@{job.dataset.version}"
+        self._query = {} if job is None else {"job": job.id}
+
+    def offer(self, finding: FindingView, remedy: RemedyView) -> Action | None:
+        """What can be done to try this remedy; None if it is only advice."""
+        job = self._job
+        if remedy.request is not None:
+            return self.fix_data(remedy.request.path, remedy.request.body)
+        if remedy.patch is not None:
+            return None if job is None else self._train(job, remedy.name)
+        if remedy.name != "fix_data" or not self._dataset:
+            return None
+        if finding.code == "too_little_data" and job is not None:
+            return self._measure_images(job) if job.has_ended else None
+        page = f"/datasets/{self._dataset}{f'?{urlencode(self._query)}' if self._query else ''}"
+        if finding.code in OF_LABELS:
+            suspects = ["heldout", "datasets", "suspects", self._name, "--csv", "fixes.csv"]
+            return Action("Look for wrong labels", shlex.join(suspects), f"{page}#suspects")
+        return Action("Look at the data", shlex.join(["heldout", "datasets", "audit", self._name]), page)
+
+    def fix_data(self, path: str, body: Mapping[str, Any]) -> Action:
+        dataset = path.split("/")[3]
+        page = f"/datasets/{dataset}?{urlencode({'fix': json.dumps(body, separators=(',', ':')), **self._query})}"
+        return Action("Fix the data", format_fix_command(dataset, body), page)
+
+    def list_studies(self, verdict: str) -> list[PageBlock]:
+        kind = FINDING_KINDS.get(verdict)
+        if self._job is None or (kind is not None and not kind.is_curable):
+            return []
+        how = "A study trains with several remedies and seeds and compares them."
+        command, page = f"heldout cure {self._job.id}", f"/studies/new?job={self._job.id}"
+        return [Action("Measure what helps", command, page, note=how, is_main=verdict != "healthy")]
+
+    def _train(self, job: JobView, remedy: str) -> Action:
+        note = "Queue a new job with this change" if job.has_ended else "Available once the job has ended"
+        command = f"heldout train --from {job.id} --remedy {remedy}"
+        post, body = f"/v1/jobs/{job.id}/retry", {"remedy": remedy}
+        return Action("Train with it", command, "/jobs/{id}", post, body, note, is_ready=job.has_ended)
+
+    def _measure_images(self, job: JobView) -> Action:
+        page = f"/studies/new?job={job.id}&kind=learning_curve"
+        return Action("Would they help?", f"heldout curve {job.id}", page)
+
+
+def _draw_gap(gap: GapBudgetView, *, is_share: bool) -> Waterfall:
+    """From training to test, accuracy falls and loss rises. Terms that widen the gap are positive."""
+    unit, sign, words = (POINTS, -1, "percentage points") if is_share else (LOSS, 1, "nats")
+    measured = [
+        (term, term.accuracy, term.accuracy_interval) if is_share else (term, term.loss or 0.0, term.loss_interval)
+        for term in gap.terms
+    ]
+    changes = [
+        Change(
+            TERMS[term.code].name,
+            change := sign * value,
+            format_signed(unit, change, turned := _turn(bounds, sign)),
+            turned,
+            format_signed_range(unit, change, turned),
+            term.explanation,
+            "" if term.finding is None else get_verdict_name(term.finding),
+        )
+        for term, value, bounds in measured
+        if abs(value) >= (SMALLEST_SHARE if is_share else SMALLEST_LOSS)
+    ]
+    start, end = (_build_level(*level, is_share=is_share) for level in (("Training", gap.train), ("Test", gap.test)))
+    whole = format_signed(unit, sign * (end.value - start.value)).removeprefix("+")
+    return Waterfall(
+        "Accuracy" if is_share else "Loss",
+        f"Where the gap of {whole} {'points' if is_share else words} comes from",
+        f"Changes are in {words}, with 95% confidence intervals. They add up from training to test.",
+        start,
+        changes,
+        end,
+        is_share,
+    )
+
+
+def _build_level(name: str, split: SplitResult, *, is_share: bool) -> Level:
+    value = split.accuracy if is_share else split.loss or 0.0
+    return Level(name, value, percent(value) if is_share else format_loss(value), pluralize(split.count, "image"))
+
+
+def _turn(bounds: tuple[float, float] | None, sign: int) -> tuple[float, float] | None:
+    if bounds is None:
+        return None
+    low, high = sorted(sign * bound for bound in bounds)
+    return low, high
+
+
+def _capitalize(text: str) -> str:
+    return text[:1].upper() + text[1:]
