@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from heldout.errors import OperatorError
 from heldout.service.collection import freeze_what_stays, pause_collection
 from heldout.service.settings import DEFAULT_HOME, Settings, make_embedded_settings
 from heldout.service.start import list_unknown_settings
@@ -22,7 +21,6 @@ commands.add_typer(owners_commands, name="owners")
 def up(
     home: Annotated[Path, typer.Option(envvar="HELDOUT_HOME", help="Folder that keeps all data.")] = DEFAULT_HOME,
     port: Annotated[int | None, typer.Option(min=0, max=65_535, help="0 picks a free port. Default: 8000.")] = None,
-    stack: Annotated[bool, typer.Option("--stack", hidden=True)] = False,
     # Both for `heldout cure --embedded`.
     no_worker: Annotated[bool, typer.Option("--no-worker", hidden=True)] = False,
     file: Annotated[Path | None, typer.Option("--file", hidden=True)] = None,
@@ -34,11 +32,6 @@ def up(
         from api.dashboard import is_built
         from host.up import run
 
-    if stack:
-        raise OperatorError(
-            "`heldout up --stack` has been removed. `docker compose up` runs the API and workers with PostgreSQL and "
-            "Redis; see docs/how-to/compose.md."
-        )
     for sentence in list_unknown_settings(os.environ):
         typer.echo(f"heldout: {sentence}", err=True)
 

@@ -65,7 +65,7 @@ def create_app(settings: Settings) -> FastAPI:
     of_modules = [module.router for module in (*of_jobs, *of_datasets, *of_studies, *others)]
     with_other_scopes = (versions.effect_router, diagnoses.kept_router, usage.activity_router, session.log_in_router)
     passed_on = (predictions.models_router, predictions.server_router)
-    routers = [*of_modules, *with_other_scopes, usage.old_router, *passed_on]
+    routers = [*of_modules, *with_other_scopes, *passed_on]
     app = make_app(context, routers, _lifespan, add_more=add_more, note=note)
     openapi.install(app)
     return app

@@ -86,7 +86,6 @@ def _check_deeply(
     return {
         "faults": [vars(fault) for fault in found.faults],
         "fixed": [vars(fault) for fault in found.fixed],
-        "mended": [vars(fault) for fault in found.fixed],  # its former name, for one release
         "orphans": [{"key": orphan.key, "size_bytes": orphan.size_bytes} for orphan in found.orphans],
         "collected": found.collected,
     }

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from heldout.service.settings import Settings, make_embedded_settings
-from host.homes import is_of_home, keep_private, refuse_stack
+from host.homes import is_of_home, keep_private
 from models import logs
 
 HomeOption = Annotated[
@@ -28,7 +28,6 @@ def check_owner_name(name: str) -> str:
 def configure_settings(home: Path | None) -> Settings:
     """Send logs to standard error, and return the settings: those of the given home, or else the environment's."""
     settings = Settings() if home is None else make_embedded_settings(home)
-    refuse_stack(settings)
     if is_of_home(settings):
         keep_private()
     logs.configure(settings.log_level)

@@ -9,12 +9,8 @@ from pathlib import Path
 from heldout.errors import OperatorError
 from heldout.service.database_urls import get_sqlite_file
 from heldout.service.settings import Settings
-from models.blobs import Blobs
 from models.database import Database
-from models.migrations import copy_sqlite, require_newest
-
-# Where earlier releases kept studies, in the folder of the file that keeps them today.
-OLD_STUDIES = Path("heldout-runs", "service")
+from models.migrations import require_newest
 
 
 def keep_private() -> None:
@@ -51,35 +47,6 @@ def lock_home(home: Path) -> Iterator[None]:
 def is_of_home(settings: Settings) -> bool:
     """Whether the database is the home's own, because the settings name no other."""
     return settings.database == f"sqlite:///{settings.home_path / 'heldout.db'}"
-
-
-def move_into_file(file: Path) -> None:
-    """Fill a new file of studies from the folder that earlier releases kept them in. The folder stays.
-
-    Raises:
-        OperatorError: if another service uses that folder.
-    """
-    old, partial = file.parent / OLD_STUDIES, file.with_name(f"{file.name}.partial")
-    if file.exists() or not (old / "heldout.db").exists():
-        return
-    with lock_home(old):
-        partial.unlink(missing_ok=True)
-        copy_sqlite(old / "heldout.db", partial)
-        source, target = Blobs((old / "blobs").as_uri()), Blobs(f"sqlite:///{partial}")
-        for blob in source.stored():
-            target.put_stream(blob.key, source.chunks(blob.key))
-        partial.replace(file)
-
-
-def refuse_stack(settings: Settings) -> None:
-    """Raise OperatorError if the home has a PostgreSQL database from an earlier release's `heldout up --stack`."""
-    folder = settings.home_path / "postgres"
-    if is_of_home(settings) and (folder / "data" / "PG_VERSION").exists():
-        raise OperatorError(
-            f"{folder} is a database of `heldout up --stack`, which this release no longer supports. Back it up with "
-            "the release that made it, and restore it into the database of Docker Compose. Or choose another home with "
-            "--home."
-        )
 
 
 def require_file(settings: Settings) -> None:

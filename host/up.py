@@ -18,7 +18,7 @@ from heldout.service.database_urls import get_sqlite_file
 from heldout.service.settings import Settings
 from heldout.service.start import bind_socket
 from host.children import PredictionsOnDemand, keep_worker
-from host.homes import keep_private, lock_home, make_home, move_into_file, refuse_stack
+from host.homes import keep_private, lock_home, make_home
 from models import logs
 from models.blobs import Blobs
 from models.bundled import register
@@ -54,7 +54,6 @@ def run(settings: Settings, make_server: MakeServer, *, has_dashboard: bool = Fa
         has_worker: False for a service of trainings that run elsewhere; it has no bundled datasets either.
     """
     home = settings.home_path
-    refuse_stack(settings)
     keep_private()
     make_home(home)
     make_home(home / "logs")
@@ -81,8 +80,6 @@ def _serve(
     has_dashboard: bool,
     has_worker: bool,
 ) -> int:
-    if (file := get_sqlite_file(settings.blobs_url)) is not None:
-        move_into_file(file)
     database = Database(settings.database)
     workers_name = _name_workers(settings.home_path)
     key_id = _prepare(settings, database, workers_name, has_worker)

@@ -47,14 +47,12 @@ class SecretBox:
         return PREFIX + self._fernet.encrypt(text.encode()).decode()
 
     def open(self, sealed: str) -> str:
-        """Decrypt a text. Clear texts stored by an earlier release are returned unchanged.
+        """Decrypt a text.
 
         Raises:
-            SecretUnreadable: if the text was sealed with another key.
+            SecretUnreadable: if the text is not sealed, or was sealed with another key.
             SecretsUnavailable: if the key can be neither read nor created.
         """
-        if not sealed.startswith(PREFIX):
-            return sealed
         try:
             return self._fernet.decrypt(sealed.removeprefix(PREFIX)).decode()
         except InvalidToken:

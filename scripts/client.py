@@ -1,11 +1,10 @@
-"""Writes the reference of the Python client: the methods of each resource, and the successors of flat methods."""
+"""Writes the reference of the Python client: the methods of each resource."""
 
 import inspect
 from collections.abc import Iterator
 
 from heldout import Client
 from heldout.client.client import RESOURCES
-from heldout.client.deprecated import SUCCESSORS
 from heldout.client.dual import dual, dual_iterator
 from scripts.markdown import table
 
@@ -15,19 +14,11 @@ TEXT = """## Methods
 methods of their resource without the id. An `AsyncClient` has the same methods, to be awaited; those that yield are
 asynchronous iterators there.
 
-{methods}
-## Flat methods of earlier releases
-
-These still work and warn with `DeprecationWarning`. They go with the next release.
-
-{successors}"""
+{methods}"""
 
 
 def write_client() -> str:
-    rows = [(f"`client.{name}(…)`", f"`client.{successor}(…)`") for name, successor in SUCCESSORS.items()]
-    return TEXT.format(
-        methods=table(("method", "does"), _list_methods()), successors=table(("deprecated", "use instead"), rows)
-    )
+    return TEXT.format(methods=table(("method", "does"), _list_methods()))
 
 
 def _list_methods() -> Iterator[tuple[str, str]]:

@@ -68,8 +68,6 @@ def _convert_to_utc(moment: datetime) -> datetime:
 
 
 activity_router = make_router("/v1/activity", "activity", scope="admin")
-# The former name, kept for one release.
-old_router = make_router("/v1/audit", "activity", scope="admin")
 
 Page = Annotated[AskedPage, make_page_dependency("aud")]
 Action = Annotated[str | None, Query(max_length=160, description="Only this action, such as `submit_job`.")]
@@ -91,16 +89,3 @@ def list_activity(
     )
     data = [make_view(ActivityView, row, object="activity_entry") for row in rows]
     return make_page(ActivityPage, data, has_more=more)
-
-
-@old_router.get("", deprecated=True)
-def list_audit_log(
-    context: ReadContext,
-    asked: Page,
-    action: Action = None,
-    key: Key = None,
-    subject: Subject = None,
-) -> ActivityPage:
-    """Deprecated: use `GET /v1/activity`. This is its former name, with entries whose `object` is `audit_entry`."""
-    page = list_activity(context, asked, action, key, subject)
-    return page.model_copy(update={"data": [entry.model_copy(update={"object": "audit_entry"}) for entry in page.data]})

@@ -60,7 +60,6 @@ class Sender:
         self._tls = tls
         self._clock = clock
         self._box = SecretBox.of(settings)
-        self._has_sealed = False
         self._running: list[ClaimedDelivery] = []
         self._changed = threading.Condition()
         self._stop = threading.Event()
@@ -104,7 +103,6 @@ class Sender:
         idle_poll_s = max(self._poll_s, IDLE_POLL_S)
         while not self._stop.wait(self._poll_s if monotonic() - busy_at < IDLE_AFTER_S else idle_poll_s):
             try:
-                self.seal_secrets()
                 while self.run_once() and not self._stop.is_set():
                     busy_at = monotonic()
                 self._forget_old()
@@ -112,13 +110,6 @@ class Sender:
                 log.warning("database_unavailable", thread="webhooks")
             except Exception:
                 log.exception("webhooks_failed")
-
-    def seal_secrets(self) -> None:
-        """Encrypt secrets that an earlier release stored in clear text, once."""
-        if not self._has_sealed:
-            with self._database.write() as session:
-                webhooks.seal_secrets(session, self._box)
-            self._has_sealed = True
 
     def _forget_old(self) -> None:
         if monotonic() - self._forgot < FORGET_EVERY_S:

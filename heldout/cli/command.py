@@ -194,16 +194,6 @@ class Group(typer.Typer):
         for command in commands:
             self.command()(ends_with_code(command))
 
-    def add_former(self, name: str, command: Callable[P, Exit | None]) -> None:
-        """Add the command under its name in the last release: it works, and prints the new name."""
-
-        @wraps(command)
-        def run_with_notice(*args: P.args, **kwargs: P.kwargs) -> Exit | None:
-            say(f"`{name}` is now called `{command.__name__}`.", file=sys.stderr)
-            return command(*args, **kwargs)
-
-        self.command(name, hidden=True)(ends_with_code(run_with_notice))
-
 
 @contextmanager
 def explain_interrupt(what: str, how_to_see: str, now: str | None = None) -> Iterator[None]:

@@ -244,4 +244,3 @@ def name_image(suspect: SuspectView) -> str:
 
 app = Group(list_datasets, "List datasets, and bring your own images.")
 app.add(push, resize, show, auditing.audit, ledger, suspects, delete, fix, different)
-app.add_former("mend", fix)

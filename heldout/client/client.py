@@ -16,7 +16,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from heldout.client.deprecated import SUCCESSORS, FlatMethods
 from heldout.client.dual import Awaiting, Blocking, Dual, Mode, dual, run
 from heldout.client.failures import ApiProblem, NoService
 from heldout.client.locate import ServiceAddress, locate
@@ -50,7 +49,7 @@ RESOURCES = {
 }
 
 
-class ClientBase(FlatMethods, Dual[Mode]):
+class ClientBase(Dual[Mode]):
     """One service and one key. Threads may share it, as may the tasks of one event loop.
 
     Args:
@@ -126,7 +125,7 @@ class ClientBase(FlatMethods, Dual[Mode]):
         return f"{type(self).__name__}({self.url!r})"
 
     def __dir__(self) -> list[str]:
-        return [*(name for name in super().__dir__() if name not in SUCCESSORS), *RESOURCES]
+        return [*super().__dir__(), *RESOURCES]
 
 
 class Client(ClientBase[Blocking]):

@@ -15,7 +15,6 @@ from urllib.parse import quote
 from pydantic import ValidationError
 
 from heldout import __version__
-from heldout.client.deprecated import call_flat, deprecated
 from heldout.client.dual import Dual, Mode, dual, dual_iterator, dual_self
 from heldout.client.failures import NoService, make_problem
 
@@ -131,11 +130,6 @@ class ResourceBase(Dual[Mode]):
                 f"({where}: {first['msg']}). Install the client of the service's own release from "
                 f"{self._connection.url}/client/."
             ) from None
-
-    @deprecated("use its method list; client.events(job) is client.jobs.events(job)")
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The deprecated `client.jobs()` and the like."""
-        return call_flat(self._client, self._name, *args, **kwargs)
 
 
 class Resource(ResourceBase[Mode], Generic[OneHandle, Mode]):

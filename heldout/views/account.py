@@ -50,7 +50,7 @@ class ActivityView(View):
     """One change: who did what to what, and from where."""
 
     id: str
-    object: Literal["activity_entry", "audit_entry"] = Field(description="`audit_entry` under `/v1/audit`.")
+    object: Literal["activity_entry"]
     action: str = Field(description="What was done: an `operationId` of the OpenAPI document, or a command.")
     subject: str | None = Field(description="The id or name of what was changed.")
     key_id: str | None = Field(description="Id of the key that was used. Null: the operator ran a command.")

@@ -110,9 +110,6 @@ class AuditFindingView(View):
     fix: dict[str, Any] | None = Field(
         None, description="Body for `POST /v1/datasets/{id}/versions` that fixes it; null if no such change can."
     )
-    mend: dict[str, Any] | None = Field(
-        None, description="The former name of `fix`, to be removed in the next release.", deprecated=True
-    )
     effect: EffectView | None = Field(
         None, description="Which images `fix` removes or changes; null without `fix`, or if files are lost."
     )

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import insert, or_, select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from heldout.access.webhooks import OLD_SECRET_SIGNS_FOR_S, compute_next_attempt, is_broken
@@ -23,7 +23,6 @@ from models.store.statements import find_one
 from models.tables import DeliveryRow, WebhookRow
 
 # The prefix of a secret that is not encrypted.
-IN_CLEAR = "whsec_"
 
 
 def add(
@@ -93,17 +92,6 @@ def disable_made_by(session: Session, key_ids: Collection[str]) -> None:
     ).all()
     for webhook_id in disabled:
         give_up(session, webhook_id)
-
-
-def seal_secrets(session: Session, box: SecretBox) -> None:
-    """Encrypt secrets that an earlier release stored in clear text."""
-    in_clear = or_(WebhookRow.secret.startswith(IN_CLEAR), WebhookRow.previous_secret.startswith(IN_CLEAR))
-    for row in session.scalars(select(WebhookRow).where(in_clear).with_for_update()):
-        # If this release rotated the secret before this ran, only the old secret is in clear text.
-        if row.secret.startswith(IN_CLEAR):
-            row.secret = box.seal(row.secret)
-        if row.previous_secret is not None and row.previous_secret.startswith(IN_CLEAR):
-            row.previous_secret = box.seal(row.previous_secret)
 
 
 def rotate(session: Session, box: SecretBox, owner: str, webhook_id: str) -> WebhookRow:

@@ -12,7 +12,6 @@ import pytest
 from api.app import create_app
 from heldout import AsyncClient, Client
 from heldout.client.client import RESOURCES
-from heldout.client.deprecated import SUCCESSORS
 from heldout.client.dual import dual, dual_iterator
 from heldout.client.failures import ApiProblem
 from heldout.service.settings import make_embedded_settings
@@ -122,15 +121,9 @@ def add_models_of_studies(asked):
         asked[f"{name} (study)"] = recorder.requests
 
 
-@pytest.mark.filterwarnings("ignore:mend_dataset is now called")
 def test_every_route_has_a_method_in_both_clients_and_every_method_a_route(tmp_path):
     document = create_app(make_embedded_settings(tmp_path)).openapi()
-    served = {
-        f"{method.upper()} {path}"
-        for path, methods in document["paths"].items()
-        for method, operation in methods.items()
-        if not operation.get("deprecated")
-    }
+    served = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
     asked = {name: record_blocking(name) for name in METHODS}
     assert {name: record_async(name) for name in asked} == asked
     add_predictions_by_file(asked)
@@ -157,25 +150,3 @@ def test_the_command_line_uses_only_methods_of_the_client():
     }
     assert len(calls) > 30
     assert calls - METHODS.keys() - COMPOSED == set()
-
-
-# --- the flat methods of earlier releases ----------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", SUCCESSORS)
-def test_a_flat_method_sends_the_request_of_its_successor_and_names_it(name):
-    successor = SUCCESSORS[name]
-    recorder = Recorder()
-    arguments = make_arguments(METHODS[successor])
-    with (
-        Client("http://127.0.0.1:9", "ho_1_x", transport=recorder) as client,
-        pytest.warns(DeprecationWarning, match=re.escape(f"use client.{successor}()")),
-        pytest.raises(ApiProblem),
-    ):
-        list(getattr(client, name)(**arguments))
-    assert recorder.requests == record_blocking(successor)
-
-
-def test_the_documentation_names_the_successor_of_every_flat_method():
-    page = (ROOT / "docs/reference/python.md").read_text(encoding="utf-8")
-    assert dict(re.findall(r"^\| `client\.(\w+)\(…\)` \| `client\.([\w.]+)\(…\)` \|$", page, re.M)) == SUCCESSORS

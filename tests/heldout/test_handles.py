@@ -15,7 +15,6 @@ from heldout import ApiProblem, AsyncClient, Client, errors
 from heldout.client.client import RESOURCES
 from heldout.client.failures import make_problem
 from heldout.client.handles.jobs import JobFailed
-from heldout.views.job import JobView, ListedJobView
 from tests.heldout.served import FIGURES, SPEC
 
 OVERFITTED = {
@@ -202,26 +201,15 @@ def test_a_handle_has_the_last_received_fields_and_is_updated_by_its_methods(cli
         job.refresh()
 
 
-def test_an_async_client_has_the_same_resources_and_deprecated_flat_methods(service, client):
-    job = client.train(SPEC)
-
+def test_an_async_client_has_the_same_resources(service, client):
     async def ask():
         async with AsyncClient(service.url, service.key) as afar:
             for name in RESOURCES:
                 assert (getattr(afar, name).is_blocking, getattr(client, name).is_blocking) == (False, True)
-            with pytest.warns(DeprecationWarning, match=r"jobs\.get"):
-                viewed = await afar.get(job.id)
-            with pytest.warns(DeprecationWarning, match=r"jobs\.list"):
-                listed = [listed_job async for listed_job in afar.jobs()]
-            with pytest.warns(DeprecationWarning, match=r"keys\.list"):
-                keys = await afar.keys()
-            return viewed, listed, keys, await afar.jobs.get(job.id)
 
-    viewed, listed, keys, handle = asyncio.run(ask())
-    assert (type(viewed), type(listed[0]), type(keys)) == (JobView, ListedJobView, list)
-    assert handle == job
-    with pytest.raises(TypeError, match=r"client\.models is not callable"):
-        client.models()
+    asyncio.run(ask())
+    for name in ("submit", "get", "mend_dataset", "order_study"):
+        assert not hasattr(client, name)
 
 
 def test_a_diagnosis_prints_its_headline_and_summary(client):

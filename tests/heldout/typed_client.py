@@ -9,15 +9,12 @@ from heldout.client.handles.studies import AsyncRun, Run, Study
 from heldout.views.diagnosis import DiagnosisView
 
 
-def call_deprecated_methods(client: Client) -> None:
-    client.submit({}, at=1)
-    client.jobs()
-    client.sbmit({})  # type: ignore[attr-defined]
+def misspell_methods(client: Client) -> None:
+    client.trian({})  # type: ignore[attr-defined]
 
 
-async def await_deprecated_methods(client: AsyncClient) -> None:
-    await client.submit({})
-    await client.sbmit({})  # type: ignore[attr-defined]
+async def misspell_async_methods(client: AsyncClient) -> None:
+    await client.trian({})  # type: ignore[attr-defined]
 
 
 def use_handles(client: Client, dataset: Dataset) -> Study:

@@ -132,7 +132,6 @@ def get_audit(dataset: Reference, context: ReadContext) -> AuditView:
             "pairs": list(iterate_shown(finding["pairs"])),
             "what_to_do": advise(found, fix, images),
             "fix": fix,
-            "mend": fix,
             "effect": get_effect(fix),
         }
         for finding, found, fix in zip(stored["findings"], audit.findings, make_offers(audit.findings), strict=True)

@@ -116,18 +116,6 @@ def test_the_log_is_listed_in_pages_for_admins_only(client, spec):
     assert_problem(client.get("/v1/activity", headers=bearer(reader)), 403, "insufficient_scope")
 
 
-@sqlite_only
-def test_the_former_route_has_the_same_entries_and_is_deprecated(client, app, spec):
-    submit(client, spec)
-    (entry,) = client.get("/v1/activity").json()["data"]
-    (old,) = client.get("/v1/audit").json()["data"]
-    assert (entry["object"], old["object"]) == ("activity_entry", "audit_entry")
-    assert {**old, "object": ""} == {**entry, "object": ""}
-    paths = app.openapi()["paths"]
-    assert paths["/v1/audit"]["get"]["deprecated"]
-    assert "deprecated" not in paths["/v1/activity"]["get"]
-
-
 def test_entries_cannot_change_and_only_old_ones_are_deleted(database):
     with database.write() as session:
         activity.add(session, "ada", "keys create", subject="k1")

@@ -110,7 +110,6 @@ BOUNDED = {
     "/v1/keys": "",
     "/v1/usage": "?group_by=key&from={month_ago}",
     "/v1/activity": "?limit=200",
-    "/v1/audit": "?limit=200",
     "/v1/webhooks": "",
     "/v1/webhooks/{webhook_id}": "",
     "/v1/webhooks/{webhook_id}/deliveries": "?limit=200",

@@ -239,14 +239,3 @@ def test_a_check_that_waits_for_a_worker_says_its_place_in_the_queue(capsys, mon
     assert capsys.readouterr().err == (
         "pets@1 waits for a worker: place 12 in the queue\npets@1 waits for a worker: place 1 in the queue\n"
     )
-
-
-def test_the_former_names_still_work_for_a_release(heldout, client):
-    ended = heldout("datasets", "mend", "digits", "--drop-copies", "--detach")
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stderr == "`mend` is now called `fix`.\n"
-    assert client.datasets.get(ended.stdout.strip()).derived_from.changes == {"drop_copies": True}
-    assert "mend" not in heldout("datasets", "--help").stdout
-    with pytest.warns(DeprecationWarning, match=r"datasets\.fix"):
-        made = client.mend_dataset("digits", {"drop_copies": True})
-    assert made.derived_from.changes == {"drop_copies": True}
