@@ -231,11 +231,16 @@ def walk(get: Callable[[str], Any], blobs: Blobs, ids: Mapping[str, str], roots:
             key = kind.key.format_map(ids)
             whole = damage(blobs, key, how)
             expected = kind.answers(how)
-            for name, path in paths.items():
+            # A route that reads the file notices either that it is missing or that its digest is another.
+            for name, path in paths.items() if how != "cut" else _select(paths, expected):
                 _check(f"{kind.what}, {how}: {name}", get(path), before[name], expected.get(name), roots)
             blobs.put(key, whole)
     after = {name: get(path).content for name, path in paths.items()}
     assert after == {name: answer.content for name, answer in before.items()}
+
+
+def _select(paths: Mapping[str, str], expected: Mapping[str, str]) -> list[tuple[str, str]]:
+    return [(name, path) for name, path in paths.items() if name in expected]
 
 
 def _check(what: str, answer: Any, before: Any, expected: str | None, roots: tuple[str, ...]) -> None:

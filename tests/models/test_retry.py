@@ -11,10 +11,9 @@ from models import job_creation
 from models.blobs import Blobs
 from models.store import claims, jobs
 from models.tables import JobRow, LabelReadRow
-from tests.models.work import ALICE, Work, final_of
+from tests.models.work import ALICE, Work, final_of, sqlite_only
 
 TRAINED = {"train_loss": 0.5, "validation_loss": 0.5, "validation_accuracy": 0.5}
-sqlite_only = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import pytest
 from sqlalchemy import insert, select, update
 
 from analysis.arrays.dataset import ImageSet
@@ -35,6 +36,8 @@ from models.tables import (
 )
 
 ALICE, BOB = "alice", "bob"
+# For tests of decisions, whose statements other tests send to both databases.
+sqlite_only = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 CPU = ("auto", "cpu")
 ENGINE = {"device": "cpu", "threads": 1, "precision": "float32"}
 OF_A_JOB = (JobRow, AttemptRow, EpochRow, CheckpointRow, ResultRow, ArtifactRow, EventRow)

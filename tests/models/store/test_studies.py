@@ -36,7 +36,7 @@ from models.tables import DatasetRow, JobRow, StudyRunRow
 from models.views.study import build_study_view
 from models.wake import WakeUp
 from tests.models.racing import Other
-from tests.models.work import ALICE, BOB, Work, artifacts_of, final_of, page_of_jobs, spec
+from tests.models.work import ALICE, BOB, Work, artifacts_of, final_of, page_of_jobs, spec, sqlite_only
 
 IMAGES = 400
 # The accuracy of each arm, and its mean loss.
@@ -166,6 +166,7 @@ def test_a_study_runs_from_its_first_trainings_to_its_answer(bench: Bench) -> No
         discards.remove(session, ALICE, bench.work.dataset.id)  # an ended study no longer needs it
 
 
+@sqlite_only
 def test_an_arm_shows_provisional_means_until_it_is_compared_and_the_time_left_never_grows(bench: Bench) -> None:
     study_id = bench.order()
     left, ended_of, mean_of = [], {}, {}
@@ -194,6 +195,7 @@ def test_an_arm_shows_provisional_means_until_it_is_compared_and_the_time_left_n
     assert left[-1] is None
 
 
+@sqlite_only
 def test_a_first_answer_takes_sixteen_trainings_and_goes_on_until_a_remedy_that_it_left_out_cures(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -394,6 +396,7 @@ def test_a_cancelled_study_ends_with_its_last_job_and_is_deleted_with_all_its_jo
     assert bench.work.row(other).status is JobStatus.QUEUED
 
 
+@sqlite_only
 def test_each_size_of_a_learning_curve_is_shown_once_all_of_its_trainings_have_ended(bench: Bench) -> None:
     with bench.database.write() as session:
         splits = {split: {"count": IMAGES} for split in ("train", "validation", "test")}
@@ -407,6 +410,7 @@ def test_each_size_of_a_learning_curve_is_shown_once_all_of_its_trainings_have_e
     assert bench.view(study_id).status == "succeeded"
 
 
+@sqlite_only
 def test_a_remedy_that_alone_chooses_its_epochs_by_validation_gets_a_warning(bench: Bench) -> None:
     kept = {"name": "dropout", "patch": {"training": {"early_stopping": {"monitor": "validation_loss", "patience": 3}}}}
     alone = bench.run(bench.order(remedies=[kept, "l2"]))

@@ -297,6 +297,7 @@ def test_a_study_continues_after_the_service_died_before_its_next_step(client, d
     assert ask(client, study)["run"] is not None
 
 
+@sqlite_only
 def test_provisional_means_are_those_of_all_reported_answers(client, database):
     """Also of a training that an earlier release stored without its means."""
     study = order(client)
@@ -317,6 +318,7 @@ def test_provisional_means_are_those_of_all_reported_answers(client, database):
         }
 
 
+@sqlite_only
 def test_a_failed_script_drops_its_arm_and_a_failed_base_ends_the_study(client):
     study, asked = order(client), []
     while (run := ask(client, study)["run"]) is not None:
@@ -355,6 +357,7 @@ def test_runs_that_cannot_be_compared_are_refused_with_the_difference(client):
         assert report(client, study, second).json()["accepted"] is True
 
 
+@sqlite_only
 def test_seeds_that_change_nothing_are_refused_because_they_would_hide_luck(client):
     study = order(client)
     first = ask(client, study)["run"]
@@ -372,6 +375,7 @@ def test_seeds_that_change_nothing_are_refused_because_they_would_hide_luck(clie
     assert report(client, study, another_seed).json()["accepted"] is True
 
 
+@sqlite_only
 @pytest.mark.parametrize("perfect", [False, True])
 def test_seeds_may_have_the_same_answers_if_the_network_has_collapsed_or_is_perfect(client, perfect):
     study = order(client)
