@@ -14,7 +14,6 @@ from heldout.words.labels import (
     SPEC_FIELDS,
     STOP_REASONS,
     STUDY_KINDS,
-    TERMS,
     TOO_FEW_SEEDS,
     VERDICT_NAMES,
 )
@@ -28,7 +27,6 @@ def write_labels() -> str:
     words = "Record<string, string>"
     tables: dict[str, tuple[str, Label]] = {
         "VERDICTS": (words, VERDICT_NAMES),
-        "TERMS": (words, {code: term.name for code, term in TERMS.items()}),
         "REMEDIES": (words, REMEDY_NAMES),
         "WHAT_IT_DOES": (words, {name: remedy.reason for name, remedy in REMEDIES.items()}),
         "EFFECTS": (words, EFFECTS),

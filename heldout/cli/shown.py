@@ -67,9 +67,8 @@ def show_job(job: JobView, final: FinalView | None, diagnosis: DiagnosisView | N
         from heldout.documents.diagnosis import build_diagnosis, build_gap
 
         say("")
-        print_blocks([] if diagnosis.gap is None else [build_gap(diagnosis.gap)])
-        say("")
-        print_blocks(build_diagnosis(diagnosis, job, with_facts=False, with_details=False))
+        gap = [] if diagnosis.gap is None else [build_gap(diagnosis.gap)]
+        print_blocks([*gap, *build_diagnosis(diagnosis, job, with_facts=False, with_details=False)])
 
 
 def show_outcome(job: JobView, final: FinalView | None) -> None:

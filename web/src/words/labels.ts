@@ -23,17 +23,6 @@ export const VERDICTS: Record<string, string> = {
   "metric_artefact": "misleading fit accuracy"
 }
 
-export const TERMS: Record<string, string> = {
-  "late_epochs": "Trained too long",
-  "generalisation": "Gap to new images",
-  "copies_in_validation": "Copies in validation",
-  "image_quality": "Worse test images",
-  "split_difference": "Different test set",
-  "label_order": "Labels in another order",
-  "pixel_values": "Other pixel values",
-  "copies_in_test": "Copies in test"
-}
-
 export const REMEDIES: Record<string, string> = {
   "l2": "L2 penalty",
   "ema": "averaged weights",
