@@ -101,8 +101,7 @@ def _describe_copies(copied: Mapping[str, Any]) -> Rewritten:
         "critical" if share >= MIN_CRITICAL_LEAK else "warning",
         f"The training set also contains {pluralize(copied['images'], 'validation image')} ({percent(share)} of them), "
         "so validation results look better than they are.",
-        "Keep the copies in one split only. Or split all images again (`splits: {existing: merge}`, `--merge`), which "
-        "keeps copies together.",
+        "Keep the copies in one split only. Or upload again and merge the splits, which keeps copies together.",
     )
 
 
@@ -111,7 +110,7 @@ def _describe_class_shift(shift: Mapping[str, Any]) -> Rewritten:
         "warning",
         f"Class {shift['class']!r} makes up {percent(shift['train_share'])} of the training images, but "
         f"{percent(shift['share'])} of the validation images.",
-        "Compare the accuracy of each class, or split all images again with `splits: {existing: merge}`.",
+        "Compare the accuracy of each class, or upload again and merge the splits.",
     )
 
 

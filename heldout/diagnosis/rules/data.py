@@ -162,7 +162,7 @@ def _find_undone_pixels(facts: Facts, code: str, choices: Collection[str], split
         (
             # No fix if the two halves of the images disagree on the change, or only some images are altered.
             *remedies.suggest_data_fix(advice, offer_undone_pixels(split, pixels)),
-            *(_suggest_resplit(facts) if code == "split_shift" else ()),
+            *(_suggest_resplit() if code == "split_shift" else ()),
         ),
     )
 
@@ -291,13 +291,12 @@ def _is_known_of_test(facts: Facts) -> bool:
 
 def _make_shift(facts: Facts, low: float, explanation: str, evidence: dict[str, Any]) -> Finding:
     advice = "Compare how the test images and the others were taken, scaled, cropped and labeled."
-    advised = (*remedies.suggest_data_fix(advice), *_suggest_resplit(facts))
+    advised = (*remedies.suggest_data_fix(advice), *_suggest_resplit())
     return Finding("split_shift", choose_severity(low), explanation, evidence, advised)
 
 
-def _suggest_resplit(facts: Facts) -> tuple[SuggestedRemedy, ...]:
-    how = "" if facts.spec is None else " (`splits.existing: merge`)"
-    pool = f"Split all images again from one pool{how}, and see whether test is still worse."
+def _suggest_resplit() -> tuple[SuggestedRemedy, ...]:
+    pool = "Split all images again from one pool, and see whether test is still worse."
     return remedies.suggest_data_fix(pool, dict(RESPLIT))
 
 

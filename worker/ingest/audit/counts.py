@@ -65,8 +65,7 @@ def _find_missing(dataset: IngestedDataset, counts: NDArray[np.int64]) -> AuditF
             split: {"count": len(classes), "classes": classes[:MAX_EXAMPLES]} for split, classes in missing.items()
         },
         explanation=f"{where}{unlearned}{unmeasured}",
-        what_to_do="Add images of these classes, or split the images again with `splits: {existing: merge}` "
-        "(`--merge`).",
+        what_to_do="Add images of these classes, or upload again and merge the splits.",
     )
 
 
@@ -92,7 +91,7 @@ def _find_imbalance(dataset: IngestedDataset, train: NDArray[np.int64]) -> Audit
         },
         explanation=f"Class {least!r} has {rarest}, but class {most!r} has "
         f"{int(train[largest]):,}. A network can ignore {least!r} and still have a good accuracy.",
-        what_to_do="Train with `class_weights: balanced`, look at the confusion matrix rather than at the accuracy, or "
+        what_to_do="Train with balanced class weights, look at the confusion matrix rather than at the accuracy, or "
         "add images of the rare classes.",
     )
 
@@ -130,8 +129,7 @@ def _find_proportions(dataset: IngestedDataset, counts: NDArray[np.int64]) -> Au
         numbers=worst,
         explanation=f"The classes are not equally frequent in all splits. {where} So accuracies of these splits can "
         "differ even where each class is recognised equally well.",
-        what_to_do="Compare each class's own accuracy, or split the images again with `splits: {existing: merge}` "
-        "(`--merge`).",
+        what_to_do="Compare the accuracy of each class, or upload again and merge the splits.",
     )
 
 
@@ -225,7 +223,7 @@ def _find_gray(dataset: IngestedDataset, scan: Scan) -> AuditFinding | None:
         severity="info",
         numbers={"channels": 3},
         explanation=f"All {len(dataset.labels):,} images have three channels that are equal.",
-        what_to_do="Upload again with `colour: grey`: the images then take a third of the memory.",
+        what_to_do="Upload again in grayscale: the images then take a third of the memory.",
     )
 
 

@@ -122,8 +122,8 @@ def _find_leakage(
         numbers=numbers,
         explanation=" ".join(sentences) + " A network recognizes images that it has seen, so results on them look "
         "better than they are.",
-        what_to_do="Keep the copies in one split only. Or split all images again "
-        "(`splits: {existing: merge}`, `--merge`), which keeps copies together.",
+        what_to_do="Keep the copies in one split only. Or upload again and merge the splits, which keeps copies "
+        "together.",
         **_list_examples(dataset, rows),
     )
 

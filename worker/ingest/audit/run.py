@@ -182,7 +182,7 @@ def list_group_findings(dataset: IngestedDataset) -> list[AuditFinding]:
             explanation=f"{len(crossing):,} of {count:,} groups ({rough_percent(len(crossing) / count)}) have images "
             "in several splits of the upload. A network that has seen a part of a group in training recognises the "
             "rest of it: results on held-out images look better than they are.",
-            what_to_do="Split the images again, keeping groups whole: `splits: {existing: merge}` (`--merge`).",
+            what_to_do="Upload again and merge the splits, which keeps groups whole.",
             examples=dataset.examples(images),
         )
     ]

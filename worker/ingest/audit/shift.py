@@ -80,7 +80,7 @@ MISTAKES = (
 )
 WHAT_TO_DO = {
     "split_shift": "Look at the examples: another camera, source, time, or step of preparation? Mix the sources, or "
-    "split the images again with `splits: {existing: merge}` (`--merge`) if that is how the network will be used.",
+    "upload again and merge the splits if that is how the network will be used.",
 }
 NOTHING_TO_DO = "No action is needed. If results on this split surprise you, look at the examples."
 PREPARE_ALIKE = "Prepare all splits with the same code."
