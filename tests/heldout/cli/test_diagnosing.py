@@ -31,8 +31,7 @@ def history(tmp_path):
 def test_the_command_and_the_client_give_the_same_diagnosis_of_predictions(heldout, client, npz):
     shown = heldout("diagnose", str(npz))
     assert shown.returncode == 0, shown.stderr
-    assert shown.stdout.startswith("The network memorized its 600 training images.\nIt gets 99 of 100")
-    assert "\ntoo_little_data\nTest accuracy (" in shown.stdout
+    assert shown.stdout.startswith("The network memorized its 600 training images.\ntoo little data\nIt gets 99 of 100")
     assert "On validation images, probabilities are " in shown.stdout
     found = json.loads(heldout("diagnose", str(npz), "--json").stdout)
     assert found == client.diagnoses.create_from_predictions(npz).model_dump(mode="json")
@@ -52,9 +51,8 @@ def test_a_table_of_predictions_is_distinguished_from_a_history_by_its_columns(h
     ]
     table.write_text("\n".join(['"split";"y_true";"y_pred"', *rows]))
     shown = heldout("diagnose", str(table))
-    assert "\ntoo_little_data\n" in shown.stdout
-    [row] = [line for line in shown.stdout.splitlines() if line.startswith("Gap to new images")]
-    assert row.split()[-2] == "–"
+    assert "\ntoo little data\n" in shown.stdout
+    assert sum(line.startswith("Gap to new images") for line in shown.stdout.splitlines()) == 1, "no table of the loss"
     assert "probabilities are" not in shown.stdout
 
 
