@@ -23,7 +23,7 @@ from heldout.diagnosis.confidence_fit import FITS_OF_JOBS
 from heldout.diagnosis.logistic import Fit, Weight
 
 FITTED = Path(heldout.diagnosis.__file__).with_name("verdict_fit.py")
-LOTS = (1, 2, 3, 4, 5)
+LOTS = (1, 2, 3, 4, 5, 6)
 PRIOR = 32.0  # verdicts of a code that are added at the rate of all
 # Taken off the log odds. Sets that no fit has seen are less like the others than these are like each other, and people
 # act on the word "sure".
@@ -76,7 +76,7 @@ def _say_left_out(cases: Sequence[Case], group: Sequence[object]) -> Floats:
 def read_cases() -> list[Case]:
     """Every kept training whose verdict is known to be right or wrong.
 
-    The sets of the fifth lot are among them, since they have judged. Only sets of a sixth lot can judge this fit.
+    The sets of the sixth lot are among them, since they have judged. Only sets of a seventh lot can judge this fit.
     """
     records = (
         record

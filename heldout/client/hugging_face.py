@@ -78,7 +78,7 @@ def choose_files(folder: Path, config: str | None) -> list[Path]:
     Args:
         config: a folder of Parquet files, if there are several.
     Raises:
-        NothingToPack: there is none, or several and no configuration is named.
+        NothingToPack: the folder has nothing to upload, or several configurations and none is named.
     """
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not _is_hidden(path, folder)]
     tables = [path for path in files if path.suffix == ".parquet"]

@@ -18,7 +18,7 @@ COLUMNS = 40
 
 @dataclass(frozen=True)
 class Level:
-    """Where a waterfall starts or ends. text: its value for people. note: what it was counted on."""
+    """The first or last bar of a waterfall. text: its value as written. note: the images it was measured on."""
 
     name: str
     value: float

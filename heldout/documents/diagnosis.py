@@ -132,11 +132,11 @@ def _build_evidence(diagnosis: DiagnosisView, offers: _Offers, level: int) -> li
     if diagnosis.caveats:
         why = " ".join(_explain_caveat(code) for code in diagnosis.caveats)
         blocks.append(Paragraph(f"Read the figures with care. {why}", "caution"))
-    blocks += [Paragraph(f"Left out: {file.detail}", "caution") for file in diagnosis.left_out]
+    blocks += [Paragraph(f"Left out (`{file.code}`): {file.detail}", "caution") for file in diagnosis.left_out]
     blocks += [] if diagnosis.gap is None else [build_gap(diagnosis.gap)]
     if (found := diagnosis.calibration) is not None:
-        said = describe_calibration(found.split, found.temperature, found.error_before, found.error_after)
-        blocks.append(Paragraph(said))
+        calibrated = describe_calibration(found.split, found.temperature, found.error_before, found.error_after)
+        blocks.append(Paragraph(calibrated))
     after = {cause.code: cause.figure_after.explanation for cause in diagnosis.causes if cause.figure_after is not None}
     for finding in diagnosis.findings:
         name, marks = _capitalize(get_verdict_name(finding.code)), [SEVERITIES[finding.severity]]

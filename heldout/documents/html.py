@@ -33,18 +33,22 @@ STYLE = Markup(Path(__file__).with_name("page.css").read_text(encoding="utf-8"))
 
 def render_page(document: Document | Report) -> str:
     """The whole file, which is also well-formed XML."""
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", document.title),
-        tag("style", STYLE),
-    )
+    head = render_head(document.title)
     top = tag("h1", document.title) if isinstance(document, Document) else _render_top(document)
     body = tag("body", tag("main", top, [_render_block(block) for block in document.blocks]))
     return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
+
+
+def render_head(title: str, policy: str = POLICY, style: Markup = STYLE) -> Markup:
+    return tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=policy),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("title", title),
+        tag("style", style),
+    )
 
 
 def render_notebook(blocks: Sequence[Block]) -> str:
@@ -53,31 +57,31 @@ def render_notebook(blocks: Sequence[Block]) -> str:
 
 
 def _render_top(report: Report) -> Markup:
-    notice = None if report.notice is None else tag("p", _render_text(report.notice), class_="notice", role="status")
+    notice = None if report.notice is None else tag("p", render_text(report.notice), class_="notice", role="status")
     return tag(
         "header",
         tag("p", "Heldout: report of a study", class_="kind"),
-        tag("h1", _render_text(report.question)),
+        tag("h1", render_text(report.question)),
         notice,
-        tag("p", _render_text(report.lead), class_="lead found" if report.has_cure else "lead"),
-        tag("p", _render_text(report.about), class_="about"),
+        tag("p", render_text(report.lead), class_="lead found" if report.has_cure else "lead"),
+        tag("p", render_text(report.about), class_="about"),
     )
 
 
 def _render_block(block: Block) -> Markup:
     match block:
         case Heading():
-            about = tag("p", _render_text(block.about), class_="about") if block.about else None
-            return join_children(tag(f"h{block.level}", _render_text(block.text)), about)
+            about = tag("p", render_text(block.about), class_="about") if block.about else None
+            return join_children(tag(f"h{block.level}", render_text(block.text)), about)
         case Paragraph():
-            return tag("p", _render_text(block.text), class_=None if block.tone == "plain" else block.tone)
+            return tag("p", render_text(block.text), class_=None if block.tone == "plain" else block.tone)
         case Epochs():
             return tag("p", block.text)
         case Facts():
-            pairs = [tag("div", tag("dt", fact.name), tag("dd", _render_text(fact.line))) for fact in block.facts]
+            pairs = [tag("div", tag("dt", fact.name), tag("dd", render_text(fact.line))) for fact in block.facts]
             return tag("dl", pairs)
         case Action():
-            return tag("p", _render_text(f"{block.line} {block.note}".rstrip()))
+            return tag("p", render_text(f"{block.line} {block.note}".rstrip()))
         case Items():
             title = tag("p", tag("strong", block.title)) if block.title else None
             return join_children(title, tag("ol" if block.is_ordered else "ul", map(_render_item, block.items)))
@@ -102,12 +106,12 @@ def _render_block(block: Block) -> Markup:
         case Listing():
             lines = [Markup(join_children(line) + "\n") for line in block.text.split("\n")]
             listing = tag("pre", tag("code", *lines), tabindex=0)
-            return tag("section", tag("h3", _render_text(block.caption)), listing, class_="listing")
+            return tag("section", tag("h3", render_text(block.caption)), listing, class_="listing")
 
 
 def _render_item(item: Item) -> Markup:
-    action = None if item.action is None else tag("p", _render_text(item.action.line))
-    text = tag("p", _render_text(item.text)) if item.text else None
+    action = None if item.action is None else tag("p", render_text(item.action.line))
+    text = tag("p", render_text(item.text)) if item.text else None
     return tag("li", tag("strong", item.title), text, action)
 
 
@@ -134,7 +138,7 @@ def _render_table(table: Table) -> Markup:
         rows.append(tag("tr", cells, role="row", class_="marked" if number in table.marked else None))
     return tag(
         "table",
-        tag("caption", _render_text(table.caption)),
+        tag("caption", render_text(table.caption)),
         tag("thead", tag("tr", heads, role="row"), role="rowgroup"),
         tag("tbody", rows, role="rowgroup"),
         role="table",
@@ -144,7 +148,7 @@ def _render_table(table: Table) -> Markup:
 def _render_cell(cell: Cell) -> Markup:
     if isinstance(cell, TablePicture):
         return join_children(cell.svg, tag("span", cell.name, class_="unseen") if cell.name else None)
-    return _render_text(cell)
+    return render_text(cell)
 
 
 def _choose_class(table: Table, place: int, heading: Cell) -> str | None:
@@ -153,5 +157,5 @@ def _choose_class(table: Table, place: int, heading: Cell) -> str | None:
     return "number" if place in table.numbers else None
 
 
-def _render_text(text: str) -> Markup:
+def render_text(text: str) -> Markup:
     return join_children(tag("code", part) if is_code else part for part, is_code in split_code(text))

@@ -290,7 +290,7 @@ def test_a_diagnosis_names_the_file_that_is_missing():
     lost = ArtifactLost("the gap of job_1", "job_1")
     view = DiagnosisView.of(Diagnosis("healthy", 1, None, "Nothing.", (), left_out=(lost,)))
     shown = " ".join(render_terminal(build_diagnosis(view)))
-    assert "Left out: The file with the gap of job_1 is no longer in the blob store" in shown
+    assert "Left out (`artifact_lost`): The file with the gap of job_1 is no longer in the blob store" in shown
     assert "POST /v1/jobs/job_1/retry trains it again." in shown
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from analysis.arrays.dataset import ImageSet
 from analysis.arrays.pictures import encode_png
-from heldout.documents.blocks import split_code
-from heldout.documents.html import STYLE
+from heldout.documents.diagnosis import SEVERITIES
+from heldout.documents.html import STYLE, render_head, render_text
 from heldout.fixes.bodies import format_fix_command
-from heldout.markup import Markup, join_children, tag
+from heldout.markup import Markup, tag
 from heldout.views.audit import AuditFindingView, AuditView
 from heldout.views.dataset import ExampleView
 
@@ -36,30 +36,23 @@ def render_audit(audit: AuditView, name: str, images: ImageSet, previews: Path) 
 
     def draw(example: ExampleView, text: str = "") -> Markup:
         picture = encode_png(images.images[example.index], images.value_range)
-        is_said = example.member.startswith(f"{example.split}/")
-        shown = example.member if is_said else f"{example.split}: {example.member}"
+        has_split = example.member.startswith(f"{example.split}/")
+        shown = example.member if has_split else f"{example.split}: {example.member}"
         caption = tag("figcaption", shown, tag("br") if text else None, text or None)
         return tag("figure", _embed(picture, example.member), caption)
 
     height, width, channels = images.shape
     about = f"{name}: {len(images.labels):,} images of {height}×{width}×{channels}, {len(images.classes):,} classes"
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("title", f"Audit of {name}"),
-        tag("style", STYLE, PICTURES),
-    )
+    head = render_head(f"Audit of {name}", POLICY, Markup(STYLE + PICTURES))
     body = tag(
         "main",
         tag("p", "Heldout: audit of images, made on this machine", class_="kind"),
         tag("h1", audit.headline),
-        tag("p", _mark_code(audit.summary), class_="lead"),
+        tag("p", render_text(audit.summary), class_="lead"),
         tag("p", about, class_="about"),
         tag("h2", "Findings"),
         [_render_finding(finding, name, draw) for finding in audit.findings] or tag("p", "The audit found nothing."),
-        tag("p", _mark_code(audit.question.text), class_="hint") if audit.question is not None else None,
+        tag("p", render_text(audit.question.text), class_="hint") if audit.question is not None else None,
         tag("h2", "Splits"),
         _render_splits(images),
         tag("ul", [tag("li", note) for note in _list_notes(audit)]),
@@ -82,16 +75,12 @@ def _render_finding(finding: AuditFindingView, name: str, draw: Callable[..., Ma
         fix = tag("p", "After an upload: ", tag("code", format_fix_command(name, finding.fix, finding.code)))
     return tag(
         "section",
-        tag("h3", f"{finding.severity}: {finding.code}"),
-        tag("p", _mark_code(finding.explanation)),
-        tag("p", _mark_code(finding.what_to_do)),
+        tag("h3", f"{finding.code.replace('_', ' ').capitalize()} ({SEVERITIES[finding.severity]})"),
+        tag("p", render_text(finding.explanation)),
+        tag("p", render_text(finding.what_to_do)),
         fix,
         tag("div", pictures, class_="images"),
     )
-
-
-def _mark_code(text: str) -> Markup:
-    return join_children(tag("code", part) if is_code else part for part, is_code in split_code(text))
 
 
 def _render_splits(images: ImageSet) -> Markup:
