@@ -40,9 +40,9 @@ def run(url: str, headers: dict[str, str], study: str, number: int, ends_at: flo
                     "file": ("answers.npz", make_answers(training["arm"], training["seed"])),
                 }
                 path = f"/v1/studies/{study}/runs/{training['run']}/result"
-                while (told := client.post(path, files=parts)).status_code == 429:  # as clients repeat it
-                    pause.wait(float(told.headers["Retry-After"]))
-                told.raise_for_status()
+                while (response := client.post(path, files=parts)).status_code == 429:  # as clients repeat it
+                    pause.wait(float(response.headers["Retry-After"]))
+                response.raise_for_status()
             pause.wait(max(0.0, every_s - (monotonic() - begun)))
 
 

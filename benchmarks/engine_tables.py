@@ -79,8 +79,8 @@ def jobs_table(rows: dict[str, Row]) -> Iterator[str]:
     for name, row in rows.items():
         good, excellent = TARGETS[name]
         ours, theirs = row.ours, row.theirs
-        told = ours[-1].jobs[0].engine
-        shape = f"{told.towers} tower{'s' if told.towers > 1 else ''}"
+        engine = ours[-1].jobs[0].engine
+        shape = f"{engine.towers} tower{'s' if engine.towers > 1 else ''}"
         yield (
             f"| {name} | {_middle(one.wall_s for one in ours)} (min {min(one.wall_s for one in ours):.2f}) | "
             f"{_middle(one.wall_s for one in theirs)} (min {min(one.wall_s for one in theirs):.2f}) | "

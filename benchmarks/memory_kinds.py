@@ -26,7 +26,7 @@ from examples.demo import TemporaryService
 from heldout.client.client import Client
 from heldout.stored.artifacts import ExportFormat
 from heldout.work.kinds import KINDS, JobKind
-from heldout.work.memory import estimate_evaluation_bytes, estimate_export_bytes, estimate_foreign_bytes
+from heldout.work.memory import estimate_evaluation_bytes, estimate_export_bytes, estimate_uploaded_model_bytes
 from models import bundled
 
 MIB = 2**20
@@ -156,7 +156,7 @@ def _measure_models(client: Client, sampler: Sampler, photos: str, folder: Path)
         shape = (8, 8, 1) if on == "digits" else PHOTO
         # A check does not know the largest layer yet, and reserves more.
         largest = 4 * 4096**2 if "MB" in name else 0
-        with sampler.phase(f"check of a model, {name}", estimate_foreign_bytes(size, largest)):
+        with sampler.phase(f"check of a model, {name}", estimate_uploaded_model_bytes(size, largest)):
             model = client.models.create(file)
             while not model.has_ended:
                 model = client.models.get(model.id, wait_s=30)

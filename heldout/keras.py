@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from heldout.client.external_values import simplify_history
 from heldout.client.failures import ApiProblem, NoService
-from heldout.client.foreign_values import simplify_history
 from heldout.client.telling import Target, check_target, tell
 from heldout.histories.documents import read_document
 from heldout.histories.verdict import judge_curves
@@ -160,5 +160,5 @@ class Tell(Diagnose):
         self._splits = _take_splits(train=train, validation=validation, test=test)
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        # Unlike a verdict, a result that is not told makes the training worthless, so errors are raised.
+        # Unlike a verdict, a result that is not reported makes the training worthless, so errors are raised.
         tell(self._to, {name: answers(self.model, split) for name, split in self._splits.items()}, self._curves)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from heldout.client.foreign_values import to_array
+from heldout.client.external_values import to_array
 from heldout.client.telling import tell
 from heldout.integrations.labeled_splits import find_positions, find_probabilities, number_copies
 

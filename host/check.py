@@ -106,7 +106,7 @@ def _find_all(settings: Settings) -> Iterator[tuple[str, bool, str]]:
         "installed" if present else "not installed; a worker needs the dependency group `cpu` or `gpu`",
     )
     yield "gpu", True, _describe_gpus()
-    yield _check_foreign_files()
+    yield _check_uploaded_files()
 
 
 def _check_database(settings: Settings) -> tuple[str, bool, str]:
@@ -165,15 +165,15 @@ def _describe_gpus() -> str:
         return "none found; jobs train on the CPU"
 
 
-def _check_foreign_files() -> tuple[str, bool, str]:
+def _check_uploaded_files() -> tuple[str, bool, str]:
     # In its own process, because only the worker's code knows this, and this process does not import it.
     command = [sys.executable, "-m", "worker.machine.enclosure"]
     try:
         done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=True)
         works, text = json.loads(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError):
-        return "foreign files", False, "unknown; run `python -m worker.machine.enclosure`, which says why it fails"
-    return "foreign files", works, text
+        return "uploaded files", False, "unknown; run `python -m worker.machine.enclosure`, which says why it fails"
+    return "uploaded files", works, text
 
 
 def check_deep(

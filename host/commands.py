@@ -217,18 +217,18 @@ def main() -> None:
     try:
         commands(prog_name="heldout")  # users started `heldout`, which has become this program
     except DatabaseUnavailable:
-        told = "The database does not answer or has no tables. Check its URL and password, then `heldout migrate`."
+        message = "The database does not answer or has no tables. Check its URL and password, then `heldout migrate`."
     except StorageUnavailable:
-        told = "The blob store does not answer or cannot be written. Check HELDOUT_BLOBS and the disk."
+        message = "The blob store does not answer or cannot be written. Check HELDOUT_BLOBS and the disk."
     except HeldoutError as error:
-        told = error.detail
+        message = error.detail
     except ValueError as error:  # settings: pydantic's ValidationError is one
         from heldout.service.start import describe_error
 
-        told = describe_error(error)
+        message = describe_error(error)
     else:
         return
-    print(f"heldout: {told}", file=sys.stderr)
+    print(f"heldout: {message}", file=sys.stderr)
     sys.exit(1)
 
 

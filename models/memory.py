@@ -9,9 +9,9 @@ from heldout.work.memory import (
     FLOAT_BYTES,
     WorkerMemory,
     estimate_evaluation_bytes,
-    estimate_foreign_bytes,
     estimate_gpu_training_bytes,
     estimate_training_bytes,
+    estimate_uploaded_model_bytes,
 )
 from models.specs import count_splits
 from models.tables import DatasetRow
@@ -61,7 +61,7 @@ def add_uploaded_weights(reserved: int | None, file_bytes: int, largest: WorkerM
     Args:
         reserved: the memory of the training alone.
     """
-    needed = estimate_foreign_bytes(file_bytes)
+    needed = estimate_uploaded_model_bytes(file_bytes)
     return None if reserved is None else max(reserved, needed if largest is None else largest.cap(needed))
 
 

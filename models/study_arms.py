@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pydantic import ValidationError
 
 from analysis.studies.runs import apply_patch
-from analysis.studies.stored import ArmPlan
+from analysis.studies.stored import STORED_EVENT, ArmPlan
 from heldout.errors import InvalidSpec
 from heldout.remedies import ResolvedArm, resolve
 from heldout.remedies.arms import choose_first
@@ -87,7 +87,7 @@ def examine_arm(
 def make_arm_plan(base: JobSpec, arm: ResolvedArm, examined: ExaminedSpec) -> ArmPlan:
     initial, provenance = None, examined.initial_state.provenance
     if provenance.initial is not None:
-        initial = {**provenance.initial, "message": provenance.message, "told": provenance.event_data["initial"]}
+        initial = {**provenance.initial, "message": provenance.message, STORED_EVENT: provenance.event_data["initial"]}
     alone = any(chooses_alone(base, apply_patch(base, patch)) for patch in arm.candidates or (arm.patch,))
     return ArmPlan(
         arm.name,

@@ -122,8 +122,9 @@ class StudyRunRow(Base):
     fold_seed: Mapped[int]
     variant: Mapped[int]
     scores: Mapped[bytes | None] = mapped_column(LargeBinary)  # of its kept weights, see analysis/studies/stored.py
-    # For a training that ran elsewhere: its result (analysis/studies/told.py), and its sealed test answers.
-    told: Mapped[dict[str, Any] | None]
+    # For a training that ran elsewhere: its result (analysis/studies/reported_results.py), and its sealed test answers.
+    # The column keeps its old name, because processes of the last release read it while they are replaced.
+    result: Mapped[dict[str, Any] | None] = mapped_column("told")
     sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
 
 

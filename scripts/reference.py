@@ -145,7 +145,7 @@ def _metrics(families: Iterable[Any]) -> list[tuple[str, ...]]:
 
 
 def events_page() -> str:
-    rows = ((f"`{name}`", "yes" if name in WEBHOOK_EVENTS else "", told) for name, told in EVENT_TYPES.items())
+    rows = ((f"`{name}`", "yes" if name in WEBHOOK_EVENTS else "", text) for name, text in EVENT_TYPES.items())
     return (
         f"# Types of events\n\n{WRITTEN}\n"
         "Lists and streams of events have all types ([how to follow them](../how-to/streams.md)); "

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from analysis.answers.answers import PredictionsRefused
+from analysis.answers.external import diagnose_answers
 from analysis.answers.file import read_predictions
-from analysis.answers.foreign import diagnose_answers
 from heldout.histories.documents import read_document
 from heldout.views.diagnosis import DiagnosisView
 

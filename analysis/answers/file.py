@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.answers.answers import PredictionsRefused
-from analysis.answers.received import ForeignAnswers, GivenSplit, receive_answers
+from analysis.answers.received import ExternalAnswers, GivenSplit, receive_answers
 from analysis.answers.table import read_table
 from analysis.arrays.npy_rows import read_npy_header
 from heldout.histories.prediction_names import list_first, split_and_what, split_of
@@ -21,7 +21,7 @@ _ZIP = b"PK"
 _NPY = b"\x93NUMPY"
 
 
-def read_predictions(file: BinaryIO, max_bytes: int, classes: int | list[str] | None = None) -> ForeignAnswers:
+def read_predictions(file: BinaryIO, max_bytes: int, classes: int | list[str] | None = None) -> ExternalAnswers:
     """Read an `.npz` or a CSV.
 
     Args:
@@ -53,7 +53,7 @@ _EXPECTED = (
 )
 
 
-def read_npz(file: BinaryIO, max_bytes: int, classes: int | list[str] | None = None) -> ForeignAnswers:
+def read_npz(file: BinaryIO, max_bytes: int, classes: int | list[str] | None = None) -> ExternalAnswers:
     """Read `<split>_labels` with `<split>_probabilities` or `<split>_answers`, and `<split>_hashes` and `classes`.
 
     A job's own `predictions.npz` is such a file. Other common names are understood (`y_true_test`), and so are arrays

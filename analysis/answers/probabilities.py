@@ -65,11 +65,11 @@ def replace_zeros(
         found[name] = Answers(labels[name], _clip_from_below(least, rows), losses, rows.argmax(axis=1).astype(np.int64))
     if not zeros:
         return found, ()
-    told = (
+    note = (
         f"{zeros:,} of {pluralize(images, 'label')} {'has' if zeros == 1 else 'have'} a probability of 0, which would "
         f"make the loss infinite. It was replaced by {least:.2g}, half of the smallest probability in the data."
     )
-    return found, (told,)
+    return found, (note,)
 
 
 def _clip_from_below(least: float, rows: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -34,7 +34,7 @@ class GivenSplit:
 
 
 @dataclass(frozen=True)
-class ForeignAnswers:
+class ExternalAnswers:
     """Answers of a network that another program trained.
 
     hashes: of the images, if sent; equal hashes mean copies.
@@ -49,7 +49,7 @@ class ForeignAnswers:
 
 def receive_answers(
     splits: Mapping[SplitName, GivenSplit], classes: int | Sequence[str] | None = None
-) -> ForeignAnswers:
+) -> ExternalAnswers:
     """Check received predictions, and turn class names into positions.
 
     Args:
@@ -88,7 +88,7 @@ def receive_answers(
         else Answers.without_probabilities(labels[name], _find_positions(split.answers, (name, "answers"), places))
         for name, split in splits.items()
     }
-    return ForeignAnswers(
+    return ExternalAnswers(
         classes=names,
         splits=answered,
         hashes={

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import numpy as np
 
 from analysis.answers.answers import PredictionsRefused
-from analysis.answers.received import MAX_CLASSES, MAX_VALUES, ForeignAnswers, GivenSplit, receive_answers
+from analysis.answers.received import MAX_CLASSES, MAX_VALUES, ExternalAnswers, GivenSplit, receive_answers
 from heldout.histories.names import parse_number
 from heldout.histories.prediction_names import get_column_class, list_first, split_and_what, split_of
 from heldout.histories.rows import SEPARATORS
@@ -27,7 +27,7 @@ _MAX_COLUMNS = MAX_CLASSES + 20
 MAX_NAMES = 4 * MAX_CLASSES
 
 
-def read_table(file: BinaryIO, classes: int | list[str] | None = None) -> ForeignAnswers:
+def read_table(file: BinaryIO, classes: int | list[str] | None = None) -> ExternalAnswers:
     """Read lines below `split,label,answer` or `split,label,p_cat,p_dog`; a column `hash` identifies copies.
 
     A column `probability` without `answer` belongs to the second of two classes. Other columns are ignored.

@@ -141,7 +141,7 @@ def build_report(
         question=phrase_question(study),
         answer=describe_study(study)[0],
         figures=list(figures),
-        in_short=[QuestionView(question=asked, answer=told) for asked, told in answer_questions(study)],
+        in_short=[QuestionView(question=asked, answer=answer) for asked, answer in answer_questions(study)],
         arms=[_build_arm(study, arm, epochs) for arm in study.arms],
         gaps=list(gaps),
         gaps_missing=gaps_missing,

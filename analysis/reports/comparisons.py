@@ -113,12 +113,12 @@ def _build_table(report: StudyReportView, arms: Sequence[ArmView], measure: Meas
     for arm in arms:
         assert arm.difference is not None
         (value, bounds), side = _get_figures(arm, measure), arm.difference.side(measure)
-        told, told_range = format_signed(unit, value, bounds), format_signed_range(unit, value, bounds)
+        figure, figure_range = format_signed(unit, value, bounds), format_signed_range(unit, value, bounds)
         picture: Cell = ""
         if value is not None and scale is not None:
-            alternative = f"Measured {told}, very likely {told_range}, {EFFECTS[side]}"
+            alternative = f"Measured {figure}, very likely {figure_range}, {EFFECTS[side]}"
             picture = TablePicture(draw_interval_strip(scale, value, bounds, side, alternative=alternative))
-        rows.append((format_arm_name(report, arm), picture, told, told_range, EFFECTS[side], f"{arm.seeds:,}"))
+        rows.append((format_arm_name(report, arm), picture, figure, figure_range, EFFECTS[side], f"{arm.seeds:,}"))
     axis: Cell = ""
     if scale is not None:
         axis = TablePicture(draw_axis_strip(scale, "← worse", "better →", factor=unit.scale, sign=True), "picture")

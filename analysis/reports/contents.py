@@ -140,10 +140,10 @@ def _test_row(name: str, figures: TestFiguresView) -> tuple[str, ...]:
 
 def _change_blocks(report: StudyReportView) -> list[Block]:
     """What each arm changes, what the result was, and why it was dropped."""
-    told = {arm.name: arm for arm in report.arms}
+    reported = {arm.name: arm for arm in report.arms}
     rows = []
     for arm in (report.study.arms[0], *sort_arms(report)):
-        shown = told[arm.name]
+        shown = reported[arm.name]
         result = [shown.explanation, *([] if arm.why is None else [arm.why])]
         changes = "; ".join(shown.changes) or "nothing"
         rows.append((format_arm_name(report, arm), shown.idea or words.NONE, changes, " ".join(result)))

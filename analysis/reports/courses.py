@@ -26,8 +26,8 @@ MEASURES: tuple[tuple[str, float, Figure, Figure], ...] = (
 
 def build_course_blocks(report: StudyReportView) -> list[Block]:
     """For each arm a chart of accuracy and one of loss, all on the same scales, and a table."""
-    told = {arm.name: arm for arm in report.arms}
-    arms = [(format_arm_name(report, arm), told[arm.name]) for arm in (report.study.arms[0], *sort_arms(report))]
+    reported = {arm.name: arm for arm in report.arms}
+    arms = [(format_arm_name(report, arm), reported[arm.name]) for arm in (report.study.arms[0], *sort_arms(report))]
     charts: dict[str, list[Markup]] = {name: [] for name, _ in arms}
     for title, factor, *figures in MEASURES:
         courses = {name: [_list_points(arm.curve, figure) for figure in figures] for name, arm in arms}

@@ -12,13 +12,16 @@ from pydantic import TypeAdapter
 
 from analysis.studies.state import Arm, Recording, Scores, StudyState, TestScores
 
+# The key of the initial weights in a job's first event, as stored plans have it.
+STORED_EVENT = "told"
+
 
 @dataclass(frozen=True)
 class ArmPlan(Arm):
     """An arm, and the columns of each of its jobs' rows.
 
-    initial: the initial weights of its networks, as in a job's row, with `message` and `told` for its first event; None
-    without any. backbone: the backbone before their blocks, as in a job's row.
+    initial: the initial weights of its networks, as in a job's row, with `message` and `STORED_EVENT` for its first
+    event; None without any. backbone: the backbone before their blocks, as in a job's row.
     file: the copy of those weights, or of the backbone, that belongs to the study, as an artifact's row.
     """
 

@@ -8,7 +8,7 @@ from fastapi import Path, Request, Response
 from pydantic import ConfigDict, ValidationError, model_validator
 from starlette.datastructures import UploadFile
 
-from analysis.answers.foreign import diagnose_answers
+from analysis.answers.external import diagnose_answers
 from api.http.auth import CallerContext
 from api.http.deps import ReadContext, WriteContext, check_id_form
 from api.http.forms import IN_BLOCKS, answer_in_form
@@ -17,8 +17,8 @@ from api.http.problems import NO_ROOM, UPLOADED, raises
 from api.http.routing import make_router
 from api.http.upload_body import describe_body, describe_file, get_form_file, read_form_texts
 from api.live.streams import Accept
-from api.routes.foreign_files import FOREIGN_THREADS, read_foreign_file
-from api.routes.foreign_training import ForeignTraining
+from api.routes.external_files import READING_THREADS, read_external_file
+from api.routes.external_training import ExternalTraining
 from heldout import errors
 from heldout.documents.blocks import Document
 from heldout.documents.diagnosis import build_diagnosis
@@ -46,7 +46,7 @@ _PREDICTIONS = describe_body(
 
 
 @router.post("")
-def diagnose_history(training: ForeignTraining, context: CallerContext) -> DiagnosisView:
+def diagnose_history(training: ExternalTraining, context: CallerContext) -> DiagnosisView:
     """Diagnose a training recorded elsewhere, from curves, predictions for labeled images, or both. Stores nothing."""
     return DiagnosisView.of(diagnose_answers(training.answers(), training.curves(), training.class_count))
 
@@ -60,12 +60,12 @@ async def diagnose_predictions(request: Request, context: CallerContext) -> Diag
         file, training = get_form_file(form), read_form_texts(form, ["training"]).get("training")
         async with context.app.diagnosing.taken(context.owner):
             return await asyncio.get_running_loop().run_in_executor(
-                FOREIGN_THREADS, _diagnose_file, file, training, limit_bytes
+                READING_THREADS, _diagnose_file, file, training, limit_bytes
             )
 
 
 def _diagnose_file(file: UploadFile, training: str | None, limit_bytes: int) -> DiagnosisView:
-    read = read_foreign_file(file.file, training, limit_bytes)
+    read = read_external_file(file.file, training, limit_bytes)
     return DiagnosisView.of(diagnose_answers(read.answers, read.curves))
 
 

@@ -6,7 +6,7 @@ pack FOLDER      keep complete parts: arms with all seeds, in conditions with te
 table            show what is kept
 score            show how well studies do on the conditions that are not sealed
 score sealed     the same on the sealed ones: once, after the rules are committed
-foreign [WAY]    show how often studies of external trainings name a cure although nothing can help
+external [WAY]   show how often studies of external trainings name a cure although nothing can help
 seeds            show how many seeds recorded runs need, with their answers and with final figures alone
 """
 
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from statistics import mean
 
-from benchmarks.cures import archive, curves, foreign, replay, score
+from benchmarks.cures import archive, curves, external, replay, score
 from benchmarks.cures.conditions import SEALED, SEEDS, Condition, all_conditions
 from benchmarks.cures.record import append_line, read_lines
 
@@ -41,9 +41,9 @@ def main(arguments: list[str]) -> None:
         case ["score", "sealed"]:
             print("\n".join(score.tables(replay.conditions(sealed=True))))
         case ["seeds"]:
-            print("\n".join(foreign.power_tables()))
-        case ["foreign", *ways]:
-            for line in foreign.tables(*ways):
+            print("\n".join(external.power_tables()))
+        case ["external", *ways]:
+            for line in external.tables(*ways):
                 print(line, flush=True)
         case _:
             raise SystemExit(__doc__)

@@ -75,9 +75,9 @@ def all_curves() -> list[Curve]:
 def read_points(file: Path = FILE) -> Iterator[Point]:
     """Read every complete line of a file."""
     for line in file.read_text(encoding="utf-8").split("\n")[:-1] if file.is_file() else ():
-        told: dict[str, Any] = json.loads(line)
-        pairs = {name: tuple(told[name]) for name in ("train", "validation", "referee")}
-        yield Point(**told | pairs)
+        fields: dict[str, Any] = json.loads(line)
+        pairs = {name: tuple(fields[name]) for name in ("train", "validation", "referee")}
+        yield Point(**fields | pairs)
 
 
 def point_of(curve: Curve, images: int, training: Training) -> Point:

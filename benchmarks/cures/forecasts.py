@@ -188,8 +188,8 @@ def main(arguments: list[str]) -> None:
     for by, known in ((by, known) for known in (5, 4) for by in ("validation", "referee")):
         reals = [*real_curves(file, of_sealed=which == "sealed", by=by, known=known)]
         found = score(reals)
-        told = f"{known} sizes, measured by {by}"
-        print(f"{which}, {told}: {found.curves} curves, {len(found.refused)} without a forecast")
+        described = f"{known} sizes, measured by {by}"
+        print(f"{which}, {described}: {found.curves} curves, {len(found.refused)} without a forecast")
         print(f"  {found.refused}")
         for name in found.missed:
             beside = "" if name == OURS else " (more by {:+.2f} to {:+.2f})".format(*better_by(found.missed, name))

@@ -84,23 +84,23 @@ FIGURES = ("arm", "seed", "training_seed", "fold", "epoch", "epochs", "train_los
 
 def append_line(training: Training, file: Path) -> None:
     """Append one training at once, so that nothing is lost if the recording is stopped."""
-    told: dict[str, Any] = {name: getattr(training, name) for name in FIGURES}
+    fields: dict[str, Any] = {name: getattr(training, name) for name in FIGURES}
     for name, kind in ARRAYS.items():
         array = np.asarray(getattr(training, name))
         if name == "referee_losses":
             array = summed(array)
         raw = np.packbits(array).tobytes() if kind is np.bool_ else array.astype(kind).tobytes()
-        told[name] = [list(array.shape), base64.b64encode(raw).decode()]
+        fields[name] = [list(array.shape), base64.b64encode(raw).decode()]
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("ab", buffering=0) as opened:
-        opened.write((json.dumps(told) + "\n").encode())
+        opened.write((json.dumps(fields) + "\n").encode())
 
 
 def read_lines(file: Path) -> Iterator[Training]:
     """Read every complete line. The last one may be cut off if the recording was killed."""
     for line in file.read_text(encoding="utf-8").split("\n")[:-1] if file.is_file() else ():
-        told = json.loads(line)
-        yield Training(**told | {name: _array(*told[name], kind) for name, kind in ARRAYS.items()})
+        fields = json.loads(line)
+        yield Training(**fields | {name: _array(*fields[name], kind) for name, kind in ARRAYS.items()})
 
 
 def summed(losses: NDArray[Any]) -> NDArray[np.float32]:

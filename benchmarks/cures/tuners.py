@@ -101,7 +101,7 @@ def table(conditions: list[Condition]) -> Iterator[str]:
     for condition in conditions:
         if kept.get(condition.key, {}).get("remedies") == [*replay.remedies(condition)]:
             scored = score.scored(condition, SEARCHES)
-            tuned = {name: _listed(told["arms"]) for name, told in kept[condition.key]["choices"].items()}
+            tuned = {name: _listed(result["arms"]) for name, result in kept[condition.key]["choices"].items()}
             found.append(replace(scored, choices={score.STUDY: scored.choices[score.STUDY], **tuned}))
     yield from score.methods(found)
     yield ""

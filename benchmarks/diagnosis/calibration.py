@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 import heldout.diagnosis
 from benchmarks.diagnosis.conditions import DRAWS, Condition
 from benchmarks.diagnosis.record import Record
-from benchmarks.diagnosis.score import codes_of, foreign_history
+from benchmarks.diagnosis.score import codes_of, make_external_history
 from benchmarks.diagnosis.truth import Truth, truths
 from heldout.diagnosis import Diagnosis, diagnose
 from heldout.diagnosis.confidence import FIGURES
@@ -82,7 +82,7 @@ def as_job(record: Record) -> Seen:
 
 def as_history(record: Record) -> Seen:
     """Return the same training as another program would have recorded it."""
-    history = foreign_history(record)
+    history = make_external_history(record)
     return diagnose(history), collect_facts(history, None, None, None)
 
 
@@ -187,8 +187,9 @@ def code_of(of_jobs: Mapping[str, Fit], of_histories: Mapping[str, Fit], last_dr
         '"""How often each verdict was right. Written by `python -m benchmarks.diagnosis calibrate`.',
         "",
         f"Logistic regressions on draws 1 to {last_draw} of the labeled collection. A verdict that was wrong",
-        f"{FEWEST_WRONG} times or more has at most {MOST_FIGURES} figures: those that told best in cross-validation",
-        f"which verdicts are right. Others have one probability, and those with fewer than {FEWEST} known cases none.",
+        f"{FEWEST_WRONG} times or more has at most {MOST_FIGURES} figures: those that predicted best in",
+        "cross-validation which verdicts are right. Others have one probability, and those with fewer than",
+        f"{FEWEST} known cases none.",
         "docs/measurements/diagnosis.md says how well that holds for trainings that were made later.",
         '"""',
         "",

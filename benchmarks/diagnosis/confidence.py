@@ -40,14 +40,14 @@ def tables(records: Sequence[Record], draws: Collection[int]) -> Iterator[str]:
     known = truths(records)
     chosen = [record for record in records if record.drawn.draw in draws]
     verdicts = [_verdict(as_job(record), known[record.drawn.key]) for record in chosen]
-    told = [verdict for verdict in verdicts if verdict.confidence is not None and verdict.is_right is not None]
-    chances = np.asarray([one.confidence for one in told], float)
-    right = np.asarray([one.is_right for one in told], float)
+    judged = [verdict for verdict in verdicts if verdict.confidence is not None and verdict.is_right is not None]
+    chances = np.asarray([one.confidence for one in judged], float)
+    right = np.asarray([one.is_right for one in judged], float)
     without = sum(verdict.confidence is None for verdict in verdicts)
     yield (
         f"{len(chosen)} trainings of the draws {', '.join(map(str, sorted(draws)))}: {without} verdicts have no "
-        f"confidence, and of {len(chosen) - without - len(told)} others the truth is not known. These {len(told)} are "
-        f"left, of which {100 * right.mean():.1f}% are right."
+        f"confidence, and of {len(chosen) - without - len(judged)} others the truth is not known. These {len(judged)} "
+        f"are left, of which {100 * right.mean():.1f}% are right."
     )
     yield ""
     yield "| confidence, a tenth of the verdicts each | mean confidence | right |"
@@ -58,7 +58,7 @@ def tables(records: Sequence[Record], draws: Collection[int]) -> Iterator[str]:
             f"| {of_bin.min():.3f} to {of_bin.max():.3f} | {of_bin.mean():.3f} | "
             f"{right[places].mean():.3f} ({int(right[places].sum())} of {len(places)}) |"
         )
-    drawn = [calibration_error(chances[rows], right[rows]) for rows in draws_of(len(told))]
+    drawn = [calibration_error(chances[rows], right[rows]) for rows in draws_of(len(judged))]
     low, high = bounds(np.asarray(drawn))
     yield ""
     yield (

@@ -33,7 +33,7 @@ def tables(records: Sequence[Record], draws: Collection[int]) -> Iterator[str]:
     yield ""
     yield "The same trainings as histories of another program: curves of `fit` and of validation, and nothing else."
     yield ""
-    yield from _rules(_predicted_from_foreign, (LAST_OVER_MINIMUM,), earlier or chosen, chosen, known, "fit_loss")
+    yield from _rules(_predict_from_external, (LAST_OVER_MINIMUM,), earlier or chosen, chosen, known, "fit_loss")
     yield ""
     yield from _onsets(chosen, known)
     yield ""
@@ -84,10 +84,10 @@ def _codes(records: Sequence[Record], known: dict[str, Truth]) -> Iterator[str]:
     low, high = bounds(np.mean([resampled(pairs) for pairs in counted], axis=0))
     mean = float(np.mean([f1(pairs) for pairs in counted]))
     yield f"| mean of {len(counted)} | | | | **{mean:.3f}** ({low:.3f}–{high:.3f}) |"
-    told = [known[key].get(verdict) for key, verdict in verdicts.items()]
+    true = [known[key].get(verdict) for key, verdict in verdicts.items()]
     yield ""
     yield (
-        f"The one verdict is true in {told.count(True)} trainings and false in {told.count(False)}; in the others that "
+        f"The one verdict is true in {true.count(True)} trainings and false in {true.count(False)}; in the others that "
         "is open, or nothing could be found."
     )
 
@@ -127,11 +127,11 @@ def _other_verdicts_of_rivals(records: Sequence[Record], known: Mapping[str, Tru
                 yield f"| {rival.name} | `{code}` | {cells(pairs)} | {lead(pairs_of(ours, known, code), pairs)} |"
 
 
-def _predicted_from_foreign(record: Record) -> set[str]:
-    return codes_of(diagnose(foreign_history(record)))
+def _predict_from_external(record: Record) -> set[str]:
+    return codes_of(diagnose(make_external_history(record)))
 
 
-def foreign_history(record: Record) -> History:
+def make_external_history(record: Record) -> History:
     """Return the curves as another program would have recorded them."""
     known = record.curves
     return History(
@@ -183,8 +183,8 @@ def _by_rise(records: Sequence[Record], known: dict[str, Truth]) -> str:
 def _without_audit(records: Sequence[Record], known: dict[str, Truth]) -> str:
     """Bundled datasets have no audit: what the counts of the splits alone tell."""
     said = {record.drawn.key: predicted_codes(record, with_audit=False) for record in records}
-    told = []
+    scores = []
     for code in ("leakage", "split_shift", "label_order_mismatch", "class_imbalance"):
         pairs = pairs_of(said, known, code)
-        told.append(f"`{code}` {f1(pairs):.2f} (recall {recall(pairs):.2f})")
-    return f"Without an audit, from the counts of the splits, F1 is: {', '.join(told)}."
+        scores.append(f"`{code}` {f1(pairs):.2f} (recall {recall(pairs):.2f})")
+    return f"Without an audit, from the counts of the splits, F1 is: {', '.join(scores)}."

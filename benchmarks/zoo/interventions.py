@@ -96,7 +96,7 @@ def faults_of_training(planted: Planted) -> list[str]:
 
 
 def _by_referee(seen: Watched, judged: Mapping[int, Answers], epochs: int, kept: Answers) -> dict[str, Any]:
-    """What longer training brings, and what the best epoch had: chosen on one half of the images, told on the other."""
+    """What longer training brings, and the best epoch's answers: chosen on one half, measured on the other."""
     within = {epoch: answers for epoch, answers in judged.items() if epoch <= epochs}
     beyond = [answers for epoch, answers in judged.items() if epoch > epochs][-LEVEL:]
     found: dict[str, Any] = {
@@ -106,10 +106,10 @@ def _by_referee(seen: Watched, judged: Mapping[int, Answers], epochs: int, kept:
         found["longer"] = effect(level(beyond), level([*within.values()][-LEVEL:]))
     best = np.empty((2, len(kept[0])))
     for half in (0, 1):
-        chooses, told = (np.arange(len(kept[0])) % 2 == one for one in (half, 1 - half))
+        chooses, measured = (np.arange(len(kept[0])) % 2 == one for one in (half, 1 - half))
         for place, sign in ((0, -1), (1, 1)):
             epoch = max(within, key=lambda one: sign * within[one][place][chooses].mean())
-            best[place, told] = within[epoch][place][told]
+            best[place, measured] = within[epoch][place][measured]
     found["best_epoch"] = effect((best[0], best[1]), kept)
     return found
 

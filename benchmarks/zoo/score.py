@@ -142,8 +142,8 @@ def _by_set(judged: Rows) -> Iterator[str]:
             [term.holds for term in terms],
             [row.is_false_alarm for row in rows],
         ]
-        told = [[bool(value) for value in cell if value is not None] for cell in cells]
-        yield f"| {name} | {len(rows)} | " + " | ".join(f"{sum(cell)} of {len(cell)}" for cell in told) + " |"
+        sure_or_not = [[bool(value) for value in cell if value is not None] for cell in cells]
+        yield f"| {name} | {len(rows)} | " + " | ".join(f"{sum(cell)} of {len(cell)}" for cell in sure_or_not) + " |"
 
 
 def _by_code(known: Rows) -> Iterator[str]:
@@ -203,11 +203,11 @@ def _terms(intervals: Sequence[tuple[Judged, Compared]], planted: Sequence[tuple
 
 
 def _confidence(known: Rows) -> Iterator[str]:
-    told = [one for one in known if one.diagnosis.confidence is not None]
-    if len(told) < BINS:
+    confident = [one for one in known if one.diagnosis.confidence is not None]
+    if len(confident) < BINS:
         return
     by_set = defaultdict(list)
-    for one in told:
+    for one in confident:
         by_set[one.set_name].append((float(one.diagnosis.confidence or 0), float(bool(one.is_right))))
 
     def error(pairs: Sequence[tuple[float, float]]) -> float:
@@ -216,8 +216,8 @@ def _confidence(known: Rows) -> Iterator[str]:
 
     low, high = bounds(resampled(by_set, error))
     whole = error([pair for pairs in by_set.values() for pair in pairs])
-    yield f"| calibration error of the confidence | {whole:.3f} ({low:.3f}–{high:.3f}), {len(told)} verdicts |"
-    sure = _grouped((one.set_name, one.is_right) for one in told if (one.diagnosis.confidence or 0) >= SURE)
+    yield f"| calibration error of the confidence | {whole:.3f} ({low:.3f}–{high:.3f}), {len(confident)} verdicts |"
+    sure = _grouped((one.set_name, one.is_right) for one in confident if (one.diagnosis.confidence or 0) >= SURE)
     yield f"| right where the confidence is {SURE} or more | {share(sure)} |"
 
 

@@ -79,7 +79,7 @@ def search(name: str, kind: str, share: float, images: int, *, unseal: bool) -> 
 
 def row_of(one: Searched) -> str:
     """A line of the table."""
-    told, wrong = estimate(one.said, one.given, one.splits, SEED), one.given != one.true
+    estimated, wrong = estimate(one.said, one.given, one.splits, SEED), one.given != one.true
     what = "clean" if not one.share else f"{100 * one.share:.0f}% {one.kind}"
     agreement = f"{100 * (one.said.argmax(axis=1) == one.given).mean():.0f}%"
     head = [
@@ -87,15 +87,15 @@ def row_of(one: Searched) -> str:
         what,
         f"{len(wrong):,}",
         agreement,
-        f"{100 * told.planted.found:.0f}%, {100 * told.planted.accused:.1f}%",
+        f"{100 * estimated.planted.found:.0f}%, {100 * estimated.planted.accused:.1f}%",
     ]
-    if told.verdict == "too_hard":
+    if estimated.verdict == "too_hard":
         return f"| {' | '.join([*head, 'too hard', f'{wrong.sum():,}'])} | | | |"
-    return f"| {' | '.join([*head, *figures_of(told, one, wrong)])} |"
+    return f"| {' | '.join([*head, *figures_of(estimated, one, wrong)])} |"
 
 
-def figures_of(told: LabelEstimate, one: Searched, wrong: NDArray[np.bool_]) -> list[str]:
-    judged, counts = told.judged, told.counts
+def figures_of(estimated: LabelEstimate, one: Searched, wrong: NDArray[np.bool_]) -> list[str]:
+    judged, counts = estimated.judged, estimated.counts
     listed, sure = judged.wrong > SUSPECTED, judged.wrong >= SUREST
     moved = listed & wrong
     return [

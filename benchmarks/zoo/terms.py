@@ -114,8 +114,8 @@ def _told_by_causes(record: ZooRecord, diagnosis: Diagnosis, code: str) -> tuple
     """By how much the diagnosis says that test is off where a fault has no term, such as of a usual renaming."""
     faults = [one["fault"] for one in record.referee["figures"] if _term_of(one["fault"]) == code]
     codes = {verdict for fault in faults for verdict in codes_of_fault(fault)}
-    told = next((cause for cause in diagnosis.causes if cause.code in codes and cause.points is not None), None)
-    return (0.0, None) if told is None or told.points is None else (told.points, told.interval)
+    found = next((cause for cause in diagnosis.causes if cause.code in codes and cause.points is not None), None)
+    return (0.0, None) if found is None or found.points is None else (found.points, found.interval)
 
 
 def _without_term(record: ZooRecord, diagnosis: Diagnosis) -> Iterator[Compared]:
@@ -124,9 +124,9 @@ def _without_term(record: ZooRecord, diagnosis: Diagnosis) -> Iterator[Compared]
         codes = codes_of_fault(figure["fault"])
         if figure["split"] != "validation" or not codes or is_copy(figure["fault"]):
             continue
-        told = next((cause for cause in diagnosis.causes if cause.code in codes and cause.points is not None), None)
+        found = next((cause for cause in diagnosis.causes if cause.code in codes and cause.points is not None), None)
         points, error = points_of(record.referee, figure)
-        measured, interval = (0.0, None) if told is None else (told.points or 0.0, told.interval)
+        measured, interval = (0.0, None) if found is None else (found.points or 0.0, found.interval)
         yield Compared("in validation, no term", True, measured, interval, abs(points), error)
 
 

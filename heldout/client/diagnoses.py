@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 from heldout.client.dual import Mode, dual, dual_iterator
-from heldout.client.foreign_values import has_arrays, pack_predictions, simplify_history
+from heldout.client.external_values import has_arrays, pack_predictions, simplify_history
 from heldout.client.resource import PAGE, PREDICTIONS_TIMEOUT_S, ResourceBase
 from heldout.errors import DiagnosisNotFound
 from heldout.views.base import dump_json

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from heldout.client.dual import Mode, dual, dual_iterator
-from heldout.client.foreign_values import list_image_files
+from heldout.client.external_values import list_image_files
 from heldout.client.models import Models, ModelSources
 from heldout.client.own_networks import KerasModel, dump_spec, is_model
 from heldout.client.resource import LONG_POLL_S, PAGE, OneHandle, leave_out_none, make_idempotency_header

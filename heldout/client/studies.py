@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from heldout.client.dual import Mode, dual, dual_iterator
+from heldout.client.external_values import pack_predictions, simplify_history
 from heldout.client.failures import ApiProblem, NoService
-from heldout.client.foreign_values import pack_predictions, simplify_history
 from heldout.client.models import ModelSources
 from heldout.client.recordings import Arms, describe_arms, has_figures, list_answers, name_runs
 from heldout.client.resource import LONG_POLL_S, PAGE, PREDICTIONS_TIMEOUT_S, OneHandle, quote_segment
@@ -139,12 +139,12 @@ class StudyResource(ModelSources[OneHandle, Mode]):
         answers = list_answers(runs)
         waiting = await StudyResource.runs(self, study.id) if answers else ()
         for run in waiting:
-            told = answers[run.arm, run.seed]
-            predictions: Any = told.recorded
+            answer = answers[run.arm, run.seed]
+            predictions: Any = answer.recorded
             try:
                 await StudyResource.tell(self, study.id, run.id, "0", predictions)
             except BaseException as error:
-                error.add_note(f"{run.id} is {told.name}.")
+                error.add_note(f"{run.id} is {answer.name}.")
                 with suppress(ApiProblem, NoService):
                     await StudyResource.cancel(self, study.id)
                 raise

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from heldout.client.foreign_values import pack_npz, simplify_history
+from heldout.client.external_values import pack_npz, simplify_history
 from heldout.histories.documents import read_document
 
 # A run of a study, or the path of a file. Runs are not named here, so that a file needs no client.

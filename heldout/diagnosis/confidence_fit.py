@@ -1,8 +1,9 @@
 """How often each verdict was right. Written by `python -m benchmarks.diagnosis calibrate`.
 
 Logistic regressions on draws 1 to 7 of the labeled collection. A verdict that was wrong
-4 times or more has at most 2 figures: those that told best in cross-validation
-which verdicts are right. Others have one probability, and those with fewer than 20 known cases none.
+4 times or more has at most 2 figures: those that predicted best in
+cross-validation which verdicts are right. Others have one probability, and those with fewer than
+20 known cases none.
 docs/measurements/diagnosis.md says how well that holds for trainings that were made later.
 """
 

@@ -39,7 +39,7 @@ def measure_loss_left(heldout: LossTrend) -> float:
     return max(heldout.lowest, thresholds.MIN_LOSS_LEFT * heldout.descent)
 
 
-def estimate_foreign_loss_left(heldout: LossTrend, training: LossTrend, wrong_answers: LossTrend | None) -> float:
+def estimate_external_loss_left(heldout: LossTrend, training: LossTrend, wrong_answers: LossTrend | None) -> float:
     """The loss left if there may be an offset: half of the descent, or the least that wrong answers alone can cost.
 
     Each wrong answer costs at least ln 2 of cross-entropy, since another class was at least as likely. If validation
@@ -61,7 +61,7 @@ def compute_max_mild_rise(heldout: LossTrend, training: LossTrend, *, has_zero: 
         return thresholds.MAX_MILD_RISE * measure_loss_left(heldout)
     if 0 < heldout.lowest <= thresholds.MAX_CROSS_ENTROPY:
         return thresholds.MAX_MILD_RISE * heldout.lowest
-    return thresholds.MAX_MILD_RISE * estimate_foreign_loss_left(heldout, training, None)
+    return thresholds.MAX_MILD_RISE * estimate_external_loss_left(heldout, training, None)
 
 
 def find_onset(trend: LossTrend) -> int | None:
@@ -182,7 +182,7 @@ def choose_curves(history: History, evaluation: Evaluation | None = None) -> Cur
         has_learned = fell > (thresholds.MIN_TRAINING_FALL * at_best if is_measured else 0.0)
         own_noise = estimate_noise(heldout.values, training.values)
         loss_left = (
-            measure_loss_left(heldout) if is_measured else estimate_foreign_loss_left(heldout, training, wrong_answers)
+            measure_loss_left(heldout) if is_measured else estimate_external_loss_left(heldout, training, wrong_answers)
         )
         # Without learning there is no overfitting.
         is_overfit = has_learned and has_turned_up(heldout, training, fell, own_noise, loss_left)

@@ -74,7 +74,7 @@ class RunReplaced(HeldoutError, code="run_replaced", status=409, title="The trai
         super().__init__(f"This token does not hold {run_id}. Stop this training, and ask for the next one.")
 
 
-class RunNotTold(HeldoutError, code="run_not_told", status=409, title="The training has no result yet"):
+class RunNotReported(HeldoutError, code="run_not_reported", status=409, title="The training has no result yet"):
     """The training has no result yet."""
 
     def __init__(self, run_id: str) -> None:

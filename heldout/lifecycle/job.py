@@ -128,7 +128,7 @@ class FailureCode(StrEnum):
     EXPORT_FAILED = "export_failed"  # the model cannot be written for another runtime, or cannot be loaded there
     NOT_SUPPORTED = "not_supported"  # the worker lacks the packages for it
     OUT_OF_MEMORY = "out_of_memory"
-    SCRIPT_FAILED = "script_failed"  # a training that runs elsewhere told that it failed
+    SCRIPT_FAILED = "script_failed"  # a training that runs elsewhere reported that it failed
     SPEC_UNREADABLE = "spec_unreadable"  # the stored spec is not one that this release understands
     PENDING_TOO_LONG = "pending_too_long"  # no worker took the job within `limits.max_pending_s`
     WORKER_LOST = "worker_lost"  # the lease ran out, or the worker died

@@ -1,4 +1,4 @@
-"""The body that starts a study of trainings that run elsewhere, and are asked for and told over HTTP."""
+"""The body that starts a study of trainings that run elsewhere, asked for and reported over HTTP."""
 
 from typing import Annotated, Any, Literal
 

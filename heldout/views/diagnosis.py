@@ -19,7 +19,7 @@ SMALLEST_SHARE = SMALLEST_LOSS = 0.0005
 
 
 class RemedyView(View):
-    """A change that should help. `patch` is a merge patch (RFC 7396) of the job's spec; null for foreign histories."""
+    """A change that should help. `patch` is a merge patch (RFC 7396) of the job's spec; null for external histories."""
 
     name: str
     reason: str

@@ -34,7 +34,7 @@ class AskView(View):
     conclusion: ConclusionView | None = None
 
 
-class ToldSplitView(View):
+class ReportedSplitView(View):
     """A training's results on one split."""
 
     count: int
@@ -53,7 +53,7 @@ class RunView(View):
     status: Literal["queued", "running", "succeeded", "failed", "cancelled", "paused"]
     runner: str | None = Field(description="The name that its runner gave.")
     attempts: int = Field(description="How many times it was leased.")
-    splits: dict[str, ToldSplitView]
+    splits: dict[str, ReportedSplitView]
     seconds: Figure
     error: ErrorView | None
     accepted: bool | None = Field(

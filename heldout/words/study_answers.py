@@ -214,8 +214,8 @@ def _say_test_use(study: StudyView) -> str:
     if study.kind in ("external", "recorded"):
         when = "opened once, after the choice" if study.ledger.test_reads else "not opened"
         return (
-            f"Not by Heldout: told answers to test images stay sealed, and were {when}. The script itself could have "
-            "looked at them."
+            f"Not by Heldout: reported answers to test images stay sealed, and were {when}. The script itself could "
+            "have looked at them."
         )
     if study.ledger.test_reads:
         return "No. Everything was chosen on validation images. Test images were looked at only after the choice."

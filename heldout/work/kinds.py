@@ -177,7 +177,7 @@ KINDS: Mapping[JobKind, Kind] = {
     JobKind.MEASURE: Kind(
         MeasureSpec, "Measured on every split.", id_prefix="evl", events_about=SubjectObject.EVALUATION
     ),
-    JobKind.EXTERNAL: Kind(ExternalRunSpec, "Told.", id_prefix="run", takes_slot=False, runs_elsewhere=True),
+    JobKind.EXTERNAL: Kind(ExternalRunSpec, "Result reported.", id_prefix="run", takes_slot=False, runs_elsewhere=True),
 }
 
 _KIND_OF = {about.spec: kind for kind, about in KINDS.items()}

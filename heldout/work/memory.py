@@ -53,8 +53,8 @@ QUICK_BYTES = 3 * 2**28
 # What the networks of a search for wrong labels need: they see small copies of the images.
 SUSPECTS_BYTES = 3 * 2**28
 # What a process that reads an uploaded model needs besides the file's content. Its limit is set in
-# worker/supervision/foreign_attempts.py. `python -m benchmarks.memory_kinds` measures it.
-FOREIGN_BASE_BYTES = 650 * 2**20
+# worker/supervision/uploaded_model_attempts.py. `python -m benchmarks.memory_kinds` measures it.
+UPLOADED_MODEL_BASE_BYTES = 650 * 2**20
 # Copies of the file (as read, and as the model's weights), and of its largest layer while that gets its weights.
 FILE_COPIES = 2.0
 LARGEST_LAYER_COPIES = 5.0
@@ -124,14 +124,14 @@ def estimate_check_bytes(read_bytes: int | None) -> int:
     return SMALL_CHECK_BYTES if read_bytes is not None and read_bytes <= SMALL_UPLOAD_BYTES else CHECK_BYTES
 
 
-def estimate_foreign_bytes(file_bytes: int, largest_layer_bytes: int | None = None) -> int:
+def estimate_uploaded_model_bytes(file_bytes: int, largest_layer_bytes: int | None = None) -> int:
     """Estimate the peak memory of a process that reads an uploaded model of that size.
 
     Args:
         largest_layer_bytes: None if not known yet; then everything may be in one layer.
     """
     largest = file_bytes if largest_layer_bytes is None else min(file_bytes, largest_layer_bytes)
-    return int(FOREIGN_BASE_BYTES + FILE_COPIES * file_bytes + LARGEST_LAYER_COPIES * largest)
+    return int(UPLOADED_MODEL_BASE_BYTES + FILE_COPIES * file_bytes + LARGEST_LAYER_COPIES * largest)
 
 
 def estimate_evaluation_bytes(
@@ -145,7 +145,7 @@ def estimate_evaluation_bytes(
     """
     of_batch = FLOAT_BYTES * VALUES_OF_MEASURED * MEASURED_BATCH * prod(image)
     return int(
-        estimate_foreign_bytes(file_bytes, largest_layer_bytes) + of_batch + MEASURED_IMAGE_COPIES * images_bytes
+        estimate_uploaded_model_bytes(file_bytes, largest_layer_bytes) + of_batch + MEASURED_IMAGE_COPIES * images_bytes
     )
 
 

@@ -6,8 +6,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, case, func, select, update
 from sqlalchemy.orm import Session, defer, load_only
 
+from analysis.studies.reported_results import SAME_ANSWERS, ReportedResult, explain_disagreement
 from analysis.studies.stored import pack_scores
-from analysis.studies.told import SAME_ANSWERS, ToldRun, explain_disagreement
 from heldout.errors import InvalidSpec, LeaseLost, RunNotFound, RunReplaced, RunsDisagree
 from heldout.lifecycle.job import TERMINAL, FailureCode, JobEvent, JobStatus, StopReason
 from heldout.stored.evaluation import SplitName
@@ -101,11 +101,13 @@ def give_back(session: Session, owner: str, study_id: str, run_id: str, token: s
         raise RunReplaced(run_id) from None
 
 
-def tell(session: Session, study_id: str, run_id: str, token: str, told: ToldRun | str, about: dict[str, Any]) -> bool:
+def tell(
+    session: Session, study_id: str, run_id: str, token: str, result: ReportedResult | str, about: dict[str, Any]
+) -> bool:
     """End a training with its result, or as failed. The first result counts, no matter who holds the lease.
 
     Args:
-        told: the result, or why the training failed.
+        result: the result, or why the training failed.
         about: further facts to store, such as the key of its file.
     Returns:
         Whether this call ended the training; False if it had ended before.
@@ -126,17 +128,17 @@ def tell(session: Session, study_id: str, run_id: str, token: str, told: ToldRun
     if job.status in TERMINAL:
         return False
     lock_of_jobs(session, [job])
-    if isinstance(told, ToldRun):
-        _require_few_answers(session, study_id, told)
-        _require_agreement(session, run, told)
-        _require_own_answers(session, run, told)
+    if isinstance(result, ReportedResult):
+        _require_few_answers(session, study_id, result)
+        _require_agreement(session, run, result)
+        _require_own_answers(session, run, result)
     if job.status is JobStatus.QUEUED:
         take(session, job, job.worker or "late", 60.0)
         session.refresh(job)
-    if isinstance(told, str):
-        move(session, job, JobEvent.FAIL, error={"code": FailureCode.SCRIPT_FAILED, "detail": told})
+    if isinstance(result, str):
+        move(session, job, JobEvent.FAIL, error={"code": FailureCode.SCRIPT_FAILED, "detail": result})
         return True
-    values = {"scores": pack_scores(told.scores), "sealed": told.sealed, "told": {**told.facts, **about}}
+    values = {"scores": pack_scores(result.scores), "sealed": result.sealed, "result": {**result.facts, **about}}
     session.execute(update(StudyRunRow).where(StudyRunRow.job_id == run_id).values(**values))
     move(session, job, JobEvent.SUCCEED, stop_reason=StopReason.COMPLETED)
     return True
@@ -173,10 +175,10 @@ def list_all(session: Session, study_id: str) -> Sequence[tuple[JobRow, StudyRun
     return [(job, run) for job, run in rows]
 
 
-def _require_few_answers(session: Session, study_id: str, told: ToldRun) -> None:
+def _require_few_answers(session: Session, study_id: str, result: ReportedResult) -> None:
     """Refuse answers that could not be compared in bounded memory, before the others are read."""
     runs = session.scalar(select(func.count()).where(StudyRunRow.study_id == study_id)) or 0
-    images = len(told.scores.images)
+    images = len(result.scores.images)
     if runs * images > MAX_ANSWERS:
         detail = (
             f"Received {images:,} validation images for each of {runs:,} runs; expected at most "
@@ -185,30 +187,30 @@ def _require_few_answers(session: Session, study_id: str, told: ToldRun) -> None
         raise InvalidSpec.at("/file/validation", detail)
 
 
-def _require_agreement(session: Session, own: StudyRunRow, told: ToldRun) -> None:
+def _require_agreement(session: Session, own: StudyRunRow, result: ReportedResult) -> None:
     """Refuse a training that cannot be compared with earlier ones. These agree, so one of each kind is checked."""
-    is_told = (StudyRunRow.study_id == own.study_id, StudyRunRow.told.is_not(None))
-    columns = load_only(StudyRunRow.arm, StudyRunRow.seed, StudyRunRow.fold, StudyRunRow.told)
+    has_result = (StudyRunRow.study_id == own.study_id, StudyRunRow.result.is_not(None))
+    columns = load_only(StudyRunRow.arm, StudyRunRow.seed, StudyRunRow.fold, StudyRunRow.result)
     kinds = (StudyRunRow.fold == own.fold, StudyRunRow.fold != own.fold)
     for of_fold in kinds[:1] if own.fold == NO_FOLD else kinds:
-        query = select(StudyRunRow).where(*is_told, of_fold).order_by(StudyRunRow.job_id).limit(1).options(columns)
+        query = select(StudyRunRow).where(*has_result, of_fold).order_by(StudyRunRow.job_id).limit(1).options(columns)
         other = session.scalars(query).one_or_none()
         if other is None:
             continue
-        assert other.told is not None
+        assert other.result is not None
         shared: tuple[SplitName, ...] = ("validation", "test") if other.fold == own.fold else ("test",)
         name = _name_run(other)
-        why = explain_disagreement(told.facts, other.told, name, shared)
+        why = explain_disagreement(result.facts, other.result, name, shared)
         if why is not None:
             raise RunsDisagree(_name_run(own), name, why)
 
 
-def _require_own_answers(session: Session, own: StudyRunRow, told: ToldRun) -> None:
+def _require_own_answers(session: Session, own: StudyRunRow, result: ReportedResult) -> None:
     """Refuse exactly the answers of another seed: such seeds would hide how much luck there is in a training."""
-    if "answers" not in told.facts:
+    if "answers" not in result.facts:
         return
     same = (StudyRunRow.study_id == own.study_id, StudyRunRow.arm == own.arm, StudyRunRow.fold == own.fold)
-    query = select(StudyRunRow).where(*same, StudyRunRow.told["answers"].as_string() == told.facts["answers"])
+    query = select(StudyRunRow).where(*same, StudyRunRow.result["answers"].as_string() == result.facts["answers"])
     other = session.scalars(query.limit(1).options(*_WITHOUT_ANSWERS)).one_or_none()
     if other is not None:
         raise RunsDisagree(_name_run(own), _name_run(other), SAME_ANSWERS)

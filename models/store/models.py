@@ -13,7 +13,7 @@ from heldout.lifecycle.job import TERMINAL, JobStatus
 from heldout.lifecycle.resources import ModelRejectionCode, ModelStatus
 from heldout.spec.model_facts import ModelFacts
 from heldout.work.kinds import CheckModelSpec, JobKind
-from heldout.work.memory import estimate_foreign_bytes
+from heldout.work.memory import estimate_uploaded_model_bytes
 from models.database import db_now
 from models.store import events, jobs, new_jobs, quotas, workers
 from models.store.claims import HeldAttempt, complete, has_succeeded, require_held
@@ -76,7 +76,7 @@ def add(
         owner=owner or NO_OWNER,
         name=name,
         dataset_id=None,
-        memory_bytes=workers.compute_reservable(session, estimate_foreign_bytes(size_bytes)),
+        memory_bytes=workers.compute_reservable(session, estimate_uploaded_model_bytes(size_bytes)),
     )
     job = new_jobs.add(session, new_job)
     about: dict[str, Any] = {"id": model_id, "owner": owner, "status": ModelStatus.CHECKING, "check_job": job.id}

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple, cast
 from sqlalchemy import Table, delete, func, insert, select, update
 from sqlalchemy.orm import Session, defer, load_only
 
+from analysis.studies.reported_results import open_sealed as open_sealed_answers
 from analysis.studies.state import Purpose, RunKey, Scores, StudyRun, TestScores
 from analysis.studies.stored import has_begun, pack_scores, pack_tested, unpack_scores, unpack_tested
-from analysis.studies.told import open_sealed as open_sealed_answers
 from heldout.errors import StudyFinished, StudyNotFinished, StudyNotFound
 from heldout.lifecycle.job import TERMINAL, JobStatus
 from heldout.lifecycle.resources import StudyStatus
@@ -186,7 +186,7 @@ def list_runs(session: Session, study_id: str) -> list[StudyRun]:
         select(StudyRunRow, JobRow.status, JobRow.runtime_s, JobRow.error)
         .join(JobRow, JobRow.id == StudyRunRow.job_id)
         .where(StudyRunRow.study_id == study_id)
-        .options(defer(StudyRunRow.told), defer(StudyRunRow.sealed))
+        .options(defer(StudyRunRow.result), defer(StudyRunRow.sealed))
     )
     runs = [_make_run(*found) for found in session.execute(query)]
     return sorted(runs, key=lambda run: (run.key.arm, run.key.purpose, run.key.seed, run.key.variant))
@@ -275,11 +275,11 @@ def open_sealed(session: Session, study: StudyRow, jobs: Collection[str]) -> Non
 def count_reads(session: Session, study: StudyRow) -> dict[str, int]:
     """Count the looks of a study's jobs at held-out labels, by split."""
     if study.dataset_id is None:
-        told = session.scalar(
-            select(func.count()).where(StudyRunRow.study_id == study.id, StudyRunRow.told.is_not(None))
+        validated = session.scalar(
+            select(func.count()).where(StudyRunRow.study_id == study.id, StudyRunRow.result.is_not(None))
         )
         opened = 0 if study.tested is None else len(unpack_tested(study.tested).losses)
-        return {"validation": told or 0, "test": opened}
+        return {"validation": validated or 0, "test": opened}
     of_study = select(JobRow.id).where(JobRow.study_id == study.id)
     rows = session.execute(
         select(LabelReadRow.split, func.count())

@@ -108,7 +108,7 @@ def _add_progress(
 def _list_means(session: Session, study_id: str, arm: str | None) -> list[tuple[str, Means]]:
     """List arm and means of the successful trainings that are compared, of a study or of one of its arms."""
     of_arm = () if arm is None else (StudyRunRow.arm == arm,)
-    stored = StudyRunRow.told["means"]  # only of trainings that ran elsewhere
+    stored = StudyRunRow.result["means"]  # only of trainings that ran elsewhere
     # A column of its own, because the scores for many images take megabytes.
     scores = case((stored.as_string().is_(None), StudyRunRow.scores))
     rows = session.execute(

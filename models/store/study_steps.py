@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from analysis.studies.next_steps import decide_next_steps
 from analysis.studies.runs import make_spec, name_run
 from analysis.studies.state import ELSEWHERE, Arm, NextSteps, Purpose, RunKey, StudyRun, StudyState, complete_state
-from analysis.studies.stored import ArmPlan, StudyPlan, unpack_tested
+from analysis.studies.stored import STORED_EVENT, ArmPlan, StudyPlan, unpack_tested
 from heldout.errors import HeldoutError
 from heldout.lifecycle.job import JobStatus
 from heldout.lifecycle.resources import StudyStatus
@@ -232,8 +232,8 @@ def _add_job(session: Session, study: StudyRow, plan: StudyPlan, key: RunKey, sp
     event_data = {"study": study.id, "arm": key.arm, "seed": key.seed}
     provenance = Provenance(event_data=event_data, backbone=arm.backbone)
     if arm.initial is not None:
-        kept = {name: part for name, part in arm.initial.items() if name not in {"message", "told"}}
-        with_initial = {**event_data, "initial": dict(arm.initial["told"])}
+        kept = {name: part for name, part in arm.initial.items() if name not in {"message", STORED_EVENT}}
+        with_initial = {**event_data, "initial": dict(arm.initial[STORED_EVENT])}
         provenance = replace(provenance, initial=kept, message=arm.initial["message"], event_data=with_initial)
     new_job = NewJob(
         spec=spec,

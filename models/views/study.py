@@ -57,8 +57,8 @@ def build_study_view(study: StudyRow, dataset: DatasetRow | None) -> StudyView:
     if view.conclusion is not None:
         words["conclusion"] = view.conclusion.model_copy(update={"headline": headline})
     if view.ensemble is not None:
-        told = {"explanation": explain_base_ensemble(view)}
-        return view.model_copy(update=words | {"ensemble": view.ensemble.model_copy(update=told)})
+        explained = {"explanation": explain_base_ensemble(view)}
+        return view.model_copy(update=words | {"ensemble": view.ensemble.model_copy(update=explained)})
     return view.model_copy(update=words)
 
 

@@ -2,7 +2,7 @@
 
 from heldout.studies.spec import BASE_ARM
 from heldout.views.study import StudyView
-from heldout.views.study_run import AskView, AssignedRunView, RunView, ToldSplitView
+from heldout.views.study_run import AskView, AssignedRunView, ReportedSplitView, RunView
 from models.tables import JobRow, StudyRow, StudyRunRow
 
 
@@ -45,7 +45,7 @@ def build_ask_view(
 
 def build_run_view(study: StudyRow, job: JobRow, run: StudyRunRow, *, accepted: bool | None = None) -> RunView:
     """Build the view of a training. Its test figures stay hidden until they are compared."""
-    told = run.told or {"splits": {}, "seconds": None}
+    result = run.result or {"splits": {}, "seconds": None}
     is_open = has_opened_test(study, run)
     return RunView(
         id=job.id,
@@ -58,11 +58,11 @@ def build_run_view(study: StudyRow, job: JobRow, run: StudyRunRow, *, accepted: 
         runner=job.worker,
         attempts=job.attempt,
         splits={
-            name: ToldSplitView(count=facts["count"], accuracy=facts["accuracy"])
-            for name, facts in told["splits"].items()
+            name: ReportedSplitView(count=facts["count"], accuracy=facts["accuracy"])
+            for name, facts in result["splits"].items()
             if is_open or name != "test"
         },
-        seconds=told["seconds"],
+        seconds=result["seconds"],
         error=job.error,
         accepted=accepted,
         lease_expires_at=job.lease_expires_at,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cures import replay
-from benchmarks.cures.foreign import answer_nulls
+from benchmarks.cures.external import answer_nulls
 from benchmarks.cures.nulls import null_studies
 from benchmarks.cures.record import BLOCK
 from benchmarks.cures.score import row_of, scored

@@ -25,22 +25,22 @@ OVERFITTED = {"loss": [1, 0.5, 0.2, 0.1, 0.05, 0.02], "val_loss": [1, 0.6, 0.5, 
 
 
 @pytest.fixture(scope="session")
-def foreign_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def uploaded_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that picks the class with the nearest mean, but expects inverted pixels: 16 - x instead of x."""
     digits = BUNDLED["digits"].read(Path("/nonexistent"))
     rows = digits.splits["train"]
     images, labels = np.asarray(digits.images[rows], float).reshape(len(rows), -1), np.asarray(digits.labels[rows])
     means = np.stack([images[labels == digit].mean(axis=0) for digit in range(10)])
     weights, bias = means.T / 16, -(means**2).sum(axis=1) / 32
-    path = tmp_path_factory.mktemp("foreign") / "nearest mean.onnx"
+    path = tmp_path_factory.mktemp("uploaded") / "nearest mean.onnx"
     path.write_bytes(dense_onnx(-weights, bias + 16 * weights.sum(axis=0), image=(8, 8, 1)))
     return path
 
 
 @pytest.fixture(scope="session")
-def evaluation(client: Client, foreign_file: Path) -> EvaluationView:
+def evaluation(client: Client, uploaded_file: Path) -> EvaluationView:
     """An evaluation of the same model."""
-    model = client.models.create(foreign_file, name="measured").wait()
+    model = client.models.create(uploaded_file, name="measured").wait()
     assert model.status == "ready", model.error
     ordered = client.evaluations.create(model.id, "digits").wait()
     assert ordered.status == "succeeded", ordered.error
@@ -83,8 +83,8 @@ def test_a_jobs_model_is_exported_for_another_program_checked_and_saved(client: 
     opened.value.close()
 
 
-def test_a_foreign_model_is_dropped_measured_and_followed(
-    client: Client, foreign_file: Path, tmp_path, open_page
+def test_an_uploaded_model_is_dropped_measured_and_followed(
+    client: Client, uploaded_file: Path, tmp_path, open_page
 ) -> None:
     page = open_page("/models")
     broken = tmp_path / "notes.keras"
@@ -102,7 +102,7 @@ def test_a_foreign_model_is_dropped_measured_and_followed(
     page.wait_for_url("**/models")
     expect(page.get_by_role("link", name="notes.keras")).to_have_count(0)
 
-    drop(page, foreign_file)
+    drop(page, uploaded_file)
     expect(page.get_by_label("Name", exact=True)).to_have_value("nearest mean.onnx")
     page.get_by_label("Name", exact=True).fill("nearest mean")
     page.get_by_role("button", name="Upload").click()

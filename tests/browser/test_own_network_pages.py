@@ -95,16 +95,16 @@ def test_networks_as_people_write_them_go_through_every_door(
     except ModelRejected as refused:
         note(refused.model)
     key = (service.home / "api-key").read_text().strip()
-    told = subprocess.run(
+    finished = subprocess.run(
         [sys.executable, "-m", "heldout", "models", "push", file],
         env={**os.environ, "HELDOUT_URL": service.url, "HELDOUT_API_KEY": key},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert bool(told.returncode) == bool(code)
-    assert code in told.stderr
-    assert advice in told.stderr
+    assert bool(finished.returncode) == bool(code)
+    assert code in finished.stderr
+    assert advice in finished.stderr
     posted = httpx.post(
         f"{service.url}/v1/models", content=file.read_bytes(), headers={"Authorization": f"Bearer {key}"}, timeout=60
     )

@@ -15,7 +15,7 @@ STAND_INS = ROOT.parent / "shared" / "docker" / "stand-ins"
 UP = ("--detach", "--no-build", "--wait", "--wait-timeout", "150")
 TLS = ("--profile", "tls")
 # Prefixes of variables that would lead Compose to another stack, or change this one's settings.
-FOREIGN = ("COMPOSE_", "HELDOUT_", "POSTGRES_", "REDIS_", "AWS_")
+INHERITED = ("COMPOSE_", "HELDOUT_", "POSTGRES_", "REDIS_", "AWS_")
 
 
 class NoEngine(Exception):
@@ -87,7 +87,7 @@ class Stack:
             services = {name: {"build": {"network": "host"}} for name in ("migrate", "worker-gpu", "proxy")}
             override.write_text(json.dumps({"services": services}), encoding="utf-8")
             self._options += ["--file", str(override)]
-        self._environment = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+        self._environment = {name: value for name, value in os.environ.items() if not name.startswith(INHERITED)}
 
     def compose(self, *words: str, timeout_s: float = 180, check: bool = True, stdin: str = "") -> str:
         """Run `docker compose …` and return its standard output."""

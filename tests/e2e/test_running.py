@@ -217,7 +217,7 @@ def test_a_training_over_its_limit_fails_and_the_study_says_why(service, client,
 
 def test_answers_that_cannot_be_compared_end_the_command_and_not_the_study(service, client, folder):
     script = folder / "train.py"
-    for right, wrong, told in (
+    for right, wrong, message in (
         ("odds / odds.sum(axis=1, keepdims=True)", "outputs", "base, seed 0"),
         ("default_rng(int(args.seed))", "default_rng(0)", "the seed changed nothing"),
     ):
@@ -225,7 +225,7 @@ def test_answers_that_cannot_be_compared_end_the_command_and_not_the_study(servi
         script.write_text(SCRIPT.replace(right, wrong))
         refused = run(service, folder, "--run", command(), *ARMS)
         assert refused.returncode == 2
-        assert told in refused.stderr
+        assert message in refused.stderr
     script.write_text(SCRIPT)
     assert run(service, folder, "--run", command(), *ARMS).returncode == 0
 

@@ -134,8 +134,8 @@ def test_a_service_that_is_stopped_or_killed_leaves_no_process_and_its_next_star
     temporary: Path, make_service: MakeService
 ) -> None:
     # Variables that are meant for other programs change nothing.
-    foreign = {"DATABASE_URL": "postgresql://other:wrong@127.0.0.1:1/nothing", "REDIS_URL": "redis://127.0.0.1:1"}
-    service = make_service(TMPDIR=str(temporary), PORT="1", **foreign).start()
+    inherited = {"DATABASE_URL": "postgresql://other:wrong@127.0.0.1:1/nothing", "REDIS_URL": "redis://127.0.0.1:1"}
+    service = make_service(TMPDIR=str(temporary), PORT="1", **inherited).start()
     assert (service.home / "heldout.db").exists()
     with service.client() as client:
         job = client.jobs.create(long_digits(20)).id

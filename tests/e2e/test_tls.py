@@ -116,8 +116,8 @@ def test_a_browser_logs_in_with_a_secure_cookie_and_from_its_own_pages_alone(pro
         assert answer.status_code == 201
         assert "Secure" in answer.headers["set-cookie"]
         assert client.post("/v1/jobs", json=digits(), headers={"Origin": proxied.url}).status_code == 201
-        foreign = client.post("/v1/jobs", json=digits(), headers={"Origin": "https://elsewhere.example"})
-        assert (foreign.status_code, foreign.json()["code"]) == (403, "cross_site_request")
+        cross_site = client.post("/v1/jobs", json=digits(), headers={"Origin": "https://elsewhere.example"})
+        assert (cross_site.status_code, cross_site.json()["code"]) == (403, "cross_site_request")
 
 
 def test_events_are_streamed_as_they_happen(proxied):

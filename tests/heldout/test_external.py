@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from heldout import AsyncClient
+from heldout.client.external_values import pack_npz, to_array
 from heldout.client.failures import ApiProblem
-from heldout.client.foreign_values import pack_npz, to_array
 from heldout.errors import InvalidSpec
 from tests.heldout.served import until
 

@@ -66,7 +66,7 @@ def test_a_working_stack_is_reported_as_ok(settings: Settings) -> None:
     assert reported["broker"].startswith("ok")
     assert reported["blobs"].startswith("ok")
     assert reported["tensorflow"].startswith("ok")
-    assert re.search(r"read as .+ with (no )?Landlock.* and (no )?seccomp", reported["foreign files"])
+    assert re.search(r"read as .+ with (no )?Landlock.* and (no )?seccomp", reported["uploaded files"])
 
 
 @pytest.mark.usefixtures("evicting_broker")

@@ -8,7 +8,7 @@ from heldout.spec.layers import NetworkPlan, plan_network
 from heldout.spec.model_facts import ModelFacts, ModelLayer
 from heldout.stored.artifacts import ExportFormat
 from heldout.work.kinds import KINDS, EvaluateSpec
-from heldout.work.memory import SUSPECTS_BYTES, WorkerMemory, estimate_export_bytes, estimate_foreign_bytes
+from heldout.work.memory import SUSPECTS_BYTES, WorkerMemory, estimate_export_bytes, estimate_uploaded_model_bytes
 from models.ids import make_id
 from models.job_creation import require_memory
 from models.memory import add_uploaded_weights, compute_reserved_bytes, estimate_needed_bytes
@@ -141,8 +141,8 @@ def test_the_memory_for_an_uploaded_model_follows_the_size_of_its_file(work):
 
 def test_a_training_from_an_uploaded_model_has_memory_for_reading_its_weights():
     alone = compute_reserved_bytes(PHOTOS, spec(), None, planned(spec()))
-    assert add_uploaded_weights(alone, 1_000, None) == max(alone, estimate_foreign_bytes(1_000))
-    assert add_uploaded_weights(alone, 2 * GIB, None) == estimate_foreign_bytes(2 * GIB) > alone
+    assert add_uploaded_weights(alone, 1_000, None) == max(alone, estimate_uploaded_model_bytes(1_000))
+    assert add_uploaded_weights(alone, 2 * GIB, None) == estimate_uploaded_model_bytes(2 * GIB) > alone
     assert add_uploaded_weights(alone, 2 * GIB, WorkerMemory(2 * GIB)) == int(1.25 * 2 * GIB)
 
 

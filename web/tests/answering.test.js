@@ -15,12 +15,12 @@ const serviceOf = (most) => async (files) => {
 }
 
 async function answersOf(files, most = 1000) {
-  const told = new Map()
+  const answers = new Map()
   await answerAll(files, serviceOf(most), (file, answered) => {
-    assert.ok(!told.has(file.name), 'each image is told once')
-    told.set(file.name, answered.answer ?? answered.refused)
+    assert.ok(!answers.has(file.name), 'each image is answered once')
+    answers.set(file.name, answered.answer ?? answered.refused)
   })
-  return Object.fromEntries(told)
+  return Object.fromEntries(answers)
 }
 
 test('images that are refused do not keep the others from an answer', async () => {

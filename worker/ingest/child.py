@@ -62,7 +62,7 @@ def _answer(work: str, given: dict[str, Any], limits: IngestLimits, pool: Proces
         return {"ingested": asdict(made)}
     except Rejection as rejection:
         return {"rejection": rejection.as_json()}
-    except Exception:  # noqa: BLE001 - printed to the log, and told
+    except Exception:  # noqa: BLE001 - printed to the log and reported
         traceback.print_exc()
         empty_folder(target)
         detail = "The ingest broke on our side. Upload again; if it happens again, tell the operator."

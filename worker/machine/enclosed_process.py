@@ -186,7 +186,7 @@ class EnclosedProcess:
         self._last_lines = self._read_log()
         self._log.close()
         shutil.rmtree(self._scratch, ignore_errors=True)
-        take_back(self.target, is_foreign=self._user is not None)
+        take_back(self.target, is_of_other_user=self._user is not None)
 
     def __enter__(self) -> Self:
         return self
@@ -261,11 +261,11 @@ def _make_readable(folder: Path) -> Path:
     return folder
 
 
-def take_back(folder: Path, *, is_foreign: bool) -> None:
+def take_back(folder: Path, *, is_of_other_user: bool) -> None:
     """Remove all but folders and plain files from a folder that an untrusted process wrote: links lead elsewhere.
 
     Args:
-        is_foreign: another user has written it; it becomes ours.
+        is_of_other_user: another user has written it; it becomes ours.
     """
 
     def take(path: Path) -> None:
@@ -274,7 +274,7 @@ def take_back(folder: Path, *, is_foreign: bool) -> None:
         if not is_folder and (not stat.S_ISREG(found.st_mode) or found.st_nlink > 1):
             path.unlink()
             return
-        if is_foreign:
+        if is_of_other_user:
             os.chown(path, os.geteuid(), os.getegid())
         path.chmod(0o700 if is_folder else 0o600)
 

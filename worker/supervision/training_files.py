@@ -32,8 +32,8 @@ from worker.messages import AssignedBackbone, EpochDone, Overfits
 from worker.supervision import metrics as worker_metrics
 from worker.supervision.attempt import Attempt
 from worker.supervision.attempt_files import CannotBegin
-from worker.supervision.foreign_attempts import ForeignProcess, get_model_memory_bytes
 from worker.supervision.lease import AttemptLease
+from worker.supervision.uploaded_model_attempts import UploadedModelProcess, get_model_memory_bytes
 
 MAX_S = 900
 WEIGHTS_FILE = "initial.npz"
@@ -132,7 +132,7 @@ def _take_out(attempt: Attempt[Any], work: Literal["weights", "backbone"], model
     ends_at, memory_bytes = time.monotonic() + MAX_S, get_model_memory_bytes(model)
     assignment, inputs = {"file": WEIGHTS_FILE}, {"model": model}
     attempt.watch.begin()
-    with ForeignProcess(work, assignment, inputs, target, memory_bytes=memory_bytes, wall_s=MAX_S) as process:
+    with UploadedModelProcess(work, assignment, inputs, target, memory_bytes=memory_bytes, wall_s=MAX_S) as process:
         while time.monotonic() < ends_at:
             attempt.look_after_pid(process.pid)
             try:

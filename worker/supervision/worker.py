@@ -52,11 +52,11 @@ from worker.machine.shares import RoomForLargeJob, Share, Shares
 from worker.supervision import metrics, processes
 from worker.supervision.attempt import Attempt, AttemptResources
 from worker.supervision.computed_attempts import EvaluateAttempt, ExportAttempt, SuspectAttempt
-from worker.supervision.foreign_attempts import CheckModelAttempt, MeasureAttempt
 from worker.supervision.ingest_attempts import IngestAttempt, RelateAttempt
 from worker.supervision.lease import AttemptLease
 from worker.supervision.threads import Calibrator, LeaseKeeper, report_gpus
 from worker.supervision.training_attempt import TrainingAttempt
+from worker.supervision.uploaded_model_attempts import CheckModelAttempt, MeasureAttempt
 
 ATTEMPTS: Mapping[JobKind, type[Attempt[Any]]] = require_all_kinds(
     {

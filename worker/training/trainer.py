@@ -258,10 +258,10 @@ class Trainer:
         self._weights = {e: weights for e, weights in self._weights.items() if e in needed}
         if epoch in needed:
             self._weights[epoch] = self._engine.weights()
-        told = messages.EpochDone(
+        message = messages.EpochDone(
             epoch, _report_figures(values), self._write_or_warn(f"after epoch {epoch}", epoch), usual_s
         )
-        self._send(told)
+        self._send(message)
 
     def _watch(self, values: dict[str, float]) -> training_policy.GuardState:
         """Apply the guard to an epoch. It is reported before a checkpoint holds it: better twice than never."""

@@ -184,7 +184,7 @@ def prepare(assignment: Assignment, requested_stop: Callable[[], StopCause | Non
         evaluator.prepare_in(beside)
         exported.begin()
 
-    told = facts if inputs.features is None else facts | {"features": inputs.features}
+    shown_facts = facts if inputs.features is None else facts | {"features": inputs.features}
     make_trainer = partial(
         Trainer,
         data=measured.data,
@@ -199,7 +199,7 @@ def prepare(assignment: Assignment, requested_stop: Callable[[], StopCause | Non
         data,
         engine,
         exported,
-        Started(told, compute_own_digests(dataset.folder, spec, data)),
+        Started(shown_facts, compute_own_digests(dataset.folder, spec, data)),
         make_trainer,
         make_engine=lambda spec: make_engine(builder.build_trained(policy, spec.training.seed), spec),
     )

@@ -9,8 +9,8 @@ from fastapi import Path, Query, Request
 from pydantic import Field
 from starlette.datastructures import FormData
 
-from analysis.answers.foreign import diagnose_answers
-from analysis.studies.told import drop_test
+from analysis.answers.external import diagnose_answers
+from analysis.studies.reported_results import drop_test
 from api.http.auth import CallerContext
 from api.http.body import Body
 from api.http.context import RequestContext
@@ -19,8 +19,14 @@ from api.http.problems import JSON_BODY, raises
 from api.http.routing import make_router
 from api.http.upload_body import describe_body, describe_file
 from api.routes.datasets.upload import COMPONENT
-from api.routes.foreign_files import FOREIGN_THREADS, ForeignFile
-from api.routes.studies.told import Result, ToldSpec, read_told_body, read_told_file, read_told_form
+from api.routes.external_files import READING_THREADS, ExternalFile
+from api.routes.studies.reported_results import (
+    ReportedResultSpec,
+    Result,
+    read_result_body,
+    read_result_file,
+    read_result_form,
+)
 from heldout import errors
 from heldout.lifecycle.resources import StudyStatus
 from heldout.views.diagnosis import DiagnosisView
@@ -97,8 +103,10 @@ def give_back_lease(
         external_runs.give_back(session, context.owner, study_id, run_id, token)
 
 
-# Its parts are among the components, as parts of `ForeignTraining`.
-_TOLD = {name: part for name, part in ToldSpec.model_json_schema(ref_template=COMPONENT).items() if name != "$defs"}
+# Its parts are among the components, as parts of `ExternalTraining`.
+_RESULT_BODY = {
+    name: part for name, part in ReportedResultSpec.model_json_schema(ref_template=COMPONENT).items() if name != "$defs"
+}
 _RESULT = describe_body(
     ["token"],
     {
@@ -115,7 +123,7 @@ _RESULT = describe_body(
         "seconds": {"type": "string", "description": "How long the training took."},
         "failed": {"type": "string", "description": "Instead of a file: why there is no result."},
     },
-    {"application/json": _TOLD},
+    {"application/json": _RESULT_BODY},
 )
 
 
@@ -147,17 +155,17 @@ async def tell_result(study_id: StudyId, run_id: RunId, request: Request, contex
         ) as form:
             return await _tell(context, study_id, run_id, await _read_form(context, form))
     async with context.app.large_bodies.received(request, context.app.settings.max_body_bytes, context.owner) as raw:
-        result = await run_sync(read_told_body, raw, limiter=context.app.large_bodies.get_parser(raw))
+        result = await run_sync(read_result_body, raw, limiter=context.app.large_bodies.get_parser(raw))
     return await _tell(context, study_id, run_id, result)
 
 
 async def _read_form(context: RequestContext, form: FormData) -> Result:
-    fields = read_told_form(form)
+    fields = read_result_form(form)
     if fields.file is None:
         return Result(fields.token, fields.seconds, fields.failed or "")
     async with context.app.diagnosing.taken(context.owner):
         return await asyncio.get_running_loop().run_in_executor(
-            FOREIGN_THREADS, read_told_file, fields, context.app.settings.max_predictions_bytes
+            READING_THREADS, read_result_file, fields, context.app.settings.max_predictions_bytes
         )
 
 
@@ -177,17 +185,17 @@ def get_run(study_id: StudyId, run_id: RunId, context: ReadContext) -> RunView:
 
 
 @router.get("/{study_id}/runs/{run_id}/diagnosis")
-@raises(errors.RunNotFound, errors.RunNotTold, errors.StorageUnavailable)
+@raises(errors.RunNotFound, errors.RunNotReported, errors.StorageUnavailable)
 def diagnose_run(study_id: StudyId, run_id: RunId, context: CallerContext) -> DiagnosisView:
     """Diagnose a training from its answers and curves: without test images, unless the study compared it on them."""
     with context.read() as session:
         study, _, run = external_runs.find(session, context.owner, study_id, run_id)
-    if run.told is None:
-        raise errors.RunNotTold(run_id)
+    if run.result is None:
+        raise errors.RunNotReported(run_id)
     limit_bytes = context.app.settings.max_predictions_bytes
-    foreign = ForeignFile.load(context.blobs, run.told["file"], run.told["parts"], limit_bytes)
-    answers = foreign.answers if has_opened_test(study, run) else drop_test(foreign.answers)
-    return DiagnosisView.of(diagnose_answers(answers, foreign.curves))
+    external = ExternalFile.load(context.blobs, run.result["file"], run.result["parts"], limit_bytes)
+    answers = external.answers if has_opened_test(study, run) else drop_test(external.answers)
+    return DiagnosisView.of(diagnose_answers(answers, external.curves))
 
 
 def _require_run(context: RequestContext, study_id: str, run_id: str) -> None:
@@ -202,20 +210,20 @@ async def _tell(context: RequestContext, study_id: str, run_id: str, result: Res
 
 def _store(context: RequestContext, study_id: str, run_id: str, result: Result) -> RunView:
     # Each result has its own name, so that a later one cannot replace the content of the first, which counts.
-    key = f"jobs/{run_id}/told/{secrets.token_hex(8)}" if result.parts else None
+    key = f"jobs/{run_id}/results/{secrets.token_hex(8)}" if result.parts else None
     about = {"seconds": result.seconds, "file": key, "parts": list(result.parts)}
     counts = False
     try:
         for name, content in result.parts.items():
             context.blobs.put(f"{key}/{name}", content)
         with context.write() as session:
-            counts = external_runs.tell(session, study_id, run_id, result.token, result.told, about)
+            counts = external_runs.tell(session, study_id, run_id, result.token, result.outcome, about)
             if counts:
                 context.note_change(session, None)
     finally:
         if key is not None and not counts:
             context.blobs.delete_all(key)
     # Also after a repeated result, because the first request may have been interrupted at this point.
-    external_studies.continue_study(context.app.database, study_id, has_failed=isinstance(result.told, str))
+    external_studies.continue_study(context.app.database, study_id, has_failed=isinstance(result.outcome, str))
     with context.read() as session:
         return build_run_view(*external_runs.find(session, context.owner, study_id, run_id), accepted=counts)

@@ -28,8 +28,8 @@ from heldout.cli.shown_audit import show_audit
 from heldout.cli.shown_study import show_estimate
 from heldout.cli.spec_files import Preset, drop_example_name, get_spec
 from heldout.client.client import AsyncClient, Client
+from heldout.client.external_values import simplify_history
 from heldout.client.failures import ApiProblem, NoService
-from heldout.client.foreign_values import simplify_history
 from heldout.histories.documents import read_document
 from heldout.histories.verdict import judge_curves
 from heldout.spec.documents import merge
@@ -254,8 +254,8 @@ class Tools:
             if dry_run:
                 return capture_output(show_estimate, await client.studies.estimate(body))
             study = (await client.studies.create(body)).view
-        told = f"{study.progress.jobs} trainings for now" if study.waits_for is None else f"first, {study.waits_for}"
-        return " ".join([f"{study.id} is ordered: {told}. Ask `progress` with this id.", *study.warnings])
+        scope = f"{study.progress.jobs} trainings for now" if study.waits_for is None else f"first, {study.waits_for}"
+        return " ".join([f"{study.id} is ordered: {scope}. Ask `progress` with this id.", *study.warnings])
 
     async def continue_study(
         self,

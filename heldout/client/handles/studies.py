@@ -55,7 +55,7 @@ class RunHandle(Handle[AssignedRunView, Mode]):
         super().__init__(resource, assigned)
         self.study_id = study_id
         self.is_replaced = False
-        self._is_told = False
+        self._is_reported = False
         self._began_s = time.monotonic()
 
     @property
@@ -99,17 +99,17 @@ class RunHandle(Handle[AssignedRunView, Mode]):
             predictions[split]["hashes"] = of_images
         took_s = self._measure_s() if seconds is None else seconds
         resource, study, token = self._resource, self.study_id, self.view.token
-        told = await StudyResource.tell(resource, study, self.id, token, predictions, history=history, seconds=took_s)
-        self._is_told = True
-        return told
+        run = await StudyResource.tell(resource, study, self.id, token, predictions, history=history, seconds=took_s)
+        self._is_reported = True
+        return run
 
     @dual
     async def fail(self, reason: str) -> RunView:
         """Report that the training failed, and why. Its arm is dropped; without the base, the study fails."""
         resource, study, token = self._resource, self.study_id, self.view.token
-        told = await StudyResource.tell_failed(resource, study, self.id, token, reason, seconds=self._measure_s())
-        self._is_told = True
-        return told
+        run = await StudyResource.tell_failed(resource, study, self.id, token, reason, seconds=self._measure_s())
+        self._is_reported = True
+        return run
 
     def _measure_s(self) -> float:
         return round(time.monotonic() - self._began_s, 3)
@@ -126,12 +126,12 @@ class RunHandle(Handle[AssignedRunView, Mode]):
 
     async def _end(self, error: BaseException | None) -> bool:
         """Report a failure. Returns whether the study continues without raising the error."""
-        if error is None and not self._is_told:
+        if error is None and not self._is_reported:
             raise RuntimeError(
                 "This training has no result. Call run.tell(validation=(labels, probabilities)) before the "
                 "`with` block ends, or run.fail(reason)."
             )
-        if self._is_told:
+        if self._is_reported:
             return False
         if not isinstance(error, Exception) or isinstance(error, ApiProblem | NoService):
             with suppress(ApiProblem, NoService):  # without it, the lease ends by itself
@@ -141,7 +141,7 @@ class RunHandle(Handle[AssignedRunView, Mode]):
         with suppress(ApiProblem, NoService):  # they must not hide the error
             await RunHandle.fail(self, reason)
         is_of_training = isinstance(error, TRAINING_ERRORS) or type(error).__name__ in TRAINING_ERROR_NAMES
-        if self._is_told and is_of_training:
+        if self._is_reported and is_of_training:
             logger.warning(
                 "%s, seed %d failed, and the study continues without this arm. %s", self.arm, self.seed, reason
             )

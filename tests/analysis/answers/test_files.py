@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from analysis.answers.answers import PredictionsRefused
+from analysis.answers.external import build_evaluation
 from analysis.answers.file import read_predictions
-from analysis.answers.foreign import build_evaluation
-from analysis.answers.received import ForeignAnswers, GivenSplit, receive_answers
+from analysis.answers.received import ExternalAnswers, GivenSplit, receive_answers
 from analysis.answers.table import MAX_NAMES, read_table
 from heldout.integrations.labeled_splits import number_copies
 from tests.analysis.answers.made import arrays, predicted
@@ -21,7 +21,7 @@ MIB = 1024 * 1024
 NAMES = ["cat", "dog", "fox"]
 
 
-def read(content: bytes, max_bytes: int = MIB, classes=None) -> ForeignAnswers:
+def read(content: bytes, max_bytes: int = MIB, classes=None) -> ExternalAnswers:
     return read_predictions(io.BytesIO(content), max_bytes, classes)
 
 
@@ -38,7 +38,7 @@ def zipped(name: str, content: bytes, compression: int = zipfile.ZIP_STORED) -> 
     return file.getvalue()
 
 
-def assert_same(found: ForeignAnswers, *, is_rounded: bool = False) -> None:
+def assert_same(found: ExternalAnswers, *, is_rounded: bool = False) -> None:
     assert list(found.splits) == ["test"]
     test = found.splits["test"]
     assert np.array_equal(test.labels, LABELS)

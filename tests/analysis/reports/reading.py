@@ -29,7 +29,7 @@ def markdown(study, gaps=()):
     return MarkdownIt("commonmark").enable("table").parse(text)
 
 
-def find_foreign_html(text: str) -> set[str]:
+def find_outside_html(text: str) -> set[str]:
     """Return the tags and attributes that names in a Markdown text could add, for two readers that pass on HTML."""
     pages = (
         MarkdownIt("commonmark", {"html": True}).enable("table").render(text),

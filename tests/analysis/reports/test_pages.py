@@ -14,7 +14,7 @@ from heldout.spec.job import JobSpec
 from heldout.studies.spec import StudySpec
 from tests.analysis.reports import made_studies as made
 from tests.analysis.reports.reading import (
-    find_foreign_html,
+    find_outside_html,
     html,
     html_tables,
     markdown,
@@ -119,7 +119,7 @@ def test_html_in_names_is_text_for_every_reader_of_markdown(name):
         }
     )
     text = render_markdown(build_document(report(shown)))
-    assert find_foreign_html(text) == set()
+    assert find_outside_html(text) == set()
     assert not re.search("<[a-z!]", text), "for readers that know neither fences nor escapes"
 
 

@@ -51,7 +51,7 @@ def test_a_session_can_submit_and_wait_for_jobs(browser_at, key, spec):
     assert browser_at.get("/v1/jobs/job_00000000000000000000000000").status_code == 404
 
 
-FOREIGN = [
+CROSS_SITE = [
     *({"Origin": origin} for origin in ("http://evil.example", "http://127.0.0.1:1", "null", "")),
     *({"Sec-Fetch-Site": site} for site in ("cross-site", "same-site")),
 ]
@@ -62,7 +62,7 @@ def test_pages_of_other_sites_or_ports_cannot_use_the_session(browser_at, key, s
     log_in(browser_at, key)
     job = browser_at.post("/v1/jobs", json=spec).json()
     cancel = f"/v1/jobs/{job['id']}/cancel"
-    for headers in FOREIGN:
+    for headers in CROSS_SITE:
         assert_problem(browser_at.post(cancel, headers=headers), 403, "cross_site_request")
         assert_problem(browser_at.post("/v1/session", json={"key": key}, headers=headers), 403, "cross_site_request")
         assert_problem(browser_at.get("/v1/jobs", headers=headers), 403, "cross_site_request")

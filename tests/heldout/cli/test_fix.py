@@ -156,7 +156,7 @@ def test_a_diagnosis_has_the_request_and_the_command_if_the_dataset_is_known():
     remedy = suggest_data_fix("Fix it.", {"pixel_values": {"test": "invert"}})
     inverted = Finding("scale_mismatch", "critical", "Inverted.", {}, (*remedy, *suggest_data_fix("Or look at it.")))
     diagnosis = Diagnosis("scale_mismatch", 1, None, "Inverted.", (inverted,))
-    known, foreign = DiagnosisView.of(diagnosis, dataset_id="ds_1"), DiagnosisView.of(diagnosis)
+    known, external = DiagnosisView.of(diagnosis, dataset_id="ds_1"), DiagnosisView.of(diagnosis)
     [first, second] = known.findings[0].remedies
     assert first.request.model_dump() == {
         "method": "POST",
@@ -164,7 +164,7 @@ def test_a_diagnosis_has_the_request_and_the_command_if_the_dataset_is_known():
         "body": {"pixel_values": {"test": "invert"}},
     }
     assert second.request is None
-    assert foreign.findings[0].remedies[0].request is None
+    assert external.findings[0].remedies[0].request is None
     shown = render_terminal(build_diagnosis(known))
     assert "  Fix the data: `heldout datasets fix ds_1 --pixel-values test=invert`" in shown
 

@@ -199,7 +199,7 @@ def test_a_loss_that_ends_less_than_four_percent_above_its_best_is_only_an_info(
     finding = finding_of("overfitting", make_rise(share))
     assert finding.severity == severity
     assert (finding.remedies == ()) == (severity == "info")
-    for curves in (make_rise(share), foreign(make_rise(share, height=1.0))):
+    for curves in (make_rise(share), make_external(make_rise(share, height=1.0))):
         assert (diagnose(curves).verdict == "healthy") == (severity == "info")
     assert finding_of("overconfidence", with_accuracy([0.8] * EPOCHS, make_rise(share))).severity == severity
 
@@ -209,7 +209,7 @@ def test_a_small_rise_is_not_mild_if_accuracy_clearly_fell():
     assert finding_of("overfitting", with_accuracy(fell, make_rise(0.03))).severity == "warning"
 
 
-def foreign(curves: History) -> History:
+def make_external(curves: History) -> History:
     return History(fit_loss=curves.train_loss, validation_loss=curves.validation_loss)
 
 

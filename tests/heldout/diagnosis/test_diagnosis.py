@@ -385,7 +385,7 @@ def test_a_falling_accuracy_without_a_rising_loss_cannot_be_judged():
     assert diagnose(replace(shown, validation_accuracy=little)).verdict == "healthy"
 
 
-def foreign(training: list[float], validation: list[float]) -> History:
+def make_external(training: list[float], validation: list[float]) -> History:
     return History(fit_loss=tuple(training), validation_loss=tuple(validation))
 
 
@@ -395,9 +395,11 @@ def test_a_rise_in_another_programs_loss_is_compared_with_half_of_the_fall(offse
     training = [offset + loss for loss in falling(30, 0.01)]
     for rise, is_one in ((0.003, True), (0.0015, False)):
         turned = [offset + loss for loss in turning(30, rise=rise)]
-        assert (diagnose(foreign(training, turned)).onset_epoch is not None) == is_one
+        assert (diagnose(make_external(training, turned)).onset_epoch is not None) == is_one
     # It is unknown how low a loss above any cross-entropy could go, so 4% of half the fall counts, too.
-    assert diagnose(foreign(training, [offset + loss for loss in turning(30, rise=0.004)])).verdict == "overfitting"
+    assert (
+        diagnose(make_external(training, [offset + loss for loss in turning(30, rise=0.004)])).verdict == "overfitting"
+    )
 
 
 @pytest.mark.parametrize("offset", [0.0, 13.0])
@@ -407,7 +409,7 @@ def test_a_rise_in_another_programs_loss_is_compared_with_the_cost_of_wrong_answ
     known = tuple(0.1 + 0.2 * min(1, epoch / 10) for epoch in range(30))
     for rise, with_accuracies in ((0.008, False), (0.02, True)):
         turned = [offset + max(1.9, 2.3 - 0.04 * epoch) + rise * max(0, epoch - 20) / 8 for epoch in range(30)]
-        curves = foreign(training, turned)
+        curves = make_external(training, turned)
         assert diagnose(curves).onset_epoch is not None
         assert (diagnose(replace(curves, validation_accuracy=known)).onset_epoch is not None) == with_accuracies
 
@@ -415,14 +417,14 @@ def test_a_rise_in_another_programs_loss_is_compared_with_the_cost_of_wrong_answ
 def test_a_rise_of_a_squared_error_is_detected():
     training = [0.09 * 0.8**epoch for epoch in range(30)]
     turned = [max(0.02, 0.09 * 0.8**epoch) + 0.0004 * max(0, epoch - 20) for epoch in range(30)]
-    curves = replace(foreign(training, turned), validation_accuracy=(0.7,) * 30)
+    curves = replace(make_external(training, turned), validation_accuracy=(0.7,) * 30)
     assert diagnose(curves).onset_epoch is not None
 
 
 def test_a_rise_from_the_first_epoch_is_compared_with_the_fall_of_training():
     training = falling(20, 0.3)
     for rise, is_one in ((0.001, False), (0.003, True)):
-        found = diagnose(foreign(training, [2.3 + rise * epoch for epoch in range(20)]))
+        found = diagnose(make_external(training, [2.3 + rise * epoch for epoch in range(20)]))
         assert (found.onset_epoch is not None) == is_one
 
 
@@ -433,7 +435,7 @@ def test_fluctuations_shared_with_fits_average_are_not_noise():
         training = [0.2 * 0.9**epoch + 0.2 * move + 0.2 for epoch, move in enumerate(moved)]
         flat = [max(0.6, 0.8 - 0.02 * epoch) + move for epoch, move in enumerate(moved)]
         turned = [loss + 0.03 * min(1, max(0, epoch - 10) / 5) for epoch, loss in enumerate(flat)]
-        found.append(diagnose(foreign(training, noisy(turned, 0.005, seed))).onset_epoch is not None)
+        found.append(diagnose(make_external(training, noisy(turned, 0.005, seed))).onset_epoch is not None)
     assert sum(found) >= 5  # with all of the noise, only one is found
 
 
@@ -441,7 +443,7 @@ def test_a_small_fall_of_fits_average_counts_as_learning():
     rough = [0.9, 0.75, 0.76, 0.62, 0.6, 0.45]
     after = [0.48, 0.52, 0.49, 0.53, 0.5, 0.54, 0.51, 0.55, 0.52, 0.56]
     training = [2.3, 1.4, 0.9, 0.6, 0.4, 0.3] + [0.3 - 0.01 * epoch for epoch in range(1, 11)]
-    assert diagnose(foreign(training, rough + after)).verdict == "overfitting"
+    assert diagnose(make_external(training, rough + after)).verdict == "overfitting"
 
 
 def test_the_quoted_figures_are_those_that_were_judged():
@@ -464,9 +466,9 @@ def test_the_severity_of_overfitting_does_not_depend_on_an_offset():
 
 
 def test_epochs_are_numbered_as_in_the_history():
-    foreign = {"fit_loss": OVERFIT.train_loss, "validation_loss": OVERFIT.validation_loss}
-    plain = diagnose(History(**foreign))
-    diagnosis = diagnose(History(**foreign, numbers=tuple(range(5, 205, 5))))
+    figures = {"fit_loss": OVERFIT.train_loss, "validation_loss": OVERFIT.validation_loss}
+    plain = diagnose(History(**figures))
+    diagnosis = diagnose(History(**figures, numbers=tuple(range(5, 205, 5))))
     assert (diagnosis.best_epoch, diagnosis.onset_epoch) == (5 * plain.best_epoch, 5 * plain.onset_epoch)
     assert f"lowest in epoch {5 * plain.best_epoch} " in diagnosis.explanation
     assert f"the best epoch ({5 * plain.best_epoch})" in diagnosis.findings[0].remedies[0].reason

@@ -221,8 +221,8 @@ def test_images_of_one_group_say_less_than_as_many_of_different_groups():
     copies = stored.validation_copies
 
     def bounds(family: float | None):
-        told = stored.model_copy(update={"validation_copies": copies.model_copy(update={"family": family})})
-        term = compute_gap(told).find_term("split_difference")
+        with_family = stored.model_copy(update={"validation_copies": copies.model_copy(update={"family": family})})
+        term = compute_gap(with_family).find_term("split_difference")
         return *term.accuracy_interval, *term.loss_interval
 
     counts = [count / 20 for of in (VALIDATION, TEST) for count in (of.right.sum(), len(of.right))]

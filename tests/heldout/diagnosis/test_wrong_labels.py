@@ -125,22 +125,22 @@ def test_labels_that_the_surest_answers_contradict_are_wrong():
     assert "After epoch 5, the network contradicts 15.0% of the training labels even where it is surest" in (
         found.explanation
     )
-    told = diagnose_answers(sort_answers(0.1, 0.2, 0.3))
-    assert told.causes[0].code == "label_noise"
+    diagnosis = diagnose_answers(sort_answers(0.1, 0.2, 0.3))
+    assert diagnosis.causes[0].code == "label_noise"
 
 
 def test_the_summary_says_where_the_network_contradicts_labels():
-    told = diagnose_answers(sort_answers(0.1, 0.2, 0.3), train=0.9, validation=0.62, test=0.62)
-    assert told.verdict == "label_noise"
-    assert "Where the network is surest, it contradicts 15 of 100 training labels." in told.summary
+    diagnosis = diagnose_answers(sort_answers(0.1, 0.2, 0.3), train=0.9, validation=0.62, test=0.62)
+    assert diagnosis.verdict == "label_noise"
+    assert "Where the network is surest, it contradicts 15 of 100 training labels." in diagnosis.summary
 
 
 def test_more_epochs_still_come_before_contradicted_labels():
     """A network with wrong labels may be trained too briefly too."""
     falling = tuple(2.3 - 0.15 * epoch for epoch in range(10))
     course = History(train_loss=falling, validation_loss=falling)
-    told = diagnose_answers(sort_answers(0.1, 0.2, 0.3), history=course)
-    assert [cause.code for cause in told.causes[:2]] == ["not_converged", "label_noise"]
+    diagnosis = diagnose_answers(sort_answers(0.1, 0.2, 0.3), history=course)
+    assert [cause.code for cause in diagnosis.causes[:2]] == ["not_converged", "label_noise"]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from math import exp, log, nan
 
 import pytest
 
-from analysis.answers.foreign import find_epoch
+from analysis.answers.external import find_epoch
 from heldout.diagnosis import Evaluation, History
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.histories.reading import read_text

@@ -400,10 +400,10 @@ def test_leftovers_of_a_killed_worker_count_and_are_evicted(blobs, cache, tmp_pa
     assert list_copies(cache) == set()
 
 
-def test_a_foreign_file_in_the_cache_does_no_harm(blobs, cache, tmp_path):
+def test_another_programs_file_in_the_cache_does_no_harm(blobs, cache, tmp_path):
     sha256 = store(blobs, tmp_path, 7)
     cache.mkdir()
-    (cache / "README").write_text("a foreign file")
+    (cache / "README").write_text("another file")
     assert arrays.compute_content_address(use(blobs, sha256, cache, cap=1)) == sha256
     evict(cache, 0)
     assert {path.name for path in cache.iterdir()} == {"README", ".making-room"}

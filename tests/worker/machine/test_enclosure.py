@@ -21,7 +21,7 @@ from tests.worker.machine.probe import ALLOWED
 from worker.machine import enclosed_process
 from worker.machine.enclosed_process import EnclosedProcess, take_back
 from worker.machine.enclosure import FIRST_USER, USERS, SandboxFeatures, find_sandbox_features
-from worker.supervision.foreign_attempts import ForeignProcess
+from worker.supervision.uploaded_model_attempts import UploadedModelProcess
 
 HERE = find_sandbox_features()
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has these doors")
@@ -186,7 +186,7 @@ def test_the_process_that_reads_a_model_is_enclosed(tmp_path: Path) -> None:
     model = tmp_path / "model.onnx"
     model.write_bytes(dense_onnx(np.ones((64, 2)), np.ones(2), image=(1, 8, 8)))
     assigned, out = {"max_parameters": None}, tmp_path / "out"
-    with ForeignProcess("check", assigned, {"model": model}, out, memory_bytes=2**32, wall_s=60) as process:
+    with UploadedModelProcess("check", assigned, {"model": model}, out, memory_bytes=2**32, wall_s=60) as process:
         answer = process.read_line(60)
         status, limits = (Path(f"/proc/{process.pid}/{file}").read_text() for file in ("status", "limits"))
     assert answer is not None
@@ -209,7 +209,7 @@ def test_links_and_special_files_are_removed_from_the_output(tmp_path: Path) -> 
     os.link(secret, written / "hard")
     os.mkfifo(written / "pipe")
     (written / "closed").chmod(0)
-    take_back(written, is_foreign=False)
+    take_back(written, is_of_other_user=False)
     assert sorted(path.name for path in written.rglob("*")) == ["closed", "plain"]
     assert secret.read_text() == "secret"
 

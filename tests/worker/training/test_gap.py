@@ -16,8 +16,8 @@ from scipy.special import log_softmax
 from sklearn.metrics import accuracy_score
 
 from analysis.answers.answers import measure_family, split_into_halves
+from analysis.answers.external import build_evaluation
 from analysis.answers.file import read_predictions
-from analysis.answers.foreign import build_evaluation
 from analysis.arrays.dataset import ImageSet
 from analysis.arrays.relations import Relations
 from heldout.spec.job import JobSpec
@@ -395,7 +395,7 @@ def test_no_temperature_is_fitted_to_fewer_than_fifty_validation_images(trained)
 
 @pytest.mark.parametrize("labels", [lambda labels: labels, shift_labels], ids=["right", "renamed"])
 def test_stored_predictions_of_a_job_give_the_figures_of_the_job(trained, labels, tmp_path):
-    """Its `predictions.npz` is read like a foreign file; copies are recognized by hashes."""
+    """Its `predictions.npz` is read like an uploaded file; copies are recognized by hashes."""
     images = change_test(trained.images, labels=labels)
     copy_of = np.arange(len(images.images), dtype=np.int32)
     for split in ("validation", "test"):

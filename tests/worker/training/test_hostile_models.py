@@ -25,7 +25,7 @@ from predict.model import OnnxNetwork
 from tests.onnx_files import dense_onnx, with_tensor_elsewhere
 from tests.worker.training import costly_models, hostile_models
 from worker.machine.enclosed_process import ProcessDied
-from worker.supervision.foreign_attempts import ForeignProcess, get_model_memory_bytes
+from worker.supervision.uploaded_model_attempts import UploadedModelProcess, get_model_memory_bytes
 from worker.training.exports.run import load_models
 from worker.training.model_files import keras_config
 from worker.training.model_files.keras_config import read_network
@@ -69,8 +69,8 @@ def require_own_words(refused: ModelRefused, folder: Path) -> None:
     assert refused.code.value in {"custom_object", "unsafe_model", "model_damaged", "model_too_large", "not_a_model"}
     assert len(refused.detail) < 700
     assert refused.detail.isprintable()
-    for foreign in (SECRET, "Traceback", "Error:", "site-packages"):
-        assert foreign not in refused.detail
+    for leaked in (SECRET, "Traceback", "Error:", "site-packages"):
+        assert leaked not in refused.detail
 
 
 def test_configs_that_reach_beyond_a_network_are_refused(secret):
@@ -287,7 +287,9 @@ def test_a_huge_computation_is_ended_by_the_memory_limit_of_its_process(tmp_path
     file = tmp_path / "model.json"
     file.write_text(json.dumps(hostile_models.part("keras", "Sequential", {"name": "network", "layers": layers})))
     limits = {"memory_bytes": get_model_memory_bytes(file), "wall_s": 300}
-    with ForeignProcess("check", {"max_parameters": 1000}, {"model": file}, tmp_path / "out", **limits) as process:
+    with UploadedModelProcess(
+        "check", {"max_parameters": 1000}, {"model": file}, tmp_path / "out", **limits
+    ) as process:
         assert process.receive(300) == {"out_of_memory": True}
 
 
@@ -299,7 +301,7 @@ def test_a_network_that_takes_too_long_is_ended_by_the_time_limit_of_its_process
     limits = {"memory_bytes": get_model_memory_bytes(file), "wall_s": wall_s}
     assigned, inputs = {"max_parameters": 10**8}, {"model": file}
     with (
-        ForeignProcess("check", assigned, inputs, tmp_path / "out", **limits) as process,
+        UploadedModelProcess("check", assigned, inputs, tmp_path / "out", **limits) as process,
         pytest.raises(ProcessDied) as died,
     ):
         process.receive(500)
@@ -312,7 +314,9 @@ def test_the_check_of_a_small_architecture_ends_after_half_a_minute_of_processor
     file = tmp_path / "model.json"
     file.write_text(json.dumps(costly_models.make_slow()))
     limits = {"memory_bytes": get_model_memory_bytes(file, 10**8), "wall_s": 900}
-    with ForeignProcess("check", {"max_parameters": 10**8}, {"model": file}, tmp_path / "out", **limits) as process:
+    with UploadedModelProcess(
+        "check", {"max_parameters": 10**8}, {"model": file}, tmp_path / "out", **limits
+    ) as process:
         refused = process.receive(900)["refused"]
         used_s = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert refused["code"] == "timed_out"

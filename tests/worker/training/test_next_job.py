@@ -76,16 +76,16 @@ def give_next(process: Process, alone: Process, folder: Path) -> Finished:
 
 
 def list_told(process: Process) -> list[Any]:
-    """Return all that a process has told of its job, except how long it took."""
-    told = list[Any]()
+    """Return all that a process has reported of its job, except how long it took."""
+    reported = list[Any]()
     for message in process.messages:
         if isinstance(message, EpochDone):
             assert message.checkpoint is not None
             values = {name: value for name, value in message.values.items() if name not in TIMINGS}
-            told.append((message.epoch, values, message.checkpoint.name))
+            reported.append((message.epoch, values, message.checkpoint.name))
         elif not isinstance(message, Finished | Alive):
-            told.append(message)
-    return told
+            reported.append(message)
+    return reported
 
 
 def read_last_checkpoint(process: Process) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -109,7 +109,7 @@ def read_predictions(finished: Finished) -> dict[str, np.ndarray]:
 
 
 def assert_same(first: Finished, process: Process, second: Finished, alone: Process) -> None:
-    """Check that both processes have told and written the same, bit for bit."""
+    """Check that both processes have reported and written the same, bit for bit."""
     assert list_told(process) == list_told(alone)
     assert (first.final, first.stop_reason, first.other_reads) == (second.final, second.stop_reason, second.other_reads)
     for name in (ArtifactName.EVALUATION, ArtifactName.GAP):

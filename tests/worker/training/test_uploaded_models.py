@@ -12,7 +12,7 @@ from tests.worker.training.trainings import Training, fewer, small_spec
 from worker.training.model_files.refusal import ModelRefused
 from worker.training.uploaded_models.child import read_facts
 from worker.training.uploaded_models.keras_model import KerasAnswers
-from worker.training.uploaded_models.measure import ForeignModel, choose_preprocessing, list_candidates, prepare_images
+from worker.training.uploaded_models.measure import UploadedModel, choose_preprocessing, list_candidates, prepare_images
 
 
 def save(model: keras.Model, folder: Path) -> Path:
@@ -78,7 +78,7 @@ def test_a_model_that_gives_a_feature_map_is_recognized(tmp_path):
 
 def test_an_onnx_model_that_gives_one_number_is_refused_when_it_is_measured(digits):
     training = Training(small_spec({"filters": 2}), fewer(digits, 40))
-    model = ForeignModel(lambda pixels: pixels.sum(axis=(1, 2))[:, :1], training.resident, training.data)
+    model = UploadedModel(lambda pixels: pixels.sum(axis=(1, 2))[:, :1], training.resident, training.data)
     with pytest.raises(ModelRefused, match=r"not regression.* end it with a sigmoid"):
         model.predict_all()
 

@@ -6,10 +6,10 @@ import { STATUS_TONES, verdictWord } from '../words/verdicts'
 
 export const Status = ({ status }: { status: string }) => <span class={`badge ${STATUS_TONES[status] ?? 'plain'}`}>{status}</span>
 
-type Told = string | null | undefined
+type Text = string | null | undefined
 
 /** headline: shown instead of the verdict's name, if there is one. */
-export function Verdict({ code, headline }: { code: Told; headline?: Told }) {
+export function Verdict({ code, headline }: { code: Text; headline?: Text }) {
   if (!code) return <span class="none">–</span>
   const [word, tone] = verdictWord(code)
   return headline ? <span class={`judgement ${tone}`}>{headline}</span> : <span class={`badge ${tone}`}>{word}</span>

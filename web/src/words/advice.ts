@@ -28,16 +28,16 @@ const WORDS: [RegExp, string][] = [
   [/(?: with|:) `splits[^`]*`/g, ''],
 ]
 /** What only a terminal or a program can use. */
-const FOREIGN = /`[^`]*--[a-z][^`]*`|\/v1\/|\bcurl\b|`heldout |\b(?:GET|POST|PUT|PATCH|DELETE) \/|`splits|`skip_broken/
+const TERMINAL_SYNTAX = /`[^`]*--[a-z][^`]*`|\/v1\/|\bcurl\b|`heldout |\b(?:GET|POST|PUT|PATCH|DELETE) \/|`splits|`skip_broken/
 const ASIDE = / \(`[^()]*\)/g
 
 /** The text without what a reader of a page cannot use. A sentence that still has some of it is left out. */
 export function adviseHere(text: string): string {
   const said = WORDS.reduce((all, [form, words]) => all.replace(form, words), text)
-  if (said === text && !FOREIGN.test(text)) return text
-  const sentences = said.replace(ASIDE, (aside) => (FOREIGN.test(aside) ? '' : aside)).split(/(?<=[.!?]["']?) +/)
+  if (said === text && !TERMINAL_SYNTAX.test(text)) return text
+  const sentences = said.replace(ASIDE, (aside) => (TERMINAL_SYNTAX.test(aside) ? '' : aside)).split(/(?<=[.!?]["']?) +/)
   return sentences
-    .filter((sentence) => !FOREIGN.test(sentence))
+    .filter((sentence) => !TERMINAL_SYNTAX.test(sentence))
     .map((sentence) => sentence.replace(/^(?:it|its|the|another|load)\b/, (word) => word.charAt(0).toUpperCase() + word.slice(1)))
     .join(' ')
     .trim()

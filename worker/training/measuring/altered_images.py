@@ -71,7 +71,7 @@ def find_altered(
     looked_at = _choose_some(held_out)
     scores = score(looked_at)
     flagged = float((scores > 0).mean())
-    told = 1 - 2 * mistaken
+    detected_share = 1 - 2 * mistaken
     # One more image of each kind, so that none of a few does not count as none of all.
     variance = sum(
         part * (1 - part) / (count + 2)
@@ -80,8 +80,8 @@ def find_altered(
             ((mistaken * len(unseen) + 1) / (len(unseen) + 2), len(unseen)),
         )
     )
-    share = min(1.0, (flagged - mistaken) / told)
-    if share - _SIGMAS * variance**0.5 / told < MIN_SHARE:
+    share = min(1.0, (flagged - mistaken) / detected_share)
+    if share - _SIGMAS * variance**0.5 / detected_share < MIN_SHARE:
         return None
     if len(looked_at) < len(held_out):
         scores = score(held_out)

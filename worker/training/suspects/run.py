@@ -43,11 +43,11 @@ def _search_images(assignment: SuspectAssignment) -> SuspectsFound:
 def make_stored_suspects(found: Found, images: ImageSet, names: list[str] | None, seed: int) -> StoredSuspects:
     """Return the suspects, the most probable first; the oddest images if the search is inconclusive."""
     labels = np.asarray(images.labels, np.int32)
-    told = estimate(found.said, labels, images.splits, seed)
-    judged, can_tell = told.judged, told.verdict == "can_tell"
+    estimated = estimate(found.said, labels, images.splits, seed)
+    judged, can_tell = estimated.judged, estimated.verdict == "can_tell"
     split_of = {row: split for split, rows in images.splits.items() for row in rows.tolist()}
     oddest_first = np.argsort(-judged.scores, kind="stable")
-    oddest_first = oddest_first[told.is_judged[oddest_first]]
+    oddest_first = oddest_first[estimated.is_judged[oddest_first]]
     count = max(FIRST, int((judged.wrong > SUSPECTED).sum())) if can_tell else FIRST
     shown = oddest_first[: min(count, MAX_SUSPECTS)]
     if can_tell:
@@ -55,12 +55,12 @@ def make_stored_suspects(found: Found, images: ImageSet, names: list[str] | None
     if names is not None:
         shown = shown[np.cumsum([len(names[row]) for row in shown]) <= MAX_CHARACTERS]
     return StoredSuspects(
-        images=int(told.is_judged.sum()),
+        images=int(estimated.is_judged.sum()),
         agreement=float((found.said.argmax(axis=1) == labels).mean()),
-        surest_agreement=told.surest_agreement,
-        verdict=told.verdict,
-        wrong=told.counts if can_tell else None,
-        splits=told.splits if can_tell else {},
+        surest_agreement=estimated.surest_agreement,
+        verdict=estimated.verdict,
+        wrong=estimated.counts if can_tell else None,
+        splits=estimated.splits if can_tell else {},
         suspects=tuple(
             Suspect(
                 index=row,
@@ -72,8 +72,8 @@ def make_stored_suspects(found: Found, images: ImageSet, names: list[str] | None
             )
             for row in shown.tolist()
         ),
-        planted=told.planted,
-        classes=told.classes,
+        planted=estimated.planted,
+        classes=estimated.classes,
         networks=found.networks,
         trained_on=found.trained_on,
         seen_as=choose_seen_size(images),

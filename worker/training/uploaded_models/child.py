@@ -58,7 +58,7 @@ def _answer(work: str, assignment: dict[str, Any], pipe: FileIO) -> dict[str, An
         return {"measured": measured.model_dump(mode="json")}
     except ModelRefused as refused:
         return _describe(refused)
-    except Exception as error:  # noqa: BLE001 - printed to the log, and told
+    except Exception as error:  # noqa: BLE001 - printed to the log and reported
         traceback.print_exc()
         # TensorFlow's own, where it was imported at all: that takes seconds.
         if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":

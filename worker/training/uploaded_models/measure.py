@@ -180,7 +180,7 @@ def measure_model(
     source = {split: np.asarray(images.splits[split], np.int64) for split in SPLITS}
     data = take_images(images, {split: rows for split, rows in source.items() if len(rows)}, resident_bytes)
     answers = KerasAnswers(model) if facts.format is ModelFormat.KERAS else OnnxAnswers(model)
-    answering = ForeignModel(answers, make_source(data), data)
+    answering = UploadedModel(answers, make_source(data), data)
     given = answering.predict_all()
     answering.preprocessing = _find_needed(answering)
     said = given if answering.preprocessing is None else answering.predict_all()
@@ -200,7 +200,7 @@ def measure_model(
     )
 
 
-class ForeignModel:
+class UploadedModel:
     """Returns a model's answers to raw images of a dataset; used by `worker.training.measuring.gap`.
 
     preprocessing: the change applied to pixels first.
@@ -275,7 +275,7 @@ def _are_probabilities(values: NDArray[np.float64]) -> bool:
     return values.shape[1] == 1 or bool(np.abs(values.sum(axis=1) - 1).max() < _MAX_ROUNDING)
 
 
-def _find_needed(model: ForeignModel) -> Preprocessing | None:
+def _find_needed(model: UploadedModel) -> Preprocessing | None:
     """Find the change of pixels that the model needs for the dataset."""
     data = model.data
     rows = data.rows["train"]
@@ -304,7 +304,7 @@ def _build_figures(data: TrainingData, said: dict[str, Predictions]) -> SplitsRe
 
 
 def _measure_gap(
-    model: ForeignModel, data: TrainingData, said: dict[str, Predictions], relations: Relations | None
+    model: UploadedModel, data: TrainingData, said: dict[str, Predictions], relations: Relations | None
 ) -> StoredGap | None:
     """Compute the terms of the gap that one set of weights shows."""
     answers = {split: Answers.to(data.labels[data.rows[split]], predictions) for split, predictions in said.items()}

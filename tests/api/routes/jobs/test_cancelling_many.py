@@ -19,7 +19,7 @@ def test_cancelling_by_filter_affects_only_matching_unfinished_jobs(client, stra
     other = submit(client, spec)
     worker.succeed(worker.claim())
     worker.claim(), worker.claim()
-    foreign = submit(stranger, tagged)
+    of_stranger = submit(stranger, tagged)
     client.post(f"/v1/jobs/{asked['id']}/cancel")
     client.post(f"/v1/jobs/{paused['id']}/pause")
     answer = client.post("/v1/jobs/cancel?metadata[sweep]=7")
@@ -28,7 +28,7 @@ def test_cancelling_by_filter_affects_only_matching_unfinished_jobs(client, stra
     assert [get_status(client, job) for job in (ended, running, asked, queued, paused, other)] == [
         *("succeeded", "cancelling", "cancelling", "cancelled", "cancelled", "queued")
     ]
-    assert get_status(stranger, foreign) == "queued"
+    assert get_status(stranger, of_stranger) == "queued"
     types = [event["type"] for event in client.get(f"/v1/jobs/{queued['id']}/events").json()["data"]]
     assert types == ["job.queued", "job.cancelled"]
     again = client.post("/v1/jobs/cancel?metadata[sweep]=7").json()
@@ -63,8 +63,8 @@ def test_jobs_are_cancelled_by_id_with_a_result_for_each(client, stranger, worke
     left = submit(client, spec)
     worker.succeed(worker.claim())
     worker.claim()
-    foreign = submit(stranger, spec)
-    named = [job["id"] for job in (queued, ended, running, foreign, queued)]
+    of_stranger = submit(stranger, spec)
+    named = [job["id"] for job in (queued, ended, running, of_stranger, queued)]
     answer = client.post("/v1/jobs/cancel", json={"ids": named})
     assert answer.status_code == 202
     assert answer.json() == {
@@ -76,13 +76,13 @@ def test_jobs_are_cancelled_by_id_with_a_result_for_each(client, stranger, worke
             {"id": queued["id"], "status": "cancelled", "code": None},
             {"id": ended["id"], "status": None, "code": "job_finished"},
             {"id": running["id"], "status": "cancelling", "code": None},
-            {"id": foreign["id"], "status": None, "code": "job_not_found"},
+            {"id": of_stranger["id"], "status": None, "code": "job_not_found"},
         ],
     }
     assert [get_status(client, job) for job in (ended, running, queued, left)] == [
         *("succeeded", "cancelling", "cancelled", "queued")
     ]
-    assert get_status(stranger, foreign) == "queued"
+    assert get_status(stranger, of_stranger) == "queued"
 
 
 def test_ids_and_filters_cannot_be_combined_and_ids_are_limited(client, spec):

@@ -13,7 +13,7 @@ from heldout.lifecycle.job import FailureCode, StopReason
 from heldout.stored.gap import Calibration
 from models.store import claims, named_blobs
 from models.store.claims import Capacity
-from tests.analysis.reports.reading import find_foreign_html
+from tests.analysis.reports.reading import find_outside_html
 from tests.api.routes.exported import FILE, make_report, store_export
 from tests.api.support import assert_problem, sqlite_only, submit, with_field
 from tests.heldout.served import GAP
@@ -205,7 +205,7 @@ def test_html_in_names_of_jobs_datasets_and_classes_is_text_on_a_model_card(clie
     monkeypatch.setattr("models.study_report.build_card", build_hostile)
     card = client.get(f"/v1/jobs/{job}/card").text
     assert card.count("alert(1)") >= 5
-    assert find_foreign_html(card) == set()
+    assert find_outside_html(card) == set()
     assert not re.search("<[a-z!]", card)
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from analysis.answers.file import read_predictions
 from analysis.studies.next_steps import decide_next_steps
-from analysis.studies.told import read_told
+from analysis.studies.reported_results import read_reported_result
 from api.http import upload_body
 from heldout.lifecycle.job import JobStatus
 from heldout.service.settings import Settings
@@ -131,7 +131,7 @@ def test_each_run_has_a_diagnosis_without_test_until_the_end(client):
     study = order(client)
     run = ask(client, study)["run"]
     where = f"/v1/studies/{study}/runs/{run['run']}"
-    assert_problem(client.get(f"{where}/diagnosis"), 409, "run_not_told")
+    assert_problem(client.get(f"{where}/diagnosis"), 409, "run_not_reported")
     training = '{"history": {"accuracy": [0.5, 0.9], "val_accuracy": [0.4, 0.6]}}'
     assert report(client, study, run, training=training).status_code == 200
     sealed = client.get(f"{where}/diagnosis").json()
@@ -288,9 +288,9 @@ def test_a_study_continues_after_the_service_died_before_its_next_step(client, d
     for run in runs[:-1]:
         assert report(client, study, run).json()["accepted"] is True
     content = io.BytesIO(make_file(runs[-1]))
-    told = read_told(read_predictions(content, len(content.getvalue())), None, None)
+    result = read_reported_result(read_predictions(content, len(content.getvalue())), None, None)
     with database.write() as session:
-        external_runs.tell(session, study, runs[-1]["run"], runs[-1]["token"], told, {"seconds": 1.0, "parts": []})
+        external_runs.tell(session, study, runs[-1]["run"], runs[-1]["token"], result, {"seconds": 1.0, "parts": []})
     lost = ask(client, study)
     assert (lost["status"], lost["run"], lost["wait_s"]) == ("running", None, 1.0)
     assert report(client, study, runs[-1]).json()["accepted"] is False  # its runner got no response and reports again
@@ -306,7 +306,7 @@ def test_provisional_means_are_those_of_all_reported_answers(client, database):
         report(client, study, run)
     with database.write() as session:
         row = session.get_one(StudyRunRow, runs[0]["run"])
-        row.told = {name: part for name, part in row.told.items() if name != "means"}
+        row.result = {name: part for name, part in row.result.items() if name != "means"}
     report(client, study, runs[3])
     assert (runs[0]["arm"], runs[3]["arm"]) == ("base", "base")
     for arm in client.get(f"/v1/studies/{study}").json()["arms"]:

@@ -20,10 +20,10 @@ export function ArmsCard({ study, report }: { study: Study; report: StudyReport 
   const metric = study.recorded?.metric
   const objective = metric ? (study.recorded?.better === 'lower' ? 'loss' : 'accuracy') : study.objective
   const measure: Measure = objective ?? (inQuery('by') === 'loss' ? 'loss' : 'accuracy')
-  const told = new Map(report?.arms.map((one) => [one.name, one]))
+  const reported = new Map(report?.arms.map((one) => [one.name, one]))
   const [base, ...others] = study.arms
   const sorted = [...others].sort((a, b) => orderOf(b, measure) - orderOf(a, measure))
-  const rows = sorted.map((arm) => rowOf(arm, study, told.get(arm.name), measure))
+  const rows = sorted.map((arm) => rowOf(arm, study, reported.get(arm.name), measure))
   return (
     <section class="card" aria-label="Arms">
       <header>
@@ -86,7 +86,7 @@ const Base = ({ arm, study }: { arm: Arm; study: Study }) => (
 const reached = ({ validation }: Arm) =>
   validation?.accuracy == null ? figure(validation?.loss ?? null) : percent(validation.accuracy)
 
-function rowOf(arm: Arm, study: Study, told: ReportArm | undefined, measure: Measure): Compared {
+function rowOf(arm: Arm, study: Study, reportArm: ReportArm | undefined, measure: Measure): Compared {
   const { difference } = arm
   const interval = difference?.adjusted_intervals[measure] ?? null
   return {
@@ -95,7 +95,7 @@ function rowOf(arm: Arm, study: Study, told: ReportArm | undefined, measure: Mea
       <>
         {armWord(arm.name)} {arm.status === 'dropped' && <span class="badge warn">dropped</span>}
         {arm.status === 'racing' && study.status === 'running' && <span class="badge accent">running</span>}
-        {told?.idea && <p class="soft">{told.idea}</p>}
+        {reportArm?.idea && <p class="soft">{reportArm.idea}</p>}
         {arm.why && (
           <p>
             <Prose text={arm.why} />
@@ -106,7 +106,7 @@ function rowOf(arm: Arm, study: Study, told: ReportArm | undefined, measure: Mea
     change: difference?.[measure] ?? null,
     interval: interval as Range | null,
     noInterval: difference && arm.seeds < MIN_SEEDS_OF_RANGE ? TOO_FEW_SEEDS : undefined,
-    beside: <Sure arm={arm} effect={told?.effect} measure={measure} />,
+    beside: <Sure arm={arm} effect={reportArm?.effect} measure={measure} />,
   }
 }
 

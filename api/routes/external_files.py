@@ -8,10 +8,10 @@ from typing import BinaryIO, TypeVar
 
 from analysis.answers.answers import PredictionsRefused
 from analysis.answers.file import read_predictions
-from analysis.answers.received import ForeignAnswers
+from analysis.answers.received import ExternalAnswers
 from api.http.app_context import FILES_AT_ONCE
 from api.http.body import parse_json
-from api.routes.foreign_training import ForeignCurves, ForeignTraining, make_sentence
+from api.routes.external_training import ExternalCurves, ExternalTraining, make_sentence
 from heldout.errors import InvalidSpec
 from heldout.histories.recorded import ReadHistory
 from heldout.spec.documents import make_pointer
@@ -19,20 +19,20 @@ from heldout.spec.field_errors import validate
 from models.blobs import Blobs
 
 # Dedicated threads: the allocator keeps the peak memory of every thread that has ever read such a file.
-FOREIGN_THREADS = ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="diagnose")
+READING_THREADS = ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="diagnose")
 # What is stored of a result: the file of answers and the text of curves that came with it, or a JSON body with both.
 ANSWERS, TRAINING, WHOLE = "answers", "training.json", "whole.json"
 Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
-class ForeignFile:
+class ExternalFile:
     """The answers in a file, and the curves that came with it."""
 
-    answers: ForeignAnswers
+    answers: ExternalAnswers
     curves: ReadHistory | None
 
-    def read(self, read: Callable[[ForeignAnswers, float | None, float | None], Read]) -> Read:
+    def read(self, read: Callable[[ExternalAnswers, float | None, float | None], Read]) -> Read:
         """Call `read` with the answers, and the last training accuracy and loss of the curves.
 
         Raises:
@@ -45,7 +45,7 @@ class ForeignFile:
             raise _make_refusal(error) from None
 
     @classmethod
-    def load(cls, blobs: Blobs, key: str, parts: Collection[str], max_bytes: int) -> "ForeignFile":
+    def load(cls, blobs: Blobs, key: str, parts: Collection[str], max_bytes: int) -> "ExternalFile":
         """Read what was stored below a key. Raises StorageUnavailable.
 
         Args:
@@ -53,17 +53,17 @@ class ForeignFile:
         """
         content = {name: blobs.read(f"{key}/{name}") for name in parts}
         if WHOLE in content:
-            return cls.of(ForeignTraining.model_validate_json(content[WHOLE]))
+            return cls.of(ExternalTraining.model_validate_json(content[WHOLE]))
         training = content[TRAINING].decode("utf-8", "surrogatepass") if TRAINING in content else None
-        return read_foreign_file(io.BytesIO(content[ANSWERS]), training, max_bytes)
+        return read_external_file(io.BytesIO(content[ANSWERS]), training, max_bytes)
 
     @classmethod
-    def of(cls, training: ForeignTraining) -> "ForeignFile":
+    def of(cls, training: ExternalTraining) -> "ExternalFile":
         """Take the answers and the curves of a JSON body."""
-        return cls(training.answers() or ForeignAnswers((), {}, {}), training.curves())
+        return cls(training.answers() or ExternalAnswers((), {}, {}), training.curves())
 
 
-class TrainingOfFile(ForeignCurves):
+class TrainingOfFile(ExternalCurves):
     """Curves sent with a file of predictions. They may be absent."""
 
     @property
@@ -71,7 +71,7 @@ class TrainingOfFile(ForeignCurves):
         return True
 
 
-def read_foreign_file(file: BinaryIO, training: str | None, limit_bytes: int) -> ForeignFile:
+def read_external_file(file: BinaryIO, training: str | None, limit_bytes: int) -> ExternalFile:
     """Read a file, and the JSON text with its curves. Raises InvalidSpec with the place of what cannot be read."""
     recorded = None
     if training is not None:
@@ -80,7 +80,7 @@ def read_foreign_file(file: BinaryIO, training: str | None, limit_bytes: int) ->
         answers = read_predictions(file, limit_bytes, None if recorded is None else recorded.classes)
     except PredictionsRefused as error:
         raise _make_refusal(error) from None
-    return ForeignFile(answers, None if recorded is None else recorded.curves())
+    return ExternalFile(answers, None if recorded is None else recorded.curves())
 
 
 def _make_refusal(error: PredictionsRefused) -> InvalidSpec:

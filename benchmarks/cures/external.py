@@ -1,4 +1,4 @@
-"""Studies of external trainings in which nothing can help: `python -m benchmarks.cures foreign [BEGINNING OF A WAY]`.
+"""Studies of external trainings in which nothing can help: `python -m benchmarks.cures external [BEGINNING OF A WAY]`.
 
 The recorded trainings of `nulls.py` are given to a study as its user would give them:
 
@@ -65,8 +65,8 @@ def power_tables() -> Iterator[str]:
     yield f"| of {len(list_pairs())} arms, told apart by | {' | '.join(f'{count} seeds' for count in counts)} |"
     yield "|---" * (1 + len(counts)) + "|"
     for way in WAYS_OF_POWER:
-        told = [sum(get_answer(steps) != "cannot_tell" for steps in compare_pairs(way, count)) for count in counts]
-        yield f"| {way} | {' | '.join(map(str, told))} |"
+        answered = [sum(get_answer(steps) != "cannot_tell" for steps in compare_pairs(way, count)) for count in counts]
+        yield f"| {way} | {' | '.join(map(str, answered))} |"
 
 
 def compare_pairs(way: str, seeds: int) -> Iterator[NextSteps]:
@@ -185,13 +185,13 @@ def compare_recorded(condition: Condition, drawn: Drawn, way: str, *, has_seeds:
         recording=recording,
         objective=find_objective(way),
     )
-    told = []
+    runs = []
     if has_answers:
         for arm, keys in list_run_keys(recording).items():
             for key, training in zip(keys, drawn[arm], strict=True):
                 scores = scores_of(condition, training)
-                told.append(StudyRun(key, f"{arm}-{key.seed}", JobStatus.SUCCEEDED, scores))
-    return decide_next_steps(state, told)
+                runs.append(StudyRun(key, f"{arm}-{key.seed}", JobStatus.SUCCEEDED, scores))
+    return decide_next_steps(state, runs)
 
 
 def describe_share(clusters: list[np.ndarray]) -> str:

@@ -17,7 +17,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from analysis.answers.answers import PredictionsRefused
-from analysis.answers.received import MAX_CLASSES, ForeignAnswers, GivenSplit, receive_answers
+from analysis.answers.received import MAX_CLASSES, ExternalAnswers, GivenSplit, receive_answers
 from api.http.body import Body
 from heldout.diagnosis.history import parse_figure
 from heldout.histories.documents import is_keras, read_curves, read_document
@@ -55,14 +55,14 @@ class SplitPredictions(Body):
     )
 
 
-class ForeignPredictions(Body):
+class ExternalPredictions(Body):
     """Predictions of the same weights for the images of each split. The gap needs `train` and `test`."""
 
     train: SplitPredictions | None = None
     validation: SplitPredictions | None = None
     test: SplitPredictions | None = None
 
-    def answers(self, classes: int | Sequence[str] | None) -> ForeignAnswers:
+    def answers(self, classes: int | Sequence[str] | None) -> ExternalAnswers:
         """Raises PredictionsRefused."""
         splits = {name: split for name in SPLIT_NAMES if (split := getattr(self, name)) is not None}
         return receive_answers({name: GivenSplit(**vars(split)) for name, split in splits.items()}, classes)
@@ -140,7 +140,7 @@ History = Annotated[
 ]
 
 
-class ForeignCurves(Body):
+class ExternalCurves(Body):
     """The curves of a recorded training, in one of four formats."""
 
     history: History | None = None
@@ -171,7 +171,7 @@ class ForeignCurves(Body):
     _read: ReadHistory | None = PrivateAttr(None)
 
     @model_validator(mode="after")
-    def _require_readable(self) -> "ForeignCurves":
+    def _require_readable(self) -> "ExternalCurves":
         given = [name for name in _FORMS if getattr(self, name) is not None]
         if len(given) != 1 and (given or not self._may_have_no_curves):
             raise ValueError(f"expected one of `history`, `csv`, `scalars` and `log`{self._or_else}")
@@ -221,14 +221,14 @@ class ForeignCurves(Body):
         return read_scalars(points, self.run)
 
 
-class ForeignTraining(ForeignCurves):
+class ExternalTraining(ExternalCurves):
     """A recorded training: its curves in one of four formats, its predictions for labeled images, or both."""
 
-    predictions: ForeignPredictions | None = None
-    _answers: ForeignAnswers | None = PrivateAttr(None)
+    predictions: ExternalPredictions | None = None
+    _answers: ExternalAnswers | None = PrivateAttr(None)
 
     @model_validator(mode="after")
-    def _check_predictions(self) -> "ForeignTraining":
+    def _check_predictions(self) -> "ExternalTraining":
         if self.predictions is not None:
             try:
                 self._answers = self.predictions.answers(self.classes)
@@ -248,7 +248,7 @@ class ForeignTraining(ForeignCurves):
     def _or_else(self) -> str:
         return ", or `predictions`"
 
-    def answers(self) -> ForeignAnswers | None:
+    def answers(self) -> ExternalAnswers | None:
         """The predictions for labeled images. None if they were not sent."""
         return self._answers
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.answers.answers import Answers, compare_renamed_labels, divide_by_copies, split_into_halves
-from analysis.answers.received import Column, ForeignAnswers
+from analysis.answers.received import Column, ExternalAnswers
 from analysis.answers.renamed_labels import choose_renaming, count_confusion
 from analysis.answers.temperature import measure_calibration
 from analysis.answers.training_labels import count_contradictions
@@ -26,7 +26,7 @@ from heldout.stored.gap import Calibration, HeldOutName, LabelsRenamed, StoredGa
 MAX_CALIBRATED_VALUES = 400_000
 
 
-def build_evaluation(answers: ForeignAnswers) -> Evaluation:
+def build_evaluation(answers: ExternalAnswers) -> Evaluation:
     """Return the answers in the form for a diagnosis; their epoch is unknown."""
     confusions = {
         name: count_confusion(predictions, len(answers.classes)) for name, predictions in answers.splits.items()
@@ -45,7 +45,7 @@ def build_evaluation(answers: ForeignAnswers) -> Evaluation:
     )
 
 
-def _compute_gap(answers: ForeignAnswers, confusions: dict[SplitName, NDArray[np.int64]]) -> StoredGap | None:
+def _compute_gap(answers: ExternalAnswers, confusions: dict[SplitName, NDArray[np.int64]]) -> StoredGap | None:
     """None without answers to training and to test images."""
     splits = answers.splits
     train, test, validation = (splits.get(name) for name in ("train", "test", "validation"))
@@ -72,7 +72,7 @@ def _compute_gap(answers: ForeignAnswers, confusions: dict[SplitName, NDArray[np
     )
 
 
-def _find_copied(answers: ForeignAnswers, split: SplitName) -> HeldOutRelations | None:
+def _find_copied(answers: ExternalAnswers, split: SplitName) -> HeldOutRelations | None:
     """Return which images of the split were trained on; None if the hashes of either split are unknown."""
     if "train" not in answers.hashes or split not in answers.hashes:
         return None
@@ -111,7 +111,7 @@ def _compare_renamed(test: Answers, known: NDArray[np.int64], classes: Sequence[
     )
 
 
-def _compute_calibration(answers: ForeignAnswers) -> Calibration | None:
+def _compute_calibration(answers: ExternalAnswers) -> Calibration | None:
     """Calibrate on the validation images, or on the test images if there are none."""
     name: HeldOutName = "validation" if "validation" in answers.splits else "test"
     predictions = answers.splits.get(name)
@@ -130,7 +130,7 @@ _MAX_LOSS_DIFFERENCE = 0.001
 _MAX_ACCURACY_DIFFERENCE = 0.0005
 
 
-def diagnose_answers(answers: ForeignAnswers | None, read: ReadHistory | None, classes: int = 0) -> Diagnosis:
+def diagnose_answers(answers: ExternalAnswers | None, read: ReadHistory | None, classes: int = 0) -> Diagnosis:
     """Diagnose what is known: curves, answers, or both.
 
     Args:

@@ -52,7 +52,7 @@ def get_model_memory_bytes(model: Path, new_parameters: int = 0) -> int:
     return _PROGRAMS_BYTES + _COPIES * model.stat().st_size + _BYTES_PER_NEW_PARAMETER * new_parameters
 
 
-class ForeignProcess(EnclosedProcess):
+class UploadedModelProcess(EnclosedProcess):
     """A process with an assignment. The thread that starts it must outlive it: on Linux it dies with that thread.
 
     Args:
@@ -88,22 +88,22 @@ _COPIES_OF_IMAGES = 2
 OfModel = TypeVar("OfModel", bound=CheckModelSpec | MeasureSpec)
 
 
-class ForeignAttempt(Attempt[OfModel]):
+class UploadedModelAttempt(Attempt[OfModel]):
     """A sandboxed process reads an untrusted file."""
 
     remedy = "Upload a smaller model."
     threads = 1
-    child: ForeignProcess
+    child: UploadedModelProcess
 
     @abstractmethod
-    def process(self, model: Path, in_use: ExitStack) -> ForeignProcess:
+    def process(self, model: Path, in_use: ExitStack) -> UploadedModelProcess:
         """Start the process on the model's file. Raises whatever `AttemptFiles` raises."""
 
     @abstractmethod
     def end(self, kind: str, content: Any) -> None:
         """End the job by the answer of the process. Raises ValueError if it is not an answer."""
 
-    def start(self, in_use: ExitStack) -> ForeignProcess:
+    def start(self, in_use: ExitStack) -> UploadedModelProcess:
         model = self.folder / "file.keras"
         self.files.fetch(self.spec.key, model)
         process = self.process(model, in_use)
@@ -123,13 +123,13 @@ class ForeignAttempt(Attempt[OfModel]):
         return True
 
 
-class CheckModelAttempt(ForeignAttempt[CheckModelSpec]):
+class CheckModelAttempt(UploadedModelAttempt[CheckModelSpec]):
     """An attempt at the first reading of an uploaded model."""
 
     what = "The check of the model"
 
-    def process(self, model: Path, in_use: ExitStack) -> ForeignProcess:
-        return ForeignProcess(
+    def process(self, model: Path, in_use: ExitStack) -> UploadedModelProcess:
+        return UploadedModelProcess(
             "check",
             {"max_parameters": self.spec.max_parameters},
             {"model": model},
@@ -171,16 +171,16 @@ class CheckModelAttempt(ForeignAttempt[CheckModelSpec]):
         self.lease.forget([self.spec.key])
 
 
-class MeasureAttempt(ForeignAttempt[MeasureSpec]):
+class MeasureAttempt(UploadedModelAttempt[MeasureSpec]):
     """An attempt at the evaluation of an uploaded model."""
 
     what = "Measuring the model"
 
-    def process(self, model: Path, in_use: ExitStack) -> ForeignProcess:
+    def process(self, model: Path, in_use: ExitStack) -> UploadedModelProcess:
         dataset = self.files.open_dataset(self.claimed.dataset.sha256, in_use.enter_context)
         resident = self.shares.resident_bytes()
         images_bytes = min((dataset / "images.npy").stat().st_size, resident)
-        return ForeignProcess(
+        return UploadedModelProcess(
             "measure",
             {"facts": self.spec.facts.model_dump(mode="json"), "resident_bytes": resident},
             {

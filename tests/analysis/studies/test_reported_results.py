@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from analysis.answers.answers import PredictionsRefused
-from analysis.answers.received import ForeignAnswers, GivenSplit, receive_answers
+from analysis.answers.received import ExternalAnswers, GivenSplit, receive_answers
 from analysis.studies.next_steps import decide_next_steps
+from analysis.studies.reported_results import drop_test, explain_disagreement, read_reported_result
 from analysis.studies.state import NextSteps, Scores, StudyRun, StudyState, complete_state
 from analysis.studies.stored import unpack_arrays
-from analysis.studies.told import drop_test, explain_disagreement, read_told
 from benchmarks.cures import replay
 from benchmarks.cures.conditions import Condition
 from benchmarks.cures.record import Training
@@ -22,7 +22,7 @@ CLASSES = 10
 CONDITIONS = [condition for condition in replay.conditions() if len(replay.remedies(condition)) > 1][:4]
 
 
-def report_answers(training: Training) -> ForeignAnswers:
+def report_answers(training: Training) -> ExternalAnswers:
     """Make probabilities with the recorded losses and correct answers; every image's label is class 0."""
     of_label = np.exp(-training.losses.astype(np.float64))
     rest = np.where(training.correct, (1 - of_label) / (CLASSES - 1), 0.0)
@@ -55,7 +55,7 @@ def test_reported_trainings_give_the_same_conclusion_as_own_trainings(condition:
 
     def report(arm: str, seed: int) -> Scores:
         training = grid[arm, seed]
-        read = read_told(report_answers(training), training.train_accuracy, training.train_loss).scores
+        read = read_reported_result(report_answers(training), training.train_accuracy, training.train_loss).scores
         return replace(read, train_images=condition.train)
 
     expected = follow(own, lambda arm, seed: scores_of(condition, grid[arm, seed]), is_external=False)
@@ -71,7 +71,7 @@ def test_reported_trainings_give_the_same_conclusion_as_own_trainings(condition:
     assert found.refit is None
 
 
-def answers(**splits: GivenSplit) -> ForeignAnswers:
+def answers(**splits: GivenSplit) -> ExternalAnswers:
     return receive_answers(splits, 3)
 
 
@@ -81,8 +81,10 @@ def split(labels: list[int], hashes: list[str] | None = None) -> GivenSplit:
 
 
 def test_sealed_answers_are_the_test_answers_in_the_order_of_their_ids():
-    first_run = read_told(answers(validation=split([0, 1]), test=split([2, 1, 0], ["a", "b", "c"])), None, None)
-    other = read_told(answers(validation=split([0, 1]), test=split([0, 2, 1], ["c", "a", "b"])), None, None)
+    first_run = read_reported_result(
+        answers(validation=split([0, 1]), test=split([2, 1, 0], ["a", "b", "c"])), None, None
+    )
+    other = read_reported_result(answers(validation=split([0, 1]), test=split([0, 2, 1], ["c", "a", "b"])), None, None)
     first, second = unpack_arrays(first_run.sealed), unpack_arrays(other.sealed)
     assert all(np.array_equal(first[name], second[name]) for name in ("losses", "right"))
     assert drop_test(answers(validation=split([0]), test=split([1]))).splits.keys() == {"validation"}
@@ -90,10 +92,10 @@ def test_sealed_answers_are_the_test_answers_in_the_order_of_their_ids():
 
 
 def test_disagreeing_runs_say_what_differs():
-    first_run = read_told(answers(validation=split([0, 1])), None, None).facts
-    longer = read_told(answers(validation=split([0, 1, 2])), None, None).facts
-    turned = read_told(answers(validation=split([1, 0])), None, None).facts
-    tested = read_told(answers(validation=split([0, 1]), test=split([2])), None, None).facts
+    first_run = read_reported_result(answers(validation=split([0, 1])), None, None).facts
+    longer = read_reported_result(answers(validation=split([0, 1, 2])), None, None).facts
+    turned = read_reported_result(answers(validation=split([1, 0])), None, None).facts
+    tested = read_reported_result(answers(validation=split([0, 1]), test=split([2])), None, None).facts
     other = {**first_run, "classes": ["cat", "dog"]}
     explanations = [
         explain_disagreement(other_run, first_run, "run_1", ("validation", "test"))
@@ -107,7 +109,7 @@ def test_disagreeing_runs_say_what_differs():
 
 def test_answers_that_cannot_be_compared_are_refused():
     with pytest.raises(PredictionsRefused, match="no answers to validation"):
-        read_told(answers(test=split([0])), None, None)
+        read_reported_result(answers(test=split([0])), None, None)
     without = receive_answers({"validation": GivenSplit(np.array([0, 1]), answers=np.array([0, 1]))}, 3)
     with pytest.raises(PredictionsRefused, match="send the probabilities"):
-        read_told(without, None, None)
+        read_reported_result(without, None, None)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.answers.answers import Answers, PredictionsRefused
-from analysis.answers.received import Column, ForeignAnswers
+from analysis.answers.received import Column, ExternalAnswers
 from analysis.studies.state import Scores
 from analysis.studies.stored import pack_arrays, unpack_arrays
 from heldout.stored.evaluation import SplitName
@@ -25,7 +25,7 @@ SHOWN_CLASSES = 5
 
 
 @dataclass(frozen=True)
-class ToldRun:
+class ReportedResult:
     """What was reported about one training.
 
     sealed: its packed answers to test images; None without such answers.
@@ -39,7 +39,9 @@ class ToldRun:
     facts: dict[str, Any]
 
 
-def read_told(answers: ForeignAnswers, train_accuracy: float | None, train_loss: float | None) -> ToldRun:
+def read_reported_result(
+    answers: ExternalAnswers, train_accuracy: float | None, train_loss: float | None
+) -> ReportedResult:
     """Turn received answers into what a study compares.
 
     Args:
@@ -80,7 +82,7 @@ def read_told(answers: ForeignAnswers, train_accuracy: float | None, train_loss:
     # A network that has collapsed, or makes no mistake and has no doubt, does so with any seed.
     if (scores.losses != of_label[labels]).any():
         facts["answers"] = hashlib.sha256(scores.losses.tobytes() + scores.right.tobytes()).hexdigest()
-    return ToldRun(scores, _seal(answers), facts)
+    return ReportedResult(scores, _seal(answers), facts)
 
 
 def open_sealed(sealed: bytes) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -89,7 +91,7 @@ def open_sealed(sealed: bytes) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     return arrays["losses"], arrays["right"]
 
 
-def drop_test(answers: ForeignAnswers) -> ForeignAnswers:
+def drop_test(answers: ExternalAnswers) -> ExternalAnswers:
     """Return the answers without those to test images."""
     return replace(
         answers, splits={name: predictions for name, predictions in answers.splits.items() if name != "test"}
@@ -97,19 +99,19 @@ def drop_test(answers: ForeignAnswers) -> ForeignAnswers:
 
 
 def explain_disagreement(
-    told: Mapping[str, Any], other: Mapping[str, Any], other_run: str, splits: Sequence[SplitName]
+    result: Mapping[str, Any], other: Mapping[str, Any], other_run: str, splits: Sequence[SplitName]
 ) -> str | None:
     """Explain why two runs cannot be compared; None if they can.
 
     Args:
-        told, other: the `facts` of both.
+        result, other: the `facts` of both.
         splits: those whose images must be the same.
     """
-    if told["classes"] != other["classes"]:
-        ours, theirs = (_describe_classes(run["classes"]) for run in (told, other))
+    if result["classes"] != other["classes"]:
+        ours, theirs = (_describe_classes(run["classes"]) for run in (result, other))
         return f"It has {ours}, but {other_run} has {theirs}."
     for split in splits:
-        mine, its = (run["splits"].get(split) for run in (told, other))
+        mine, its = (run["splits"].get(split) for run in (result, other))
         if split == "validation" or (mine and its):
             assert mine is not None
             assert its is not None
@@ -168,7 +170,7 @@ def _describe_split(predictions: Answers, hashes: Column | None) -> dict[str, An
     return {"count": len(predictions), "accuracy": float(predictions.right.mean()), "digest": digest.hexdigest()}
 
 
-def _seal(answers: ForeignAnswers) -> bytes | None:
+def _seal(answers: ExternalAnswers) -> bytes | None:
     test = answers.splits.get("test")
     if test is None:
         return None

@@ -7,8 +7,8 @@ from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
 from statsmodels.stats.proportion import confint_proportions_2indep
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
-from analysis.answers import foreign
-from analysis.answers.foreign import build_evaluation, diagnose_answers
+from analysis.answers import external
+from analysis.answers.external import build_evaluation, diagnose_answers
 from analysis.answers.received import GivenSplit, receive_answers
 from tests.analysis.answers.made import CLASSES, predicted
 
@@ -131,7 +131,7 @@ def test_a_probability_rounded_to_0_has_a_finite_loss_and_is_reported():
 def test_each_half_of_test_is_counted_with_the_renaming_chosen_by_the_other_half(monkeypatch):
     swapped = (1, 0, *range(2, CLASSES))
     chosen = iter([swapped, None])
-    monkeypatch.setattr(foreign, "choose_renaming", lambda half, known, usual: next(chosen))
+    monkeypatch.setattr(external, "choose_renaming", lambda half, known, usual: next(chosen))
     labels = build_evaluation(receive_answers(given())).gap.labels
     assert labels.renamings == (None, swapped)
     assert labels.halves[0].change.lost == 0

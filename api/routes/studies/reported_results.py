@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pydantic import Field, model_validator
 from starlette.datastructures import FormData, UploadFile
 
-from analysis.studies.told import ToldRun, read_told
+from analysis.studies.reported_results import ReportedResult, read_reported_result
 from api.http.body import parse_json
 from api.http.upload_body import get_form_file, read_form_texts
-from api.routes.foreign_files import ANSWERS, TRAINING, WHOLE, ForeignFile, read_foreign_file
-from api.routes.foreign_training import ForeignTraining
+from api.routes.external_files import ANSWERS, TRAINING, WHOLE, ExternalFile, read_external_file
+from api.routes.external_training import ExternalTraining
 from heldout.errors import InvalidForm, InvalidSpec
 from heldout.spec.field_errors import validate
 
@@ -18,7 +18,7 @@ MAX_TOKEN, MAX_REASON = 20, 2000
 _FIELDS = ("token", "seconds", "failed", "training")
 
 
-class ToldSpec(ForeignTraining):
+class ReportedResultSpec(ExternalTraining):
     """The answers and curves of a training, as for `POST /v1/diagnoses`, or the reason that it failed."""
 
     token: str = Field(max_length=MAX_TOKEN, description="From `ask`; `0` for a recorded run.")
@@ -28,7 +28,7 @@ class ToldSpec(ForeignTraining):
     )
 
     @model_validator(mode="after")
-    def _require_one_result(self) -> "ToldSpec":
+    def _require_one_result(self) -> "ReportedResultSpec":
         if (self.predictions is None) == (self.failed is None):
             raise ValueError("expected either `predictions`, or `failed` with the reason")
         return self
@@ -44,12 +44,12 @@ class Result:
 
     token: str
     seconds: float | None
-    told: ToldRun | str
+    outcome: ReportedResult | str
     parts: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class ToldForm:
+class ReportedResultForm:
     """The fields of a result's form."""
 
     token: str
@@ -59,7 +59,7 @@ class ToldForm:
     failed: str | None
 
 
-def read_told_form(form: FormData) -> ToldForm:
+def read_result_form(form: FormData) -> ReportedResultForm:
     """Read the fields of a form.
 
     Raises:
@@ -78,7 +78,7 @@ def read_told_form(form: FormData) -> ToldForm:
         detail = f"Received {texts['seconds'][:40]!r}; expected a number of seconds."
         raise InvalidSpec.at("/seconds", detail)
     failed = texts.get("failed")
-    return ToldForm(
+    return ReportedResultForm(
         texts["token"][:MAX_TOKEN],
         file,
         texts.get("training"),
@@ -87,32 +87,32 @@ def read_told_form(form: FormData) -> ToldForm:
     )
 
 
-def read_told_file(form: ToldForm, limit_bytes: int) -> Result:
+def read_result_file(form: ReportedResultForm, limit_bytes: int) -> Result:
     """Read the file of a form, with its curves. Raises InvalidSpec."""
     assert form.file is not None
-    told = read_foreign_file(form.file.file, form.training, limit_bytes).read(read_told)
+    outcome = read_external_file(form.file.file, form.training, limit_bytes).read(read_reported_result)
     form.file.file.seek(0)
     parts = {ANSWERS: form.file.file.read()}
     if form.training is not None:
         parts[TRAINING] = form.training.encode("utf-8", "surrogatepass")
-    return Result(form.token, form.seconds, told, parts)
+    return Result(form.token, form.seconds, outcome, parts)
 
 
-def read_told_body(raw: bytes) -> Result:
+def read_result_body(raw: bytes) -> Result:
     """Read a JSON body.
 
     Raises:
         InvalidJson, InvalidSpec.
     """
-    spec = validate(ToldSpec, parse_json(raw))
+    spec = validate(ReportedResultSpec, parse_json(raw))
     if spec.failed is not None:
         return Result(spec.token, spec.seconds, _shorten_reason(spec.failed))
-    told = ForeignFile.of(spec).read(read_told)
-    return Result(spec.token, spec.seconds, told, {WHOLE: spec.model_dump_json(include=_STORED).encode()})
+    outcome = ExternalFile.of(spec).read(read_reported_result)
+    return Result(spec.token, spec.seconds, outcome, {WHOLE: spec.model_dump_json(include=_STORED).encode()})
 
 
-# The parts of a JSON body that `ForeignFile.load` reads.
-_STORED = set(ForeignTraining.model_fields)
+# The parts of a JSON body that `ExternalFile.load` reads.
+_STORED = set(ExternalTraining.model_fields)
 
 
 def _shorten_reason(reason: str) -> str:
