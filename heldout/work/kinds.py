@@ -3,7 +3,7 @@
 `worker/supervision/worker.py` runs the jobs of each kind, and `models/store/transitions.py` handles their end.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -152,6 +152,9 @@ class Kind:
     is_quick_if_small: bool = False  # whether its jobs may run alongside full slots if they need little memory
     memory_bytes: int | None = None  # memory of each of its jobs; None if it depends on the spec
     runs_elsewhere: bool = False  # whether clients run its jobs, and workers never claim them
+    # While a job of these kinds waits, even for another worker, no job of this kind is claimed. Running ones stop
+    # within a second and are queued again. Estimates of when jobs of these kinds start ignore this kind.
+    yields_to: tuple[JobKind, ...] = ()
 
 
 # Above any training's priority: such jobs are short, and many trainings may be waiting for them.
@@ -169,8 +172,14 @@ KINDS: Mapping[JobKind, Kind] = {
     JobKind.RELATE: Kind(
         RelateSpec, "Copies and groups found.", -1000, takes_slot=False, is_check=True, memory_bytes=CHECK_BYTES
     ),
-    # All waiting trainings come first.
-    JobKind.SUSPECT: Kind(SuspectSpec, "Suspected labels found.", -200, is_check=True, memory_bytes=SUSPECTS_BYTES),
+    JobKind.SUSPECT: Kind(
+        SuspectSpec,
+        "Suspected labels found.",
+        -200,
+        is_check=True,
+        memory_bytes=SUSPECTS_BYTES,
+        yields_to=(JobKind.TRAIN,),
+    ),
     JobKind.EVALUATE: Kind(EvaluateSpec, "Measured on test."),
     JobKind.EXPORT: Kind(ExportSpec, "Exported and verified.", HOLDS_UP_OTHERS),
     JobKind.CHECK_MODEL: Kind(CheckModelSpec, "Read.", HOLDS_UP_OTHERS, is_check=True, is_quick_if_small=True),
@@ -187,6 +196,16 @@ CHECKS_IN_SLOTS = tuple(kind for kind in KINDS_IN_SLOTS if KINDS[kind].is_check)
 CHECKS_QUICK_IF_SMALL = tuple(kind for kind in CHECKS_IN_SLOTS if KINDS[kind].is_quick_if_small)
 KINDS_BESIDE_SLOTS = tuple(kind for kind, about in KINDS.items() if not about.takes_slot and not about.runs_elsewhere)
 KINDS_OF_WORKERS = tuple(kind for kind, about in KINDS.items() if not about.runs_elsewhere)
+
+
+def list_kinds_before(kinds: Collection[JobKind]) -> tuple[JobKind, ...]:
+    """List the kinds to which any of these yields."""
+    return tuple(other for other in KINDS if any(other in KINDS[kind].yields_to for kind in kinds))
+
+
+def leave_out_yielding(kinds: Iterable[JobKind], waiting: Collection[JobKind]) -> tuple[JobKind, ...]:
+    """Leave out the kinds that yield to a kind of which jobs wait."""
+    return tuple(kind for kind in kinds if not set(KINDS[kind].yields_to) & set(waiting))
 
 
 T = TypeVar("T")

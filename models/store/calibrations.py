@@ -7,7 +7,7 @@ from datetime import datetime
 from statistics import mean, median
 from typing import Any
 
-from sqlalchemy import func, select, union_all
+from sqlalchemy import ColumnElement, func, select, union_all
 from sqlalchemy.orm import Session
 
 from analysis.scheduling.cost import Speed, choose_auto_towers, estimate_epoch_seconds
@@ -26,7 +26,7 @@ from heldout.errors import SpecUnreadable
 from heldout.lifecycle.job import JobStatus
 from heldout.spec.job import JobSpec
 from heldout.spec.layers import NetworkPlan
-from heldout.work.kinds import KINDS_IN_SLOTS, JobKind
+from heldout.work.kinds import KINDS_IN_SLOTS, JobKind, leave_out_yielding
 from models.specs import count_splits, make_plan, read_spec
 from models.store import accounts, jobs, quotas
 from models.store.transitions import get_now
@@ -111,8 +111,9 @@ ENDED_JOBS = 20
 SLOT_SEEN_S = 30.0
 
 Datasets = Mapping[str | None, DatasetRow]
+Conditions = tuple[ColumnElement[bool], ...]
 # Jobs for GPUs wait for other workers.
-_IN_SLOTS = (JobRow.status == JobStatus.QUEUED, JobRow.kind.in_(KINDS_IN_SLOTS), JobRow.gpus == 0)
+_IS_QUEUED = (JobRow.status == JobStatus.QUEUED, JobRow.gpus == 0)
 
 
 def estimate_start_s(session: Session, row: JobRow) -> float | None:
@@ -122,15 +123,17 @@ def estimate_start_s(session: Session, row: JobRow) -> float | None:
     known, ended = list_speeds(session), _list_ended(session, row.owner)
     if not known and not ended:
         return None
-    owners = _get_waiting_owners(session)
+    kinds = leave_out_yielding(KINDS_IN_SLOTS, [row.kind])
+    waits = (*_IS_QUEUED, JobRow.kind.in_(kinds))
+    owners = _get_waiting_owners(session, waits)
     if row.owner not in owners:
         return None  # it is suspended
     running = session.scalars(
         select(JobRow).where(JobRow.status == JobStatus.RUNNING, JobRow.kind.in_(KINDS_IN_SLOTS))
     ).all()
-    own = jobs.select_jobs_ahead(row).where(*_IN_SLOTS)
+    own = jobs.select_jobs_ahead(row).where(*waits)
     others = [owner for owner in owners if owner != row.owner][:OWNERS_ESTIMATED]
-    waiting = [*session.scalars(own.limit(OWN_JOBS_ESTIMATED)), *_list_first_jobs(session, others)]
+    waiting = [*session.scalars(own.limit(OWN_JOBS_ESTIMATED)), *_list_first_jobs(session, others, waits)]
     sources = jobs.get_datasets(session, [*running, *waiting, *ended])
     pace = compute_pace(
         [
@@ -164,7 +167,7 @@ def estimate_start_s(session: Session, row: JobRow) -> float | None:
     ahead = session.scalar(select(func.count()).select_from(own.order_by(None).subquery())) or 0
     queues[row.owner] = replace(queues[row.owner], jobs=ahead)
     start_s = estimate_seconds_until_start(
-        [_build_running_job(pace, known, sources, job, at) for job in running],
+        [_build_running_job(pace, known, sources, job, at) for job in running if job.kind in kinds],
         row.owner,
         queues,
         slots=_count_slots(running, ended, at),
@@ -174,9 +177,9 @@ def estimate_start_s(session: Session, row: JobRow) -> float | None:
     return None if start_s is None else round(max(start_s, backoff_s), 1)
 
 
-def _get_waiting_owners(session: Session) -> dict[str, tuple[OwnerRow, int]]:
-    """Get owners with jobs that wait for a slot, and the number of such jobs, in the order of their turns."""
-    counts = select(JobRow.owner, func.count().label("jobs")).where(*_IN_SLOTS).group_by(JobRow.owner).subquery()
+def _get_waiting_owners(session: Session, waits: Conditions) -> dict[str, tuple[OwnerRow, int]]:
+    """Get owners with such waiting jobs, and the number of these jobs, in the order of their turns."""
+    counts = select(JobRow.owner, func.count().label("jobs")).where(*waits).group_by(JobRow.owner).subquery()
     rows = session.execute(
         select(OwnerRow, counts.c.jobs)
         .join(counts, counts.c.owner == OwnerRow.owner)
@@ -186,13 +189,13 @@ def _get_waiting_owners(session: Session) -> dict[str, tuple[OwnerRow, int]]:
     return {row.owner: (row, count) for row, count in rows}
 
 
-def _list_first_jobs(session: Session, owners: Sequence[str]) -> Sequence[JobRow]:
-    """List the next jobs of each of these owners."""
+def _list_first_jobs(session: Session, owners: Sequence[str], waits: Conditions) -> Sequence[JobRow]:
+    """List the next of such waiting jobs of each of these owners."""
     if not owners:
         return ()
     firsts = [
         select(
-            jobs.sort_as_claimed(select(JobRow.id).where(JobRow.owner == owner, *_IN_SLOTS))
+            jobs.sort_as_claimed(select(JobRow.id).where(JobRow.owner == owner, *waits))
             .limit(OTHERS_JOBS_ESTIMATED)
             .subquery()
             .c.id

@@ -17,7 +17,7 @@ from heldout.errors.missing import Damaged
 from heldout.lifecycle.job import FailureCode
 from heldout.service.settings import Settings
 from heldout.spec.job import JobSpec
-from heldout.work.kinds import EvaluateSpec, ExportSpec, SuspectSpec, WorkerSpec, WorkSpec
+from heldout.work.kinds import KINDS, EvaluateSpec, ExportSpec, SuspectSpec, WorkerSpec, WorkSpec
 from heldout.work.memory import MemoryKill
 from models.blobs import BlobMissing
 from models.store import claims
@@ -33,6 +33,8 @@ from worker.supervision.attempt_files import AttemptFiles, CannotBegin, Interrup
 from worker.supervision.lease import AttemptLease
 from worker.supervision.processes import SpareProcesses, TrainingProcess
 
+# How often a job of a kind that yields to others checks whether one of them waits.
+LOOK_FOR_OTHERS_EVERY_S = 0.5
 # How often the peak memory of a process is read. Peaks after the last reading are lost once it is dead.
 LOOK_EVERY_S = 0.1
 
@@ -126,6 +128,7 @@ class Attempt(ABC, Generic[Asked]):
         self.watch = MemoryWatch(resources.shares, claimed)
         self.folder = Path()  # of this attempt alone
         self.began = time.monotonic()
+        self._looked_for_others_at = 0.0
 
     @abstractmethod
     def start(self, in_use: ExitStack) -> Child:
@@ -154,7 +157,11 @@ class Attempt(ABC, Generic[Asked]):
 
     def gives_way(self) -> bool:
         """Return whether other work has priority: the job is then queued again, and no failure is counted."""
-        return False
+        before = KINDS[self.claimed.kind].yields_to
+        if not before or time.monotonic() - self._looked_for_others_at < LOOK_FOR_OTHERS_EVERY_S:
+            return False
+        self._looked_for_others_at = time.monotonic()
+        return bool(self.lease.read(lambda session: claims.find_waiting_kinds(session, before)))
 
     def settle_missing(self) -> None:
         """End the job if a file that it needs is not in the blob store."""

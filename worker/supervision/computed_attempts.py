@@ -1,6 +1,5 @@
 """Attempts at work that one training process computes in one go: evaluations, exports, suspected labels."""
 
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,16 +8,13 @@ from heldout.errors import FileOfLaterRelease, JobNotFound, SpecUnreadable
 from heldout.lifecycle.job import FailureCode
 from heldout.stored.audit import make_suspects_key
 from heldout.work.kinds import EvaluateSpec, ExportSpec, SuspectSpec
-from models.store import claims, evaluations, exports, suspects
+from models.store import evaluations, exports, suspects
 from models.store.evaluations import TrainedModel
 from models.store.exports import ExportSource
 from models.study_report import collect_model_card
 from worker import messages
 from worker.supervision.attempt import ComputedAttempt
 from worker.supervision.attempt_files import CannotBegin, ModelGone
-
-# How often a search checks for waiting trainings.
-LOOK_EVERY_S = 1.0
 
 
 class EvaluateAttempt(ComputedAttempt[EvaluateSpec]):
@@ -122,18 +118,11 @@ class ExportAttempt(ComputedAttempt[ExportSpec]):
 
 
 class SuspectAttempt(ComputedAttempt[SuspectSpec]):
-    """An attempt at a search for wrong labels. A waiting training ends it, even one that could run elsewhere."""
+    """An attempt at a search for wrong labels."""
 
     what = "The search for wrong labels"
     # At most this many of its networks are trained at a time, regardless of the number of cores.
     threads = 2
-    _looked_at = 0.0
-
-    def gives_way(self) -> bool:
-        if time.monotonic() - self._looked_at < LOOK_EVERY_S:
-            return False
-        self._looked_at = time.monotonic()
-        return self.lease.read(claims.is_training_waiting)
 
     def assignment(self, in_use: ExitStack) -> messages.SuspectAssignment:
         # The search also works without relations and names.

@@ -25,6 +25,8 @@ from heldout.work.kinds import (
     KINDS_IN_SLOTS,
     KINDS_OF_WORKERS,
     JobKind,
+    leave_out_yielding,
+    list_kinds_before,
     require_all_kinds,
 )
 from heldout.work.memory import QUICK_BYTES, WorkerMemory
@@ -153,8 +155,9 @@ class Worker:
             claimed = self._take_check_of_others(left.memory_bytes) if kinds is KINDS_IN_SLOTS else None
             if claimed is None:
                 with self.database.read() as session:
-                    if claims.is_training_waiting(session):  # perhaps for resources that this worker does not have
-                        kinds = tuple(kind for kind in kinds if kind is not JobKind.SUSPECT)
+                    # They may wait for resources that this worker does not have.
+                    waiting = claims.find_waiting_kinds(session, list_kinds_before(kinds))
+                kinds = leave_out_yielding(kinds, waiting)
                 claimed = self._take(Capacity(list_claimable_devices(left.gpus), left.gpus, kinds, left.memory_bytes))
             if claimed is not None:
                 self._room.look_again()

@@ -93,11 +93,15 @@ def find_work(session: Session) -> tuple[datetime, bool]:
     return row[0], bool(row[1])
 
 
-def is_training_waiting(session: Session) -> bool:
-    """Whether a training could start now if a worker had room for it."""
+def find_waiting_kinds(session: Session, kinds: Collection[JobKind]) -> frozenset[JobKind]:
+    """Find which of these kinds have a job that could start now if a worker had room for it."""
+    if not kinds:
+        return frozenset()
     # A literal, as in `find_work`.
-    waiting = select(JobRow.id).where(text("jobs.status = 'queued'"), JobRow.kind == JobKind.TRAIN, IS_DUE)
-    return bool(session.scalar(select(waiting.exists())))
+    is_waiting = text("jobs.status = 'queued'"), IS_DUE
+    are_there = (select(JobRow.id).where(*is_waiting, JobRow.kind == kind).exists() for kind in kinds)
+    found = session.execute(select(*are_there)).one()
+    return frozenset(kind for kind, is_there in zip(kinds, found, strict=True) if is_there)
 
 
 def recover_expired_leases(session: Session, limit: int = 100) -> list[tuple[str, JobStatus]]:

@@ -40,6 +40,16 @@ def test_every_kind_is_in_the_registry_with_its_own_spec():
     assert len({about.spec for about in KINDS.values()}) == len(KINDS)
 
 
+def test_kinds_yield_in_one_direction_and_are_claimed_after_those_they_yield_to():
+    yielding = [kind for kind, about in KINDS.items() if about.yields_to]
+    assert yielding
+    for kind in yielding:
+        for other in KINDS[kind].yields_to:
+            assert kind not in KINDS[other].yields_to
+            assert KINDS[kind].priority < KINDS[other].priority
+            assert set(KINDS[other].yields_to) <= set(KINDS[kind].yields_to)
+
+
 def test_no_kind_is_compared_with_a_bare_string():
     """`train` is also the name of a split, so only strings compared with something called `kind` count."""
     found, names = [], f"""["'](?:{"|".join(JobKind)})["']"""  # parsing every file would take seconds

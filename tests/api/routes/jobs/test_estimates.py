@@ -8,8 +8,10 @@ import pytest
 from analysis.scheduling.cost import Speed
 from analysis.scheduling.queueing import ASSUMED_AROUND_EPOCHS_S as AROUND_S
 from heldout.access.rights import Quota
+from heldout.work.kinds import JobKind
 from models.store import calibrations, claims, owners
 from models.store.claims import Capacity
+from models.tables import JobRow
 from tests.api.support import sqlite_only, submit, with_field
 
 # tests/models/store proves the SQL on both databases.
@@ -55,6 +57,22 @@ def test_the_queue_estimates_when_a_job_starts(client, worker, spec):
     worker.epoch(held, 1)  # with 3 s left
     assert start(second) == pytest.approx(3 + AROUND_S / 2, abs=0.1)
     assert start(third) == pytest.approx(3 + 1.5 * AROUND_S + 2 * EPOCH_S, abs=0.1)
+
+
+@pytest.mark.usefixtures("calibrated")
+def test_searches_that_yield_do_not_delay_the_estimated_start(client, worker, spec):
+    running, waiting = (submit(client, spec)["id"] for _ in range(2))
+    search, next_search = (submit(client, spec)["id"] for _ in range(2))
+    with worker.database.write() as session:
+        for job_id in (search, next_search):
+            session.get_one(JobRow, job_id).priority = 1
+    worker.claim()
+    start = lambda: client.get(f"/v1/jobs/{waiting}/queue").json()["estimated_start_s"]  # noqa: E731
+    assert start() > 0
+    with worker.database.write() as session:
+        for job_id in (running, search, next_search):
+            session.get_one(JobRow, job_id).kind = JobKind.SUSPECT
+    assert start() == 0
 
 
 @pytest.mark.usefixtures("calibrated")
