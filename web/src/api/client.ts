@@ -86,8 +86,8 @@ export const post = <Answer>(path: string, body?: unknown) => request<Answer>(pa
 export function query(values: Record<string, string | number | null | undefined | string[]>): string {
   const parts = new URLSearchParams()
   for (const [name, value] of Object.entries(values)) {
-    for (const one of Array.isArray(value) ? value : [value]) {
-      if (one !== null && one !== undefined && one !== '') parts.append(name, String(one))
+    for (const item of Array.isArray(value) ? value : [value]) {
+      if (item !== null && item !== undefined && item !== '') parts.append(name, String(item))
     }
   }
   const text = parts.toString()

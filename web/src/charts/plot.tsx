@@ -55,7 +55,7 @@ export function Plot(props: PlotProps) {
   latest.current = props
   // Only these need a new chart; data, marks and the cursor do not.
   const shape = JSON.stringify([
-    props.lines.map((one) => [one.label, one.colour, one.dash, one.faint, one.width]),
+    props.lines.map((line) => [line.label, line.colour, line.dash, line.faint, line.width]),
     props.bands,
     props.log,
     props.isDark,
@@ -105,7 +105,7 @@ export function Plot(props: PlotProps) {
   return <div ref={box} class="plot" aria-hidden="true" data-label={props.label} />
 }
 
-const dataOf = ({ x, lines }: PlotProps): uPlot.AlignedData => [x, ...lines.map((one) => one.values)]
+const dataOf = ({ x, lines }: PlotProps): uPlot.AlignedData => [x, ...lines.map((line) => line.values)]
 
 function options(element: HTMLElement, latest: { current: PlotProps }): uPlot.Options {
   const { lines, bands = [], log = false, format, height = 320 } = latest.current
@@ -113,8 +113,8 @@ function options(element: HTMLElement, latest: { current: PlotProps }): uPlot.Op
   element.append(probe)
   const ink = resolved(probe, '--ink-soft')
   const grid = { stroke: resolved(probe, '--line'), width: 1 }
-  const colours = lines.map((one) => resolved(probe, one.colour))
-  const fills = bands.map((one) => translucent(resolved(probe, one.colour), one.opacity))
+  const colours = lines.map((line) => resolved(probe, line.colour))
+  const fills = bands.map((band) => translucent(resolved(probe, band.colour), band.opacity))
   probe.remove()
   const font = '12px system-ui, sans-serif'
   return {
@@ -130,7 +130,7 @@ function options(element: HTMLElement, latest: { current: PlotProps }): uPlot.Op
         ticks: grid,
         font,
         incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000],
-        values: (_, ticks) => ticks.map((one) => (Number.isInteger(one) ? String(one) : '')),
+        values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? String(tick) : '')),
       },
       {
         stroke: ink,
@@ -138,25 +138,25 @@ function options(element: HTMLElement, latest: { current: PlotProps }): uPlot.Op
         ticks: { show: false },
         font,
         size: 62,
-        values: (_, ticks) => ticks.map((one) => (one === null ? '' : format(one))),
+        values: (_, ticks) => ticks.map((tick) => (tick === null ? '' : format(tick))),
       },
     ],
     series: [
       { label: 'Epoch' },
-      ...lines.map((one, place) => ({
-        label: one.label,
+      ...lines.map((line, place) => ({
+        label: line.label,
         stroke: colours[place],
-        width: one.width ?? 2,
-        dash: one.dash,
-        alpha: one.faint ? 0.3 : 1,
+        width: line.width ?? 2,
+        dash: line.dash,
+        alpha: line.faint ? 0.3 : 1,
         spanGaps: false,
-        points: { show: one.faint || one.width === 0 ? false : undefined },
+        points: { show: line.faint || line.width === 0 ? false : undefined },
       })),
     ],
     // uPlot fills only where the first line is above the second, so both orders are needed.
-    bands: bands.flatMap(({ between: [one, other] }, place) => [
-      { series: [one + 1, other + 1] as [number, number], fill: fills[place] },
-      { series: [other + 1, one + 1] as [number, number], fill: fills[place] },
+    bands: bands.flatMap(({ between: [lower, upper] }, place) => [
+      { series: [lower + 1, upper + 1] as [number, number], fill: fills[place] },
+      { series: [upper + 1, lower + 1] as [number, number], fill: fills[place] },
     ]),
     hooks: {
       draw: [(made) => drawMarks(made, latest.current.marks ?? [], element)],

@@ -64,9 +64,9 @@ function tableOf(label: string, x: number[], xLabel: string, columns: Column[]) 
       <thead>
         <tr>
           <th scope="col">{xLabel}</th>
-          {columns.map((one) => (
-            <th key={one.label} scope="col">
-              {one.label}
+          {columns.map((column) => (
+            <th key={column.label} scope="col">
+              {column.label}
             </th>
           ))}
         </tr>
@@ -75,9 +75,9 @@ function tableOf(label: string, x: number[], xLabel: string, columns: Column[]) 
         {x.map((at, place) => (
           <tr key={at}>
             <th scope="row">{at}</th>
-            {columns.map((one) => {
-              const value = one.values[place] ?? null
-              return <td key={one.label}>{value === null ? 'none' : one.format(value)}</td>
+            {columns.map((column) => {
+              const value = column.values[place] ?? null
+              return <td key={column.label}>{value === null ? 'none' : column.format(value)}</td>
             })}
           </tr>
         ))}
@@ -87,9 +87,9 @@ function tableOf(label: string, x: number[], xLabel: string, columns: Column[]) 
 }
 
 function sentence(place: number, x: number[], xLabel: string, columns: Column[]): string {
-  const parts = columns.map((one) => {
-    const value = one.values[place] ?? null
-    return `${one.label} ${value === null ? 'none' : one.format(value)}`
+  const parts = columns.map((column) => {
+    const value = column.values[place] ?? null
+    return `${column.label} ${value === null ? 'none' : column.format(value)}`
   })
   return `${xLabel} ${x[place]}: ${parts.join(', ')}.`
 }

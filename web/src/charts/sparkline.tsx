@@ -6,7 +6,7 @@ const [WIDTH, HEIGHT, EDGE] = [84, 22, 2]
 
 /** lowest: the epoch whose validation loss has a dot. said: the description for screen readers. */
 export function Sparkline({ curve, lowest, said }: { curve: Curve; lowest: number | null | undefined; said: string }) {
-  const all = [...curve.train_loss, ...curve.validation_loss].filter((one) => one !== null)
+  const all = [...curve.train_loss, ...curve.validation_loss].filter((loss) => loss !== null)
   if (curve.epochs.length < 2 || !all.length) return <span class="none">–</span>
   const [first, last] = [curve.epochs[0]!, curve.epochs.at(-1)!]
   const [low, high] = [Math.min(...all), Math.max(...all)]
@@ -28,9 +28,9 @@ export function Sparkline({ curve, lowest, said }: { curve: Curve; lowest: numbe
 
 /** The validation loss at an epoch, interpolated between the neighboring points. */
 function lossAt({ epochs, validation_loss }: Curve, epoch: number): number | null {
-  const after = epochs.findIndex((one) => one >= epoch)
-  const [one, other] = [validation_loss[Math.max(0, after - 1)], validation_loss[after]]
-  if (after < 0 || one === null || one === undefined || other === null || other === undefined) return null
+  const after = epochs.findIndex((measured) => measured >= epoch)
+  const [previous, next] = [validation_loss[Math.max(0, after - 1)], validation_loss[after]]
+  if (after < 0 || previous === null || previous === undefined || next === null || next === undefined) return null
   const [from, to] = [epochs[Math.max(0, after - 1)]!, epochs[after]!]
-  return to === from ? other : one + ((other - one) * (epoch - from)) / (to - from)
+  return to === from ? next : previous + ((next - previous) * (epoch - from)) / (to - from)
 }

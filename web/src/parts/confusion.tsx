@@ -43,8 +43,8 @@ export function ConfusionCard({ of, load, loadCell }: Props) {
     return loaded.problem.status === 409 ? null : <Failed problem={loaded.problem} retry={loaded.reload} />
   }
   const { classes, splits } = loaded.data
-  const there = (['test', 'validation', 'train'] as const).filter((one) => splits[one])
-  const split = there.find((one) => one === wanted) ?? there[0]
+  const there = (['test', 'validation', 'train'] as const).filter((name) => splits[name])
+  const split = there.find((candidate) => candidate === wanted) ?? there[0]
   if (!split) return null
   const scores = splits[split]!
   const onOpen = loadCell && setCell
@@ -54,9 +54,9 @@ export function ConfusionCard({ of, load, loadCell }: Props) {
         <h2>Which classes are mistaken for which</h2>
         <Segments
           label="Split"
-          choices={there.map((one) => [one, SPLIT_NAMES[one]])}
+          choices={there.map((choice) => [choice, SPLIT_NAMES[choice]])}
           chosen={split}
-          onChoose={(one) => setQuery({ answers: one === there[0] ? '' : one })}
+          onChoose={(choice) => setQuery({ answers: choice === there[0] ? '' : choice })}
         />
       </header>
       <div class="columns even">
@@ -88,26 +88,26 @@ function Matrix({ classes, scores, onOpen }: OpenProps) {
         <thead>
           <tr>
             <td />
-            {classes.map((one) => (
-              <th key={one} scope="col" title={one}>
-                {one}
+            {classes.map((name) => (
+              <th key={name} scope="col" title={name}>
+                {name}
               </th>
             ))}
           </tr>
         </thead>
         <tbody>
           {scores.confusion.map((row, label) => {
-            const all = row.reduce((sum, one) => sum + one, 0)
+            const all = row.reduce((sum, cell) => sum + cell, 0)
             return (
               <tr key={classes[label]}>
                 <th scope="row" title={classes[label]}>
                   {classes[label]}
                 </th>
-                {row.map((one, answer) => (
+                {row.map((cell, answer) => (
                   <MatrixCell
                     key={classes[answer]}
-                    cell={{ label: classes[label]!, answer: classes[answer]!, count: one }}
-                    share={all ? one / all : 0}
+                    cell={{ label: classes[label]!, answer: classes[answer]!, count: cell }}
+                    share={all ? cell / all : 0}
                     isRight={label === answer}
                     onOpen={onOpen}
                   />
@@ -147,26 +147,26 @@ function MatrixCell({ cell, share, isRight, onOpen }: CellProps) {
 function Pairs({ classes, scores, onOpen }: OpenProps) {
   const pairs = scores.confusion
     .flatMap((row, label) =>
-      row.map((one, answer) => ({ label: classes[label]!, answer: classes[answer]!, count: label === answer ? 0 : one })),
+      row.map((images, answer) => ({ label: classes[label]!, answer: classes[answer]!, count: label === answer ? 0 : images })),
     )
-    .filter((one) => one.count)
+    .filter((pair) => pair.count)
     .sort((a, b) => b.count - a.count)
     .slice(0, PAIRS)
   return (
     <table class="plain-table">
       <caption class="soft">The most frequent confusions</caption>
       <tbody>
-        {pairs.map((one) => (
-          <tr key={`${one.label}/${one.answer}`}>
-            <td>{one.label}</td>
-            <td>taken for {one.answer}</td>
+        {pairs.map((pair) => (
+          <tr key={`${pair.label}/${pair.answer}`}>
+            <td>{pair.label}</td>
+            <td>taken for {pair.answer}</td>
             <td>
               {onOpen ? (
-                <button type="button" class="small" onClick={() => onOpen(one)}>
-                  {count(one.count)} images
+                <button type="button" class="small" onClick={() => onOpen(pair)}>
+                  {count(pair.count)} images
                 </button>
               ) : (
-                `${count(one.count)} images`
+                `${count(pair.count)} images`
               )}
             </td>
           </tr>
@@ -188,13 +188,13 @@ function PerClass({ scores, hasGap }: { scores: Scores; hasGap: boolean }) {
       }
       columns={['Class', 'Images', 'Recall', 'Precision', ...(hasGap ? ['Gap'] : [])]}
     >
-      {scores.per_class.map((one) => (
-        <tr key={one.label}>
-          <th scope="row">{one.label}</th>
-          <td>{count(one.count)}</td>
-          <td>{percent(one.recall)}</td>
-          <td>{percent(one.precision)}</td>
-          {hasGap && <td>{points(one.gap)}</td>}
+      {scores.per_class.map((score) => (
+        <tr key={score.label}>
+          <th scope="row">{score.label}</th>
+          <td>{count(score.count)}</td>
+          <td>{percent(score.recall)}</td>
+          <td>{percent(score.precision)}</td>
+          {hasGap && <td>{points(score.gap)}</td>}
         </tr>
       ))}
     </PlainTable>
@@ -203,15 +203,15 @@ function PerClass({ scores, hasGap }: { scores: Scores; hasGap: boolean }) {
 
 const Images = ({ images }: { images: Mistake[] }) => (
   <ul class="images">
-    {images.map((one) => (
-      <li key={one.index}>
-        <img src={one.thumbnail} alt={`Image ${one.index}`} loading="lazy" />
-        <span class="file" title={one.member ?? undefined}>
-          {one.member ?? `image ${one.index}`}
+    {images.map((image) => (
+      <li key={image.index}>
+        <img src={image.thumbnail} alt={`Image ${image.index}`} loading="lazy" />
+        <span class="file" title={image.member ?? undefined}>
+          {image.member ?? `image ${image.index}`}
         </span>
         <span>
-          <strong>{one.label}</strong>
-          {one.label !== one.answer && <> → {one.answer}</>} <span class="soft">{percent(one.probability, 0)}</span>
+          <strong>{image.label}</strong>
+          {image.label !== image.answer && <> → {image.answer}</>} <span class="soft">{percent(image.probability, 0)}</span>
         </span>
       </li>
     ))}

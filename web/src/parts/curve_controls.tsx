@@ -10,7 +10,7 @@ const WORDS: Record<Measure, string> = { loss: 'Loss', accuracy: 'Accuracy', gap
 
 /** The choice in the address. Only losses can have a log axis. */
 export function curveChoice<One extends Measure>(measures: readonly One[]) {
-  const measure = measures.find((one) => one === inQuery('curve')) ?? measures[0]!
+  const measure = measures.find((candidate) => candidate === inQuery('curve')) ?? measures[0]!
   return {
     measure,
     log: inQuery('log') === 'yes' && measure === 'loss',
@@ -29,9 +29,9 @@ export const CurveControls = ({ choice: { measure, log, weight }, measures, onSh
   <div class="row">
     <Segments
       label="What is shown"
-      choices={measures.map((one) => [one, WORDS[one]])}
+      choices={measures.map((choice) => [choice, WORDS[choice]])}
       chosen={measure}
-      onChoose={(one) => setQuery({ curve: one === measures[0] ? '' : one })}
+      onChoose={(choice) => setQuery({ curve: choice === measures[0] ? '' : choice })}
     />
     {children}
     {measure === 'loss' && (

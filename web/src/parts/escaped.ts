@@ -11,7 +11,7 @@ const CONTROLS = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u061c\u20
 const SHOWN_ATTRIBUTES = ['title', 'aria-label', 'alt']
 
 export function escaped(text: string): string {
-  return text.replace(CONTROLS, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`)
+  return text.replace(CONTROLS, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
 /** Escapes all text and all descriptions of elements from now on. */

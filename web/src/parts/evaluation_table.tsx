@@ -19,8 +19,8 @@ export const EvaluationTable = ({ evaluations, withModel = true }: { evaluations
         </tr>
       </thead>
       <tbody>
-        {evaluations.map((one) => (
-          <Row key={one.id} evaluation={one} withModel={withModel} />
+        {evaluations.map((evaluation) => (
+          <Row key={evaluation.id} evaluation={evaluation} withModel={withModel} />
         ))}
       </tbody>
     </table>

@@ -41,7 +41,7 @@ export function EventsCard(props: Props) {
   const [withOften, setOften] = useState(false)
   const events = useLoaded(isOpen ? of : null, (signal) => allEvents(props, signal))
   useLive((event) => isOpen && event.subject.id === of, events.reload, 2000)
-  const shown = (events.data ?? []).filter((one) => withOften || !often?.has(one.type))
+  const shown = (events.data ?? []).filter((event) => withOften || !often?.has(event.type))
   return (
     <details
       class="card"
@@ -69,11 +69,11 @@ export function EventsCard(props: Props) {
             </tr>
           </thead>
           <tbody>
-            {shown.map((one) => (
-              <tr key={one.id} class={one.level}>
-                <td class="soft">{moment(one.created_at)}</td>
-                <td class="mono">{one.type.split('.').slice(1).join('.')}</td>
-                <td>{one.message}</td>
+            {shown.map((event) => (
+              <tr key={event.id} class={event.level}>
+                <td class="soft">{moment(event.created_at)}</td>
+                <td class="mono">{event.type.split('.').slice(1).join('.')}</td>
+                <td>{event.message}</td>
               </tr>
             ))}
           </tbody>

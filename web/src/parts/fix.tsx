@@ -73,7 +73,7 @@ export function FixDialog({ dataset, changes, other, onClose }: Props) {
   )
 }
 
-const sum = (counts: Record<string, number>) => Object.values(counts).reduce((all, one) => all + one, 0)
+const sum = (counts: Record<string, number>) => Object.values(counts).reduce((all, value) => all + value, 0)
 
 type ImagesProps = { what: string; images: Example[]; total: number }
 
@@ -88,9 +88,9 @@ function Images({ what, images, total }: ImagesProps) {
         {total > shown.length && `, the first ${count(shown.length)} of ${count(total)}`}:
       </p>
       <ul class="images small">
-        {shown.map((one) => (
-          <li key={one.index}>
-            <Picture example={one} />
+        {shown.map((image) => (
+          <li key={image.index}>
+            <Picture example={image} />
           </li>
         ))}
       </ul>

@@ -18,15 +18,17 @@ export function MeasureForm({ model, chosen = '' }: { model?: Model; chosen?: st
   const models = useLoaded(model ? null : 'models', (signal) => getModels(MOST, signal))
   const measurable = model
     ? [model]
-    : (models.data?.data ?? []).filter((one) => one.status === 'ready' && one.gives === 'answers')
+    : (models.data?.data ?? []).filter((candidate) => candidate.status === 'ready' && candidate.gives === 'answers')
   const [wantedModel, setModel] = useState(chosen)
   const [wantedDataset, setDataset] = useState('')
   const [problem, setProblem] = useState<Problem | null>(null)
   const [busy, setBusy] = useState(false)
 
-  const asked = measurable.find((one) => one.id === wantedModel) ?? measurable[0]
-  const fitting = (datasets.data?.data ?? []).filter((one) => one.status === 'ready' && asked && fits(asked, one))
-  const dataset = fitting.find((one) => one.id === wantedDataset) ?? fitting[0]
+  const asked = measurable.find((candidate) => candidate.id === wantedModel) ?? measurable[0]
+  const fitting = (datasets.data?.data ?? []).filter(
+    (candidate) => candidate.status === 'ready' && asked && fits(asked, candidate),
+  )
+  const dataset = fitting.find((candidate) => candidate.id === wantedDataset) ?? fitting[0]
   const send = async () => {
     if (!asked || !dataset) return
     setBusy(true)
@@ -53,9 +55,9 @@ export function MeasureForm({ model, chosen = '' }: { model?: Model; chosen?: st
       {!model && (
         <Labelled id="model" label="Model">
           <select id="model" value={asked.id} onChange={(event) => setModel(event.currentTarget.value)}>
-            {measurable.map((one) => (
-              <option key={one.id} value={one.id}>
-                {one.name}
+            {measurable.map((choice) => (
+              <option key={choice.id} value={choice.id}>
+                {choice.name}
               </option>
             ))}
           </select>
@@ -65,9 +67,9 @@ export function MeasureForm({ model, chosen = '' }: { model?: Model; chosen?: st
         <>
           <Labelled id="dataset" label="Dataset">
             <select id="dataset" value={dataset.id} onChange={(event) => setDataset(event.currentTarget.value)}>
-              {fitting.map((one) => (
-                <option key={one.id} value={one.id}>
-                  {one.name}@{one.version}
+              {fitting.map((choice) => (
+                <option key={choice.id} value={choice.id}>
+                  {choice.name}@{choice.version}
                 </option>
               ))}
             </select>

@@ -17,7 +17,7 @@ export function notify(text: string, { failed = false, link }: { failed?: boolea
   setTimeout(() => dismiss(notice.id), failed ? 3 * SHOWN_MS : SHOWN_MS)
 }
 
-const dismiss = (id: number) => (notices.value = notices.value.filter((one) => one.id !== id))
+const dismiss = (id: number) => (notices.value = notices.value.filter((notice) => notice.id !== id))
 
 /** Does what a person asked for. If that fails, shows a message and returns undefined. */
 export async function attempt<Result>(action: () => Promise<Result>): Promise<Result | undefined> {
@@ -31,11 +31,11 @@ export async function attempt<Result>(action: () => Promise<Result>): Promise<Re
 
 export const Notices = () => (
   <div class="notices" aria-live="polite">
-    {notices.value.map((one) => (
-      <div key={one.id} class={one.failed ? 'notice failed' : 'notice'}>
-        <span>{one.text}</span>
-        {one.link && <a href={one.link.href}>{one.link.text}</a>}
-        <button type="button" class="quiet" aria-label="Close this message" onClick={() => dismiss(one.id)}>
+    {notices.value.map((notice) => (
+      <div key={notice.id} class={notice.failed ? 'notice failed' : 'notice'}>
+        <span>{notice.text}</span>
+        {notice.link && <a href={notice.link.href}>{notice.link.text}</a>}
+        <button type="button" class="quiet" aria-label="Close this message" onClick={() => dismiss(notice.id)}>
           ×
         </button>
       </div>

@@ -22,7 +22,7 @@ export function setQuery(changes: Record<string, string | string[]>) {
   const next = new URLSearchParams(location.search)
   for (const [name, value] of Object.entries(changes)) {
     next.delete(name)
-    for (const one of Array.isArray(value) ? value : [value]) if (one) next.append(name, one)
+    for (const item of Array.isArray(value) ? value : [value]) if (item) next.append(name, item)
   }
   const text = next.toString()
   go(location.pathname + (text ? `?${text}` : ''), { replace: true })

@@ -28,9 +28,9 @@ export function Failed({ problem, retry }: { problem: Problem; retry?: () => voi
       <p>{problem.detail}</p>
       {problem.errors.length > 0 && (
         <ul>
-          {problem.errors.map((one) => (
-            <li key={one.pointer}>
-              <code>{one.pointer}</code> {one.detail}
+          {problem.errors.map((error) => (
+            <li key={error.pointer}>
+              <code>{error.pointer}</code> {error.detail}
             </li>
           ))}
         </ul>

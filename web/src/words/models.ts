@@ -46,9 +46,9 @@ function differenceWord(difference: number): string {
 }
 
 /** The size of the images that a model takes. */
-export const takesWord = ({ input_shape }: Model) => (input_shape ? input_shape.map((one) => one ?? 'any').join(' × ') : null)
+export const takesWord = ({ input_shape }: Model) => (input_shape ? input_shape.map((size) => size ?? 'any').join(' × ') : null)
 
 export const givesWord = ({ gives, classes, output_shape }: Model) => {
   if (gives === 'answers') return `${count(classes)} classes`
-  return gives ? `features, ${(output_shape ?? []).map((one) => one ?? 'any').join(' × ')}` : null
+  return gives ? `features, ${(output_shape ?? []).map((size) => size ?? 'any').join(' × ')}` : null
 }

@@ -7,4 +7,4 @@ export const comparedIds = () => [...new Set(allInQuery('job'))].slice(0, MOST_C
 
 export const add = (ids: string[]) => setQuery({ job: [...new Set([...comparedIds(), ...ids])].slice(0, MOST_COMPARED) })
 
-export const remove = (ids: string[]) => setQuery({ job: comparedIds().filter((one) => !ids.includes(one)) })
+export const remove = (ids: string[]) => setQuery({ job: comparedIds().filter((id) => !ids.includes(id)) })

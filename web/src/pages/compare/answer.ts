@@ -22,7 +22,7 @@ export function answerOf(groups: Group[]): Answer | null {
   if (reason)
     return { word: 'cannot tell', tone: 'plain', text: `These jobs cannot show which is better: ${reason}`, asksForStudy: false }
   const before = measured(first)
-  const after = others.map(measured).reduce((best, one) => (one.mean > best.mean ? one : best))
+  const after = others.map(measured).reduce((best, candidate) => (candidate.mean > best.mean ? candidate : best))
   const change = after.mean - before.mean
   const chance = byChance(before, after)
   const isSure = Math.abs(change) > chance
@@ -48,20 +48,20 @@ export function answerOf(groups: Group[]): Answer | null {
 }
 
 function cannotTell(groups: Group[]): string {
-  const trials = groups.flatMap((one) => one.trials)
-  if (new Set(trials.map((one) => one.job.dataset.id)).size > 1)
+  const trials = groups.flatMap((group) => group.trials)
+  if (new Set(trials.map((trial) => trial.job.dataset.id)).size > 1)
     return 'they were validated on images of different datasets or versions.'
-  if (new Set(trials.map((one) => JSON.stringify(one.job.spec.validation ?? null))).size > 1)
+  if (new Set(trials.map((trial) => JSON.stringify(trial.job.spec.validation ?? null))).size > 1)
     return 'they were validated on different images (different folds).'
-  if (trials.some((one) => !ENDED.has(one.job.status))) return 'not all of them have ended yet.'
-  if (trials.some((one) => !one.metrics.final?.validation?.count))
+  if (trials.some((trial) => !ENDED.has(trial.job.status))) return 'not all of them have ended yet.'
+  if (trials.some((trial) => !trial.metrics.final?.validation?.count))
     return 'not all of them were measured on validation images at the end.'
   return ''
 }
 
 function measured(group: Group): Measured {
-  const finals = group.trials.map((one) => one.metrics.final!.validation!)
-  const accuracies = finals.map((one) => one.accuracy)
+  const finals = group.trials.map((trial) => trial.metrics.final!.validation!)
+  const accuracies = finals.map((final) => final.accuracy)
   return { group, accuracies, mean: meanOf(accuracies), images: finals[0]!.count }
 }
 
@@ -71,20 +71,21 @@ function measured(group: Group): Measured {
  * The first part is the choice of images, computed as if each group had its own: slightly too wide if all share them.
  * The second part, if both groups have several runs, is how much these runs differ.
  */
-function byChance(one: Measured, other: Measured): number {
-  const known = (one.mean + other.mean) / 2
-  const ofImages = Z * Math.sqrt(known * (1 - known) * (1 / one.images + 1 / other.images))
-  const [n, m] = [one.accuracies.length, other.accuracies.length]
+function byChance(first: Measured, second: Measured): number {
+  const known = (first.mean + second.mean) / 2
+  const ofImages = Z * Math.sqrt(known * (1 - known) * (1 / first.images + 1 / second.images))
+  const [n, m] = [first.accuracies.length, second.accuracies.length]
   if (n < 2 || m < 2) return ofImages
-  const ofRuns = T[Math.min(n + m - 2, T.length) - 1]! * Math.sqrt(variance(one.accuracies) / n + variance(other.accuracies) / m)
+  const ofRuns =
+    T[Math.min(n + m - 2, T.length) - 1]! * Math.sqrt(variance(first.accuracies) / n + variance(second.accuracies) / m)
   return Math.hypot(ofImages, ofRuns)
 }
 
-const meanOf = (values: number[]) => values.reduce((sum, one) => sum + one, 0) / values.length
+const meanOf = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length
 
 function variance(values: number[]): number {
   const mean = meanOf(values)
-  return values.reduce((sum, one) => sum + (one - mean) ** 2, 0) / (values.length - 1)
+  return values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1)
 }
 
 function runs(before: Measured, after: Measured): string {

@@ -7,10 +7,10 @@ import { type Group, lastEpochOf } from './groups'
 export function cautions(groups: Group[]): string[] {
   const said: string[] = []
   const jobs = groups.flatMap((group) => group.trials.map((trial) => ({ letter: group.letter, trial, job: trial.job })))
-  const letters = (which: (one: (typeof jobs)[number]) => boolean) =>
-    list([...new Set(jobs.filter(which).map((one) => one.letter))])
+  const letters = (which: (compared: (typeof jobs)[number]) => boolean) =>
+    list([...new Set(jobs.filter(which).map((compared) => compared.letter))])
 
-  const names = [...new Set(jobs.map((one) => one.job.dataset.name))]
+  const names = [...new Set(jobs.map((compared) => compared.job.dataset.name))]
   const datasets = [...new Map(jobs.map(({ job }) => [job.dataset.id, `${job.dataset.name}@${job.dataset.version}`])).values()]
   if (names.length > 1) {
     said.push(

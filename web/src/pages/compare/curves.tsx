@@ -61,7 +61,7 @@ export function CurvesCard({ groups, at }: { groups: Group[]; at: number | null 
                 ['train', 'Training'],
               ]}
               chosen={shown}
-              onChoose={(one) => setQuery({ of: one === 'both' ? '' : one })}
+              onChoose={(chosen) => setQuery({ of: chosen === 'both' ? '' : chosen })}
             />
           )}
         </CurveControls>
@@ -94,11 +94,11 @@ export function CurvesCard({ groups, at }: { groups: Group[]; at: number | null 
           <p class="readout">
             <strong>Epoch {x[place]}</strong>
             {curves.map(
-              (one) =>
-                one.bands[place] && (
-                  <span key={one.label}>
-                    <Key group={one.group} isDashed={one.split === 'train'} /> {one.label}{' '}
-                    <span class="number">{said(one.bands[place], format)}</span>
+              (curve) =>
+                curve.bands[place] && (
+                  <span key={curve.label}>
+                    <Key group={curve.group} isDashed={curve.split === 'train'} /> {curve.label}{' '}
+                    <span class="number">{said(curve.bands[place], format)}</span>
                   </span>
                 ),
             )}
@@ -107,7 +107,7 @@ export function CurvesCard({ groups, at }: { groups: Group[]; at: number | null 
             {measure === 'gap'
               ? 'In percentage points.'
               : shown === 'both' && 'Solid lines are validation, dashed lines are training.'}
-            {groups.some((one) => one.trials.length > 1) &&
+            {groups.some((group) => group.trials.length > 1) &&
               ' Where seeds are grouped, the line is their mean, and the band runs from the lowest to the highest.'}
           </p>
         </>
@@ -117,13 +117,15 @@ export function CurvesCard({ groups, at }: { groups: Group[]; at: number | null 
 }
 
 const VALUES: Record<Measure, Record<Split | 'gap', (epoch: Epoch) => number | null>> = {
-  loss: { validation: (one) => one.validation_loss, train: (one) => one.train_loss, gap: () => null },
-  accuracy: { validation: (one) => one.validation_accuracy, train: (one) => one.train_accuracy, gap: () => null },
+  loss: { validation: (epoch) => epoch.validation_loss, train: (epoch) => epoch.train_loss, gap: () => null },
+  accuracy: { validation: (epoch) => epoch.validation_accuracy, train: (epoch) => epoch.train_accuracy, gap: () => null },
   gap: {
     validation: () => null,
     train: () => null,
-    gap: (one) =>
-      one.train_accuracy === null || one.validation_accuracy === null ? null : one.train_accuracy - one.validation_accuracy,
+    gap: (epoch) =>
+      epoch.train_accuracy === null || epoch.validation_accuracy === null
+        ? null
+        : epoch.train_accuracy - epoch.validation_accuracy,
   },
 }
 
@@ -141,18 +143,18 @@ function curvesOf(groups: Group[], epochs: number[], measure: Measure, shown: Sh
 
 /** Means come first, so that tables and colors follow the groups; then the measured values of smoothed lines, then the edges of bands. */
 function drawnOf(curves: Curve[], weight: number): Pick<PlotProps, 'lines' | 'bands'> {
-  const means = curves.map((one) => one.bands.map((band) => pick(band, 'mean')))
+  const means = curves.map((curve) => curve.bands.map((band) => pick(band, 'mean')))
   const style = ({ group, split }: Curve) => ({ colour: group.colour, dash: split === 'train' ? TRAIN_DASH : group.dash })
-  const lines: Line[] = curves.map((one, place) => ({
-    label: one.label,
-    ...style(one),
+  const lines: Line[] = curves.map((curve, place) => ({
+    label: curve.label,
+    ...style(curve),
     values: weight ? smoothed(means[place]!, weight) : means[place]!,
   }))
   if (weight) {
     lines.push(
-      ...curves.map((one, place) => ({
-        label: `${one.label}, as measured`,
-        colour: one.group.colour,
+      ...curves.map((curve, place) => ({
+        label: `${curve.label}, as measured`,
+        colour: curve.group.colour,
         values: means[place]!,
         width: 1,
         faint: true,
@@ -160,13 +162,13 @@ function drawnOf(curves: Curve[], weight: number): Pick<PlotProps, 'lines' | 'ba
     )
   }
   const bands: PlotProps['bands'] = []
-  for (const one of curves.filter(({ group }) => group.trials.length > 1)) {
-    bands.push({ between: [lines.length, lines.length + 1], colour: one.group.colour, opacity: BAND_OPACITY })
+  for (const curve of curves.filter(({ group }) => group.trials.length > 1)) {
+    bands.push({ between: [lines.length, lines.length + 1], colour: curve.group.colour, opacity: BAND_OPACITY })
     for (const edge of ['high', 'low'] as const) {
       lines.push({
-        label: `${one.label}, ${edge}est`,
-        colour: one.group.colour,
-        values: one.bands.map((band) => pick(band, edge)),
+        label: `${curve.label}, ${edge}est`,
+        colour: curve.group.colour,
+        values: curve.bands.map((band) => pick(band, edge)),
         width: 0,
       })
     }
@@ -178,15 +180,15 @@ function drawnOf(curves: Curve[], weight: number): Pick<PlotProps, 'lines' | 'ba
 const pick = (band: Band | null | undefined, name: keyof Band) => (band ? band[name] : band)
 
 function columnsOf(curves: Curve[], format: (value: number) => string): Column[] {
-  return curves.flatMap((one) => {
-    const mean = { label: one.label, values: one.bands.map((band) => pick(band, 'mean')), format }
-    if (one.group.trials.length === 1) return [mean]
+  return curves.flatMap((curve) => {
+    const mean = { label: curve.label, values: curve.bands.map((band) => pick(band, 'mean')), format }
+    if (curve.group.trials.length === 1) return [mean]
     const edge = (name: 'low' | 'high') => ({
-      label: `${one.label}, ${name}est`,
-      values: one.bands.map((band) => pick(band, name)),
+      label: `${curve.label}, ${name}est`,
+      values: curve.bands.map((band) => pick(band, name)),
       format,
     })
-    return [{ ...mean, label: `${one.label}, mean` }, edge('low'), edge('high')]
+    return [{ ...mean, label: `${curve.label}, mean` }, edge('low'), edge('high')]
   })
 }
 

@@ -14,9 +14,9 @@ export function specDifferences(groups: Group[]): Difference[] {
   const all = wholeItems(groups.map(({ trials: [first] }) => leavesOf(first!.job.spec)))
   const datasets = groups.map(({ trials: [first] }) => `${first!.job.dataset.name}@${first!.job.dataset.version}`)
   const rows = [{ path: 'dataset', values: datasets as unknown[] }]
-  for (const path of new Set(all.flatMap((one) => [...one.keys()]))) {
+  for (const path of new Set(all.flatMap((leaves) => [...leaves.keys()]))) {
     if (LEFT_OUT.has(path.split('.')[0]!) || LEFT_OUT.has(path)) continue
-    rows.push({ path, values: all.map((one) => one.get(path)) })
+    rows.push({ path, values: all.map((leaves) => leaves.get(path)) })
   }
   return rows.filter((row) => differ(row.values))
 }
@@ -24,8 +24,10 @@ export function specDifferences(groups: Group[]): Difference[] {
 /** Makes one row, not one for each field, of a block that some specs lack. */
 function wholeItems(all: Leaves[]): Leaves[] {
   const itemOf = (path: string) => /^.*?\[\d+\]/.exec(path)?.[0]
-  const items = new Set(all.flatMap((one) => [...one.keys()].flatMap((path) => itemOf(path) ?? [])))
-  const torn = new Set([...items].filter((item) => all.some((one) => ![...one.keys()].some((path) => itemOf(path) === item))))
+  const items = new Set(all.flatMap((leaves) => [...leaves.keys()].flatMap((path) => itemOf(path) ?? [])))
+  const torn = new Set(
+    [...items].filter((item) => all.some((leaves) => ![...leaves.keys()].some((path) => itemOf(path) === item))),
+  )
   return all.map((leaves) => {
     const kept: Leaves = new Map()
     for (const [path, value] of leaves) {
@@ -51,23 +53,23 @@ export function runDifferences(groups: Group[]): Difference[] {
   ]
   return rows
     .map(([path, of]) => ({ path, values: firsts.map(of) }))
-    .filter(({ values }) => differ(values.filter((one) => one !== null)))
+    .filter(({ values }) => differ(values.filter((value) => value !== null)))
 }
 
 /** Whether there are two different values. An absent value counts as off. */
 function differ(values: unknown[]): boolean {
   const isAbsent = values.includes(undefined)
-  const texts = values.map((one) =>
-    isAbsent && (one === undefined || one === null || one === 0 || one === false) ? '' : JSON.stringify(one),
+  const texts = values.map((value) =>
+    isAbsent && (value === undefined || value === null || value === 0 || value === false) ? '' : JSON.stringify(value),
   )
   return new Set(texts).size > 1
 }
 
 function leavesOf(value: unknown, path = '', found: Leaves = new Map()): Leaves {
-  if (Array.isArray(value) && value.some((one) => one !== null && typeof one === 'object')) {
-    for (const [place, one] of value.entries()) leavesOf(one, `${path}[${place}]`, found)
+  if (Array.isArray(value) && value.some((item) => item !== null && typeof item === 'object')) {
+    for (const [place, item] of value.entries()) leavesOf(item, `${path}[${place}]`, found)
   } else if (value !== null && typeof value === 'object' && !Array.isArray(value)) {
-    for (const [name, one] of Object.entries(value)) leavesOf(one, path ? `${path}.${name}` : name, found)
+    for (const [name, item] of Object.entries(value)) leavesOf(item, path ? `${path}.${name}` : name, found)
   } else if (value !== null || path.includes('.')) {
     found.set(path, value)
   }

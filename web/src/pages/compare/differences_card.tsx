@@ -26,9 +26,9 @@ export function DifferencesCard({ groups }: { groups: Group[] }) {
             <thead>
               <tr>
                 <th scope="col">Field of the spec</th>
-                {groups.map((one) => (
-                  <th key={one.letter} scope="col">
-                    <Key group={one} /> {one.letter} <span class="soft">{one.name}</span>
+                {groups.map((group) => (
+                  <th key={group.letter} scope="col">
+                    <Key group={group} /> {group.letter} <span class="soft">{group.name}</span>
                   </th>
                 ))}
               </tr>

@@ -19,14 +19,14 @@ export function chosenEpoch(groups: Group[]): number | null {
   return Math.min(furthest(groups), Math.max(1, Math.round(Number(asked)) || shared(groups)))
 }
 
-const lasts = (groups: Group[]) => groups.flatMap((one) => one.trials.map(lastEpochOf)).filter(Boolean)
+const lasts = (groups: Group[]) => groups.flatMap((group) => group.trials.map(lastEpochOf)).filter(Boolean)
 const furthest = (groups: Group[]) => Math.max(1, ...lasts(groups))
 /** The last epoch that all have. */
 const shared = (groups: Group[]) => Math.max(1, Math.min(...lasts(groups)))
 
 export function FiguresCard({ groups, at }: { groups: Group[]; at: number | null }) {
   const [measure, setMeasure] = useState<Measure>('accuracy')
-  const rows = groups.map((one) => rowOf(one, measure, at))
+  const rows = groups.map((group) => rowOf(group, measure, at))
   const level = measure === 'accuracy' ? (value: number) => percent(value) : (value: number) => figure(value)
   const change =
     measure === 'accuracy' ? (value: number) => points(value) : (value: number) => `${value > 0 ? '+' : ''}${figure(value, 3)}`
@@ -42,7 +42,7 @@ export function FiguresCard({ groups, at }: { groups: Group[]; at: number | null
               ['same', 'Same epoch'],
             ]}
             chosen={at === null ? 'kept' : 'same'}
-            onChoose={(one) => setQuery({ at: one === 'kept' ? '' : String(shared(groups)) })}
+            onChoose={(choice) => setQuery({ at: choice === 'kept' ? '' : String(shared(groups)) })}
           />
           {at !== null && (
             <label class="row">

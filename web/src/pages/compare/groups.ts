@@ -39,7 +39,7 @@ const letterOf = (place: number): string =>
 
 /** The common beginning of the names of its jobs. */
 function nameOf(trials: Trial[]): string {
-  const [first = '', ...others] = trials.map((one) => one.job.name)
+  const [first = '', ...others] = trials.map((trial) => trial.job.name)
   let length = first.length
   for (const other of others) {
     while (!other.startsWith(first.slice(0, length))) length -= 1
@@ -48,7 +48,7 @@ function nameOf(trials: Trial[]): string {
 }
 
 export const epochsOf = (groups: Group[]): number[] =>
-  [...new Set(groups.flatMap((one) => one.trials.flatMap((trial) => trial.metrics.epochs.map((epoch) => epoch.epoch))))].sort(
+  [...new Set(groups.flatMap((group) => group.trials.flatMap((trial) => trial.metrics.epochs.map((epoch) => epoch.epoch))))].sort(
     (a, b) => a - b,
   )
 
@@ -62,7 +62,7 @@ export const lastEpochOf = (trial: Trial): number => trial.metrics.epochs.at(-1)
 export function bandsOf(group: Group, epochs: number[], measure: (epoch: Epoch) => number | null): (Band | null | undefined)[] {
   const rows = group.trials.map((trial) => ({
     last: lastEpochOf(trial),
-    byEpoch: new Map(trial.metrics.epochs.map((one) => [one.epoch, one])),
+    byEpoch: new Map(trial.metrics.epochs.map((epoch) => [epoch.epoch, epoch])),
   }))
   return epochs.map((number) => {
     const values: number[] = []
@@ -81,6 +81,6 @@ export function bandsOf(group: Group, epochs: number[], measure: (epoch: Epoch) 
 
 export function bandOf(values: number[]): Band | null {
   if (!values.length) return null
-  const mean = values.reduce((sum, one) => sum + one, 0) / values.length
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length
   return { mean, low: Math.min(...values), high: Math.max(...values), count: values.length }
 }

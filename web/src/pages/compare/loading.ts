@@ -10,7 +10,7 @@ export type Trial = { job: Job; metrics: Metrics }
 /** Both parts are undefined during the first load. */
 export type Asked = { id: string; trial?: Trial; problem?: Problem }
 
-export const isLoading = (one: Asked) => !one.problem && !one.trial
+export const isLoading = (member: Asked) => !member.problem && !member.trial
 
 export function useTrials(ids: string[]): { asked: Asked[]; reload: (id: string) => void } {
   const [known, setKnown] = useState<ReadonlyMap<string, Asked>>(new Map())

@@ -18,7 +18,7 @@ const FOUND = 8
 const IDS = /\bjob_[0-9a-z]{26}\b/g
 
 export function MembersCard({ groups, asked }: { groups: Group[]; asked: Asked[] }) {
-  const failed = asked.filter((one) => one.problem && !one.trial)
+  const failed = asked.filter((member) => member.problem && !member.trial)
   const areLoading = asked.some(isLoading)
   return (
     <section class="card members" aria-label="Compared jobs">
@@ -34,10 +34,10 @@ export function MembersCard({ groups, asked }: { groups: Group[]; asked: Asked[]
             ))}
           </li>
         ))}
-        {failed.map((one) => (
-          <li key={one.id}>
-            <span class="badge bad">not loaded</span> <code>{one.id}</code> <span class="soft">{one.problem!.detail}</span>
-            <button type="button" class="quiet small" aria-label={`Take out ${one.id}`} onClick={() => remove([one.id])}>
+        {failed.map((member) => (
+          <li key={member.id}>
+            <span class="badge bad">not loaded</span> <code>{member.id}</code> <span class="soft">{member.problem!.detail}</span>
+            <button type="button" class="quiet small" aria-label={`Take out ${member.id}`} onClick={() => remove([member.id])}>
               ×
             </button>
           </li>
@@ -48,7 +48,7 @@ export function MembersCard({ groups, asked }: { groups: Group[]; asked: Asked[]
           Loading jobs…
         </p>
       )}
-      <AddField ids={asked.map((one) => one.id)} />
+      <AddField ids={asked.map((member) => member.id)} />
     </section>
   )
 }
@@ -76,7 +76,7 @@ function AddField({ ids }: { ids: string[] }) {
   const found = useLoaded(wanted && !named.length ? wanted : null, (signal) =>
     get<Page<Job>>(`/v1/jobs${query({ search: wanted, limit: FOUND })}`, { signal }),
   )
-  const others = (found.data?.data ?? []).filter((one) => !ids.includes(one.id))
+  const others = (found.data?.data ?? []).filter((job) => !ids.includes(job.id))
   const addNamed = () => {
     add(named)
     setTyped('')
@@ -110,11 +110,11 @@ function AddField({ ids }: { ids: string[] }) {
         {wanted && !named.length && found.data && !others.length && <span class="soft">No other job matches.</span>}
         {wanted &&
           !named.length &&
-          others.map((one) => (
-            <button key={one.id} type="button" class="small" onClick={() => add([one.id])}>
-              <span aria-hidden="true">+</span> {one.name}
+          others.map((job) => (
+            <button key={job.id} type="button" class="small" onClick={() => add([job.id])}>
+              <span aria-hidden="true">+</span> {job.name}
               <span class="soft">
-                {one.dataset.name}@{one.dataset.version}
+                {job.dataset.name}@{job.dataset.version}
               </span>
             </button>
           ))}

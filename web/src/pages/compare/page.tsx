@@ -19,9 +19,9 @@ export default function Compare() {
   const ids = comparedIds()
   const { asked } = useTrials(ids)
   const areSeedsTogether = inQuery('seeds') !== 'apart'
-  const trials = asked.flatMap((one) => one.trial ?? [])
+  const trials = asked.flatMap((member) => member.trial ?? [])
   const groups = useMemo(() => groupsOf(trials, areSeedsTogether), [...trials, trials.length, areSeedsTogether])
-  const hasSeeds = useMemo(() => groupsOf(trials, true).some((one) => one.trials.length > 1), [groups])
+  const hasSeeds = useMemo(() => groupsOf(trials, true).some((group) => group.trials.length > 1), [groups])
   const at = chosenEpoch(groups)
   // An answer from some of the jobs could change a moment later.
   const answer = asked.some(isLoading) ? null : answerOf(groups)
@@ -87,8 +87,8 @@ function Cautions({ said, isOne }: { said: string[]; isOne: boolean }) {
     <section class={said.length ? 'cautions some' : 'cautions'} aria-label="What can be compared">
       {said.length ? (
         <ul class="plain-list">
-          {said.map((one) => (
-            <li key={one}>{one}</li>
+          {said.map((sentence) => (
+            <li key={sentence}>{sentence}</li>
           ))}
         </ul>
       ) : (

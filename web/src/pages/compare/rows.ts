@@ -25,18 +25,18 @@ const SPLITS: Split[] = ['train', 'validation', 'test']
 /** at: the epoch; null for the kept weights. */
 export function rowOf(group: Group, measure: Measure, at: number | null): Row {
   const found = group.trials.map((trial) => (at === null ? keptFigures(trial, measure) : figuresAt(trial, measure, at)))
-  const known = found.filter((one) => one !== null)
+  const known = found.filter((figures) => figures !== null)
   const splits = Object.fromEntries(
-    SPLITS.map((split) => [split, bandOf(numbers(known.map((one) => one.of[split])))]),
+    SPLITS.map((split) => [split, bandOf(numbers(known.map((figures) => figures.of[split])))]),
   ) as Row['splits']
   // One kind of gap for the whole row: to test if all of its jobs were tested.
-  const gapTo = known.length && known.every((one) => isNumber(one.of.test)) ? 'test' : 'validation'
+  const gapTo = known.length && known.every((figures) => isNumber(figures.of.test)) ? 'test' : 'validation'
   const sign = measure === 'accuracy' ? 1 : -1
   const gaps = known.map(({ of }) => (isNumber(of.train) && isNumber(of[gapTo]) ? sign * (of.train - of[gapTo]) : null))
   return {
     group,
-    epochs: known.map((one) => one.epoch),
-    isKept: at !== null || known.every((one) => one.isKept),
+    epochs: known.map((figures) => figures.epoch),
+    isKept: at !== null || known.every((figures) => figures.isKept),
     splits,
     intervals: group.trials.length === 1 && measure === 'accuracy' ? (known[0]?.intervals ?? {}) : {},
     gap: bandOf(numbers(gaps)),
@@ -58,15 +58,15 @@ function keptFigures(trial: Trial, measure: Measure): Found | null {
     }
     return { epoch: final.epoch, of, isKept: true, intervals }
   }
-  const measured = epochs.filter((one) => one.validation_loss !== null)
+  const measured = epochs.filter((epoch) => epoch.validation_loss !== null)
   if (!measured.length) return null
-  const best = measured.reduce((least, one) => (one.validation_loss! < least.validation_loss! ? one : least))
+  const best = measured.reduce((least, epoch) => (epoch.validation_loss! < least.validation_loss! ? epoch : least))
   return figuresAt(trial, measure, best.epoch, false)
 }
 
 /** A thinned history lacks some epochs; then the figures are those of the last one before. */
 function figuresAt(trial: Trial, measure: Measure, at: number, isKept = true): Found | null {
-  const epoch = trial.metrics.epochs.filter((one) => one.epoch <= at).at(-1)
+  const epoch = trial.metrics.epochs.filter((row) => row.epoch <= at).at(-1)
   const last = trial.metrics.epochs.at(-1)
   if (!epoch || !last || last.epoch < at) return null
   const of = Object.fromEntries(SPLITS.map((split) => [split, epoch[`${split}_${measure}`] ?? null]))

@@ -26,8 +26,8 @@ export function FindingsCard({ dataset }: { dataset: Dataset }) {
         {!findings.length && <span class="badge good">nothing found</span>}
       </header>
       {summary && <p class="sentence">{summary}</p>}
-      {findings.map((one) => (
-        <Finding key={one.code} dataset={dataset} finding={one} onAnswer={audit.reload} />
+      {findings.map((finding) => (
+        <Finding key={finding.code} dataset={dataset} finding={finding} onAnswer={audit.reload} />
       ))}
       {question && (
         <p>
@@ -85,10 +85,10 @@ function Pairs({ pairs }: { pairs: AuditFinding['pairs'] }) {
   return (
     <>
       <ul class="pairs">
-        {shown.map(([one, other]) => (
-          <li key={`${one.index}/${other.index}`}>
-            <Picture example={one} />
-            <Picture example={other} />
+        {shown.map(([first, second]) => (
+          <li key={`${first.index}/${second.index}`}>
+            <Picture example={first} />
+            <Picture example={second} />
           </li>
         ))}
       </ul>
@@ -104,9 +104,9 @@ function Pairs({ pairs }: { pairs: AuditFinding['pairs'] }) {
 const Examples = ({ examples }: { examples: Example[] }) =>
   examples.length ? (
     <ul class="images">
-      {examples.slice(0, SHOWN_EXAMPLES).map((one) => (
-        <li key={one.index}>
-          <Picture example={one} />
+      {examples.slice(0, SHOWN_EXAMPLES).map((image) => (
+        <li key={image.index}>
+          <Picture example={image} />
         </li>
       ))}
     </ul>

@@ -30,17 +30,17 @@ export function ImagesCard({ dataset }: { dataset: Dataset }) {
         <div class="row">
           <Segments
             label="Split"
-            choices={SPLITS.map((one) => [one, SPLIT_NAMES[one]])}
+            choices={SPLITS.map((choice) => [choice, SPLIT_NAMES[choice]])}
             chosen={split}
-            onChoose={(one) => choose('split', one === 'train' ? '' : one)}
+            onChoose={(choice) => choose('split', choice === 'train' ? '' : choice)}
           />
           <label class="row">
             Class
             <select value={label} onChange={(event) => choose('class', event.currentTarget.value)}>
               <option value="">all</option>
-              {dataset.classes?.map((one) => (
-                <option key={one} value={one}>
-                  {one}
+              {dataset.classes?.map((labelName) => (
+                <option key={labelName} value={labelName}>
+                  {labelName}
                 </option>
               ))}
             </select>
@@ -51,12 +51,12 @@ export function ImagesCard({ dataset }: { dataset: Dataset }) {
       {!page.data && !page.problem && <Loading what="images" />}
       {page.data && !images.length && <p class="soft">There are no such images.</p>}
       <ul class="images sheet">
-        {images.map((one, place) => (
-          <li key={one.index}>
+        {images.map((image, place) => (
+          <li key={image.index}>
             <button type="button" class="picture" onClick={() => setOpened(place)}>
-              <img src={one.thumbnail} alt={`Image ${one.index}, ${one.label}`} loading="lazy" />
+              <img src={image.thumbnail} alt={`Image ${image.index}, ${image.label}`} loading="lazy" />
             </button>
-            <span>{one.label}</span>
+            <span>{image.label}</span>
           </li>
         ))}
       </ul>

@@ -18,7 +18,7 @@ export function LookAlikes({ dataset, finding, onAnswer, onLeaveOut }: Props) {
   const shown = isAll ? finding.pairs : finding.pairs.slice(0, SHOWN_PAIRS)
   const answer = async (pairs: Pair[]) => {
     setBusy(true)
-    const named = pairs.map(([one, other]): [number, number] => [one.index, other.index])
+    const named = pairs.map(([first, second]): [number, number] => [first.index, second.index])
     const noted = await attempt(() => tellApart(dataset.id, named))
     setBusy(false)
     if (!noted) return

@@ -13,9 +13,9 @@ import { count, percent } from '../../words/format'
 type Decision = 'keep' | 'relabel' | 'exclude'
 type Decisions = ReadonlyMap<number, Decision>
 
-const DECISIONS: [Decision, (one: Suspect) => string][] = [
+const DECISIONS: [Decision, (suspect: Suspect) => string][] = [
   ['keep', () => 'right'],
-  ['relabel', (one) => `it is ${one.suggested}`],
+  ['relabel', (suspect) => `it is ${suspect.suggested}`],
   ['exclude', () => 'leave it out'],
 ]
 /** A search has events of its own, but trainings have more. */
@@ -88,7 +88,7 @@ function WorkList({ dataset, first }: { dataset: Dataset; first: Suspects }) {
   const [next, setNext] = useState(first.next)
   const [decisions, setDecisions] = useState<Decisions>(new Map())
   const [isFixing, setFixing] = useState(false)
-  const decide = (one: Suspect, decision: Decision) => setDecisions(new Map(decisions).set(one.index, decision))
+  const decide = (suspect: Suspect, decision: Decision) => setDecisions(new Map(decisions).set(suspect.index, decision))
   const more = async () => {
     const page = await getSuspects(dataset.id, { after: next ?? 0 })
     setSuspects([...suspects, ...page.data])
@@ -96,7 +96,7 @@ function WorkList({ dataset, first }: { dataset: Dataset; first: Suspects }) {
   }
   const changes = changesOf(suspects, decisions)
   const canTell = first.verdict === 'can_tell' && suspects.some(isLikelyWrong)
-  const number = [...decisions.values()].filter((one) => one !== 'keep').length
+  const number = [...decisions.values()].filter((choice) => choice !== 'keep').length
   return (
     <>
       <p>{first.explanation}</p>
@@ -110,8 +110,13 @@ function WorkList({ dataset, first }: { dataset: Dataset; first: Suspects }) {
       {suspects.length > 0 && (
         <>
           <ul class="work-list">
-            {suspects.map((one) => (
-              <Row key={one.index} suspect={one} decision={decisions.get(one.index)} onDecide={(chosen) => decide(one, chosen)} />
+            {suspects.map((suspect) => (
+              <Row
+                key={suspect.index}
+                suspect={suspect}
+                decision={decisions.get(suspect.index)}
+                onDecide={(chosen) => decide(suspect, chosen)}
+              />
             ))}
           </ul>
           <div class="row">
@@ -125,7 +130,10 @@ function WorkList({ dataset, first }: { dataset: Dataset; first: Suspects }) {
                 type="button"
                 onClick={() =>
                   setDecisions(
-                    new Map([...suspects.filter(isLikelyWrong).map((one) => [one.index, 'relabel'] as const), ...decisions]),
+                    new Map([
+                      ...suspects.filter(isLikelyWrong).map((suspect) => [suspect.index, 'relabel'] as const),
+                      ...decisions,
+                    ]),
                   )
                 }
               >
@@ -146,15 +154,15 @@ function WorkList({ dataset, first }: { dataset: Dataset; first: Suspects }) {
   )
 }
 
-const isLikelyWrong = (one: Suspect) => (one.probability ?? 0) > 0.5
+const isLikelyWrong = (suspect: Suspect) => (suspect.probability ?? 0) > 0.5
 
 const inSplit = (split: Split, found: Schemas['SplitLabelsView'] | undefined) =>
   found && `${SPLIT_NAMES[split]}: ${count(found.count)} of ${count(found.images)} (${count(found.low)} to ${count(found.high)})`
 
 function changesOf(suspects: Suspect[], decisions: Decisions): Changes {
-  const by = (decision: Decision) => suspects.filter((one) => decisions.get(one.index) === decision)
-  const relabel = Object.fromEntries(by('relabel').map((one) => [String(one.index), one.suggested]))
-  const exclude = by('exclude').map((one) => one.index)
+  const by = (decision: Decision) => suspects.filter((suspect) => decisions.get(suspect.index) === decision)
+  const relabel = Object.fromEntries(by('relabel').map((suspect) => [String(suspect.index), suspect.suggested]))
+  const exclude = by('exclude').map((suspect) => suspect.index)
   return { ...(Object.keys(relabel).length && { relabel }), ...(exclude.length && { exclude }) }
 }
 

@@ -25,17 +25,17 @@ export function FiguresCard({ evaluation }: { evaluation: Evaluation }) {
         columns={['Images for', 'Number', 'Right', 'Very likely between', 'Loss', ...(as_given ? ['As given'] : [])]}
       >
         {SPLITS.map((split) => {
-          const one = metrics[split]
-          if (!one) return null
+          const figures = metrics[split]
+          if (!figures) return null
           return (
             <tr key={split}>
               <th scope="row">{SPLIT_NAMES[split]}</th>
-              <td>{count(one.count)}</td>
-              <td>{percent(one.accuracy)}</td>
+              <td>{count(figures.count)}</td>
+              <td>{percent(figures.accuracy)}</td>
               <td>
-                {percent(one.interval[0])} to {percent(one.interval[1])}
+                {percent(figures.interval[0])} to {percent(figures.interval[1])}
               </td>
-              <td>{figure(one.loss)}</td>
+              <td>{figure(figures.loss)}</td>
               {as_given && <td>{percent(as_given[split]?.accuracy)}</td>}
             </tr>
           )

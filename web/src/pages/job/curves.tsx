@@ -18,13 +18,13 @@ type Curve = { split: 'train' | 'validation' | 'test'; label: string; values: (n
 const LABELS = { train: 'Training', validation: 'Validation', test: 'Test' }
 
 function curvesOf(epochs: Epoch[], measure: Measure): Curve[] {
-  const splits = epochs.some((one) => one.test_loss !== null && one.test_loss !== undefined)
+  const splits = epochs.some((epoch) => epoch.test_loss !== null && epoch.test_loss !== undefined)
     ? (['train', 'validation', 'test'] as const)
     : (['train', 'validation'] as const)
   return splits.map((split) => ({
     split,
     label: LABELS[split],
-    values: epochs.map((one) => one[`${split}_${measure}`] ?? null),
+    values: epochs.map((epoch) => epoch[`${split}_${measure}`] ?? null),
   }))
 }
 
@@ -40,13 +40,13 @@ export function CurvesCard({ metrics, diagnosis, job }: { metrics: Metrics; diag
   const [resets, setResets] = useState(0)
   const { epochs } = metrics
 
-  const x = useMemo(() => epochs.map((one) => one.epoch), [epochs])
+  const x = useMemo(() => epochs.map((epoch) => epoch.epoch), [epochs])
   const curves = useMemo(() => curvesOf(epochs, measure), [epochs, measure])
   const lines = useMemo(() => linesOf(curves, weight), [curves, weight])
   const { best, onset } = epochsOf(diagnosis)
   const marks = useMemo(() => marksOf(best, onset), [best, onset])
   const format = FORMATS[measure]
-  const columns = useMemo(() => curves.map((one) => ({ label: one.label, values: one.values, format })), [curves, format])
+  const columns = useMemo(() => curves.map((curve) => ({ label: curve.label, values: curve.values, format })), [curves, format])
   const place = cursor ?? x.length - 1
 
   return (
@@ -85,10 +85,10 @@ export function CurvesCard({ metrics, diagnosis, job }: { metrics: Metrics; diag
           </Readable>
           <p class="readout">
             <strong>Epoch {x[place]}</strong>
-            {curves.map((one) => (
-              <span key={one.split}>
-                <span class={`key ${one.split}`} /> {one.label}{' '}
-                <span class="number">{one.values[place] === null ? '–' : format(one.values[place]!)}</span>
+            {curves.map((curve) => (
+              <span key={curve.split}>
+                <span class={`key ${curve.split}`} /> {curve.label}{' '}
+                <span class="number">{curve.values[place] === null ? '–' : format(curve.values[place]!)}</span>
               </span>
             ))}
             <GapAt curves={curves} place={place} measure={measure} />
@@ -101,15 +101,15 @@ export function CurvesCard({ metrics, diagnosis, job }: { metrics: Metrics; diag
 
 /** The two curves around the gap come first. Measured values stay visible behind smoothed lines. */
 function linesOf(curves: Curve[], weight: number): Line[] {
-  const drawn = curves.map((one) => ({
-    label: one.label,
-    colour: `--${one.split}`,
-    values: weight ? smoothed(one.values, weight) : one.values,
+  const drawn = curves.map((curve) => ({
+    label: curve.label,
+    colour: `--${curve.split}`,
+    values: weight ? smoothed(curve.values, weight) : curve.values,
   }))
-  const measured = curves.map((one) => ({
-    label: `${one.label}, as measured`,
-    colour: `--${one.split}`,
-    values: one.values,
+  const measured = curves.map((curve) => ({
+    label: `${curve.label}, as measured`,
+    colour: `--${curve.split}`,
+    values: curve.values,
     width: 1,
     faint: true,
   }))

@@ -16,7 +16,7 @@ const LOOK_EVERY_MS = 2000
 export function ExportsCard({ job }: { job: Job }) {
   const exports = useLoaded(job.id, (signal) => getExports(job.id, signal))
   const { data, problem, reload } = exports
-  const isMaking = data?.data.some((one) => one.status === 'queued') ?? false
+  const isMaking = data?.data.some((file) => file.status === 'queued') ?? false
   useEffect(() => {
     if (!isMaking) return
     const timer = setInterval(() => document.hidden || reload(), LOOK_EVERY_MS)
@@ -41,8 +41,8 @@ export function ExportsCard({ job }: { job: Job }) {
         it only if its answers are the same.
       </p>
       <ul class="exports">
-        {data.data.map((one) => (
-          <Format key={one.format} job={job} known={one} onChange={reload} />
+        {data.data.map((file) => (
+          <Format key={file.format} job={job} known={file} onChange={reload} />
         ))}
         {isOwn(job.spec.network) ? (
           <li>

@@ -32,9 +32,9 @@ export function MemorizedCard({ job }: { job: Job }) {
               }}
             >
               <option value="">all</option>
-              {dataset.data.classes.map((one) => (
-                <option key={one} value={one}>
-                  {one}
+              {dataset.data.classes.map((labelName) => (
+                <option key={labelName} value={labelName}>
+                  {labelName}
                 </option>
               ))}
             </select>
@@ -46,17 +46,17 @@ export function MemorizedCard({ job }: { job: Job }) {
       {page.data && <p class="soft">{page.data.explanation}</p>}
       {images.length > 0 && (
         <ul class="images">
-          {images.map((one) => (
-            <li key={one.index}>
-              <img src={one.thumbnail} alt={`Image ${one.index}, ${one.label}`} loading="lazy" />
-              <span class="file" title={one.member ?? undefined}>
-                {one.member ?? `image ${one.index}`}
+          {images.map((image) => (
+            <li key={image.index}>
+              <img src={image.thumbnail} alt={`Image ${image.index}, ${image.label}`} loading="lazy" />
+              <span class="file" title={image.member ?? undefined}>
+                {image.member ?? `image ${image.index}`}
               </span>
               <span>
-                <strong>{one.label}</strong>
-                {one.label !== one.answer && <> → {one.answer}</>}{' '}
+                <strong>{image.label}</strong>
+                {image.label !== image.answer && <> → {image.answer}</>}{' '}
                 <span class="soft" title="Sum of its losses over all epochs">
-                  {figure(one.loss_sum)}
+                  {figure(image.loss_sum)}
                 </span>
               </span>
             </li>

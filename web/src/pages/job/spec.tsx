@@ -11,7 +11,7 @@ const WAY_NAMES = Object.keys(WAYS) as Way[]
 
 export function SpecCard({ job }: { job: Job }) {
   const asked = inQuery('spec')
-  const way = WAY_NAMES.find((one) => one === asked) ?? 'spec'
+  const way = WAY_NAMES.find((name) => name === asked) ?? 'spec'
   return (
     <details
       class="card"
@@ -26,9 +26,9 @@ export function SpecCard({ job }: { job: Job }) {
       </p>
       <Segments
         label="Form"
-        choices={WAY_NAMES.map((one) => [one, WAYS[one]])}
+        choices={WAY_NAMES.map((choice) => [choice, WAYS[choice]])}
         chosen={way}
-        onChoose={(one) => setQuery({ spec: one })}
+        onChoose={(choice) => setQuery({ spec: choice })}
       />
       <Code text={textOf(way, job.spec)} label={WAYS[way]} />
     </details>
@@ -65,12 +65,12 @@ function asPython(value: unknown, indent = ''): string {
   const deeper = `${indent}    `
   if (Array.isArray(value)) {
     if (!value.length) return '[]'
-    return `[\n${value.map((one) => `${deeper}${asPython(one, deeper)},`).join('\n')}\n${indent}]`
+    return `[\n${value.map((item) => `${deeper}${asPython(item, deeper)},`).join('\n')}\n${indent}]`
   }
   if (typeof value === 'object') {
     const fields = Object.entries(value)
     if (!fields.length) return '{}'
-    const lines = fields.map(([name, one]) => `${deeper}${JSON.stringify(name)}: ${asPython(one, deeper)},`)
+    const lines = fields.map(([name, field]) => `${deeper}${JSON.stringify(name)}: ${asPython(field, deeper)},`)
     return `{\n${lines.join('\n')}\n${indent}}`
   }
   return JSON.stringify(value)

@@ -43,7 +43,7 @@ export default function Jobs() {
   const cancel = async () => {
     const done = await attempt(() => cancelJobs(cancellable.map((job) => job.id)))
     if (!done) return
-    const [reached, late] = [done.cancelled + done.cancelling, done.jobs?.filter((one) => one.status === null).length ?? 0]
+    const [reached, late] = [done.cancelled + done.cancelling, done.jobs?.filter((job) => job.status === null).length ?? 0]
     const words = [
       reached && `${count(reached)} ${reached === 1 ? 'job is' : 'jobs are'} cancelled. A running job takes a moment to stop.`,
       late && `${count(late)} had already ended.`,

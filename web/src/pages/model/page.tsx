@@ -129,11 +129,11 @@ const LayersCard = ({ model }: { model: Model }) =>
         <h2>Layers with weights</h2>
       </summary>
       <PlainTable label="Layers" columns={['Name', 'Type', 'Weights']}>
-        {model.layers.map((one) => (
-          <tr key={one.name}>
-            <th scope="row">{one.name}</th>
-            <td>{one.type}</td>
-            <td>{one.weights.map((shape) => shape.join(' × ')).join(', ')}</td>
+        {model.layers.map((layer) => (
+          <tr key={layer.name}>
+            <th scope="row">{layer.name}</th>
+            <td>{layer.type}</td>
+            <td>{layer.weights.map((shape) => shape.join(' × ')).join(', ')}</td>
           </tr>
         ))}
       </PlainTable>

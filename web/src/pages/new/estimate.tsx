@@ -40,11 +40,11 @@ export function EstimatePanel({ checked }: { checked: Loaded<Estimate> }) {
             <Fact name="All epochs">{time(data.seconds_per_epoch, data.spec.training?.epochs ?? 10)}</Fact>
           </Facts>
           <PlainTable label="Layers" columns={['Layer', 'Size', 'Parameters']}>
-            {data.layers.map((one) => (
-              <tr key={one.name}>
-                <td class="mono">{one.name}</td>
-                <td>{one.shape.join(' × ')}</td>
-                <td>{count(one.parameters)}</td>
+            {data.layers.map((layer) => (
+              <tr key={layer.name}>
+                <td class="mono">{layer.name}</td>
+                <td>{layer.shape.join(' × ')}</td>
+                <td>{count(layer.parameters)}</td>
               </tr>
             ))}
           </PlainTable>

@@ -70,7 +70,9 @@ export function Fields({ form, path, fields }: { form: Form; path: Path; fields:
   const isOther = folded.some(
     ([name, schema]) => !form.quiet.has(name) && isChanged(at(form.spec, [...path, name]), fieldOf(schema, form.all), form.all),
   )
-  const isWrong = folded.some(([name]) => [...form.errors.keys()].some((one) => one.startsWith(pointerOf([...path, name]))))
+  const isWrong = folded.some(([name]) =>
+    [...form.errors.keys()].some((pointer) => pointer.startsWith(pointerOf([...path, name]))),
+  )
   const [isOpen, setOpen] = useState(isOther)
   useEffect(() => {
     if (isOther || isWrong) setOpen(true)
@@ -106,7 +108,7 @@ function List({ form, path, field }: { form: Form; path: Path; field: Field & { 
   const name = String(path[path.length - 1])
   // Behind a backbone there may be no block, and a spec has to say so.
   const set = (next: Value[]) => form.set(changed(form.spec, path, next.length || name === 'blocks' ? next : undefined))
-  const one = ITEMS[name] ?? labelOf(path)
+  const item = ITEMS[name] ?? labelOf(path)
   const inside = fieldOf(field.item, form.all)
   return (
     <fieldset class="group">
@@ -116,12 +118,12 @@ function List({ form, path, field }: { form: Form; path: Path; field: Field & { 
         {items.map((_, place) => (
           <fieldset key={place} class="item">
             <legend>
-              {one} {place + 1}
+              {item} {place + 1}
               <button type="button" class="small quiet" onClick={() => set(items.filter((_, other) => other !== place))}>
                 Remove
                 <span class="sr">
                   {' '}
-                  {one} {place + 1}
+                  {item} {place + 1}
                 </span>
               </button>
             </legend>
@@ -136,7 +138,7 @@ function List({ form, path, field }: { form: Form; path: Path; field: Field & { 
         disabled={items.length >= field.most}
         onClick={() => set([...items, structuredClone(items[items.length - 1] ?? firstItem(field.item, form.all))])}
       >
-        Add a {one.toLowerCase()}
+        Add a {item.toLowerCase()}
       </button>
     </fieldset>
   )
@@ -151,7 +153,7 @@ function firstItem(schema: Schema, all: Schemas): Value {
 
 function Variants({ form, path, field }: { form: Form; path: Path; field: Field & { kind: 'variants' } }) {
   const value = at(form.spec, path) as Record<string, Value> | null | undefined
-  const tags = field.variants.map((one) => tagOf(one, form.all))
+  const tags = field.variants.map((variant) => tagOf(variant, form.all))
   const place = tags.findIndex((tag, index) =>
     value == null
       ? false
@@ -165,7 +167,7 @@ function Variants({ form, path, field }: { form: Form; path: Path; field: Field 
     const first = tag ? { [tag[0]]: tag[1] } : Object.fromEntries(required.map((name) => [name, 5]))
     form.set(changed(form.spec, path, to < 0 ? undefined : first))
   }
-  const names = field.variants.map((one, index) => tags[index]?.[1] ?? (one.required?.[0] || 'other'))
+  const names = field.variants.map((variant, index) => tags[index]?.[1] ?? (variant.required?.[0] || 'other'))
   const id = pointerOf(path)
   const fields = Object.entries(field.variants[place]?.properties ?? {}).filter(([name]) => name !== tags[place]?.[0])
   return (
@@ -217,9 +219,9 @@ function Plain({ form, path, field }: { form: Form; path: Path; field: PlainFiel
       <Labelled id={id} label={labelOf(path)} hint={hintOf(path, field.description)} error={error}>
         <select {...common} value={String(value ?? usual)} onChange={(event) => set(event.currentTarget.value || undefined)}>
           {field.mayBeNull && <option value="">default</option>}
-          {field.choices.map((one) => (
-            <option key={one} value={one}>
-              {plain(one)}
+          {field.choices.map((choice) => (
+            <option key={choice} value={choice}>
+              {plain(choice)}
             </option>
           ))}
         </select>

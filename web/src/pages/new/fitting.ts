@@ -28,7 +28,7 @@ export function fitted<Spec extends Record<string, unknown>>(spec: Spec, shape: 
   const blocks = network?.blocks
   // A backbone decides what the blocks get, and unfinished typing is not judged.
   if (!network || network.backbone || !Array.isArray(blocks) || failsAt(blocks, shape) === -1) return { spec, said: '' }
-  const padded = blocks.map((one) => ({ ...one, padding: 'same' }))
+  const padded = blocks.map((block) => ({ ...block, padding: 'same' }))
   const unpooled: number[] = []
   for (let place = failsAt(padded, shape); place !== -1; place = failsAt(padded, shape)) {
     padded[place]!.pool = 1

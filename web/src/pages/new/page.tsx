@@ -62,19 +62,19 @@ const unnamed = (spec: Spec): Spec => {
 function withoutEmpty(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withoutEmpty)
   if (value === null || typeof value !== 'object') return value
-  const kept = Object.entries(value).filter(([, one]) => one !== null)
-  return Object.fromEntries(kept.map(([name, one]) => [name, withoutEmpty(one)]))
+  const kept = Object.entries(value).filter(([, field]) => field !== null)
+  return Object.fromEntries(kept.map(([name, field]) => [name, withoutEmpty(field)]))
 }
 
 export default function NewJob() {
   const from = inQuery('from')
   const schema = useLoaded('schema', (signal) =>
-    get<{ components: { schemas: Schemas } }>('/openapi.json', { signal }).then((one) => one.components.schemas),
+    get<{ components: { schemas: Schemas } }>('/openapi.json', { signal }).then((openapi) => openapi.components.schemas),
   )
   // Without them the form has no names to propose, and does not know how large images are.
   const datasets = useLoaded('datasets', (signal) =>
     getDatasets('?status=ready&limit=200', signal).then(
-      (one) => one.data,
+      (page) => page.data,
       (error: unknown) => {
         if (error instanceof Problem) return []
         throw error
@@ -106,7 +106,7 @@ function Editor({ all, first, datasets }: { all: Schemas; first: Spec; datasets:
   const checked = useDryRun(spec, estimate)
   const [busy, setBusy] = useState(false)
   const errors = useMemo(
-    () => new Map((checked.problem?.errors ?? []).map((one) => [one.pointer, one.detail])),
+    () => new Map((checked.problem?.errors ?? []).map((error) => [error.pointer, error.detail])),
     [checked.problem],
   )
   const form: Form = {
@@ -209,8 +209,8 @@ const DatasetField = ({ datasets, value, error, onDone }: DatasetFieldProps) => 
       onDone={onDone}
     />
     <datalist id="datasets">
-      {datasets.map((one) => (
-        <option key={one.id} value={one.bundled ? one.name : `${one.name}@${one.version}`} />
+      {datasets.map((dataset) => (
+        <option key={dataset.id} value={dataset.bundled ? dataset.name : `${dataset.name}@${dataset.version}`} />
       ))}
     </datalist>
   </Labelled>
@@ -219,8 +219,8 @@ const DatasetField = ({ datasets, value, error, onDone }: DatasetFieldProps) => 
 /** The shape of a dataset's images; null if the form does not know the dataset. */
 function shapeOf(datasets: Dataset[], named: string): readonly number[] | null {
   const ofName = datasets
-    .filter((one) => one.name === named)
+    .filter((dataset) => dataset.name === named)
     .sort((a, b) => Number(a.bundled) - Number(b.bundled) || b.version - a.version)
-  const found = datasets.find((one) => one.id === named || `${one.name}@${one.version}` === named) ?? ofName[0]
+  const found = datasets.find((dataset) => dataset.id === named || `${dataset.name}@${dataset.version}` === named) ?? ofName[0]
   return found?.shape ?? null
 }

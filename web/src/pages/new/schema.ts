@@ -40,14 +40,14 @@ function resolved(schema: Schema, all: Schemas): Schema {
 
 /** What a value can be, without null: alternatives of alternatives in one list. */
 function alternatives(schema: Schema, all: Schemas): Schema[] {
-  const one = resolved(schema, all)
-  const below = one.anyOf ?? one.oneOf
-  return below ? below.flatMap((each) => alternatives(each, all)) : [one]
+  const own = resolved(schema, all)
+  const below = own.anyOf ?? own.oneOf
+  return below ? below.flatMap((each) => alternatives(each, all)) : [own]
 }
 
 export function fieldOf(schema: Schema, all: Schemas): Field {
   const every = alternatives(schema, all)
-  const some = every.filter((one) => one.type !== 'null')
+  const some = every.filter((variant) => variant.type !== 'null')
   const first = some[0] ?? {}
   const about = {
     description: schema.description ?? (some.length === 1 ? first.description : '') ?? '',
@@ -55,7 +55,9 @@ export function fieldOf(schema: Schema, all: Schemas): Field {
     mayBeNull: some.length < every.length,
   }
   if (some.length > 1) {
-    return some.every((one) => one.properties) ? { ...about, kind: 'variants', variants: some } : { ...about, kind: 'json' }
+    return some.every((variant) => variant.properties)
+      ? { ...about, kind: 'variants', variants: some }
+      : { ...about, kind: 'json' }
   }
   if (first.properties) return { ...about, kind: 'group', fields: Object.entries(first.properties) }
   if (first.type === 'array' && first.items && resolved(first.items, all).properties)
@@ -72,7 +74,7 @@ export function fieldOf(schema: Schema, all: Schemas): Field {
 /** The field that distinguishes the variants of an object, and its value for this one. */
 export function tagOf(variant: Schema, all: Schemas): [string, string] | null {
   for (const [name, schema] of Object.entries(variant.properties ?? {})) {
-    const tag = alternatives(schema, all).find((one) => one.const)?.const
+    const tag = alternatives(schema, all).find((alternative) => alternative.const)?.const
     if (tag) return [name, tag]
   }
   return null

@@ -20,31 +20,31 @@ export function DataFirst({ problem, dataset, isBusy, onChoose }: Props) {
       </header>
       <p>No change of the network can make up for this:</p>
       <ul>
-        {problem.errors.map((one) => (
-          <li key={one.detail}>{withoutCode(one.detail)}</li>
+        {problem.errors.map((error) => (
+          <li key={error.detail}>{withoutCode(error.detail)}</li>
         ))}
       </ul>
       <div class="stack">
-        {problem.choices.map((one) =>
-          one.name === 'show_images' ? (
-            <a key={one.name} class="button" href={pictures(dataset.id, one.request.path)}>
-              {one.title}
+        {problem.choices.map((choice) =>
+          choice.name === 'show_images' ? (
+            <a key={choice.name} class="button" href={pictures(dataset.id, choice.request.path)}>
+              {choice.title}
             </a>
           ) : (
             <button
-              key={one.name}
+              key={choice.name}
               type="button"
-              class={one.name === 'fix' ? 'primary' : undefined}
+              class={choice.name === 'fix' ? 'primary' : undefined}
               disabled={isBusy}
-              onClick={() => (one.name === 'fix' && changes ? setAsking(true) : onChoose(one.name))}
+              onClick={() => (choice.name === 'fix' && changes ? setAsking(true) : onChoose(choice.name))}
             >
-              {one.title}
-              {one.name === 'fix' && ' …'}
+              {choice.title}
+              {choice.name === 'fix' && ' …'}
             </button>
           ),
         )}
       </div>
-      {problem.choices.some((one) => one.name === 'fix') && (
+      {problem.choices.some((choice) => choice.name === 'fix') && (
         <p class="soft">
           Fixing shows what would change, then makes a new version of the dataset. The study starts on it automatically; the old
           version stays as it is.

@@ -92,15 +92,15 @@ function Form({ job }: { job: Job }) {
   const diagnosis = useLoaded(job.id, (signal) => getDiagnosis(job.id, signal))
   const offered = new Map(
     (diagnosis.data?.findings ?? [])
-      .flatMap((one) => one.remedies)
-      .filter((one) => one.patch)
-      .map((one) => [one.name, one.reason]),
+      .flatMap((finding) => finding.remedies)
+      .filter((remedy) => remedy.patch)
+      .map((remedy) => [remedy.name, remedy.reason]),
   )
   const chosen = choice.chosen ?? [...offered.keys()]
   const order = orderOf(job.id, choice, chosen)
   const checked = useDryRun(order, estimateStudy)
   const change = (part: Partial<Choice>) => setChoice({ ...choice, ...part })
-  const error = (pointer: string) => checked.problem?.errors.find((one) => one.pointer.startsWith(pointer))?.detail
+  const error = (pointer: string) => checked.problem?.errors.find((entry) => entry.pointer.startsWith(pointer))?.detail
 
   const send = async (wanted: StudyOrder = order) => {
     setBusy(true)
@@ -224,7 +224,7 @@ function Remedies({ job, offered, choice, chosen, change, wrong }: RemediesProps
   const named = Object.keys(WHAT_IT_DOES).filter((name) => name !== 'transfer' || job.spec.initial)
   const names = [...new Set([...offered.keys(), ...named])]
   const toggle = (name: string) =>
-    change({ chosen: chosen.includes(name) ? chosen.filter((one) => one !== name) : [...chosen, name] })
+    change({ chosen: chosen.includes(name) ? chosen.filter((other) => other !== name) : [...chosen, name] })
   return (
     <fieldset class="group">
       <legend>Which remedies?</legend>
@@ -321,9 +321,9 @@ const Estimate = ({ checked: { data, problem }, missing }: { checked: Loaded<Stu
         {data.left_out.length > 0 && (
           <p class="soft">If it cannot tell yet, it can be continued with {data.left_out.map(armWord).join(', ')}.</p>
         )}
-        {data.warnings.map((one) => (
-          <p key={one} class="hint wrong">
-            {one}
+        {data.warnings.map((warning) => (
+          <p key={warning} class="hint wrong">
+            {warning}
           </p>
         ))}
         {data.waits_for && <p>It starts later: {data.waits_for}.</p>}

@@ -20,7 +20,7 @@ export default function Studies() {
   const studies = useLoaded(wanted, (signal) => getStudies(wanted, signal))
   useLive((event) => event.subject.object === 'study', studies.reload)
   const toggle = (status: string) => {
-    const next = statuses.includes(status) ? statuses.filter((one) => one !== status) : [...statuses, status]
+    const next = statuses.includes(status) ? statuses.filter((other) => other !== status) : [...statuses, status]
     setQuery({ status: next, after: '' })
   }
   return (

@@ -11,7 +11,7 @@ import { go } from '../../parts/router'
 export function Actions({ study, onChange }: { study: Study; onChange: (study: Study) => void }) {
   const [isAsking, setAsking] = useState(false)
   const runs = study.status === 'running'
-  const jobs = study.kind === 'remedies' ? study.arms.flatMap((one) => one.jobs) : []
+  const jobs = study.kind === 'remedies' ? study.arms.flatMap((arm) => arm.jobs) : []
   const cancel = async () => {
     const changed = await attempt(() => cancelStudy(study.id))
     if (changed) onChange(changed)

@@ -20,8 +20,8 @@ export function AnswerCard({ study, report, onChange }: AnswerProps) {
       </header>
       {study.summary && <p class="sentence">{study.summary}</p>}
       {study.can_continue && <Continue study={study} onChange={onChange} />}
-      {study.warnings.map((one) => (
-        <p key={one}>{one}</p>
+      {study.warnings.map((warning) => (
+        <p key={warning}>{warning}</p>
       ))}
       {study.conclusion?.gap && <p>{study.conclusion.gap.explanation}</p>}
       {study.ensemble?.explanation && <p>{study.ensemble.explanation}</p>}
@@ -32,11 +32,11 @@ export function AnswerCard({ study, report, onChange }: AnswerProps) {
             <strong>{report.question}</strong>
           </p>
           <dl class="questions">
-            {report.in_short.slice(0, -1).map((one) => (
-              <div key={one.question}>
-                <dt>{one.question}</dt>
+            {report.in_short.slice(0, -1).map((entry) => (
+              <div key={entry.question}>
+                <dt>{entry.question}</dt>
                 <dd>
-                  <Prose text={one.answer} />
+                  <Prose text={entry.answer} />
                 </dd>
               </div>
             ))}

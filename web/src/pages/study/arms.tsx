@@ -20,7 +20,7 @@ export function ArmsCard({ study, report }: { study: Study; report: StudyReport 
   const metric = study.recorded?.metric
   const objective = metric ? (study.recorded?.better === 'lower' ? 'loss' : 'accuracy') : study.objective
   const measure: Measure = objective ?? (inQuery('by') === 'loss' ? 'loss' : 'accuracy')
-  const reported = new Map(report?.arms.map((one) => [one.name, one]))
+  const reported = new Map(report?.arms.map((arm) => [arm.name, arm]))
   const [base, ...others] = study.arms
   const sorted = [...others].sort((a, b) => orderOf(b, measure) - orderOf(a, measure))
   const rows = sorted.map((arm) => rowOf(arm, study, reported.get(arm.name), measure))
@@ -38,7 +38,7 @@ export function ArmsCard({ study, report }: { study: Study; report: StudyReport 
               ['loss', 'Loss'],
             ]}
             chosen={measure}
-            onChoose={(one) => setQuery({ by: one === 'loss' ? one : '' })}
+            onChoose={(choice) => setQuery({ by: choice === 'loss' ? choice : '' })}
           />
         )}
       </header>
@@ -49,7 +49,7 @@ export function ArmsCard({ study, report }: { study: Study; report: StudyReport 
           columns={[study.spec ? 'Remedy' : 'Arm', 'Is that sure?']}
           isRiseBetter={measure === 'accuracy'}
           measure={measure === 'accuracy' ? 'points' : (metric ?? 'nats')}
-          format={measure === 'accuracy' ? (one) => points(one) : (one) => `${one > 0 ? '+' : ''}${figure(one, 3)}`}
+          format={measure === 'accuracy' ? (value) => points(value) : (value) => `${value > 0 ? '+' : ''}${figure(value, 3)}`}
         />
       </Scroll>
       <p class="soft">{HOW_TO_READ}</p>

@@ -8,10 +8,10 @@ export const CommandsCard = ({ report }: { report: StudyReport }) => (
     <summary>
       <h2>How to run it again</h2>
     </summary>
-    {report.commands.map((one) => (
-      <div key={one.what} class="stack">
-        <h3>{one.what}</h3>
-        <Code label={one.what} text={textOf(one)} />
+    {report.commands.map((command) => (
+      <div key={command.what} class="stack">
+        <h3>{command.what}</h3>
+        <Code label={command.what} text={textOf(command)} />
       </div>
     ))}
   </details>

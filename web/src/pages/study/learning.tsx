@@ -12,7 +12,7 @@ import { count, percent } from '../../words/format'
 export function LearningCard({ study }: { study: Study }) {
   const [cursor, setCursor] = useState<number | null>(null)
   const sizes = study.sizes ?? []
-  const points: Grown[] = sizes.map((one) => ({ size: one.images, value: one.error, interval: pair(one.interval) }))
+  const points: Grown[] = sizes.map((size) => ({ size: size.images, value: size.error, interval: pair(size.interval) }))
   const { forecast } = study
   if (forecast) {
     points.push({ size: forecast.images, value: forecast.error, interval: pair(forecast.interval), isForecast: true })
@@ -25,19 +25,19 @@ export function LearningCard({ study }: { study: Study }) {
         <>
           <Readable
             label="Share of wrong answers"
-            x={points.map((one) => one.size)}
+            x={points.map((point) => point.size)}
             xLabel="Number of training images"
             columns={[
-              { label: 'Wrong', values: points.map((one) => one.value), format: percent },
-              { label: 'from', values: points.map((one) => one.interval?.[0] ?? null), format: percent },
-              { label: 'to', values: points.map((one) => one.interval?.[1] ?? null), format: percent },
+              { label: 'Wrong', values: points.map((point) => point.value), format: percent },
+              { label: 'from', values: points.map((point) => point.interval?.[0] ?? null), format: percent },
+              { label: 'to', values: points.map((point) => point.interval?.[1] ?? null), format: percent },
             ]}
             cursor={cursor}
             onCursor={setCursor}
           >
             <Growth
               points={points}
-              format={(one) => percent(one, Number.isInteger(Math.round(1e6 * one) / 1e4) ? 0 : 1)}
+              format={(share) => percent(share, Number.isInteger(Math.round(1e6 * share) / 1e4) ? 0 : 1)}
               size={count}
               cursor={cursor}
             />
@@ -56,13 +56,13 @@ export function LearningCard({ study }: { study: Study }) {
             )}
           </p>
           <PlainTable label="Errors by size" columns={['Training images', 'Wrong', 'very likely between', 'Trainings']}>
-            {sizes.map((one) => (
-              <tr key={one.images}>
-                <th scope="row">{count(one.images)}</th>
-                <td>{percent(one.error)}</td>
-                <td class="soft">{interval(one.interval)}</td>
+            {sizes.map((size) => (
+              <tr key={size.images}>
+                <th scope="row">{count(size.images)}</th>
+                <td>{percent(size.error)}</td>
+                <td class="soft">{interval(size.interval)}</td>
                 <td>
-                  {one.jobs.map((job, place) => (
+                  {size.jobs.map((job, place) => (
                     <a key={job} href={`/jobs/${job}`} class="numbered">
                       {place + 1}
                     </a>
