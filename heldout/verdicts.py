@@ -78,6 +78,12 @@ FINDING_KINDS: Mapping[str, FindingKind] = {
         remedies=("class_weights", "augmentation", "label_smoothing", "longer_cosine"),
         part="an unrecognized class",
     ),
+    "evaluation_lags": FindingKind(
+        "evaluation lags behind",
+        "one_training",
+        remedies=("recount_batch_norm", "batch_norm_momentum", "more_epochs", "longer_cosine"),
+        part="averages that lag behind",
+    ),
     # Not curable: a diverged training cannot serve as the base of a comparison.
     "diverged": FindingKind(
         "diverged",

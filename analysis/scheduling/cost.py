@@ -235,6 +235,7 @@ def estimate_epoch_seconds(
     measured = counts["validation"]
     measured += train if spec.evaluation.train == "every_epoch" else 0
     measured += counts["test"] if spec.evaluation.test == "every_epoch" else 0
+    measured += train if spec.evaluation.recount_batch_norm else 0
 
     def estimate(spec: JobSpec) -> float:
         """Return the time of an epoch of one phase."""

@@ -163,6 +163,8 @@ def render_script(facts: ScriptFacts) -> str:
         by_shares=by_shares,
         loss=_LOSSES[training.loss.name] if by_shares else "SparseCategoricalCrossentropy",
         averages=training.ema_decay is not None,
+        momentum=training.batch_norm.momentum,
+        recounts=spec.evaluation.recount_batch_norm,
         plateau=isinstance(training.schedule, PlateauSchedule),
         best=_describe_best(spec, facts.ended),
     )

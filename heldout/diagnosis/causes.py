@@ -22,6 +22,7 @@ TIERS: tuple[Tier, ...] = ("figures_not_true", "training_broken", "rest_of_gap",
 CAVEATS = {code: kind.caveat for code, kind in FINDING_KINDS.items() if kind.caveat}
 # Broken training: the order in which to fix it.
 _ORDER_OF_TRAINING = (
+    "evaluation_lags",
     "diverged",
     "memorised_noise",
     "collapsed_class",
@@ -154,6 +155,8 @@ def _measure_broken_training(finding: Finding, facts: Facts, gap: Gap | None) ->
     if last is not None and "last_epoch" in finding.evidence and last.accuracy.interval[1] < 0:
         effect = Effect.of(last.accuracy.difference, last.accuracy.interval)
         return effect if code in ("not_converged", "overconfidence") and not effect.is_negligible else None
+    if code == "evaluation_lags":
+        return Effect(finding.evidence["fit_accuracy"] - finding.evidence["train_accuracy"], None)
     if code in ("diverged", "memorised_noise"):
         return Effect(0.0, None)
     if code == "collapsed_class" and _is_unknown_in_training(finding, facts):

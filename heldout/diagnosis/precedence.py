@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
-from heldout.diagnosis.rules import classes, data, label_order, labels, learning, rising
+from heldout.diagnosis.rules import classes, data, inside, label_order, labels, learning, rising
 from heldout.verdicts import require_every_kind
 
 
@@ -48,18 +48,29 @@ RULES = (
     Rule("memorised_noise", labels.find_memorized_noise),
     Rule("class_imbalance", data.report_audit("class_imbalance")),
     Rule("class_imbalance", classes.find_class_imbalance),
-    Rule("collapsed_class", classes.find_collapsed_in_validation),
-    Rule("collapsed_class", classes.find_collapsed_in_test, silent_beside=("split_shift",)),
+    Rule("collapsed_class", classes.find_collapsed_in_validation, silent_beside=("evaluation_lags",)),
+    Rule("collapsed_class", classes.find_collapsed_in_test, silent_beside=("split_shift", "evaluation_lags")),
     Rule("collapsed_class", classes.find_rare_in_test, silent_beside=("label_order_mismatch", "scale_mismatch")),
-    Rule("diverged", learning.find_diverged),
+    Rule("evaluation_lags", inside.find_lagging_averages),
+    Rule("diverged", learning.find_diverged, silent_beside=("evaluation_lags",)),
     # Memorizing noise is overfitting too, but it has a different cure.
-    Rule("overfitting", rising.find_overfitting, silent_beside=("diverged", "memorised_noise")),
+    Rule("overfitting", rising.find_overfitting, silent_beside=("diverged", "memorised_noise", "evaluation_lags")),
     Rule("overfitting", rising.find_stopped_in_time, silent_beside=("diverged",)),
-    Rule("overconfidence", rising.find_overconfidence, silent_beside=("diverged", "memorised_noise")),
-    Rule("underfitting", learning.find_underfitting, silent_beside=("diverged", "label_noise", "not_converged")),
-    Rule("not_converged", rising.find_kept_too_early, silent_beside=("diverged",)),
-    Rule("not_converged", learning.find_both_losses_falling, silent_beside=("diverged",)),
-    Rule("not_converged", learning.find_training_unknown_yet, silent_beside=("diverged", "label_noise")),
+    Rule(
+        "overconfidence", rising.find_overconfidence, silent_beside=("diverged", "memorised_noise", "evaluation_lags")
+    ),
+    Rule(
+        "underfitting",
+        learning.find_underfitting,
+        silent_beside=("diverged", "label_noise", "not_converged", "evaluation_lags"),
+    ),
+    Rule("not_converged", rising.find_kept_too_early, silent_beside=("diverged", "evaluation_lags")),
+    Rule("not_converged", learning.find_both_losses_falling, silent_beside=("diverged", "evaluation_lags")),
+    Rule(
+        "not_converged",
+        learning.find_training_unknown_yet,
+        silent_beside=("diverged", "label_noise", "evaluation_lags"),
+    ),
     Rule("too_little_data", learning.find_too_little_data, ("diverged",), explained_by=learning.EXPLAINED_BY),
     Rule("test_too_small", data.find_few_test_images),
     Rule("metric_artefact", learning.find_metric_artifact),

@@ -64,6 +64,10 @@ MAX_POSSIBLE_ACCURACY_FALL = 0.03
 # Accuracy. Half a point: a larger difference between weights matters. (chosen)
 MIN_ACCURACY_COST = 0.005
 
+# Accuracy on training images during an epoch minus the same measured after it, the lower end of its interval. `fit`
+# averages over an epoch in which weights still get better, so it is nearly always the lower one. (chosen)
+MIN_LAG = 0.1
+
 # --- diverged ----------------------------------------------------------------------------------------
 
 # Multiple of the loss of guessing. A training loss that ends above this has diverged. (draw 1)

@@ -37,6 +37,14 @@ class RemedyBase:
         return self.spec["network"].get("blocks") or ()
 
     @property
+    def normalizes(self) -> bool:
+        """Whether layers that are trained may have batch normalization."""
+        if self.own is not None:
+            return self.facts is None or self.facts.normalizes
+        backbone = self.spec["network"].get("backbone") or {}
+        return bool(backbone.get("trainable")) or any(block.get("batch_norm") for block in self.blocks)
+
+    @property
     def dense(self) -> Sequence[Mapping[str, Any]]:
         return self.spec["network"].get("dense") or ()
 

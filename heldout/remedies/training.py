@@ -19,6 +19,9 @@ MOST_EMA_DECAY = 0.9999
 USUAL_EMA_DECAY = 0.99
 
 MOMENTUM = 0.9
+# Averages with Keras' momentum of 0.99 lag hundreds of steps behind, with this one some dozens.
+BATCH_NORM_MOMENTUM = 0.9
+_NOT_NORMALIZED = "The network has no batch normalization."
 CLIP_NORM = 1.0
 FOCAL_GAMMA = 2.0  # (Lin et al. 2017)
 
@@ -213,6 +216,32 @@ def clip_gradients(base: RemedyBase) -> Outcome:
         return NoChange("The optimizer already clips gradients.")
     did = f"Scales gradients of all weights down to a length of {CLIP_NORM:g} if they are longer."
     return Change(_make_optimizer(clip_norm=CLIP_NORM), did)
+
+
+@REMEDIES.add(
+    "recount_batch_norm",
+    "Averages of batch normalization that lag behind spoil every evaluation: recompute them over the training images.",
+)
+def recount_batch_norm(base: RemedyBase) -> Outcome:
+    if not base.normalizes:
+        return NoChange(_NOT_NORMALIZED)
+    if (base.spec.get("evaluation") or {}).get("recount_batch_norm"):
+        return NoChange("The spec already recomputes the averages of batch normalization.")
+    did = "Recomputes the averages of batch normalization over all training images, before each evaluation."
+    return Change({"evaluation": {"recount_batch_norm": True}}, did)
+
+
+@REMEDIES.add(
+    "batch_norm_momentum", "With a lower momentum, the averages of batch normalization follow a short training."
+)
+def lower_batch_norm_momentum(base: RemedyBase) -> Outcome:
+    if not base.normalizes:
+        return NoChange(_NOT_NORMALIZED)
+    given = (base.training.get("batch_norm") or {}).get("momentum")
+    if given is not None and given <= BATCH_NORM_MOMENTUM:
+        return NoChange(f"The momentum of batch normalization is already {given:g}.")
+    did = f"Averages the mean and the variance of batch normalization with a momentum of {BATCH_NORM_MOMENTUM:g}."
+    return Change({"training": {"batch_norm": {"momentum": BATCH_NORM_MOMENTUM}}}, did)
 
 
 @REMEDIES.add("ema", "An average over many steps is steadier than the weights of the last one.")

@@ -85,6 +85,18 @@ ClassWeights = Annotated[
 ]
 
 
+class BatchNormSpec(SpecPart):
+    """How layers with batch normalization average the mean and the variance that they use after training."""
+
+    momentum: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="Share of the old average that each step keeps; null: as each layer has it, in Keras 0.99. Such "
+        "averages need some 500 steps to catch up, with 0.9 some 50.",
+    )
+
+
 class TrainingSpec(SpecPart):
     """How the network is trained."""
 
@@ -107,6 +119,7 @@ class TrainingSpec(SpecPart):
     ema_decay: float | None = Field(
         None, gt=0, lt=1, description="Decay of the moving average of the weights, which is then measured and kept."
     )
+    batch_norm: BatchNormSpec = BatchNormSpec()
     train_limit: int | None = Field(
         None,
         ge=1,
@@ -174,6 +187,11 @@ class EvaluationSpec(SpecPart):
         "every_epoch", description="`final`: only at the end, so epochs have no training figures except `fit`'s."
     )
     test: Literal["final", "every_epoch", "never"] = Field("final", description="Test figures never choose anything.")
+    recount_batch_norm: bool = Field(
+        False,
+        description="Before each evaluation, the averages of batch normalization are recomputed over all training "
+        "images, as stochastic weight averaging does. They are part of the kept weights.",
+    )
 
 
 class LimitsSpec(SpecPart):

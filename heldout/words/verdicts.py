@@ -27,7 +27,7 @@ CAREFUL = frozenset(
     {"class_imbalance", "label_conflicts", "label_noise", "leakage", "memorised_noise", "test_too_small"}
 )
 # Faults of training, which make all results poor.
-OF_TRAINING = frozenset({"diverged", "underfitting", "not_converged"})
+OF_TRAINING = frozenset({"evaluation_lags", "diverged", "underfitting", "not_converged"})
 # From this training accuracy, the text says that the training images were memorized.
 MIN_MEMORIZED = 0.98
 
@@ -126,6 +126,16 @@ def describe_collapsed(facts: Facts, finding: Finding) -> Words:
         f"It gets {right:,} of {images} of that class right, though it recognizes most others.",
         "Check the labels of that class and collect more images of it",
         f"check class {name}",
+    )
+
+
+def describe_lagging(facts: Facts, finding: Finding) -> Words:
+    during, after = of_100(finding.evidence["fit_accuracy"]), of_100(finding.evidence["train_accuracy"])
+    return Words(
+        "The averages of batch normalization lag behind the weights.",
+        f"In training the network got {during} images right, but measured afterwards only {after}.",
+        "Recompute the averages before each evaluation",
+        "recompute the averages",
     )
 
 
@@ -244,6 +254,7 @@ WORDS: Mapping[str, Callable[[Facts, Finding], Words]] = {
     "memorised_noise": verdicts_of_data.describe_memorized_noise,
     "class_imbalance": describe_imbalance,
     "collapsed_class": describe_collapsed,
+    "evaluation_lags": describe_lagging,
     "diverged": describe_diverged,
     "underfitting": describe_underfitting,
     "not_converged": describe_not_converged,

@@ -13,6 +13,7 @@ from keras import layers
 from heldout.client.client import Client
 from models.bundled import BUNDLED
 from tests.e2e.running import ROOT, Service
+from tests.written_networks import make_digit_resnet
 from worker.training.model_files.keras_parts import iterate_parts
 
 # A network memorizes this few images.
@@ -83,3 +84,32 @@ def test_a_keras_model_is_trained_diagnosed_cured_and_taken_back(service: Servic
     command = [sys.executable, "-m", "heldout", "export", job.id, "--format", "keras_config", "-o", str(configuration)]
     subprocess.run([*command, "--home", str(service.home)], cwd=ROOT, check=True)
     assert list_filters(configuration.read_text()) == [8, 8]
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(900)  # three trainings
+def test_a_resnet_whose_averages_lag_behind_is_named_and_cured(client: Client, tmp_path: Path):
+    network = make_digit_resnet()
+    network.compile("adam", "sparse_categorical_crossentropy")
+    asked = {"dataset": "mnist5k", "epochs": 4, "batch_size": 64, "seed": 1}
+    spoiled = client.train(network, **asked).wait()
+    last = client.jobs.metrics(spoiled.id).epochs[-1]
+    assert last.fit_accuracy > 0.9
+    assert last.validation_accuracy < 0.5
+    diagnosis = spoiled.diagnosis()
+    assert diagnosis.verdict == "evaluation_lags"
+    [finding] = [found for found in diagnosis.findings if found.code == "evaluation_lags"]
+    patches = {remedy.name: remedy.patch for remedy in finding.remedies}
+    assert patches["recount_batch_norm"] == {"evaluation": {"recount_batch_norm": True}}
+    digits = BUNDLED["mnist5k"].read(Path("/nonexistent"))
+    images = np.asarray(digits.images[digits.splits["test"]], np.float32)
+    for name, least in (("recount_batch_norm", 0.9), ("batch_norm_momentum", 0.7)):
+        cured = client.jobs.retry(spoiled.id, remedy=name).wait()
+        final = client.jobs.metrics(cured.id).final
+        assert final is not None
+        assert final.test is not None
+        assert final.test.accuracy > least
+        client.jobs.download_model(cured.id, file := tmp_path / f"{name}.keras")
+        answers = keras.saving.load_model(file).predict(images, verbose=0).argmax(axis=1)
+        assert np.mean(answers == digits.labels[digits.splits["test"]]) == pytest.approx(final.test.accuracy)
+        assert name != "recount_batch_norm" or cured.diagnosis().verdict != "evaluation_lags"

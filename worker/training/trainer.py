@@ -282,6 +282,9 @@ class Trainer:
         values: dict[str, float] = {}
         train_losses = np.empty(0, np.float32)
         asked = self._spec.evaluation
+        if asked.recount_batch_norm:
+            self._evaluator.wait()
+            self._engine.recount(self._check_stop)
         splits = {
             "train": asked.train == "every_epoch",
             "validation": self._spec.has_validation,

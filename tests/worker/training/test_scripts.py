@@ -94,12 +94,13 @@ SPECS["crops, TrivialAugment, erasing, one cycle, focal loss, Nesterov, clipped 
     },
 )
 TAKEN = ["block1_conv1"]
-SPECS["residual blocks, strides, group normalization, average pooling"] = small_spec(
+SPECS["residual blocks, strides, group normalization, average pooling, recounted averages"] = small_spec(
     {"filters": 4, "padding": "same", "norm": "batch", "pool_type": "average"},
     {"filters": 4, "norm": "group", "residual": True, "repeat": 2, "pool": 1, "dropout": 0.1},
     {"filters": 8, "norm": "group", "residual": True, "strides": 2, "pool": 1, "l2": 0.01},
     {"filters": 8, "padding": "valid", "kernel_size": 2, "strides": 2, "pool": 1},
-    training={"optimizer": {"name": "sgd", "learning_rate": 0.05}},
+    training={"optimizer": {"name": "sgd", "learning_rate": 0.05}, "batch_norm": {"momentum": 0.8}},
+    evaluation={"recount_batch_norm": True},
 )
 
 

@@ -1,6 +1,6 @@
 """The training engine: many gradient steps in one graph call, on data that stays on the device."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from worker.training.data.replicas import Batch, Examples, ReplicaPart, Replicas
 from worker.training.data.training_data import BatchSource, TrainingData
 from worker.training.engine.checkpoint import FitSums
 from worker.training.engine.optimizer import Descent, WeightAverage, build_loss, build_optimizer
+from worker.training.engine.recount import Recount
 from worker.training.engine.towers import Towers
 from worker.training.engine.training_policy import Weights
 from worker.training.networks.network import computes_in_float16
@@ -110,6 +111,9 @@ class Engine:
         self._class_weights = None if data.class_weights is None else tf.constant(data.class_weights)
         decay = spec.training.ema_decay
         self._average = None if decay is None else WeightAverage(network, decay)
+        self._recount = Recount(
+            network, source, lambda images: network(self._see(images), training=False), self.batch_size
+        )
         self._plan: _EpochPlan | None = None
         self._call = tf.function(self._run_steps, autograph=False)
         if earlier is not None:
@@ -158,6 +162,22 @@ class Engine:
     def weights(self) -> Weights:
         """Return the weights that are measured and kept: the network's, or their moving average."""
         return self.network.get_weights() if self._average is None else self._average.values()
+
+    def recount(self, between_calls: Callable[[], None]) -> None:
+        """Recompute the averages of batch normalization for the weights that are measured and kept."""
+        order = self._data.rows["train"][draw_epoch_order(self._seed, 0, len(self._data.rows["train"]))]
+        if self._average is None:
+            self._recount.count(order, between_calls)
+            return
+        trained = self.network.get_weights()
+        try:
+            self.network.set_weights(self._average.values())
+            self._recount.count(order, between_calls)
+            self._average.read(
+                variable for layer in self._recount.layers for variable in (layer.moving_mean, layer.moving_variance)
+            )
+        finally:
+            self.network.set_weights(trained)
 
     def begin_epoch(self, epoch: int, rates: NDArray[np.float32]) -> None:
         """Prepare `epoch` (from 1): its order, its changes of images, and the learning rate of each step."""

@@ -1,6 +1,6 @@
 """Builds optimizers and losses, applies an optimizer to weights (singly or as one vector), and averages weights."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -141,6 +141,12 @@ class WeightAverage:
         for number, value in enumerate(values, first):
             if number in self._averages:
                 self._averages[number].assign(value)
+
+    def read(self, variables: Iterable[keras.Variable]) -> None:
+        """Set the averages of some of the network's variables to their values."""
+        places = {id(weight): number for number, weight in enumerate(self._weights)}
+        for variable in variables:
+            self._averages[places[id(variable)]].assign(variable.value)
 
     def take_in(self, steps: tf.Tensor) -> None:
         """Update the average, within a graph, with the weights after this many steps."""

@@ -76,6 +76,11 @@ class Evaluator:
         """Prepare the first measurement in a thread. No other graph may be traced meanwhile."""
         self._prepared = thread.submit(self._prepare)
 
+    def wait(self) -> None:
+        """Wait until no thread traces the network."""
+        if self._prepared is not None:
+            self._prepared.result()
+
     def _prepare(self) -> None:
         """Trace the graph, and have TensorFlow optimise it."""
         self._call(tf.constant([], tf.int32), tf.constant(0), tf.constant(0))
@@ -90,8 +95,7 @@ class Evaluator:
         self, rows: NDArray[np.int32], between_calls: Callable[[], None] = lambda: None
     ) -> tuple[Measured, NDArray[np.float32]]:
         """Return the result of `measure`, and the loss of each image: (count,) in the order of `rows`."""
-        if self._prepared is not None:
-            self._prepared.result()
+        self.wait()
         if self._weights is not None:
             self._network.set_weights(self._weights())
         batches = -(-len(rows) // self._batch_size)

@@ -15,7 +15,7 @@ from worker.machine.devices import Policy
 from worker.training.data.replicas import Replicas
 from worker.training.networks.backbone import UploadedBackbone
 from worker.training.networks.frozen import FrozenSplit, split_at_frozen, take_pool_out
-from worker.training.networks.own_network import build_own_network
+from worker.training.networks.own_network import build_own_network, list_steps
 
 
 def build_network(
@@ -161,6 +161,11 @@ def freeze_blocks(network: keras.Model, count: int) -> None:
             layer.trainable = False
 
 
+def list_batch_norms(network: keras.Model) -> list[keras.layers.BatchNormalization]:
+    """Return the layers that normalize by the batch if they are trained, each once."""
+    return [step for step in dict.fromkeys(list_steps(network)) if isinstance(step, keras.layers.BatchNormalization)]
+
+
 def drop_penalties(network: AnyNetworkSpec) -> AnyNetworkSpec:
     """Copy layers and weights without L2, so that `Model.evaluate` returns only the cross-entropy."""
     if isinstance(network, OwnNetworkSpec):
@@ -264,12 +269,13 @@ class NetworkBuilder:
 
     def build(self, policy: Policy, seed: int | None = None) -> keras.Model:
         """Build the whole network."""
-        return build_network(*self._list_asked(seed), policy, backbone=self.backbone)
+        return self._set_momentum(build_network(*self._list_asked(seed), policy, backbone=self.backbone))
 
     def divide(self, policy: Policy, seed: int | None = None) -> tuple[keras.Model | None, FrozenSplit | None]:
         """Return the network, if it is built, and its parts, if it has a frozen one."""
         early = divide_early(*self._list_asked(seed), self.backbone, self.replicas.scope)
         if early is not None:
+            self._set_momentum(early.head)
             return None, early
         network, built = self.spec.network, self.build(policy, seed)
         return built, divide_built(built, network, self.backbone) if network.has_frozen_part else None
@@ -277,6 +283,12 @@ class NetworkBuilder:
     def build_trained(self, policy: Policy, seed: int | None = None) -> keras.Model:
         """Build what is trained: the network, or its head."""
         return choose_trained(*self.divide(policy, seed))
+
+    def _set_momentum(self, network: keras.Model) -> keras.Model:
+        momentum = self.spec.training.batch_norm.momentum
+        for layer in [] if momentum is None else list_batch_norms(network):
+            layer.momentum = momentum
+        return network
 
     def _list_asked(self, seed: int | None) -> tuple[AnyNetworkSpec, tuple[int, int, int], int, int]:
         known = self.spec.training.seed if seed is None else seed
