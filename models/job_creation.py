@@ -79,7 +79,36 @@ def create_job(
         seed=secrets.randbelow(MAX_SEED + 1),
         pixels=None if uploaded is None else uploaded.pixels,
     )
-    folder = f"jobs/{job_id}/{BEFORE_ATTEMPTS}"
+    job = queue_examined(
+        session,
+        blobs,
+        owner,
+        job_id,
+        complete,
+        examined,
+        retry_of=None if retry_of is None else retry_of.id,
+        continued=continued,
+    )
+    if spec.folds is not None and not uses_relations(row.relations_status):
+        text = f"The copies in {row.name} could not be found, so images that belong together may be in different folds."
+        events.add(session, job_id, "job.warning", text, level="warning")
+    _warn_of_missing_gpus(session, job_id, complete.resources.required_gpus)
+    return job, row
+
+
+def queue_examined(
+    session: Session,
+    blobs: Blobs,
+    owner: str,
+    job_id: str,
+    complete: JobSpec,
+    examined: "ExaminedSpec",
+    *,
+    retry_of: str | None = None,
+    continued: Continuation | None = None,
+) -> JobRow:
+    """Queue a job with a complete spec that was examined, and give it its own copies of what it starts from."""
+    row, folder = examined.ready.row, f"jobs/{job_id}/{BEFORE_ATTEMPTS}"
     with copy_files(blobs, folder, replace(examined.initial_state, continued=continued)) as initial_state:
         new_job = NewJob(
             id=job_id,
@@ -89,16 +118,12 @@ def create_job(
             dataset_id=row.id,
             memory_bytes=_reserve_memory_bytes(row, complete, examined),
             parameters=examined.plan.parameters,
-            retry_of=None if retry_of is None else retry_of.id,
+            retry_of=retry_of,
             provenance=initial_state.provenance,
         )
         job = new_jobs.add(session, new_job)
         initial_weights.add_initial_state(session, job_id, initial_state)
-    if spec.folds is not None and not uses_relations(row.relations_status):
-        text = f"The copies in {row.name} could not be found, so images that belong together may be in different folds."
-        events.add(session, job_id, "job.warning", text, level="warning")
-    _warn_of_missing_gpus(session, job_id, complete.resources.required_gpus)
-    return job, row
+    return job
 
 
 def _reserve_memory_bytes(dataset: DatasetRow, spec: JobSpec, examined: "ExaminedSpec") -> int | None:

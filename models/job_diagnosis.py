@@ -11,6 +11,7 @@ from heldout.diagnosis.findings import NOT_STARTED
 from heldout.diagnosis.history import History, measures_training_at_end, read_history
 from heldout.errors import HeldoutError
 from heldout.lifecycle.job import JobStatus
+from heldout.proofs.outcomes import NOTHING_TRIED
 from heldout.spec.job import trains_on_all
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.evaluation import StoredEvaluation
@@ -18,7 +19,7 @@ from heldout.stored.gap import StoredGap
 from models.blobs import Blobs
 from models.database import Session
 from models.initial_weights import find_network_facts
-from models.store import artifacts, metrics
+from models.store import artifacts, metrics, proofs
 from models.store.claims import Result
 from models.stored_files import (
     read_artifact,
@@ -39,6 +40,7 @@ def diagnose_job(
     splits: AbstractSet[str] = ALL_SPLITS,
     result: Result | None = None,
     is_strict: bool = False,
+    with_proof: bool = True,
 ) -> Diagnosis:
     """Diagnose a job from its epochs so far, its dataset's audit, and the predictions of its kept weights.
 
@@ -49,6 +51,7 @@ def diagnose_job(
         result: the result of a training that is about to succeed, which is not stored yet.
         is_strict: for an automatic choice: leave nothing out, and judge a job without epochs by the audit alone.
 
+        with_proof: whether the experiments that have been tried for it count.
     Raises:
         StorageUnavailable, FileOfLaterRelease.
         DatasetLost, DatasetDamaged, ArtifactLost, ArtifactDamaged: if it is strict.
@@ -69,6 +72,7 @@ def diagnose_job(
         job.spec,
         splits=splits,
         labels=read_unless_lost(left_out, lambda: read_wrong_labels(session, blobs, dataset)),
+        outcomes=proofs.read_outcomes(session, job.id) if with_proof else NOTHING_TRIED,
         network=find_network_facts(session, job.owner, (job.spec.get("network") or {}).get("model")),
     )
     if is_strict and left_out:

@@ -241,3 +241,17 @@ def _make_harmless(text: str) -> str:
     except ValueError:
         return f"'{text}"
     return text
+
+
+def read_right(blobs: Blobs, predictions: Artifact, split: str) -> list[bool] | None:
+    """Read which images of a split are answered correctly, in the dataset's order. None if it was not measured.
+
+    Raises:
+        BlobMissing, ArtifactDamaged, StorageUnavailable.
+    """
+    found: list[tuple[int, bool]] = []
+    with guard_reading(predictions.key), open_zipped(blobs, predictions.key, predictions.digest) as archive:
+        for indices, labels, probabilities, _ in _iterate_split(blobs, predictions.key, set(archive.namelist()), split):
+            right = probabilities.argmax(axis=1) == labels
+            found += zip(indices.tolist(), right.tolist(), strict=True)
+    return [is_right for _, is_right in sorted(found)] or None

@@ -13,7 +13,7 @@ import structlog
 
 from heldout.errors import DatabaseUnavailable, StorageUnavailable, StudyNotFinished, StudyNotFound
 from heldout.service.settings import Settings
-from models import waiting_studies
+from models import proofs, waiting_studies
 from models.blobs import Blobs
 from models.database import Database
 from models.ids import make_id
@@ -35,6 +35,7 @@ from models.store import (
     transitions,
     uploads,
 )
+from models.store import proofs as store_proofs
 from models.store.keys import KeyUses
 from models.tables import DatasetRow
 from models.wake import WakeUp
@@ -272,6 +273,15 @@ class Reconciler:
                     study_steps.advance(session, study_id)
         if self._blobs is not None:
             waiting_studies.begin_ready(self._database, self._blobs, max_parameters=self._settings.max_parameters)
+            self._take_care_of_proofs(self._blobs)
+
+    def _take_care_of_proofs(self, blobs: Blobs) -> None:
+        """Continue proofs whose last experiment ended without its worker, or which waited for room in a quota."""
+        with self._database.read() as session:
+            job_ids = store_proofs.list_running(session)
+        for job_id in job_ids:
+            with self._database.write() as session:
+                proofs.advance(session, blobs, job_id, max_parameters=self._settings.max_parameters)
 
     def _delete_unneeded(self, blobs: Blobs) -> None:
         with self._database.write() as session:

@@ -25,7 +25,14 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from analysis.jobs.ledger import ReadKind
 from heldout.lifecycle.job import JobRequest, JobStatus
-from heldout.lifecycle.resources import DatasetStatus, ModelStatus, RelationsStatus, StudyStatus, SuspectsStatus
+from heldout.lifecycle.resources import (
+    DatasetStatus,
+    ModelStatus,
+    ProofStatus,
+    RelationsStatus,
+    StudyStatus,
+    SuspectsStatus,
+)
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportFormat, ExportStatus
 from heldout.work.kinds import JobKind
 from models.database import UtcTime
@@ -126,6 +133,26 @@ class StudyRunRow(Base):
     # The column keeps its old name, because processes of the last release read it while they are replaced.
     result: Mapped[dict[str, Any] | None] = mapped_column("told")
     sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
+
+
+class ProofRow(Base):
+    """The proof of a job's verdict: short trainings, and what they have shown. A job has one at most."""
+
+    __tablename__ = "proofs"
+    __table_args__ = (make_partial_index("ix_proofs_running", "job_id", where="status = 'running'"),)
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(128))
+    status: Mapped[ProofStatus]
+    reason: Mapped[str | None] = mapped_column(String(16))  # why it has ended
+    is_automatic: Mapped[bool]  # no one asked for it
+    version: Mapped[int]
+    subject: Mapped[dict[str, Any]]  # what is known of the job, fixed at the start, see heldout/proofs/stored.py
+    trials: Mapped[dict[str, Any]]  # by variant: its job, its figures, or why there are none
+    tried: Mapped[list[Any]]  # the experiments that have ended, see heldout/proofs/outcomes.py
+    budget: Mapped[dict[str, Any]]  # trainings and work that may still be spent
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
 
 
 DISCARDED = (

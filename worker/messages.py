@@ -86,7 +86,8 @@ class Assignment:
     machine: AssignedMachine = AssignedMachine()
     start: AssignedStart = AssignedStart()
     features: AssignedFeatures | None = None  # None if there is no cache
-    for_study: bool = False  # whether a study compares the job with others
+    for_study: bool = False  # whether the job is compared with others, image by image
+    is_experiment: bool = False  # whether only its figures are kept
 
     def differs_only_by_seed(self, other: object) -> bool:
         """Return whether one process may train both jobs: also, they must have the same owner."""

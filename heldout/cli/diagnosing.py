@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +14,7 @@ from heldout.cli.figures import format_moment
 from heldout.cli.host_commands import INSTALL_DATA, ServerMissing, find_program
 from heldout.cli.outcome import Refused
 from heldout.cli.references import JOB, Names, may_be_path
-from heldout.cli.screen import print_blocks, print_table
+from heldout.cli.screen import print_blocks, print_table, say
 from heldout.client.failures import NoService
 
 if TYPE_CHECKING:
@@ -55,6 +56,11 @@ def diagnose(
         str | None,
         typer.Option(metavar="N|NAMES", help="How many classes there are, or their names with commas between them."),
     ] = None,
+    prove: Annotated[
+        bool, typer.Option("--prove", help="Make sure of a job's verdict first, by short trainings that decide it.")
+    ] = False,
+    trainings: Annotated[int | None, typer.Option(min=1, max=100, help="With --prove: at most this many.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=1, help="With --prove: in about this time.")] = None,
 ) -> None:
     """Say why test results are poor, and what to try."""
     # An existing file takes precedence, even if its name begins like a job's id.
@@ -63,10 +69,17 @@ def diagnose(
             raise Refused(f"--run is for files with several histories, and {target} is not a file.")
         if predictions is not None or classes is not None:
             raise Refused(f"--predictions and --classes are for files, and {target} is not a file.")
+        if prove:
+            _prove(service, target, trainings, seconds)
         found = service.client.jobs.diagnosis(target)
         if not service.as_json:
             _show_diagnosis(found, service.client.jobs.get(target).view)
             return
+    elif prove:
+        raise Refused(
+            f"{target} records a training that has ended elsewhere, so it cannot be trained again here, and no "
+            "short training can make its verdict more certain. --prove is for jobs."
+        )
     elif holds_predictions(file := Path(target)):
         if run is not None or predictions is not None:
             raise Refused(
@@ -77,6 +90,25 @@ def diagnose(
     else:
         found = _diagnose_history(service, file, run, predictions, _parse_classes(classes))
     service.print(found, _show_diagnosis)
+
+
+# How often a proof's state is asked for.
+POLL_S = 1.0
+
+
+def _prove(service: Service, job_id: str, trainings: int | None, seconds: float | None) -> None:
+    """Order a proof, show its plan, and wait until it has ended. Ctrl-C leaves it running."""
+    jobs = service.client.jobs
+    planned = jobs.proof(job_id)
+    say(planned.summary)
+    proof, shown = jobs.prove(job_id, trainings=trainings, seconds=seconds), 0
+    while not proof.has_ended:
+        time.sleep(POLL_S)
+        proof = jobs.proof(job_id)
+        for tried in proof.tried[shown:]:
+            say(tried.sentence)
+        shown = len(proof.tried)
+    say(proof.summary)
 
 
 def _show_diagnosis(diagnosis: "DiagnosisView", job: "JobView | None" = None) -> None:

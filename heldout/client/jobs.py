@@ -18,6 +18,7 @@ from heldout.views.dataset import IndicesView
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.job import CancellationView, EstimateView, JobPage, JobView, QueueView
 from heldout.views.model import ExportList, ListedExportView
+from heldout.views.proof import ProofView
 from heldout.views.results import CellView, ConfusionView, MemorizedPage, MetricsView, PredictionsView
 
 Sort = Literal["created", "name", "best", "gap"]
@@ -253,6 +254,26 @@ class JobResource(ModelSources[OneHandle, Mode]):
     async def diagnosis(self, job_id: str) -> DiagnosisView:
         """Explain why test results are worse than training results, with what is known so far."""
         return await self._get(DiagnosisView, job_id, "diagnosis")
+
+    @dual
+    async def proof(self, job_id: str) -> ProofView:
+        """Say how the proof of the job's verdict stands, or what it would try and cost."""
+        return await self._get(ProofView, job_id, "proof")
+
+    @dual
+    async def prove(self, job_id: str, *, trainings: int | None = None, seconds: float | None = None) -> ProofView:
+        """Make sure of the job's verdict by short trainings; returns at once. `proof` says how it stands.
+
+        Args:
+            trainings, seconds: the budget; None takes the service's.
+        """
+        body = {"budget": leave_out_none(trainings=trainings, seconds=seconds)}
+        return await self._read(ProofView, "POST", self._path(job_id, "proof"), body=body, repeatable=True)
+
+    @dual
+    async def cancel_proof(self, job_id: str) -> None:
+        """Cancel the proof and its experiments. What they have shown so far is kept."""
+        await self._connection.send("DELETE", self._path(job_id, "proof"))
 
     @dual
     async def confusion(self, job_id: str) -> ConfusionView:

@@ -17,6 +17,7 @@ from heldout.diagnosis.findings import CANNOT_TELL, Cause, Diagnosis, Finding, S
 from heldout.diagnosis.history import History, measures_training_at_end
 from heldout.diagnosis.key_figures import list_key_figures
 from heldout.diagnosis.precedence import GRAVITY, collect_findings
+from heldout.diagnosis.proven import apply_outcomes, is_verdict_proven
 from heldout.diagnosis.restrict import (
     ALL_SPLITS,
     WITHOUT_TEST,
@@ -27,6 +28,7 @@ from heldout.diagnosis.restrict import (
 )
 from heldout.diagnosis.rules.data import prefer_resplit
 from heldout.diagnosis.unexplained import judge_without_findings
+from heldout.proofs.outcomes import NOTHING_TRIED, Outcomes
 from heldout.remedies.change import RemedyBase
 from heldout.spec.model_facts import NetworkFacts
 from heldout.stored.audit import AuditFinding, SplitLabels
@@ -60,6 +62,7 @@ def diagnose(
     splits: AbstractSet[str] = ALL_SPLITS,
     labels: Mapping[str, SplitLabels] | None = None,
     network: NetworkFacts | None = None,
+    outcomes: Outcomes = NOTHING_TRIED,
 ) -> Diagnosis:
     """Say what explains the difference between training and held-out results.
 
@@ -72,6 +75,7 @@ def diagnose(
         splits: the splits that may be used. Automatic choices pass `WITHOUT_TEST`, so the answer uses no test figures.
         labels: how many labels of each split are wrong, if a search for wrong labels can tell.
         network: about the uploaded model that is the job's network.
+        outcomes: what experiments have shown.
 
     Raises:
         ValueError: if `splits` is neither `ALL_SPLITS` nor `WITHOUT_TEST`.
@@ -82,6 +86,7 @@ def diagnose(
     if "test" not in splits:
         audit = None if audit is None else audit_without_test(audit)
         evaluation = None if evaluation is None else remove_test(evaluation)
+        outcomes = outcomes.without_test()
     labels = {split: found for split, found in (labels or {}).items() if split in splits}
     base = None if spec is None else RemedyBase(spec, facts=network)
     facts = collect_facts(history, audit, evaluation, base, labels)
@@ -93,6 +98,7 @@ def diagnose(
     gap = None if facts.budget is None else attribute_terms(facts.budget, facts, findings)
     if gap is not None:
         findings = weigh_findings(drop_explained(findings, gap), gap, facts)
+    findings = apply_outcomes(findings, outcomes, facts)
     serious = {finding.code for finding in findings if finding.severity != "info"}
     # What is listed as a cause is not listed again as a note.
     findings = [finding for finding in findings if finding.severity != "info" or finding.code not in serious]
@@ -127,7 +133,8 @@ def diagnose(
         confidence = (
             compute_verdict_confidence(verdict, causes, gap) if confidences and verdict != CANNOT_TELL else None
         )
-    if causes and get_certainty(confidence) == "not sure":
+    is_proven = is_verdict_proven(verdict, outcomes)
+    if causes and not is_proven and get_certainty(confidence) == "not sure":
         headline = soften(headline, verdict)
     return Diagnosis(
         verdict,
@@ -142,6 +149,8 @@ def diagnose(
         causes=causes,
         headline=headline,
         summary=summary,
+        is_proven=is_proven,
+        tried=tuple(outcomes.tried),
         figures=list_key_figures(
             {"train": facts.train, "validation": facts.validation, "test": facts.test}, facts.classes, history
         ),

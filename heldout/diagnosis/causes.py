@@ -14,6 +14,7 @@ from heldout.diagnosis.findings import Cause, Diagnosis, FigureAfter, Finding, T
 from heldout.diagnosis.gap import Gap, Term
 from heldout.diagnosis.precedence import GRAVITY
 from heldout.fixes.bodies import combine_bodies
+from heldout.proofs.outcomes import OF_TRAINING
 from heldout.statistics import compute_newcombe_interval
 from heldout.verdicts import FINDING_KINDS
 
@@ -152,6 +153,8 @@ def _looks_very_different(finding: Finding, facts: Facts) -> bool:
 def _measure_broken_training(finding: Finding, facts: Facts, gap: Gap | None) -> Effect | None:
     """What better training would gain (0 if unknown), or None if training is not broken."""
     code, last = finding.code, facts.last
+    if "proof" in finding.evidence and code in OF_TRAINING:
+        return _get_evidence_effect(finding) or Effect(0.0, None)
     if last is not None and "last_epoch" in finding.evidence and last.accuracy.interval[1] < 0:
         effect = Effect.of(last.accuracy.difference, last.accuracy.interval)
         return effect if code in ("not_converged", "overconfidence") and not effect.is_negligible else None
@@ -170,6 +173,8 @@ def _measure_broken_training(finding: Finding, facts: Facts, gap: Gap | None) ->
 def _measure_part_of_gap(finding: Finding, facts: Facts, gap: Gap | None) -> Effect | None:
     """How much of the gap the finding explains, or None unless that is at least a point and clearly above zero."""
     explains = finding.explains
+    if "proof" in finding.evidence and (explains is None or explains.accuracy < thresholds.MIN_SURE_EFFECT):
+        return _get_evidence_effect(finding)
     if explains is None and finding.code == "label_noise":
         return _get_evidence_effect(finding)
     if finding.code == "collapsed_class" and "points" in finding.evidence:

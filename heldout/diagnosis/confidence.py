@@ -17,11 +17,13 @@ from heldout.diagnosis.loss_trend import LossTrend
 from heldout.diagnosis.thresholds import LEAST_HALF_INTERVAL, MIN_LIKELY, MIN_SURE, SMALLEST_RATIO
 from heldout.diagnosis.verdict_fit import FITS_OF_VERDICTS
 
-Certainty = Literal["sure", "likely", "not sure"]
+Certainty = Literal["proven", "sure", "likely", "not sure"]
 
 
-def get_certainty(confidence: float | None) -> Certainty | None:
+def get_certainty(confidence: float | None, *, is_proven: bool = False) -> Certainty | None:
     """The word that people read instead of the probability."""
+    if is_proven:
+        return "proven"
     if confidence is None:
         return None
     return "sure" if confidence >= MIN_SURE else "likely" if confidence >= MIN_LIKELY else "not sure"

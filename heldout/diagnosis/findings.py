@@ -7,6 +7,7 @@ from heldout.diagnosis.bounds import Bounds
 from heldout.diagnosis.gap import Gap
 from heldout.diagnosis.key_figures import KeyFigure
 from heldout.errors import HeldoutError
+from heldout.proofs.outcomes import Tried
 from heldout.stored.gap import Calibration
 from heldout.verdicts import Effort
 from heldout.words import whole_percents
@@ -128,6 +129,7 @@ class Diagnosis:
     calibration: how well the network's probabilities match reality; None if not measured.
     left_out: why stored files that belong to the job could not be used.
     figures: accuracy on each split, the gap and the weakest class; empty if no accuracy is known.
+    is_proven: whether experiments prove the verdict. tried: the experiments, in order.
     """
 
     verdict: str
@@ -144,6 +146,8 @@ class Diagnosis:
     headline: str = ""
     summary: str = ""
     figures: tuple[KeyFigure, ...] = ()
+    is_proven: bool = False
+    tried: tuple[Tried, ...] = ()
 
 
 NOT_STARTED = Diagnosis(

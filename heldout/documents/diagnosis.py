@@ -79,6 +79,8 @@ def build_diagnosis(
     blocks += facts
     if is_running:
         blocks.append(Paragraph("Based on the epochs so far. The job is still running.", "hint"))
+    if diagnosis.tried:
+        blocks.append(Items([Item(tried.title, tried.sentence) for tried in diagnosis.tried], "What was tried"))
     if diagnosis.causes:
         title = "What to fix, in order" if len(diagnosis.causes) > 1 else "What to do"
         causes = [_build_cause(cause, diagnosis, offers) for cause in diagnosis.causes]

@@ -33,6 +33,25 @@ class JobNotFinished(HeldoutError, code="job_not_finished", status=409, title="T
         super().__init__(f"Job {job_id} is {status}. Cancel it or wait until it ends.")
 
 
+class NothingToProve(HeldoutError, code="nothing_to_prove", status=409, title="The job has no figures to prove"):
+    """The job ended before its first epoch was measured."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"Job {job_id} ended before one epoch was measured, so it has no verdict to prove. Train it again."
+        )
+
+
+class ProofNotRunning(HeldoutError, code="proof_not_running", status=409, title="No proof is running"):
+    """The job has no proof, or its proof has ended."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"No proof of job {job_id} is running, so there is nothing to cancel. "
+            f"POST /v1/jobs/{job_id}/proof starts one."
+        )
+
+
 class PartOfStudy(HeldoutError, code="part_of_study", status=409, title="The job belongs to a study"):
     """The job is a training of a study and can only be deleted with that study."""
 

@@ -242,3 +242,11 @@ class StudyStatus(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+
+class ProofStatus(StrEnum):
+    """What the row holds, and what clients see."""
+
+    RUNNING = "running"
+    ENDED = "ended"
+    CANCELLED = "cancelled"

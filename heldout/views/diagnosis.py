@@ -9,6 +9,7 @@ from heldout.diagnosis.confidence import Certainty, get_certainty
 from heldout.diagnosis.findings import Cause, SuggestedRemedy, Tier
 from heldout.diagnosis.gap import How, TermCode
 from heldout.diagnosis.key_figures import FigureCode
+from heldout.proofs.outcomes import Tried
 from heldout.stored.gap import Calibration
 from heldout.stored.results import Figure, SplitResult
 from heldout.verdicts import Effort
@@ -134,6 +135,25 @@ class KeyFigureView(View):
         return f"{self.text} {self.note}".rstrip()
 
 
+class TriedView(View):
+    """An experiment that was tried to make sure of a verdict."""
+
+    experiment: str
+    title: str
+    question: str
+    status: Literal["proven", "refuted", "open"] = Field(
+        description="Whether it proves or refutes something; `open` if it decides nothing."
+    )
+    sentence: str = Field(description="What was tried and what came of it, with figures.")
+    answers: dict[str, Literal["proven", "refuted", "open"]] = Field(
+        description="By code of a finding: whether the experiment proves or refutes it."
+    )
+    points: float | None = Field(description="The effect that decides; accuracy as a fraction. Null if there is none.")
+    interval: tuple[float, float] | None = Field(description="95% interval of `points`, over images and seeds.")
+    trainings: int = Field(description="How many trainings it took, shared ones included.")
+    reads_test: bool = Field(description="Whether labels of the test split decide it.")
+
+
 class DiagnosisView(View):
     """The verdict: the code of what to fix first, `healthy`, or `cannot_tell`. Epochs count from 1."""
 
@@ -146,7 +166,10 @@ class DiagnosisView(View):
         description="Accuracy on each split, the gap to test (or else validation), and the weakest class, whatever the "
         "verdict. Of the kept weights or, before they are measured, of the last epoch.",
     )
-    certainty: Certainty | None = Field(None, description="`confidence` in words; null if not calibrated.")
+    certainty: Certainty | None = Field(
+        None,
+        description="`proven` if experiments prove the verdict; else `confidence` in words. Null if not calibrated.",
+    )
     causes: list[CauseView] = Field([], description="What matters, in the order in which to fix it.")
     best_epoch: int | None = Field(description="Epoch with the lowest validation loss.")
     onset_epoch: int | None = Field(
@@ -158,6 +181,7 @@ class DiagnosisView(View):
     gap: GapBudgetView | None = Field(None, description="Null without answers to training and test images.")
     confidence: float | None = Field(None, description="Probability that the verdict is right; null if not calibrated.")
     calibration: Calibration | None = Field(None, description="Null if probabilities are unknown.")
+    tried: list[TriedView] = Field([], description="The experiments that were tried to make sure, in order.")
     left_out: list[ErrorView] = Field([], description="Lost or damaged files that the verdict could not use.")
 
     def __str__(self) -> str:
@@ -180,7 +204,8 @@ class DiagnosisView(View):
             cls,
             diagnosis,
             object="diagnosis",
-            certainty=get_certainty(diagnosis.confidence),
+            certainty=get_certainty(diagnosis.confidence, is_proven=diagnosis.is_proven),
+            tried=[build_tried(tried) for tried in diagnosis.tried],
             causes=[_build_cause(cause, diagnosis, dataset_id) for cause in diagnosis.causes],
             findings=[
                 make_view(
@@ -200,6 +225,20 @@ class KeptDiagnosisView(DiagnosisView):
 
 class DiagnosisPage(Page[KeptDiagnosisView]):
     """A page of the diagnoses that their owner keeps, newest first; `next` is the `after` of the next page."""
+
+
+def build_tried(tried: Tried) -> TriedView:
+    judgement = tried.judgement
+    return make_view(
+        TriedView,
+        judgement,
+        experiment=tried.experiment,
+        title=tried.title,
+        question=tried.question,
+        answers=dict(judgement.answers),
+        trainings=tried.trainings,
+        reads_test=tried.reads_test,
+    )
 
 
 def _build_cause(cause: Cause, diagnosis: Diagnosis, dataset_id: str | None) -> CauseView:

@@ -35,7 +35,8 @@ MIN_MEMORIZED = 0.98
 def describe(facts: Facts, findings: Sequence[Finding], causes: Sequence[Cause]) -> tuple[str, str]:
     """The headline and the summary: what to fix first, and what next. findings: one for each cause."""
     (_, first), *others = [
-        (cause, WORDS[cause.code](facts, finding)) for cause, finding in zip(causes, findings, strict=True)
+        (cause, _describe_proof(finding, WORDS[cause.code](facts, finding)))
+        for cause, finding in zip(causes, findings, strict=True)
     ]
     first = _name_cause_of_gap(facts, first, causes)
     alone = f"{first.effect} {first.action}."
@@ -48,6 +49,12 @@ def describe(facts: Facts, findings: Sequence[Finding], causes: Sequence[Cause])
     before = first.action if first.before_next is None else first.before_next
     both = f"{first.effect} {before}, then {after}."
     return first.headline, both if before and after and len(both.split()) <= MAX_SUMMARY_WORDS else alone
+
+
+def _describe_proof(finding: Finding, words: Words) -> Words:
+    """If an experiment proves the finding, say what it gave instead of what the curves suggest."""
+    proof = finding.evidence.get("proof")
+    return words if proof is None else replace(words, effect=proof)
 
 
 def _name_cause_of_gap(facts: Facts, first: Words, causes: Sequence[Cause]) -> Words:

@@ -33,6 +33,8 @@ class JobKind(StrEnum):
     CHECK_MODEL = "check_model"  # reads an uploaded model for the first time
     MEASURE = "measure"  # measures an uploaded model on every split of a dataset
     EXTERNAL = "external_run"  # a training of a study that runs elsewhere
+    EXPERIMENT = "experiment"  # a short training that decides between causes
+    IDLE_EXPERIMENT = "idle_experiment"  # the same, while a worker has nothing else to do
 
 
 class WorkerSpec(SpecPart):
@@ -118,6 +120,17 @@ class ExternalRunSpec(WorkerSpec):
     fold: int | None = None
 
 
+class ExperimentSpec(JobSpec):
+    """A short training whose figures decide between causes of another job's results."""
+
+    proves: str = Field(description="Id of the job whose verdict it belongs to.")
+    variant: str = Field(description="Which of the proof's trainings it is.")
+
+
+class IdleExperimentSpec(ExperimentSpec):
+    """The same training, which no one has asked for."""
+
+
 # The version of stored specs: workers leave jobs with a later version to newer workers. It must grow with every change
 # after which an earlier release could not read, or would misread, a spec that this release stores.
 SPEC_VERSION = 3
@@ -134,6 +147,8 @@ WorkSpec = (
     | CheckModelSpec
     | MeasureSpec
     | ExternalRunSpec
+    | ExperimentSpec
+    | IdleExperimentSpec
 )
 
 
@@ -160,6 +175,18 @@ class Kind:
 # Above any training's priority: such jobs are short, and many trainings may be waiting for them.
 HOLDS_UP_OTHERS = 1000
 
+# Work in slots that someone waits for.
+_ASKED_FOR = (
+    JobKind.TRAIN,
+    JobKind.EXPERIMENT,
+    JobKind.INGEST,
+    JobKind.DERIVE,
+    JobKind.EVALUATE,
+    JobKind.EXPORT,
+    JobKind.CHECK_MODEL,
+    JobKind.MEASURE,
+)
+
 KINDS: Mapping[JobKind, Kind] = {
     JobKind.TRAIN: Kind(JobSpec, "Trained and measured.", is_listed=True, events_about=SubjectObject.JOB),
     JobKind.INGEST: Kind(
@@ -178,7 +205,7 @@ KINDS: Mapping[JobKind, Kind] = {
         -200,
         is_check=True,
         memory_bytes=SUSPECTS_BYTES,
-        yields_to=(JobKind.TRAIN,),
+        yields_to=(JobKind.TRAIN, JobKind.EXPERIMENT),
     ),
     JobKind.EVALUATE: Kind(EvaluateSpec, "Measured on test."),
     JobKind.EXPORT: Kind(ExportSpec, "Exported and verified.", HOLDS_UP_OTHERS),
@@ -186,10 +213,20 @@ KINDS: Mapping[JobKind, Kind] = {
     JobKind.MEASURE: Kind(
         MeasureSpec, "Measured on every split.", id_prefix="evl", events_about=SubjectObject.EVALUATION
     ),
+    JobKind.EXPERIMENT: Kind(ExperimentSpec, "Trained and measured.", id_prefix="exp"),
+    # Below searches for wrong labels.
+    JobKind.IDLE_EXPERIMENT: Kind(
+        IdleExperimentSpec,
+        "Trained and measured.",
+        -300,
+        id_prefix="exp",
+        yields_to=(*_ASKED_FOR, JobKind.SUSPECT),
+    ),
     JobKind.EXTERNAL: Kind(ExternalRunSpec, "Result reported.", id_prefix="run", takes_slot=False, runs_elsewhere=True),
 }
 
 _KIND_OF = {about.spec: kind for kind, about in KINDS.items()}
+EXPERIMENT_KINDS = (JobKind.EXPERIMENT, JobKind.IDLE_EXPERIMENT)
 LISTED_KINDS = tuple(kind for kind, about in KINDS.items() if about.is_listed)
 KINDS_IN_SLOTS = tuple(kind for kind, about in KINDS.items() if about.takes_slot)
 CHECKS_IN_SLOTS = tuple(kind for kind in KINDS_IN_SLOTS if KINDS[kind].is_check)

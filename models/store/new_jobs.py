@@ -79,7 +79,8 @@ def add(session: Session, job: NewJob) -> JobRow:
     spec, kind = job.spec, get_kind(job.spec)
     about, training = KINDS[kind], spec if isinstance(spec, JobSpec) else None
     job_id = job.id or make_id(about.id_prefix)
-    priority = job.priority if job.priority is not None else training.priority if training else about.priority
+    own = training.priority if training else about.priority
+    priority = job.priority if job.priority is not None else min(own, about.priority) if about.priority < 0 else own
     memory_bytes = job.memory_bytes or (about.memory_bytes and workers.compute_reservable(session, about.memory_bytes))
     pairs = dict(training.metadata) if training else {}
     values: dict[str, Any] = {

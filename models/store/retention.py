@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from heldout.lifecycle.job import TERMINAL
 from heldout.lifecycle.resources import DatasetStatus, ModelStatus, StudyStatus
 from models.database import db_now
-from models.store import events, owner_events
+from models.store import events, owner_events, proofs
 from models.tables import DatasetRow, EventRow, JobRow, ModelRow, StudyRow
 
 ROWS_PER_LOOK = 1000
@@ -49,10 +49,12 @@ def remove_jobs(session: Session, owner: str, job_ids: Collection[str], older_th
         .order_by(JobRow.id)
         .with_for_update(skip_locked=True)
     ).all()
-    if removed:
-        events.remove_all(session, owner, removed)
-        session.execute(delete(JobRow).where(JobRow.id.in_(removed)))
-    return list(removed)
+    if not removed:
+        return []
+    experiments = proofs.remove_of(session, owner, removed)
+    events.remove_all(session, owner, removed)
+    session.execute(delete(JobRow).where(JobRow.id.in_(removed)))
+    return [*removed, *experiments]
 
 
 def list_old_studies(session: Session, older_than_s: float, limit: int = 10) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from heldout.lifecycle.resources import ModelRejectionCode, ModelStatus, Relatio
 from heldout.stored.artifacts import ExportStatus
 from heldout.work.kinds import KINDS, JobKind, require_all_kinds
 from models.database import db_now
-from models.store import accounts, events, metrics, studies
+from models.store import accounts, events, metrics, proofs, studies
 from models.store.datasets import reject_ingested
 from models.store.listing import get_summary_columns
 from models.store.study_steps import advance
@@ -196,6 +196,12 @@ def _unless_succeeded(give_up: Callable[[Session, JobRow, Error | None], None]) 
     return after_end
 
 
+def _note_experiment_end(session: Session, job: JobRow, status: JobStatus, error: Error | None) -> None:
+    """Note in its proof that an experiment has no figures. `models/proofs.py` continues the proof."""
+    if status is not JobStatus.SUCCEEDED:
+        proofs.note_without_figures(session, job, "cancelled" if error is None else error["code"])
+
+
 def _do_nothing(session: Session, job: JobRow, status: JobStatus, error: Error | None) -> None:
     """Nothing else depends on the end of such a job."""
 
@@ -212,5 +218,7 @@ AFTER_END: Mapping[JobKind, AfterEnd] = require_all_kinds(
         JobKind.CHECK_MODEL: _unless_succeeded(_reject_model),
         JobKind.MEASURE: _do_nothing,
         JobKind.EXTERNAL: _note_external_end,
+        JobKind.EXPERIMENT: _note_experiment_end,
+        JobKind.IDLE_EXPERIMENT: _note_experiment_end,
     }
 )

@@ -49,6 +49,7 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
     """An attempt at a training. It reports progress and stops cleanly, so that the next attempt can resume."""
 
     what = "The training"
+    is_experiment = False  # whether only its figures are kept
     remedy = "Use a smaller batch_size or fewer filters."
     _dataset: messages.AssignedDataset
     _checkpoint: Checkpoint | None = None  # from which this process continues
@@ -101,7 +102,8 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
             features=messages.AssignedFeatures(
                 self.settings.home_path / "features", self.settings.feature_cache_bytes, self.claimed.owner
             ),
-            for_study=self.claimed.study_id is not None,
+            for_study=self.claimed.study_id is not None or self.is_experiment,
+            is_experiment=self.is_experiment,
         )
 
     def _fetch_checkpoint(self) -> Path | None:

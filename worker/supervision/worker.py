@@ -54,6 +54,7 @@ from worker.machine.shares import RoomForLargeJob, Share, Shares
 from worker.supervision import metrics, processes
 from worker.supervision.attempt import Attempt, AttemptResources
 from worker.supervision.computed_attempts import EvaluateAttempt, ExportAttempt, SuspectAttempt
+from worker.supervision.experiment_attempts import ExperimentAttempt, IdleExperimentAttempt
 from worker.supervision.ingest_attempts import IngestAttempt, RelateAttempt
 from worker.supervision.lease import AttemptLease
 from worker.supervision.threads import Calibrator, LeaseKeeper, report_gpus
@@ -71,6 +72,8 @@ ATTEMPTS: Mapping[JobKind, type[Attempt[Any]]] = require_all_kinds(
         JobKind.EXPORT: ExportAttempt,
         JobKind.CHECK_MODEL: CheckModelAttempt,
         JobKind.MEASURE: MeasureAttempt,
+        JobKind.EXPERIMENT: ExperimentAttempt,
+        JobKind.IDLE_EXPERIMENT: IdleExperimentAttempt,
     },
     KINDS_OF_WORKERS,
 )
@@ -253,7 +256,7 @@ class Worker:
             self.stopping.wait(poll_s)
 
     def _run_attempt(self, claimed: Claimed, cores: JobCores) -> None:
-        if claimed.kind is not JobKind.TRAIN:
+        if claimed.kind not in (JobKind.TRAIN, JobKind.EXPERIMENT):
             self._spares.take()  # their memory may be needed
         gpus = self.shares.get_gpus(claimed.held)
         common = self.settings, self.scratch, self.shares, cores, self._spares

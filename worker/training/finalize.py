@@ -61,6 +61,8 @@ def finish(
     if not weights.kept:
         return Failed(FailureCode.DEADLINE, "limits.max_runtime_s passed before one epoch was complete.")
     predictor = exported.make_predictor(weights.of_epoch[weights.kept])
+    if assignment.is_experiment:
+        return _finish_experiment(predictor, data, weights.kept, reason)
     saved = exported.save(predictor, scratch / MODEL_FILE, assignment.job_id)
     predictions = scratch / "predictions.npz"
     started = perf_counter()
@@ -94,14 +96,24 @@ def finish(
     except Exception as error:  # noqa: BLE001 - the training is done, and worth more than its explanation
         traceback.print_exc()
         send(Warned(f"The terms of the gap could not be measured ({type(error).__name__})."))
+    other_reads = () if cost is None else ((cost.split, cost.epoch),)
+    final = _measure(data, kept, weights.kept)
+    for_comparison = make_study_scores(data, kept, final) if assignment.for_study and "validation" in kept else None
+    return Finished(final, reason, tuple(files), other_reads, for_comparison)
+
+
+def _finish_experiment(predictor: Predictor, data: TrainingData, epoch: int, reason: StopReason) -> Finished:
+    kept = {split: predictor.predict(rows) for split, rows in data.rows.items()}
+    final = _measure(data, kept, epoch)
+    return Finished(final, reason, (), scores=make_study_scores(data, kept, final) if "validation" in kept else None)
+
+
+def _measure(data: TrainingData, kept: Mapping[str, Predictions], epoch: int) -> FinalView:
     measured = {
         split: measure_predictions(said.losses, said.probabilities, data.labels[data.rows[split]])
         for split, said in kept.items()
     }
-    other_reads = () if cost is None else ((cost.split, cost.epoch),)
-    final = build_final_figures(weights.kept, measured)
-    for_comparison = make_study_scores(data, kept, final) if assignment.for_study and "validation" in kept else None
-    return Finished(final, reason, tuple(files), other_reads, for_comparison)
+    return build_final_figures(epoch, measured)
 
 
 def make_study_scores(data: TrainingData, kept: Mapping[str, Predictions], final: FinalView) -> Scores:

@@ -132,9 +132,9 @@ def change_job(
 @router.delete("/{job_id}", status_code=204)
 @raises(errors.JobNotFinished, errors.PartOfStudy)
 def delete_job(job_id: JobId, context: WriteContext) -> None:
-    """Delete a job that has ended, with its metrics, events and files."""
-    jobs.remove(context.session, context.owner, job_id)
-    context.delete_files(f"jobs/{job_id}")
+    """Delete a job that has ended, with its metrics, events, files and experiments."""
+    for removed in jobs.remove(context.session, context.owner, job_id):
+        context.delete_files(f"jobs/{removed}")
 
 
 def answer_with_job(session: Session, job: JobRow, response: Response) -> JobView:

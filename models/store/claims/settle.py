@@ -25,8 +25,9 @@ from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import ArtifactName
 from heldout.stored.results import FinalView
 from heldout.views.job import SummaryView
+from heldout.work.kinds import EXPERIMENT_KINDS
 from models.database import db_now
-from models.specs import read_training_spec
+from models.specs import read_spec
 from models.store import artifacts, label_reads, studies
 from models.store.artifacts import Artifact
 from models.store.claims.lease import HeldAttempt, is_held_by, require_held, write_held
@@ -104,7 +105,9 @@ def record_epoch(session: Session, held: HeldAttempt, epoch: int, values: Mappin
         return False
     session.execute(insert(EpochRow).values(job_id=held.job_id, attempt=held.attempt, epoch=epoch, **values))
     if "validation_loss" in values:
-        what = get_validation_read(read_training_spec(row).training)
+        spec = read_spec(row)
+        assert isinstance(spec, JobSpec)
+        what = get_validation_read(spec.training)
         label_reads.add_for_job(session, held.job_id, "validation", epoch, what)
     if "test_loss" in values:
         label_reads.add_for_job(session, held.job_id, "test", epoch)
@@ -171,10 +174,12 @@ def forget_checkpoints_of_ended(session: Session, job_id: str) -> list[str]:
     Until `forget_old_states`, another job can continue from the last checkpoint. Returns the deleted rows' keys.
     """
     has_ended = (JobRow.id == job_id, JobRow.status.in_(TERMINAL))
-    ended = session.execute(select(JobRow.status, JobRow.attempt).where(*has_ended)).one_or_none()
+    ended = session.execute(select(JobRow.status, JobRow.attempt, JobRow.kind).where(*has_ended)).one_or_none()
     if ended is None:
         return []
-    keys = [checkpoint.key for checkpoint in get_checkpoints(session, job_id)[1:]]
+    # No job continues from an experiment.
+    kept = 0 if ended.kind in EXPERIMENT_KINDS else 1
+    keys = [checkpoint.key for checkpoint in get_checkpoints(session, job_id)[kept:]]
     forget_checkpoints(session, keys)
     if ended.status is JobStatus.FAILED:
         keys += artifacts.forget_of_earlier_attempts(session, job_id, ended.attempt)

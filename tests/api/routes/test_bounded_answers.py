@@ -86,6 +86,7 @@ BOUNDED = {
     "/v1/jobs/{job_id}/confusion/images": "?split=test&label={class}&answer={class}&limit=200",
     "/v1/jobs/{job_id}/memorized": "?limit=200",
     "/v1/jobs/{job_id}/events": "?limit=200",
+    "/v1/jobs/{job_id}/proof": "",
     "/v1/jobs/{job_id}/queue": "",
     "/v1/datasets": "?limit=200",
     "/v1/datasets/{dataset}": "",

@@ -15,8 +15,10 @@ from heldout.work.kinds import (
     CheckModelSpec,
     DeriveSpec,
     EvaluateSpec,
+    ExperimentSpec,
     ExportSpec,
     ExternalRunSpec,
+    IdleExperimentSpec,
     IngestSpec,
     MeasureSpec,
     RelateSpec,
@@ -44,6 +46,7 @@ RELATE = RelateSpec(max_runtime_s=60)
 SUSPECT = SuspectSpec(max_runtime_s=60)
 FACTS = ModelFacts(format=ModelFormat.KERAS, input_shape=(8, 8, 1), output_shape=(10,), parameters=650)
 MEASURE = MeasureSpec(model="mod_1", model_name="mine", key="models/mod_1/x", facts=FACTS, max_runtime_s=60)
+EXPERIMENT = {**spec().model_dump(), "proves": "job_1", "variant": "longer"}
 RUN_BY = [
     (spec(), "TrainingAttempt"),
     (CHECK, "IngestAttempt"),
@@ -54,6 +57,8 @@ RUN_BY = [
     (ExportSpec(job_id="job_1", format=ExportFormat.ONNX, max_runtime_s=60), "ExportAttempt"),
     (CheckModelSpec(model="mod_1", key="models/mod_1/x", max_runtime_s=60), "CheckModelAttempt"),
     (MEASURE, "MeasureAttempt"),
+    (ExperimentSpec(**EXPERIMENT), "ExperimentAttempt"),
+    (IdleExperimentSpec(**EXPERIMENT), "IdleExperimentAttempt"),
 ]
 
 

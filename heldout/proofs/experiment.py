@@ -1,0 +1,185 @@
+"""What an experiment is: the trainings that it needs, and the answer that follows from their figures."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Self
+
+from heldout.proofs import thresholds
+from heldout.proofs.figures import Effect, Figures, compare
+from heldout.remedies.change import RemedyBase
+
+Status = Literal["proven", "refuted", "open"]
+
+# The job's own training, and the same spec with other seeds.
+BASE = "base"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The job whose verdict is to be proven.
+
+    spec: complete, as JSON. counts: the images of each split that it uses. figures: of its kept weights.
+    probabilities: of each cause, by the code of its finding, and of `healthy`. They add up to one.
+    patches: of the first remedies of the first cause, by name.
+    can_continue: whether its last state is kept, and more epochs continue it.
+    """
+
+    spec: Mapping[str, Any]
+    counts: Mapping[str, int]
+    figures: Figures
+    verdict: str
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    patches: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    can_continue: bool = False
+    stopped_early: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        return cls(**{**stored, "figures": Figures.from_json(stored["figures"])})
+
+    @property
+    def base(self) -> RemedyBase:
+        return RemedyBase(self.spec, self.counts.get("train"))
+
+    @property
+    def training(self) -> Mapping[str, Any]:
+        training: Mapping[str, Any] = self.spec["training"]
+        return training
+
+    @property
+    def train_images(self) -> int:
+        limit = self.training.get("train_limit")
+        return self.counts["train"] if limit is None else min(limit, self.counts["train"])
+
+    def estimate_work(
+        self, *, epochs: int | None = None, images: int | None = None, by: float = 1.0, has_validation: bool = True
+    ) -> float:
+        """Estimate the work of a training by counting passes, in units of the job's own training."""
+        validation = self.counts.get("validation", 0)
+        own_epochs = max(1, self.figures.epochs)
+        measures_training = self.spec["evaluation"]["train"] == "every_epoch"
+        per_own_epoch = thresholds.TRAINING_WORK * self.train_images + validation
+        own = own_epochs * (per_own_epoch + self.train_images * measures_training)
+        passes = thresholds.TRAINING_WORK * (self.train_images if images is None else images)
+        passes += validation * has_validation
+        work: float = by * (own_epochs if epochs is None else epochs) * passes / own
+        return max(thresholds.MIN_WORK, work)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A training that differs from the job's.
+
+    patch: a merge patch of the job's spec. continues: whether it continues the job's last state. seed: added to the
+    job's seed. work: in units of the job's own training.
+    """
+
+    key: str
+    patch: Mapping[str, Any]
+    work: float
+    continues: bool = False
+    seed: int = 0
+    images: Mapping[str, Any] | None = None
+
+
+class Evidence:
+    """The figures of the trainings of a proof, by key. A training that failed has none."""
+
+    def __init__(self, subject: Subject, done: Mapping[str, Figures | None]) -> None:
+        self._done: Mapping[str, Figures | None] = {**done, BASE: subject.figures}
+
+    def get(self, key: str) -> Figures | None:
+        return self._done.get(key)
+
+    def has(self, key: str) -> bool:
+        """Whether the training has ended."""
+        return key in self._done
+
+    def compare(self, key: str, base: str = BASE) -> Effect | None:
+        """By how much the variant changes validation accuracy, over all seeds that both were trained with."""
+        pairs = []
+        for suffix in ("", "+1", "+2"):
+            one, other = self.get(f"{base}{suffix}"), self.get(f"{key}{suffix}")
+            if one is not None and other is not None:
+                pairs.append((one, other))
+        return compare(pairs)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What follows from an experiment.
+
+    answers: for each cause that it decides: whether that is proven or refuted.
+    sentence: what was tried and what came of it, with figures.
+    points, interval: the effect that decides; accuracy as a fraction.
+    """
+
+    status: Status
+    sentence: str
+    answers: Mapping[str, Status] = field(default_factory=dict)
+    points: float | None = None
+    interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One way to decide between causes.
+
+    title, question: as people read them.
+    settles: for each cause, the probability that the experiment proves or refutes it.
+    make_variants: the trainings that it needs; empty if it cannot be tried. why_not: why, in one sentence.
+    judge: from the figures to the answer.
+    repeats: whether an effect within the noise of seeds is measured again with a second seed.
+    sign: 1 if accuracy rises where it proves something, -1 if it falls.
+    reads_test: whether it reads labels of the test split.
+    """
+
+    name: str
+    title: str
+    question: str
+    settles: Mapping[str, float]
+    make_variants: Callable[[Subject], Sequence[Variant]]
+    judge: Callable[[Subject, Evidence], Judgement]
+    repeats: bool = True
+    sign: int = 1
+    reads_test: bool = False
+    why_not: str = "This job's spec leaves nothing to change."
+
+    def list_missing(self, subject: Subject, done: Mapping[str, Figures | None]) -> list[Variant]:
+        """List the trainings that the experiment still needs, given those that have ended."""
+        variants, evidence = self.make_variants(subject), Evidence(subject, done)
+        missing = [variant for variant in variants if not evidence.has(variant.key)]
+        if missing or not self.repeats:
+            return missing
+        again = [variant for variant in variants if _is_within_noise(evidence, variant, self.sign)]
+        if not again:
+            return []
+        seeded = [_reseed(subject, variant) for variant in again]
+        other_base = Variant(f"{BASE}+1", {}, subject.estimate_work(), seed=1)
+        return [variant for variant in (other_base, *seeded) if not evidence.has(variant.key)]
+
+
+def _is_within_noise(evidence: Evidence, variant: Variant, sign: int) -> bool:
+    effect = evidence.compare(variant.key)
+    if effect is None or effect.seeds > 1:
+        return False
+    return not (effect.is_gain(sign) or effect.is_no_gain(sign) or effect.is_gain(-sign))
+
+
+def _reseed(subject: Subject, variant: Variant) -> Variant:
+    work = variant.work + 1 if variant.continues else variant.work
+    return Variant(f"{variant.key}+1", variant.patch, work, seed=1, images=variant.images)
+
+
+def conclude(
+    effect: Effect | None, answers_of_gain: Mapping[str, Status], answers_of_none: Mapping[str, Status], sign: int = 1
+) -> tuple[Status, Mapping[str, Status]]:
+    """Turn an effect into answers: what a sure gain (or loss, with -1) means, and what its sure absence means."""
+    if effect is not None and effect.is_gain(sign):
+        return "proven", answers_of_gain
+    if effect is not None and effect.is_no_gain(sign):
+        return "refuted", answers_of_none
+    return "open", {}

@@ -1,0 +1,101 @@
+"""Experiments about what a network can learn: whether it memorizes a few images, and more with twice the filters."""
+
+from collections.abc import Mapping, Sequence
+from math import ceil
+from typing import Any
+
+from heldout.proofs import thresholds
+from heldout.proofs.experiment import Evidence, Experiment, Judgement, Status, Subject, Variant, conclude
+from heldout.remedies.change import Change, RemedyBase
+from heldout.remedies.network import enlarge_network, reduce_regularization
+from heldout.spec.documents import merge
+from heldout.words import percent
+from heldout.words.proofs import describe_gain
+
+
+def _free(subject: Subject, *, enlarged: bool = False) -> dict[str, Any]:
+    """The merge patch that removes penalties and, if asked for, doubles the network; empty if nothing changes."""
+    base, patch = subject.base, dict[str, Any]()
+    for change in (enlarge_network, reduce_regularization) if enlarged else (reduce_regularization,):
+        outcome = change(base)
+        if isinstance(outcome, Change):
+            patch = merge(patch, outcome.patch) if patch else dict(outcome.patch)
+            base = RemedyBase(merge(base.spec, outcome.patch), base.train_images, base.facts)
+    return patch
+
+
+def _memorize(subject: Subject) -> Sequence[Variant]:
+    images = min(thresholds.MEMORIZED_IMAGES, subject.train_images)
+    steps = ceil(images / subject.training["batch_size"])
+    epochs = max(20, min(200, thresholds.STEPS_TO_MEMORIZE // steps))
+    training: Mapping[str, Any] = {
+        "train_limit": images,
+        "epochs": epochs,
+        "early_stopping": None,
+        "on_overfit": "none",
+        "schedule": {name: None for name in subject.training.get("schedule") or {} if name != "name"}
+        | {"name": "constant"},
+        "label_smoothing": 0,
+        "class_weights": None,
+    }
+    patch = merge(_free(subject), {"training": training})
+    # Nothing is chosen by validation images here, and measuring them after each epoch would take most of the time.
+    patch["validation"] = dict.fromkeys(subject.spec.get("validation") or {}) | {"use": "train"}
+    work = subject.estimate_work(epochs=epochs, images=images, has_validation=False)
+    return (Variant("memorize", patch, work),)
+
+
+def _judge_memorized(subject: Subject, evidence: Evidence) -> Judgement:
+    figures = evidence.get("memorize")
+    if figures is None:
+        return Judgement("open", "Memorizing a few images could not be tried.")
+    right, images = figures.train.accuracy, figures.train.count
+    text = f"Trained on {images} images alone, it gets {percent(right, 0)} of them right"
+    if right >= thresholds.MIN_MEMORIZED:
+        return Judgement("refuted", f"{text}: network and training can learn.", {}, right)
+    answers: dict[str, Status] = {"underfitting": "proven"}
+    return Judgement("proven", f"{text}: it cannot even memorize them.", answers, right)
+
+
+def _enlarge(subject: Subject) -> Sequence[Variant]:
+    patch = _free(subject, enlarged=True)
+    if not patch or subject.counts.get("validation", 0) == 0:
+        return ()
+    is_larger = "blocks" in patch.get("network", {}) or "dense" in patch.get("network", {})
+    work = subject.estimate_work(by=thresholds.WORK_OF_LARGER if is_larger else 1.0)
+    return (Variant("larger", patch, work),)
+
+
+def _judge_larger(subject: Subject, evidence: Evidence) -> Judgement:
+    effect, figures = evidence.compare("larger"), evidence.get("larger")
+    what = "Twice the filters without penalties"
+    if effect is None or figures is None:
+        return Judgement("open", f"{what} could not be trained.")
+    status, answers = conclude(effect, {"underfitting": "proven"}, {"underfitting": "refuted"})
+    gained = describe_gain(effect.points, effect.interval).replace("gains", "gain", 1).replace("costs", "cost", 1)
+    so = {
+        "proven": "the network was too small, or held back too much",
+        "refuted": "its size is not the fault",
+        "open": "that does not decide it",
+    }[status]
+    return Judgement(status, f"{what} {gained}: {so}.", answers, effect.points, effect.interval)
+
+
+MEMORIZE = Experiment(
+    "memorize",
+    "Memorizing 64 images",
+    "Can the network memorize 64 images?",
+    {"underfitting": 0.3, "diverged": 0.1},
+    _memorize,
+    _judge_memorized,
+    repeats=False,
+)
+LARGER = Experiment(
+    "larger",
+    "Larger network",
+    "Is the network too small?",
+    {"underfitting": 0.8, "healthy": 0.3},
+    _enlarge,
+    _judge_larger,
+    why_not="The network cannot be enlarged and has no penalties to remove, or no validation images would show it.",
+)

@@ -1,0 +1,214 @@
+"""What experiments prove, what they refute, which one comes first, and what the diagnosis says then."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from heldout.diagnosis import diagnose
+from heldout.diagnosis.history import read_history
+from heldout.proofs.experiment import Subject
+from heldout.proofs.figures import Figures, Split, compare, pack_right
+from heldout.proofs.outcomes import from_json, to_json
+from heldout.proofs.planning import Budget, plan, spread_probabilities
+from heldout.spec.job import JobSpec
+from heldout.views.diagnosis import DiagnosisView
+
+IMAGES = 2000
+EXAMPLE = json.loads((Path(__file__).parents[3] / "examples" / "overfit.json").read_text())
+SPEC = JobSpec.model_validate(EXAMPLE).complete(name="a job", seed=1).model_dump(mode="json")
+PLENTY = Budget(20, 50.0)
+
+
+def answers(accuracy: float, *, loss: float = 0.5, train: float = 0.99, epochs: int = 10) -> Figures:
+    """Figures of weights that get the first images right. A better network also knows what a worse one knows."""
+    right = round(accuracy * IMAGES)
+    bits = pack_right([number < right for number in range(IMAGES)])
+    return Figures(Split(train, 0.1, 3600), Split(right / IMAGES, loss, IMAGES), bits, epochs)
+
+
+def subject(verdict: str = "not_converged", confidence: float | None = 0.6, **changes: Any) -> Subject:
+    fields: dict[str, Any] = {
+        "spec": SPEC,
+        "counts": {"train": 3600, "validation": IMAGES, "test": 1000},
+        "figures": answers(0.80),
+        "verdict": verdict,
+        "probabilities": spread_probabilities(verdict, confidence, [verdict]),
+        "can_continue": True,
+    }
+    return Subject(**{**fields, **changes})
+
+
+def tried(of: Subject, done: Mapping[str, Figures | None]) -> dict[str, Any]:
+    return {item.experiment: item.judgement for item in plan(of, done, PLENTY).outcomes.tried}
+
+
+def test_a_paired_difference_has_the_variance_of_its_images() -> None:
+    rng = np.random.default_rng(0)
+    before, after = rng.random(IMAGES) < 0.8, rng.random(IMAGES) < 0.83
+    pairs = [
+        Figures(Split(1, 0, 1), Split(right.mean(), 0.5, IMAGES), pack_right(right.tolist()))
+        for right in (before, after)
+    ]
+    effect = compare([(pairs[0], pairs[1])])
+    assert effect is not None
+    difference = after.astype(float) - before
+    assert effect.points == pytest.approx(difference.mean())
+    of_images = effect.deviation**2 - 2 * 0.007**2
+    assert of_images == pytest.approx(difference.var() / IMAGES, rel=0.02)
+
+
+def test_the_first_experiment_settles_most_of_the_verdict_for_its_work() -> None:
+    steps = plan(subject(), {}, PLENTY).steps
+    assert steps[0].experiment == "longer"
+    assert [variant.continues for variant in steps[0].variants] == [True]
+    assert plan(subject("too_little_data"), {}, PLENTY).steps[0].experiment == "half"
+    assert plan(subject("underfitting"), {}, PLENTY).steps[0].experiment in {"memorize", "larger"}
+
+
+def test_without_a_state_longer_training_begins_anew_and_costs_more() -> None:
+    early = {**SPEC, "training": {**SPEC["training"], "early_stopping": {"patience": 2}}}
+    kept, anew = (
+        next(step for step in plan(of, {}, PLENTY).steps if step.experiment == "longer")
+        for of in (subject(), subject(spec=early, can_continue=False, stopped_early=True))
+    )
+    assert anew.work > 2 * kept.work
+    [variant] = anew.variants
+    assert not variant.continues
+    assert variant.patch["training"] == {"epochs": 15, "early_stopping": {"patience": 15}}
+
+
+def test_a_clear_gain_of_more_epochs_proves_that_training_ended_too_early() -> None:
+    found = plan(subject(), {"longer": answers(0.86, epochs=15)}, PLENTY)
+    assert (found.verdict, found.reason, found.steps) == ("not_converged", "proven", ())
+    [item] = found.outcomes.tried
+    assert item.judgement.sentence.startswith("Five more epochs gain 6.0 points (+")
+    assert item.judgement.sentence.endswith("): it ended too early.")
+
+
+def test_more_epochs_without_a_gain_refute_it() -> None:
+    found = plan(subject(), {"longer": answers(0.801, epochs=15)}, PLENTY)
+    [item] = found.outcomes.tried
+    assert item.judgement.answers == {"not_converged": "refuted"}
+    assert item.judgement.sentence == "Five more epochs gain 0.1 points (−1.8 to +2.0): it had ended."
+    assert found.verdict != "not_converged"
+    assert found.probabilities["not_converged"] == 0
+
+
+def test_a_loss_that_still_falls_is_not_called_its_end() -> None:
+    assert tried(subject(), {"longer": answers(0.801, loss=0.4, epochs=15)})["longer"].status == "open"
+
+
+def test_an_effect_within_the_noise_of_seeds_needs_a_second_seed() -> None:
+    of = subject(confidence=0.9)
+    once = {"longer": answers(0.819, epochs=15)}
+    found = plan(of, once, PLENTY)
+    again = next(step for step in found.steps if step.experiment == "longer")
+    assert {variant.key: variant.seed for variant in again.variants} == {"base+1": 1, "longer+1": 1}
+    assert found.outcomes.get_answer("not_converged") is None
+    twice = {**once, "base+1": answers(0.80), "longer+1": answers(0.825, epochs=15)}
+    assert plan(of, twice, PLENTY).outcomes.get_answer("not_converged") == "proven"
+    luck = {**once, "base+1": answers(0.815), "longer+1": answers(0.812, epochs=15)}
+    assert plan(of, luck, PLENTY).outcomes.get_answer("not_converged") != "proven"
+
+
+def test_a_tenth_of_a_learning_rate_that_is_too_high_proves_it() -> None:
+    done = {"rate_low": answers(0.9), "rate_high": None}
+    judgement = tried(subject("diverged"), done)["rates"]
+    assert judgement.answers == {"diverged": "proven"}
+    assert "A tenth of the learning rate gains 10.0 points" in judgement.sentence
+
+
+def test_a_network_that_cannot_memorize_64_images_is_at_fault() -> None:
+    failed = Figures(Split(0.2, 2.0, 64), None, "", 20)
+    assert tried(subject("underfitting"), {"memorize": failed})["memorize"].answers == {"underfitting": "proven"}
+    learned = Figures(Split(1.0, 0.0, 64), None, "", 20)
+    assert tried(subject("underfitting"), {"memorize": learned})["memorize"].answers == {}
+
+
+def test_half_of_the_images_costs_points_only_where_data_are_short() -> None:
+    of = subject("too_little_data")
+    assert plan(of, {"half": answers(0.74)}, PLENTY).reason == "proven"
+    assert tried(of, {"half": answers(0.80)})["half"].answers == {"too_little_data": "refuted"}
+
+
+def test_three_seeds_show_whether_a_gap_is_luck() -> None:
+    of = subject("overfitting")
+    lasting = {"base+1": answers(0.805), "base+2": answers(0.795)}
+    assert tried(of, lasting)["seeds"].status == "proven"
+    none = subject("overfitting", figures=answers(0.80, train=0.80))
+    luck = {"base+1": answers(0.81, train=0.808), "base+2": answers(0.79, train=0.793)}
+    assert tried(none, luck)["seeds"].answers == {"overfitting": "refuted", "too_little_data": "refuted"}
+
+
+def test_the_budget_bounds_trainings_and_work() -> None:
+    assert plan(subject(), {}, Budget(1, 50.0)).steps[0].experiment == "longer"
+    assert sum(len(step.variants) for step in plan(subject(), {}, Budget(3, 50.0)).steps) <= 3
+    small = plan(subject(), {}, Budget(20, 0.1))
+    assert (small.steps, small.reason) == ((), "budget")
+
+
+def test_a_training_without_a_fault_is_proven_if_neither_more_epochs_nor_a_larger_network_gains() -> None:
+    done = {"longer": answers(0.8, epochs=15), "larger": answers(0.8)}
+    found = plan(subject("healthy"), done, PLENTY)
+    assert (found.verdict, found.reason) == ("healthy", "proven")
+
+
+def test_the_same_figures_give_the_same_plan() -> None:
+    assert plan(subject(), {}, PLENTY) == plan(subject(), {}, PLENTY)
+
+
+def test_what_was_tried_is_stored_whole() -> None:
+    for item in plan(subject(), {"longer": answers(0.86)}, PLENTY).outcomes.tried:
+        assert from_json(json.loads(json.dumps(to_json(item)))) == item
+
+
+FALLING = [{"train_loss": 2 - 0.15 * n, "validation_loss": 2 - 0.14 * n} for n in range(10)]
+
+
+def test_a_proven_verdict_says_so_without_perhaps_and_lists_what_was_tried() -> None:
+    outcomes = plan(subject(), {"longer": answers(0.86, epochs=15)}, PLENTY).outcomes
+    view = DiagnosisView.of(diagnose(read_history(FALLING), spec=SPEC, outcomes=outcomes))
+    assert (view.verdict, view.certainty) == ("not_converged", "proven")
+    assert "Perhaps" not in view.headline
+    assert "Five more epochs gain 6.0 points" in view.summary
+    assert [item.sentence for item in view.tried] == [outcomes.tried[0].judgement.sentence]
+
+
+def test_a_refuted_verdict_is_withdrawn() -> None:
+    history = read_history(FALLING)
+    assert diagnose(history, spec=SPEC).verdict == "not_converged"
+    outcomes = plan(subject(), {"longer": answers(0.801, epochs=15)}, PLENTY).outcomes
+    found = diagnose(history, spec=SPEC, outcomes=outcomes)
+    assert found.verdict != "not_converged"
+    assert "not_converged" not in {cause.code for cause in found.causes}
+
+
+def test_a_fault_that_the_curves_do_not_show_is_added_if_it_is_proven() -> None:
+    flat = [{"train_loss": 0.5, "validation_loss": 0.52 + 0.001 * (n % 2)} for n in range(10)]
+    outcomes = plan(subject("healthy"), {"longer": answers(0.86, epochs=15)}, PLENTY).outcomes
+    found = diagnose(read_history(flat), spec=SPEC, outcomes=outcomes)
+    assert found.verdict == "not_converged"
+    assert found.causes[0].points == pytest.approx(0.06)
+    assert [remedy.name for remedy in found.findings[0].remedies] == ["more_epochs"]
+
+
+@pytest.mark.proof
+def test_experiments_together_prove_something_false_in_few_proofs() -> None:
+    """Specs that are all equal: what differs is the luck of seeds and images alone."""
+    rng = np.random.default_rng(0)
+
+    def draw() -> Figures:
+        right = rng.random(IMAGES) < 0.8 + rng.normal(0, 0.007)
+        return Figures(Split(0.9, 0.3, 3600), Split(right.mean(), 0.5, IMAGES), pack_right(right.tolist()), 10)
+
+    false, proofs = 0, 400
+    keys = ("longer", "rate_low", "rate_high", "larger", "half", "base+1", "base+2")
+    for _ in range(proofs):
+        done: dict[str, Figures | None] = {key: draw() for key in keys}
+        done |= {f"{key}+1": draw() for key in ("longer", "rate_low", "rate_high", "larger", "half")}
+        false += bool(plan(subject("healthy", figures=draw()), done, PLENTY).outcomes.proven)
+    assert false / proofs < 0.05
