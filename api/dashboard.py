@@ -21,7 +21,7 @@ BUILT = Path(__file__).parent / "static"
 PAGES = "pages.json"
 # Scripts, styles and connections only from this service, nothing inline, and no embedding in frames.
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 # The names of files in assets/ contain a digest of their content.

@@ -20,9 +20,10 @@ from typing import Any, Self
 
 from heldout.cli.progress import Follower, display, follow_study, make_study_display
 from heldout.cli.screen import Table, prepare, say, say_prose
-from heldout.cli.shown_study import build_table
 from heldout.client.client import ApiProblem, Client, NoService
 from heldout.client.locate import read_key_file, read_service_file
+from heldout.documents.arms import tabulate_study
+from heldout.documents.terminal import write_table
 from heldout.parent_process import build_launch_command
 from heldout.stored.results import FinalView
 from heldout.views.job import JobView
@@ -253,8 +254,9 @@ def _show_cure(client: Client, study: StudyView) -> int:
     say_prose(f"{study.headline} {study.summary}")
     if (test := study.conclusion.test) is not None:
         say_prose(explain_test(test, None))
-    for line in build_table(study).lines:
-        say(line)
+    if (table := tabulate_study(study)) is not None:
+        for line in write_table(table):
+            say(line)
     page = client.studies.report_text(study.id, "text/html")
     with suppress(OSError):  # the folder may be read-only
         REPORT.parent.mkdir(exist_ok=True)

@@ -37,7 +37,7 @@ from models.initial_weights import Continuation
 from models.job_creation import examine_spec, queue_examined
 from models.job_summary import summarize_job
 from models.proof_subject import make_subject
-from models.store import claims, datasets, jobs, label_reads, proofs, quotas
+from models.store import claims, datasets, jobs, proofs, quotas
 from models.store.claims import HeldAttempt
 from models.store.listing import get_summary_columns
 from models.store.transitions import move
@@ -198,8 +198,6 @@ def _queue(
         examined = examine_spec(session, blobs, proof.owner, _drop_own(spec), dataset, max_parameters, job)
         continued = _find_state(session, job) if variant.continues else None
         job_id = make_id("exp")
-        if variant.reads_test:
-            label_reads.add_for_experiment(session, proof.owner, job.id, dataset)
         queue_examined(session, blobs, proof.owner, job_id, spec, examined, continued=continued)
     except StorageUnavailable:
         raise
@@ -209,19 +207,17 @@ def _queue(
 
 
 def _drop_own(spec: ExperimentSpec) -> JobSpec:
-    return JobSpec.model_validate(
-        spec.model_dump(mode="json", exclude={"proves", "variant", "splits_again", "leave_out"})
-    )
+    return JobSpec.model_validate(spec.model_dump(mode="json", exclude={"proves", "variant"}))
 
 
 def make_spec(subject: Subject, variant: Variant, job: JobRow, *, is_automatic: bool) -> ExperimentSpec:
-    """Make the spec of a variant: the job's own with its patch and seed. Test is measured only if it is split again.
+    """Make the spec of a variant: the job's own with its patch, another seed, and test never measured.
 
     Raises:
         InvalidSpec.
     """
     fixed = {
-        "evaluation": {"test": "final" if variant.reads_test else "never", "train": "final"},
+        "evaluation": {"test": "never", "train": "final"},
         "training": {"seed": (subject.training["seed"] + variant.seed) % (MAX_SEED + 1)},
         "limits": {"max_pending_s": None, "keep_s": None},
         "metadata": dict.fromkeys(subject.spec.get("metadata") or {}),
@@ -232,8 +228,6 @@ def make_spec(subject: Subject, variant: Variant, job: JobRow, *, is_automatic: 
         **merge(merge(dict(subject.spec), dict(variant.patch)), fixed),
         "proves": job.id,
         "variant": variant.key,
-        "splits_again": variant.splits_again,
-        "leave_out": list(variant.leave_out),
     }
     try:
         return (IdleExperimentSpec if is_automatic else ExperimentSpec).model_validate(content)

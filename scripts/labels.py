@@ -8,13 +8,10 @@ from heldout.lifecycle.resources import StudyStatus
 from heldout.remedies.catalogue import REMEDIES
 from heldout.words.labels import (
     AUDIT_FINDINGS,
-    EFFECTS,
-    HOW_TO_READ,
     REMEDY_NAMES,
     SPEC_FIELDS,
     STOP_REASONS,
     STUDY_KINDS,
-    TOO_FEW_SEEDS,
     VERDICT_NAMES,
 )
 
@@ -29,9 +26,6 @@ def write_labels() -> str:
         "VERDICTS": (words, VERDICT_NAMES),
         "REMEDIES": (words, REMEDY_NAMES),
         "WHAT_IT_DOES": (words, {name: remedy.reason for name, remedy in REMEDIES.items()}),
-        "EFFECTS": (words, EFFECTS),
-        "HOW_TO_READ": ("string", HOW_TO_READ),
-        "TOO_FEW_SEEDS": ("string", TOO_FEW_SEEDS),
         "STUDY_KINDS": (words, STUDY_KINDS),
         "STUDY_STATUSES": ("('running' | 'succeeded' | 'failed' | 'cancelled')[]", [*StudyStatus]),
         "STATUSES": ("string[]", [*JobStatus]),

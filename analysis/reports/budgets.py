@@ -31,11 +31,11 @@ def build_budget_blocks(report: StudyReportView) -> list[Block]:
     """The gap budgets of the base and the winner. Without a winner: the budget of the base's own job."""
     if report.gaps_missing is not None:
         detail = f"This part is missing, because the measurements cannot be read now. {report.gaps_missing}"
-        return [Heading(_TITLE), Paragraph(detail)]
+        return [Heading(_TITLE, is_folded=True), Paragraph(detail)]
     if not report.gaps:
         return []
     of = " and ".join(_describe_measured(budget) for budget in report.gaps)
-    blocks: list[Block] = [Heading(_TITLE), Paragraph(f"Measured for {of}. {_HOW_TO_READ}", tone="hint")]
+    blocks: list[Block] = [Heading(_TITLE, is_folded=True), Paragraph(f"Measured for {of}. {_HOW_TO_READ}", "hint")]
     blocks.append(_build_table("In points of accuracy", report.gaps, "accuracy"))
     if any(gap.whole.loss is not None for gap in report.gaps):
         blocks.append(_build_table("In loss", report.gaps, "loss"))
@@ -73,7 +73,7 @@ def _build_table(caption: str, budgets: Sequence[ReportBudgetView], measure: Mea
     headings = ["part", *(heading for name in names for heading in (name, "very likely between")), "what it is"]
     last = -1 if is_loss else len(headings)
     return Table(
-        caption, headings[:last], [row[:last] for row in rows], (len(rows) - 2,), range(1, 1 + 2 * len(budgets))
+        caption, headings[:last], [row[:last] for row in rows], (len(rows) - 2,), tuple(range(1, 1 + 2 * len(budgets)))
     )
 
 

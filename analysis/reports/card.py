@@ -7,21 +7,22 @@ from typing import Any
 
 from heldout.documents.blocks import (
     Block,
+    Document,
     Facts,
     Heading,
     Listing,
     Paragraph,
-    Report,
     Table,
     dump_listed_json,
     strip_code,
 )
 from heldout.documents.diagnosis import build_diagnosis, build_facts
+from heldout.documents.evaluation import build_splits
 from heldout.stored.audit import StoredAudit
 from heldout.stored.results import FinalView
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.job import JobView
-from heldout.words import format_loss, format_range, percent, pluralize
+from heldout.words import format_range, percent, pluralize
 from heldout.words.data_and_models import fold_notes
 
 _SHOWN_CLASSES = 20
@@ -62,17 +63,14 @@ class CardFacts:
     shared_models: Sequence[SharedModelFacts] = ()
 
 
-def build_card(facts: CardFacts) -> Report:
+def build_card(facts: CardFacts) -> Document:
     job = facts.job
     when = "" if job.finished_at is None else f", finished on {job.finished_at:%Y-%m-%d %H:%M} UTC"
-    return Report(
-        title=f"Model card of {strip_code(job.name)}",
-        question=f"Model card: {strip_code(job.name)}",
-        notice=None,
-        lead=_compose_lead(facts),
-        has_cure=False,
-        about=f"Job `{job.id}` on {strip_code(job.dataset.name)}, version {job.dataset.version}{when}.",
-        blocks=[
+    return Document(
+        f"Model card: {strip_code(job.name)}",
+        [
+            Paragraph(_compose_lead(facts), "sentence"),
+            Paragraph(f"Job `{job.id}` on {strip_code(job.dataset.name)}, version {job.dataset.version}{when}."),
             *build_facts(facts.diagnosis.figures),
             *_use_blocks(facts),
             *_build_measured_blocks(facts),
@@ -132,20 +130,7 @@ def _build_measured_blocks(facts: CardFacts) -> list[Block]:
     final = facts.final
     if final is None:
         return [heading, Paragraph("The job was cancelled before its weights were measured.")]
-    rows = [
-        (
-            name,
-            f"{result.count:,}",
-            percent(result.accuracy),
-            format_range(result.interval),
-            format_loss(result.loss),
-        )
-        for name, result in (("training", final.train), ("validation", final.validation), ("test", final.test))
-        if result is not None
-    ]
-    headings = ("images", "number", "right", "very likely between", "loss")
-    caption = f"The weights of epoch {final.epoch}, with 95% intervals (Wilson)"
-    return [heading, Table(caption, headings, rows, (), range(1, 5))]
+    return [heading, build_splits(final, caption=f"The weights of epoch {final.epoch}")]
 
 
 def _build_model_blocks(models: Sequence[SharedModelFacts]) -> list[Block]:

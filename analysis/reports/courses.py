@@ -4,16 +4,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isfinite
 from typing import NamedTuple
 
-from analysis.reports.comparisons import format_arm_name, sort_arms
-from heldout.documents.blocks import Block, Heading, Panel, Panels, Paragraph, Table
-from heldout.markup import Markup, join_children, tag
-from heldout.pictures.kit import Box, Course, CoursePoint, draw_courses, draw_sizes, scale_epochs, scale_figures
-from heldout.views.study import CurvePointView, ForecastView, StudyView
+from heldout.documents.arms import format_arm_name, sort_arms
+from heldout.documents.blocks import Block, Heading, Panel, Panels, Table
+from heldout.markup import Attribute, Markup, tag
+from heldout.pictures.kit import Box, Course, CoursePoint, draw_courses, scale_epochs, scale_figures
 from heldout.views.study_report import BandView, EpochBandView, ReportArmView, StudyReportView
-from heldout.words import NONE, format_loss, format_range, percent
+from heldout.words import format_loss, percent
 
 # Chart units, about a pixel each.
 WIDTH, HEIGHT = 320, 150
+SVG = "http://www.w3.org/2000/svg"
 BOX = Box(40, WIDTH - 10, 22, HEIGHT - 22)
 
 Figure = Callable[[EpochBandView], BandView | None]
@@ -27,7 +27,10 @@ MEASURES: tuple[tuple[str, float, Figure, Figure], ...] = (
 def build_course_blocks(report: StudyReportView) -> list[Block]:
     """For each arm a chart of accuracy and one of loss, all on the same scales, and a table."""
     reported = {arm.name: arm for arm in report.arms}
-    arms = [(format_arm_name(report, arm), reported[arm.name]) for arm in (report.study.arms[0], *sort_arms(report))]
+    arms = [
+        (format_arm_name(report.study, arm), reported[arm.name])
+        for arm in (report.study.arms[0], *sort_arms(report.study))
+    ]
     charts: dict[str, list[Markup]] = {name: [] for name, _ in arms}
     for title, factor, *figures in MEASURES:
         courses = {name: [_list_points(arm.curve, figure) for figure in figures] for name, arm in arms}
@@ -38,64 +41,24 @@ def build_course_blocks(report: StudyReportView) -> list[Block]:
                 charts[name].append(
                     _draw_chart(title, draw_courses(title, train, validation, BOX, x, y, factor=factor))
                 )
-    panels = [Panel(name, join_children(*drawn)) for name, drawn in charts.items() if drawn]
+    panels = [Panel(name, drawn) for name, drawn in charts.items() if drawn]
     if not panels:
         return []
     return [
-        Heading("How did the trainings go?"),
-        Paragraph(
+        Heading("How did the trainings go?", is_folded=True),
+        Panels(
+            panels,
             "From left to right, epoch by epoch. Dashed: training images. Solid: validation images. The line is the "
             "mean of all trainings of a remedy, and the band around it reaches from the lowest to the highest. If the "
             "solid line turns back while the dashed one continues, the network memorizes its training images. "
             "The first epochs may be outside of the picture.",
-            tone="hint",
-            in_markdown="",
         ),
-        Panels(panels),
         Table(
             "The epoch with the best validation loss and the last epoch: means over the trainings",
             ("remedy", "epoch", "training", "validation", "training loss", "validation loss", "trainings"),
             [row for name, arm in arms for row in _build_rows(name, arm)],
             (),
-            range(1, 7),
-        ),
-    ]
-
-
-def build_size_blocks(study: StudyView) -> list[Block]:
-    """The error at each number of training images, and the forecast."""
-    heading = Heading("How much do more training images help?")
-    if not study.sizes:
-        return [heading, Paragraph("Nothing has been measured yet.")]
-    points: list[tuple[CurvePointView | ForecastView, str, str]] = [
-        (size, format_loss(size.loss), "measured") for size in study.sizes
-    ]
-    forecast = "The hollow dot is a forecast, not a measurement."
-    if study.forecast is not None:
-        points.append((study.forecast, NONE, "forecast"))
-    else:
-        forecast = f"There is no forecast: {(study.no_forecast or 'it is not known yet').rstrip('.')}."
-    title = "wrong answers, %, by training images"
-    chart = _draw_chart(title, draw_sizes(title, study.sizes, study.forecast, BOX))
-    return [
-        heading,
-        Paragraph(
-            "Each dot is the share of validation images that networks trained on this many images get wrong. The "
-            "vertical line is the range that very likely contains the true share. Each doubling has the same distance. "
-            f"{forecast}",
-            tone="hint",
-            in_markdown="" if study.forecast is not None else forecast,
-        ),
-        Panels([Panel("", chart)]),
-        Table(
-            "Wrong answers on validation images",
-            ("trained on", "wrong answers", "very likely between", "loss", "source"),
-            [
-                (f"{at.images:,} images", percent(at.error), format_range(at.interval), loss, source)
-                for at, loss, source in points
-            ],
-            (),
-            (1, 2, 3),
+            tuple(range(1, 7)),
         ),
     ]
 
@@ -106,8 +69,9 @@ def _list_points(curve: Sequence[EpochBandView], figure: Figure) -> Course:
 
 
 def _draw_chart(title: str, content: Markup) -> Markup:
-    view = f"0 0 {WIDTH} {HEIGHT}"
-    return tag("svg", tag("title", title), content, class_="chart", viewBox=view, role="img", aria_label=title)
+    about: dict[str, Attribute] = {"class_": "chart", "role": "img", "aria_label": title, "xmlns": SVG}
+    font: dict[str, Attribute] = {"font_family": "system-ui, sans-serif", "font_size": 11}
+    return tag("svg", tag("title", title), content, viewBox=f"0 0 {WIDTH} {HEIGHT}", **about, **font)
 
 
 def _build_rows(name: str, arm: ReportArmView) -> list[tuple[str, ...]]:

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from analysis.reports.comparisons import format_arm_name
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.key_figures import list_key_figures
+from heldout.documents.arms import format_arm_name
 from heldout.documents.blocks import Block, Table, strip_code
 from heldout.stored.evaluation import Matrix
 from heldout.views.base import make_view
@@ -26,7 +26,7 @@ def build_figure_tables(report: StudyReportView) -> list[Block]:
             figure.code: strip_code(figure.text if figure.code in ("train", "validation", "test") else figure.line)
             for figure in shown.figures
         }
-        rows.append((format_arm_name(report, arm), *(texts.get(code, NONE) for code in names)))
+        rows.append((format_arm_name(report.study, arm), *(texts.get(code, NONE) for code in names)))
     most = max(shown.trainings for shown in report.figures)
     caption = f"Means over {pluralize(most, 'training')}" if most > 1 else "One training"
     return [Table(caption, ("network", *(name.lower() for name in names.values())), rows)]

@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 from pydantic import TypeAdapter
 from starlette.responses import Response
 
-from heldout.documents.blocks import Document, Report
+from heldout.documents.blocks import Document
 from heldout.documents.html import POLICY, render_page
 from heldout.documents.markdown import render_markdown
 from heldout.views.base import View
@@ -18,12 +18,6 @@ BLOCKS: Final = "application/vnd.heldout.document+json"
 DOCUMENT: TypeAdapter[Document] = TypeAdapter(Document)
 
 _TEXT = {MARKDOWN: {"schema": {"type": "string"}}, HTML: {"schema": {"type": "string"}}}
-IN_FORMS: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "JSON by default. `Accept` chooses `text/markdown`, or `text/html` for a self-contained page.",
-        "content": _TEXT,
-    },
-}
 IN_BLOCKS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": f"JSON by default. `Accept` chooses `{BLOCKS}` for the same laid out in blocks, as the "
@@ -31,8 +25,6 @@ IN_BLOCKS: dict[int | str, dict[str, Any]] = {
         "content": {BLOCKS: {"schema": {"$ref": "#/components/schemas/Document"}}, **_TEXT},
     },
 }
-# Blocks of a report hold pictures, which only its own forms can show.
-REPORT_FORMS = (JSON, MARKDOWN, HTML)
 _VARY = {"Vary": "Accept"}
 _View = TypeVar("_View", bound=View)
 
@@ -41,11 +33,10 @@ def answer_in_form(
     accept: str,
     response: Response,
     view: _View,
-    lay_out: Callable[[], Document | Report],
-    offered: Sequence[str] = (JSON, BLOCKS, MARKDOWN, HTML),
+    lay_out: Callable[[], Document],
 ) -> Response | _View:
     """Answer the view itself, or its document in the form that the client prefers."""
-    wanted = choose_preferred(accept, offered)
+    wanted = choose_preferred(accept, (JSON, BLOCKS, MARKDOWN, HTML))
     if wanted == JSON:
         response.headers.update(_VARY)
         return view
@@ -53,7 +44,7 @@ def answer_in_form(
     if wanted == HTML:
         headers = {**_VARY, "Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff"}
         return Response(render_page(document), media_type=HTML, headers=headers)
-    if wanted == BLOCKS and isinstance(document, Document):
+    if wanted == BLOCKS:
         return Response(DOCUMENT.dump_json(document), media_type=BLOCKS, headers=_VARY)
     return Response(render_markdown(document), media_type=MARKDOWN, headers=_VARY)
 

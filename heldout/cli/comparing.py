@@ -67,7 +67,7 @@ def compare(
     """Compare trainings that you already have. Say which are better, worse, or only lucky."""
     from heldout.cli.recorded_tables import group_rows, guess_better, read_csv_rows, read_mlflow_rows
     from heldout.cli.running.study import open_embedded_service, save_report  # loads what only this needs
-    from heldout.cli.shown_study import show_study
+    from heldout.cli.shown import print_study
 
     sources = [source for source in (arms, table, mlflow) if source]
     if len(sources) != 1:
@@ -105,7 +105,7 @@ def compare(
             raise
         if embedded:
             save_report(client, study.id)
-    service.print(study, partial(show_study, says_more=not embedded), one_line=True)
+    service.print(study, partial(print_study, says_more=not embedded), one_line=True)
     return exit_of_job(study.status)
 
 

@@ -10,10 +10,11 @@ from heldout.cli.command import Detach, JobId, Objective, Service, Yes, explain_
 from heldout.cli.outcome import Exit, Refused, exit_of_job
 from heldout.cli.progress import JsonLines, follow_study, make_study_display
 from heldout.cli.references import JOB, STUDY, Names
-from heldout.cli.screen import say, say_prose
+from heldout.cli.screen import print_blocks, say, say_prose
+from heldout.cli.shown import print_study
 from heldout.cli.shown_audit import show_audit
-from heldout.cli.shown_study import show_estimate, show_study
 from heldout.client.failures import ApiProblem
+from heldout.documents.study import build_estimate
 from heldout.errors import DataFirst
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def create_study(service: Service, body: Mapping[str, Any], *, dry_run: bool, ye
     """Order a study and follow it; on a terminal, ask first. With `dry_run`, only describe it."""
     client = service.client
     if dry_run:
-        service.print(client.studies.estimate(body), show_estimate)
+        service.print(client.studies.estimate(body), lambda estimate: print_blocks(build_estimate(estimate)))
         return None
     asks = not (yes or service.as_json or detach) and sys.stdin.isatty() and sys.stdout.isatty()
     if asks:
@@ -244,7 +245,7 @@ def _ask(client: "Client", body: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """
     while True:
         try:
-            show_estimate(client.studies.estimate(body))
+            print_blocks(build_estimate(client.studies.estimate(body)))
             return body if typer.confirm("Start it?", default=True) else None
         except DataFirst as refused:
             _show_faults(refused)
@@ -285,7 +286,7 @@ def follow(service: Service, study_id: str) -> Exit:
     )
     with explain_interrupt("The study", later):
         study = follow_study(service.client, study_id, JsonLines() if service.as_json else make_study_display())
-    service.print(study, show_study, one_line=True)
+    service.print(study, print_study, one_line=True)
     return exit_of_job(study.status)
 
 

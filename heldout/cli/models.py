@@ -12,8 +12,7 @@ from heldout.cli.command import Dataset, Detach, Group, ModelId, Service, explai
 from heldout.cli.figures import format_moment
 from heldout.cli.outcome import Exit, exit_of_job
 from heldout.cli.references import MODEL, Names, may_be_path
-from heldout.cli.screen import print_blocks, print_fields, print_json, print_table, say, say_prose
-from heldout.cli.shown import show_splits
+from heldout.cli.screen import print_blocks, print_fields, print_json, print_table, say
 from heldout.lifecycle.resources import ModelFormat, ModelStatus
 from heldout.words import NONE
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from heldout.client.client import Client
-    from heldout.views.model import EvaluationView, ModelView
+    from heldout.views.model import ModelView
 
 _WAIT_S = 30
 _WEIGHTS = {True: "in the file", False: "none: the file is an architecture, trained from fresh weights", None: None}
@@ -94,12 +93,9 @@ def evaluate(
     if service.as_json:
         print_json(evaluation)
     elif evaluation.metrics is not None:
-        _show_evaluation(evaluation)
-        say("")
-        from heldout.documents.diagnosis import build_diagnosis
+        from heldout.documents.evaluation import build_evaluation
 
-        diagnosis = client.evaluations.diagnosis(evaluation.id)
-        print_blocks(build_diagnosis(diagnosis, dataset=evaluation.dataset.id))
+        print_blocks(build_evaluation(evaluation, client.evaluations.diagnosis(evaluation.id)))
     else:
         why = "" if evaluation.error is None else f": {evaluation.error.code}: {evaluation.error.detail}"
         say(f"{evaluation.id} {evaluation.status}{why}", file=sys.stderr)
@@ -171,14 +167,3 @@ def _format_parameters(model: ModelView) -> str:
 def format_sizes(shape: Sequence[int | None] | None) -> str:
     """Format a shape: `28×28×1`; `any` for a free size."""
     return NONE if shape is None else "×".join("any" if size is None else str(size) for size in shape)
-
-
-def _show_evaluation(evaluation: EvaluationView) -> None:
-    assert evaluation.metrics is not None
-    say_prose(evaluation.headline)
-    say_prose(evaluation.summary)
-    say("")
-    say(f"{evaluation.id}  {evaluation.model.name} ({evaluation.model.id}) on {evaluation.dataset.name}")
-    if evaluation.as_given is not None and evaluation.preprocessing is not None:
-        say_prose(f"Measured with {evaluation.preprocessing.in_words}; AS GIVEN is its accuracy without that.")
-    show_splits(evaluation.metrics, evaluation.as_given)

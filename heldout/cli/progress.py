@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import zip_longest
 from typing import TYPE_CHECKING, Self
 
 from heldout.cli.figures import format_epoch_figures
-from heldout.cli.screen import Cell, get_console, get_terminal_width, is_terminal, print_json, say
-from heldout.cli.shown_study import MEANS, SO_FAR, build_table, describe_progress, has_provisional_figures
+from heldout.cli.screen import get_console, get_terminal_width, is_terminal, print_json, say
+from heldout.documents.arms import SO_FAR, has_provisional_figures, tabulate_study
+from heldout.documents.study import describe_progress
+from heldout.documents.terminal import write_table
 from heldout.markup import make_visible
 from heldout.words import NONE, format_duration
 
@@ -148,7 +149,7 @@ class StudyLines(Display):
 
     def __init__(self) -> None:
         self._told = 0
-        self._rows: dict[str, list[Cell]] = {}
+        self._rows: dict[str, list[str]] = {}
 
     def study(self, study: StudyView) -> None:
         if study.status != "running":
@@ -157,14 +158,17 @@ class StudyLines(Display):
         if tenths > self._told:
             say(describe_progress(study))
         self._told = tenths
-        table = build_table(study)
-        headings, *lines = table.lines
-        for (name, *cells, _picture), line in zip(table.rows, lines, strict=True):
-            if cells[MEANS - 1] != NONE and self._rows.get(str(name)) != cells:
+        table = tabulate_study(study)
+        if table is None:
+            return
+        headings, *lines = write_table(table, get_terminal_width())
+        for row, line in zip(table.rows, lines, strict=True):
+            name, *cells = (cell for cell in row if isinstance(cell, str))
+            if cells[-2] != NONE and self._rows.get(name) != cells:
                 if not self._rows:
                     say(headings)
                 say(line)
-                self._rows[str(name)] = cells
+                self._rows[name] = cells
 
     def event(self, subject: JobView | StudyView, event: EventView) -> None:
         if event.type != ANSWER:
@@ -192,12 +196,10 @@ class LiveTable(Display):
     def study(self, study: StudyView) -> None:
         from rich.text import Text
 
-        headings, *rows = build_table(study).lines
-        drawn = Text(
-            f"{make_visible(study.name)}: {describe_progress(study)}\n{headings}", no_wrap=True, overflow="ellipsis"
-        )
-        for row, arm in zip_longest(rows, study.arms):
-            drawn.append(f"\n{row}", style="dim" if arm is not None and arm.status == "dropped" else None)
+        table = tabulate_study(study)
+        drawn = Text(f"{make_visible(study.name)}: {describe_progress(study)}", no_wrap=True, overflow="ellipsis")
+        for line in [] if table is None else write_table(table, get_terminal_width()):
+            drawn.append(f"\n{line}", style="dim" if "(dropped)" in line else None)
         if has_provisional_figures(study):
             drawn.append(f"\n{SO_FAR}", style="dim")
         self._live.update(drawn, refresh=True)

@@ -18,7 +18,7 @@ from heldout.words import NONE
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from heldout.documents.blocks import PageBlock
+    from heldout.documents.blocks import Block
 
 # A pipe has no width; tables take what they need.
 PIPE_WIDTH = 160
@@ -102,12 +102,11 @@ def _dump_view(view: Any) -> dict[str, Any]:
 Cell = str | int | None
 
 
-def print_blocks(blocks: "Sequence[PageBlock]") -> None:
+def print_blocks(blocks: "Sequence[Block]") -> None:
     """Print the blocks of a document."""
     from heldout.documents.terminal import render_terminal  # slow to load, and most commands show no document
 
-    width = min(PROSE_WIDTH, get_terminal_width()) if sys.stdout.isatty() else None
-    for line in render_terminal(blocks, width):
+    for line in render_terminal(blocks, get_terminal_width() if sys.stdout.isatty() else None):
         say(line)
 
 

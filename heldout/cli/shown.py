@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 
 from heldout.cli.figures import format_moment, format_points
 from heldout.cli.screen import print_blocks, print_fields, print_table, say
-from heldout.words import NONE, format_duration, format_loss, format_range, percent
+from heldout.words import NONE, format_duration, format_loss, percent
 
 if TYPE_CHECKING:
-    from heldout.stored.results import FinalView, SplitResult, SplitsResult
+    from heldout.stored.results import FinalView
     from heldout.views.account import EventView, OwnerEventView
     from heldout.views.dataset import DatasetView, LedgerView
     from heldout.views.diagnosis import DiagnosisView
     from heldout.views.job import DatasetReference, EstimateView, JobView, QueueView
     from heldout.views.results import MetricsView
+    from heldout.views.study import StudyView
 
 
 SHOWN_CLASSES = 20
@@ -87,23 +88,13 @@ def show_outcome(job: JobView, final: FinalView | None) -> None:
 
 def show_final(final: FinalView) -> None:
     """Print the results of the kept weights on each split, and the gaps."""
-    show_splits(final)
+    from heldout.documents.evaluation import build_splits
+
+    print_blocks([build_splits(final)])
     for held_out, gap in (("validation", final.gap.validation), ("test", final.gap.test)):
         if gap is not None and gap.accuracy is not None and gap.loss is not None:
             accuracy, loss = _describe_worse(100 * gap.accuracy, ".1f", " points"), _describe_worse(gap.loss, ".3f")
             say(f"gap to {held_out}: accuracy {accuracy}, loss {loss} than on training images")
-
-
-def show_splits(figures: FinalView | SplitsResult, as_given: SplitsResult | None = None) -> None:
-    """Return figures of each measured split; as_given: those without the necessary change of pixels."""
-    headings, rows = ["SPLIT", "ACCURACY", "95% INTERVAL", "LOSS", "IMAGES"], []
-    for name in ("train", "validation", "test"):
-        split: SplitResult | None = getattr(figures, name)
-        if split is not None:
-            measured = (percent(split.accuracy), format_range(split.interval), format_loss(split.loss), split.count)
-            given: SplitResult | None = getattr(as_given, name, None)
-            rows.append([name, *measured, *([] if given is None else [percent(given.accuracy)])])
-    print_table(headings if as_given is None else [*headings, "AS GIVEN"], rows, right=(1, 3, 4, 5))
 
 
 def _describe_worse(gap: float, form: str, unit: str = "") -> str:
@@ -157,6 +148,16 @@ def show_queue(queue: QueueView) -> None:
             ("starts in", format_duration(start)),
         ]
     )
+
+
+def print_study(study: StudyView, *, says_more: bool = True) -> None:
+    """Print what a study says. says_more: name commands that show more."""
+    from heldout.documents.study import build_study  # slow to load
+
+    print_blocks(build_study(study))
+    if says_more and study.conclusion is not None:
+        say(f"As a picture: heldout plot {study.id}")
+        say(f"The whole report, with pictures and next commands: heldout studies report {study.id} --html FILE")
 
 
 def show_datasets(datasets: Sequence[DatasetView]) -> None:

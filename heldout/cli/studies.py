@@ -12,7 +12,7 @@ from heldout.cli.figures import format_moment
 from heldout.cli.outcome import Exit, Refused
 from heldout.cli.references import LAST
 from heldout.cli.screen import print_json, print_table, say
-from heldout.cli.shown_study import describe_progress, show_study
+from heldout.cli.shown import print_study
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +47,7 @@ def show(
     """Show a study: its arms with their intervals, and its answer."""
     if watch:
         return follow(service, study_id)
-    service.print(service.client.studies.get(study_id).view, show_study)
+    service.print(service.client.studies.get(study_id).view, print_study)
     return None
 
 
@@ -90,6 +90,8 @@ app.add(show, report, cancel, delete)
 
 
 def _show_studies(found: "Sequence[StudyView]") -> None:
+    from heldout.documents.study import describe_progress
+
     rows = []
     for study in found:
         answer = study.headline if study.status == "succeeded" else None

@@ -7,11 +7,12 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
-from heldout.documents.charts import Chart
-from heldout.markup import Markup
+from heldout.documents.strips import Axis, Strip
 
+_LISTED_IMAGES = 5
 _CODE = re.compile(r"`([^`]+)`")
 
 
@@ -34,12 +35,16 @@ def dump_listed_json(value: Any, **options: Any) -> str:
 
 @dataclass(frozen=True)
 class Heading:
-    """code: of the verdict or finding that it names. marks: what else is known at a glance, such as its severity."""
+    """code: of the verdict or finding that it names. marks: what else is known at a glance, such as its severity.
+
+    is_folded: whether pages fold away what follows, up to the next heading of its level.
+    """
 
     text: str
     level: int = 2
     code: str = ""
     marks: Sequence[str] = ()
+    is_folded: bool = False
     kind: Literal["heading"] = "heading"
 
     @property
@@ -53,12 +58,11 @@ class Heading:
 class Paragraph:
     """tone: a `sentence` is what to read if nothing else; `hint` explains how to read something, `caution` warns.
 
-    in_markdown: the text without pictures; "" for no text.
+    A `picture` explains pictures, and is left out where there are none.
     """
 
     text: str
-    tone: Literal["plain", "sentence", "hint", "caution"] = "plain"
-    in_markdown: str | None = None
+    tone: Literal["plain", "sentence", "hint", "caution", "picture"] = "plain"
     kind: Literal["paragraph"] = "paragraph"
 
 
@@ -74,11 +78,20 @@ class Epochs:
 
 @dataclass(frozen=True)
 class Fact:
-    """note: continues the text in a quieter voice: `of 400 images`."""
+    """note: continues the text in a quieter voice: `of 400 images`.
+
+    page: of the dashboard, about the thing that the text names. time: for pages, which write it in the reader's zone.
+    """
 
     name: str
     text: str
     note: str = ""
+    page: str = ""
+    time: str = ""
+
+    @classmethod
+    def at(cls, name: str, moment: datetime | None) -> "Fact":
+        return cls(name, "") if moment is None else cls(name, f"{moment:%Y-%m-%d %H:%M} UTC", time=moment.isoformat())
 
     @property
     def line(self) -> str:
@@ -101,8 +114,8 @@ class Facts:
 class Action:
     """Something to do about what a block says: a command, and a button or link of the dashboard.
 
-    page: the dashboard's page. If there is a request to `post`, its answer's id replaces `{id}` in it.
-    is_ready: whether it can be done now; `note` says when, or what it does.
+    page: the dashboard's page. If there is a request to `post`, its answer's id replaces `{id}` in it; without a page,
+    the document is loaded again. is_ready: whether it can be done now; `note` says when, or what it does.
     """
 
     label: str
@@ -137,10 +150,15 @@ class Item:
         about = ", ".join(filter(None, (code, self.size)))
         return f"{self.name} ({about})" if about else self.name
 
+    @property
+    def label(self) -> str:
+        """The title as the beginning of a line, with a colon unless it is a question."""
+        return self.title if self.title.endswith("?") else f"{self.title}:"
+
 
 @dataclass(frozen=True)
 class Items:
-    """Causes in the order in which to fix them, or remedies to choose from."""
+    """Causes in the order in which to fix them, remedies to choose from, or questions with answers."""
 
     items: Sequence[Item]
     title: str = ""
@@ -148,86 +166,72 @@ class Items:
     kind: Literal["items"] = "items"
 
 
-@dataclass(frozen=True)
-class Figure:
-    """The same thing in one or more charts, of which a page shows one at a time."""
-
-    label: str
-    charts: Sequence[Chart]
-    kind: Literal["figure"] = "figure"
-
-
-@dataclass(frozen=True)
-class Details:
-    """Evidence, which pages fold away."""
-
-    blocks: "Sequence[PageBlock]"
-    kind: Literal["details"] = "details"
-
-
-PageBlock = Heading | Paragraph | Epochs | Facts | Action | Items | Figure | Details
-
-
-@dataclass(frozen=True)
-class Document:
-    """What the dashboard and programs get. title: of a page that shows nothing else."""
-
-    title: str
-    blocks: Sequence[PageBlock]
-    object: Literal["document"] = "document"
-
-
-# --- blocks of reports alone ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class TablePicture:
-    """A picture in a cell of a table. The other cells show its figures. name: the column's name, in a heading."""
-
-    svg: Markup
-    name: str = ""
-
-
-Cell = str | TablePicture
+Cell = str | Strip
 
 
 @dataclass(frozen=True)
 class Table:
-    """rows: cells in the order of the headings. marked: positions of highlighted rows.
+    """Figures in rows, with strips as pictures of them.
 
-    numbers: places of columns with numbers.
+    rows: cells in the order of the headings; each column of strips has an axis as its heading. marked: highlighted
+    rows. numbers: columns with numbers. remarks: columns of sentences about the row, which terminals leave out.
+    note: how to read it. name: what it shows, in one word.
     """
 
     caption: str
-    headings: Sequence[Cell]
+    headings: Sequence[str | Axis]
     rows: Sequence[Sequence[Cell]]
     marked: Sequence[int] = ()
     numbers: Sequence[int] = ()
-
-
-def tabulate(figure: Figure, *, explained: bool = True) -> list[tuple[Table, str]]:
-    """The numbers of each chart, and how to read them. explained: whether the first one explains its rows."""
-    tables = []
-    for place, chart in enumerate(figure.charts):
-        kept = slice(None if explained and place == 0 else -1)
-        rows = [row[kept] for row in chart.rows]
-        tables.append((Table(chart.title, chart.headings[kept], rows, numbers=(1, 2)), chart.note))
-    return tables
+    remarks: Sequence[int] = ()
+    note: str = ""
+    name: str = ""
+    kind: Literal["table"] = "table"
 
 
 @dataclass(frozen=True)
-class Panel:
-    """One picture with its title."""
+class Figure:
+    """The same thing in one or more tables with strips, of which a page shows one at a time."""
 
-    title: str
-    svg: Markup
+    label: str
+    charts: Sequence[Table]
+    kind: Literal["figure"] = "figure"
 
 
 @dataclass(frozen=True)
-class Panels:
-    """Pictures side by side; the table after them has their figures."""
+class Image:
+    """source: an address. place: which image of the dataset it is, in words."""
 
-    panels: Sequence[Panel]
+    source: str
+    place: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class ImageGroup:
+    """One image, or several that belong together, and an action about them."""
+
+    images: Sequence[Image]
+    action: Action | None = None
+
+
+@dataclass(frozen=True)
+class Images:
+    """sign: written between images of a group. shown: how many groups a page shows at first."""
+
+    groups: Sequence[ImageGroup]
+    sign: str = "="
+    shown: int = 12
+    kind: Literal["images"] = "images"
+
+    @property
+    def lines(self) -> list[str]:
+        """The first groups in words."""
+        written = [
+            f" {self.sign} ".join(image.place for image in group.images) for group in self.groups[:_LISTED_IMAGES]
+        ]
+        more = len(self.groups) - len(written)
+        return [*written, f"and {more:,} more (--json lists them)"] if more else written
 
 
 @dataclass(frozen=True)
@@ -235,24 +239,43 @@ class Listing:
     """Commands or JSON, to be copied."""
 
     caption: str
-    text: str
+    code: str
     language: str
-
-
-Block = PageBlock | Table | Panels | Listing
+    kind: Literal["listing"] = "listing"
 
 
 @dataclass(frozen=True)
-class Report:
-    """title: of the page. notice: what the reader must know first.
-
-    lead: the answer. has_cure: whether the answer names a cure.
-    """
+class Panel:
+    """One picture with its title, as SVG elements that stand alone."""
 
     title: str
-    question: str
-    notice: str | None
-    lead: str
-    has_cure: bool
-    about: str
+    charts: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Panels:
+    """Pictures side by side; the table after them has their figures. hint: how to read them."""
+
+    panels: Sequence[Panel]
+    hint: str
+    kind: Literal["panels"] = "panels"
+
+
+@dataclass(frozen=True)
+class Details:
+    """Evidence, which pages fold away."""
+
+    blocks: "Sequence[Block]"
+    kind: Literal["details"] = "details"
+
+
+Block = Heading | Paragraph | Epochs | Facts | Action | Items | Figure | Table | Images | Listing | Panels | Details
+
+
+@dataclass(frozen=True)
+class Document:
+    """A page about one thing. It begins with the facts of the thing, if there are any."""
+
+    title: str
     blocks: Sequence[Block]
+    object: Literal["document"] = "document"

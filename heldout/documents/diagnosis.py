@@ -9,6 +9,8 @@ from urllib.parse import urlencode
 
 from heldout.documents.blocks import (
     Action,
+    Block,
+    Cell,
     Details,
     Document,
     Epochs,
@@ -18,11 +20,12 @@ from heldout.documents.blocks import (
     Heading,
     Item,
     Items,
-    PageBlock,
     Paragraph,
+    Table,
 )
-from heldout.documents.charts import Change, Level, Waterfall
+from heldout.documents.strips import Mark, Strip, make_axis, make_mark
 from heldout.fixes.bodies import format_fix_command
+from heldout.pictures.scales import choose_scale
 from heldout.verdicts import FINDING_KINDS
 from heldout.views.diagnosis import SMALLEST_LOSS, SMALLEST_SHARE
 from heldout.words import LOSS, POINTS, format_loss, format_signed, format_signed_range, percent, pluralize
@@ -31,7 +34,7 @@ from heldout.words.labels import TERMS, describe_remedy, get_verdict_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Any
+    from typing import Any, Literal
 
     from heldout.stored.results import SplitResult
     from heldout.views.diagnosis import CauseView, DiagnosisView, FindingView, GapBudgetView, KeyFigureView, RemedyView
@@ -57,7 +60,7 @@ def build_diagnosis(
     level: int = 2,
     with_facts: bool = True,
     with_details: bool = True,
-) -> list[PageBlock]:
+) -> list[Block]:
     """List the blocks of a diagnosis.
 
     Args:
@@ -74,7 +77,7 @@ def build_diagnosis(
         early = "A verdict comes after a few epochs. There is nothing to do until then."
         return [Heading("It is too early to judge this training.", level), Paragraph(early, "sentence"), *facts]
     offers = _Offers(job, job.dataset.id if job is not None else dataset)
-    blocks: list[PageBlock] = [_build_headline(diagnosis, level)]
+    blocks: list[Block] = [_build_headline(diagnosis, level)]
     blocks += [Paragraph(diagnosis.summary, "sentence")] if diagnosis.summary else []
     blocks += facts
     if is_running:
@@ -90,7 +93,7 @@ def build_diagnosis(
     return [*blocks, Details(_build_evidence(diagnosis, offers, level + 1))] if with_details else blocks
 
 
-def build_facts(figures: Sequence[KeyFigureView]) -> list[PageBlock]:
+def build_facts(figures: Sequence[KeyFigureView]) -> list[Block]:
     """The figures of one training."""
     return [Facts([Fact(figure.name, figure.text, figure.note) for figure in figures])] if figures else []
 
@@ -122,11 +125,11 @@ def _build_cause(cause: CauseView, diagnosis: DiagnosisView, offers: _Offers) ->
     return Item(name, cause.what_to_do, cause.code, size, action)
 
 
-def _build_evidence(diagnosis: DiagnosisView, offers: _Offers, level: int) -> list[PageBlock]:
+def _build_evidence(diagnosis: DiagnosisView, offers: _Offers, level: int) -> list[Block]:
     trials = ""
     if diagnosis.confidence is not None:
         trials = f" In our trials with planted faults, {percent(diagnosis.confidence, 0)} of such verdicts were right."
-    blocks: list[PageBlock] = [Paragraph(diagnosis.explanation + trials)]
+    blocks: list[Block] = [Paragraph(diagnosis.explanation + trials)]
     best, onset = diagnosis.best_epoch, diagnosis.onset_epoch
     if best is not None:
         worse = "" if onset is None else f" It stays worse from epoch {onset} on."
@@ -195,7 +198,7 @@ class _Offers:
         page = f"/datasets/{dataset}?{urlencode({'fix': json.dumps(body, separators=(',', ':')), **self._query})}"
         return Action("Fix the data", format_fix_command(dataset, body), page)
 
-    def list_studies(self, verdict: str) -> list[PageBlock]:
+    def list_studies(self, verdict: str) -> list[Block]:
         kind = FINDING_KINDS.get(verdict)
         if self._job is None or (kind is not None and not kind.is_curable):
             return []
@@ -214,42 +217,64 @@ class _Offers:
         return Action("Would they help?", f"heldout curve {job.id}", page)
 
 
-def _draw_gap(gap: GapBudgetView, *, is_share: bool) -> Waterfall:
-    """From training to test, accuracy falls and loss rises. Terms that widen the gap are positive."""
+def _draw_gap(gap: GapBudgetView, *, is_share: bool) -> Table:
+    """A bar for each step from training to test. Terms that widen the gap are positive: accuracy falls, loss rises."""
     unit, sign, words = (POINTS, -1, "percentage points") if is_share else (LOSS, 1, "nats")
     measured = [
         (term, term.accuracy, term.accuracy_interval) if is_share else (term, term.loss or 0.0, term.loss_interval)
         for term in gap.terms
     ]
-    changes = [
-        Change(
-            TERMS[term.code].name,
-            change := sign * value,
-            format_signed(unit, change, turned := _turn(bounds, sign)),
-            turned,
-            format_signed_range(unit, change, turned),
-            term.explanation,
-            "" if term.finding is None else get_verdict_name(term.finding),
-        )
-        for term, value, bounds in measured
-        if abs(value) >= (SMALLEST_SHARE if is_share else SMALLEST_LOSS)
-    ]
-    start, end = (_build_level(*level, is_share=is_share) for level in (("Training", gap.train), ("Test", gap.test)))
-    whole = format_signed(unit, sign * (end.value - start.value)).removeprefix("+")
-    return Waterfall(
-        "Accuracy" if is_share else "Loss",
+    steps, level = [], _get_level(gap.train, is_share=is_share)
+    for term, value, bounds in measured:
+        if abs(value) >= (SMALLEST_SHARE if is_share else SMALLEST_LOSS):
+            steps.append((term, level, level + sign * value, _turn(bounds, sign)))
+        level += sign * value
+    ends = [_get_level(split, is_share=is_share) for split in (gap.train, gap.test)]
+    scale = choose_scale(
+        [
+            *ends,
+            *(
+                end
+                for _, level, after, bounds in steps
+                for end in (level, after, *(level + bound for bound in bounds or ()))
+            ),
+        ],
+        0.0,
+        100.0,
+    )
+
+    def draw_level(name: str, split: SplitResult, tone: Literal["train", "heldout"]) -> tuple[Cell, ...]:
+        value = _get_level(split, is_share=is_share)
+        text = percent(value) if is_share else format_loss(value)
+        bar = Strip([make_mark("bar", scale, scale.low, value, tone)], f"{name}: {text}")
+        return f"{name}, {pluralize(split.count, 'image')}", bar, text, "", "", ""
+
+    rows = [draw_level("Training", gap.train, "train")]
+    for term, before, after, turned in steps:
+        change = after - before
+        text, between = format_signed(unit, change, turned), format_signed_range(unit, change, turned)
+        marks: list[Mark] = [make_mark("bar", scale, before, after, "worse" if sign * change > 0 else "better")]
+        if turned is not None:
+            marks.append(make_mark("range", scale, before + turned[0], before + turned[1], "may_be_chance"))
+        cause = "" if term.finding is None else get_verdict_name(term.finding)
+        rows.append((TERMS[term.code].name, Strip(marks, text), text, between, cause, term.explanation))
+    rows.append(draw_level("Test", gap.test, "heldout"))
+    whole = format_signed(unit, sign * (ends[1] - ends[0])).removeprefix("+")
+    measure = "Accuracy" if is_share else "Loss"
+    axis = make_axis(scale, factor=100 if is_share else 1)
+    return Table(
         f"Where the gap of {whole} {'points' if is_share else words} comes from",
-        f"Changes are in {words}, with 95% confidence intervals. They add up from training to test.",
-        start,
-        changes,
-        end,
-        is_share,
+        ("step", axis, measure.lower(), "95% interval", "cause", "what it is"),
+        rows,
+        numbers=(2, 3),
+        remarks=(5,),
+        note=f"Changes are in {words}, with 95% confidence intervals. They add up from training to test.",
+        name=measure,
     )
 
 
-def _build_level(name: str, split: SplitResult, *, is_share: bool) -> Level:
-    value = split.accuracy if is_share else split.loss or 0.0
-    return Level(name, value, percent(value) if is_share else format_loss(value), pluralize(split.count, "image"))
+def _get_level(split: SplitResult, *, is_share: bool) -> float:
+    return split.accuracy if is_share else split.loss or 0.0
 
 
 def _turn(bounds: tuple[float, float] | None, sign: int) -> tuple[float, float] | None:

@@ -6,36 +6,35 @@ from pathlib import Path
 from heldout.documents.blocks import (
     Action,
     Block,
-    Cell,
     Details,
     Document,
     Epochs,
     Facts,
     Figure,
     Heading,
+    ImageGroup,
+    Images,
     Item,
     Items,
     Listing,
     Panels,
     Paragraph,
-    Report,
     Table,
-    TablePicture,
     split_code,
-    tabulate,
 )
+from heldout.documents.strips import Axis, Strip, draw_axis, draw_strip
 from heldout.markup import Markup, join_children, tag
 
 # The page loads nothing, even if a browser finds markup that should not be there.
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:"
 STYLE = Markup(Path(__file__).with_name("page.css").read_text(encoding="utf-8"))
 
 
-def render_page(document: Document | Report) -> str:
+def render_page(document: Document) -> str:
     """The whole file, which is also well-formed XML."""
     head = render_head(document.title)
-    top = tag("h1", document.title) if isinstance(document, Document) else _render_top(document)
-    body = tag("body", tag("main", top, [_render_block(block) for block in document.blocks]))
+    top = tag("h1", render_text(document.title))
+    body = tag("body", tag("main", top, map(_render_block, document.blocks)))
     return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
 
 
@@ -56,25 +55,14 @@ def render_notebook(blocks: Sequence[Block]) -> str:
     return tag("div", [_render_block(block) for block in blocks], class_="heldout")
 
 
-def _render_top(report: Report) -> Markup:
-    notice = None if report.notice is None else tag("p", render_text(report.notice), class_="notice", role="status")
-    return tag(
-        "header",
-        tag("p", "Heldout: report of a study", class_="kind"),
-        tag("h1", render_text(report.question)),
-        notice,
-        tag("p", render_text(report.lead), class_="lead found" if report.has_cure else "lead"),
-        tag("p", render_text(report.about), class_="about"),
-    )
-
-
 def _render_block(block: Block) -> Markup:
     match block:
         case Heading():
             about = tag("p", render_text(block.about), class_="about") if block.about else None
             return join_children(tag(f"h{block.level}", render_text(block.text)), about)
         case Paragraph():
-            return tag("p", render_text(block.text), class_=None if block.tone == "plain" else block.tone)
+            class_ = {"plain": None, "picture": "hint"}.get(block.tone, block.tone)
+            return tag("p", render_text(block.text), class_=class_)
         case Epochs():
             return tag("p", block.text)
         case Facts():
@@ -86,25 +74,23 @@ def _render_block(block: Block) -> Markup:
             title = tag("p", tag("strong", block.title)) if block.title else None
             return join_children(title, tag("ol" if block.is_ordered else "ul", map(_render_item, block.items)))
         case Figure():
-            return join_children(
-                join_children(
-                    tag("figure", chart.draw(), class_="wide"), _render_table(table), tag("p", note, class_="hint")
-                )
-                for chart, (table, note) in zip(block.charts, tabulate(block), strict=True)
-            )
+            return join_children(map(_render_block, block.charts))
+        case Images():
+            return tag("div", map(_render_images, block.groups), class_="images")
         case Details():
             summary = tag("summary", "Details")
             return tag("details", summary, [_render_block(inner) for inner in block.blocks])
         case Table():
-            return _render_table(block)
+            hint = tag("p", render_text(block.note), class_="hint") if block.note else None
+            return join_children(_render_table(block), hint)
         case Panels():
             figures = [
-                tag("figure", tag("figcaption", panel.title) if panel.title else None, panel.svg)
+                tag("figure", tag("figcaption", panel.title) if panel.title else None, panel.charts)
                 for panel in block.panels
             ]
-            return tag("div", figures, class_="panels")
+            return join_children(tag("p", block.hint, class_="hint"), tag("div", figures, class_="panels"))
         case Listing():
-            lines = [Markup(join_children(line) + "\n") for line in block.text.split("\n")]
+            lines = [Markup(join_children(line) + "\n") for line in block.code.split("\n")]
             listing = tag("pre", tag("code", *lines), tabindex=0)
             return tag("section", tag("h3", render_text(block.caption)), listing, class_="listing")
 
@@ -115,46 +101,58 @@ def _render_item(item: Item) -> Markup:
     return tag("li", tag("strong", item.title), text, action)
 
 
+def _render_images(group: ImageGroup) -> Markup:
+    figures = [
+        tag(
+            "figure",
+            tag("img", src=image.source, alt=image.place) if image.source else None,
+            tag("figcaption", image.place, tag("br") if image.note else None, image.note or None),
+        )
+        for image in group.images
+    ]
+    return tag("div", figures, class_="pair" if len(figures) > 1 else None)
+
+
 def _render_table(table: Table) -> Markup:
     """A table whose cells name their headings, because a narrow screen shows each row as a card (see the style)."""
-    names = [heading.name if isinstance(heading, TablePicture) else heading for heading in table.headings]
-    heads = [
-        tag("th", _render_cell(heading), scope="col", role="columnheader", class_=_choose_class(table, place, heading))
+    names = [heading.name if isinstance(heading, Axis) else heading for heading in table.headings]
+    classes = [
+        "picture" if isinstance(heading, Axis) else "number" if place in table.numbers else None
         for place, heading in enumerate(table.headings)
+    ]
+    heads = [
+        tag("th", _render_heading(heading), scope="col", role="columnheader", class_=class_)
+        for heading, class_ in zip(table.headings, classes, strict=True)
     ]
     rows = []
     for number, row in enumerate(table.rows):
         cells = [
             tag(
                 "th" if place == 0 else "td",
-                _render_cell(cell),
+                draw_strip(cell, heading)
+                if isinstance(cell, Strip) and isinstance(heading, Axis)
+                else render_text(str(cell)),
                 scope="row" if place == 0 else None,
                 role="rowheader" if place == 0 else "cell",
                 data_name=names[place],
-                class_=_choose_class(table, place, table.headings[place]),
+                class_=classes[place],
             )
-            for place, cell in enumerate(row)
+            for place, (cell, heading) in enumerate(zip(row, table.headings, strict=True))
         ]
         rows.append(tag("tr", cells, role="row", class_="marked" if number in table.marked else None))
     return tag(
         "table",
-        tag("caption", render_text(table.caption)),
+        tag("caption", render_text(table.caption)) if table.caption else None,
         tag("thead", tag("tr", heads, role="row"), role="rowgroup"),
         tag("tbody", rows, role="rowgroup"),
         role="table",
     )
 
 
-def _render_cell(cell: Cell) -> Markup:
-    if isinstance(cell, TablePicture):
-        return join_children(cell.svg, tag("span", cell.name, class_="unseen") if cell.name else None)
-    return render_text(cell)
-
-
-def _choose_class(table: Table, place: int, heading: Cell) -> str | None:
-    if isinstance(heading, TablePicture):
-        return "picture"
-    return "number" if place in table.numbers else None
+def _render_heading(heading: str | Axis) -> Markup:
+    if isinstance(heading, Axis):
+        return join_children(draw_axis(heading), tag("span", heading.name, class_="unseen"))
+    return render_text(heading)
 
 
 def render_text(text: str) -> Markup:

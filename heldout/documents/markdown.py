@@ -12,17 +12,16 @@ from heldout.documents.blocks import (
     Facts,
     Figure,
     Heading,
+    Images,
     Item,
     Items,
     Listing,
     Panels,
     Paragraph,
-    Report,
     Table,
-    TablePicture,
     split_code,
-    tabulate,
 )
+from heldout.documents.strips import Axis
 from heldout.markup import make_visible
 
 # Characters that start markup anywhere in a text. Underscores inside words do not.
@@ -36,14 +35,8 @@ _LINK = re.compile(r":(?=//)|(?<=\bwww)\.|@", re.IGNORECASE)
 FENCE = "```"
 
 
-def render_markdown(document: Document | Report) -> str:
-    if isinstance(document, Document):
-        return "\n\n".join([f"# {_write_text(document.title)}", *_write_blocks(document.blocks)]) + "\n"
-    parts = [f"# {_write_text(document.question)}"]
-    if document.notice is not None:
-        parts.append(f"> {_write_text(document.notice)}")
-    parts += [f"**{_write_text(document.lead)}**", _write_text(document.about)]
-    return "\n\n".join([*parts, *_write_blocks(document.blocks)]) + "\n"
+def render_markdown(document: Document) -> str:
+    return "\n\n".join([f"# {_write_text(document.title)}", *_write_blocks(document.blocks)]) + "\n"
 
 
 def _write_blocks(blocks: Sequence[Block]) -> list[str]:
@@ -56,7 +49,7 @@ def _write_block(block: Block) -> str:
             about = f"\n\n{_write_text(block.about)}" if block.about else ""
             return f"{'#' * block.level} {_write_text(block.text)}{about}"
         case Paragraph():
-            return _write_text(block.text if block.in_markdown is None else block.in_markdown)
+            return "" if block.tone == "picture" else _write_text(block.text)
         case Epochs():
             return _write_text(block.text)
         case Facts():
@@ -70,33 +63,35 @@ def _write_block(block: Block) -> str:
             marks = (f"{number}." if block.is_ordered else "-" for number in range(1, len(block.items) + 1))
             return "\n".join([*title, *map(_write_item, marks, block.items)])
         case Figure():
-            return "\n\n".join(f"{_write_table(table)}\n\n{_write_text(note)}" for table, note in tabulate(block))
+            return "\n\n".join(map(_write_block, block.charts))
+        case Images():
+            return "\n".join(f"- {_write_text(line)}" for line in block.lines)
         case Details():
             return "\n\n".join(_write_blocks(block.blocks))
         case Table():
-            return _write_table(block)
+            return "\n\n".join(filter(None, [_write_table(block), _write_text(block.note)]))
         case Listing():
-            code = "\n".join(map(make_visible, block.text.split("\n")))  # no line can end it, as JSON in it is ASCII
+            code = "\n".join(map(make_visible, block.code.split("\n")))  # no line can end it, as JSON in it is ASCII
             return f"{_write_text(block.caption)}:\n\n{FENCE}{block.language}\n{code}\n{FENCE}"
         case Panels():
             return ""
 
 
 def _write_item(mark: str, item: Item) -> str:
-    line = f"{mark} **{_write_text(item.title)}:** {_write_text(item.text)}".rstrip()
+    line = f"{mark} **{_write_text(item.label)}** {_write_text(item.text)}".rstrip()
     return line if item.action is None else f"{line} {_write_text(item.action.line)}"
 
 
 def _write_table(table: Table) -> str:
     """The columns without pictures."""
-    kept = [place for place, heading in enumerate(table.headings) if not isinstance(heading, TablePicture)]
+    kept = [place for place, heading in enumerate(table.headings) if not isinstance(heading, Axis)]
     rules = ["---:" if place in table.numbers else "---" for place in kept]
     rows = [[_write_text(str(table.headings[place])) for place in kept], rules]
     for number, row in enumerate(table.rows):
         cells = [_write_text(str(row[place])) for place in kept]
         rows.append([f"**{cell}**" if cell else "" for cell in cells] if number in table.marked else cells)
     lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return f"{_write_text(table.caption)}\n\n{lines}"
+    return f"{_write_text(table.caption)}\n\n{lines}" if table.caption else lines
 
 
 def _write_text(text: str) -> str:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from heldout.markup import Markup, make_table, tag
 from heldout.views.job import JobView
-from heldout.views.study import StudyView
 from heldout.words import percent
 
 SUFFIXES = (".svg", ".html", ".png")
@@ -86,14 +85,3 @@ def build_job_table(job: JobView) -> str:
     if job.error is not None:
         rows.append(("error", f"{job.error.code}: {job.error.detail}"))
     return make_table(f"{job.name} ({job.id})", rows)
-
-
-def build_study_table(study: StudyView) -> str:
-    rows = [
-        ("status", study.status),
-        ("trainings", f"{study.progress.done} of {study.progress.jobs}"),
-        ("remedies", ", ".join(study.remedies)),
-    ]
-    if study.conclusion is not None:
-        rows.append(("answer", study.conclusion.explanation))
-    return make_table(f"{study.name} ({study.id})", rows)

@@ -2,8 +2,6 @@
 
 from heldout.words import POINTS, format_duration, format_signed, format_signed_range, pluralize
 
-UNDECIDED = "that does not decide it"
-
 
 def describe_points(points: float, interval: tuple[float, float]) -> str:
     """`0.1 points (−0.6 to +0.8)`."""
@@ -14,11 +12,6 @@ def describe_points(points: float, interval: tuple[float, float]) -> str:
 def describe_gain(points: float, interval: tuple[float, float]) -> str:
     """`gains 3.1 points (+1.2 to +5.0)` or `costs 0.2 points (−1.0 to +0.6)`."""
     return f"{'costs' if points < 0 else 'gains'} {describe_points(points, interval)}"
-
-
-def describe_change(points: float, interval: tuple[float, float]) -> str:
-    """`rises by 3.1 points (+1.2 to +5.0)` or `falls by 0.2 points (−1.0 to +0.6)`."""
-    return f"{'falls' if points < 0 else 'rises'} by {describe_points(points, interval)}"
 
 
 def number_word(count: int) -> str:

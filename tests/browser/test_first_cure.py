@@ -56,7 +56,9 @@ def test_a_newcomer_trains_a_network_and_finds_what_helps(client: Client, open_p
     answer = page.get_by_label("Answer", exact=True)
     expect(answer.locator(".headline")).to_have_text("More epochs help.")
     expect(answer).to_contain_text(study.conclusion.gap.explanation)
-    expect(page.get_by_label("Test", exact=True)).to_contain_text(percent(study.conclusion.test.winner.accuracy))
-    job = page.get_by_role("link", name="my first network", exact=True)
+    expect(page.get_by_label("Does it hold on test images?")).to_contain_text(
+        percent(study.conclusion.test.winner.accuracy)
+    )
+    job = page.get_by_role("link", name=study.job or "", exact=True)
     expect(job).to_have_attribute("href", f"/jobs/{study.job}")
     assert_fit_at_every_size(page, "first-cure", pictures)

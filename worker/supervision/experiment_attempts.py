@@ -5,10 +5,10 @@ import time
 import structlog
 
 from heldout.lifecycle.job import JobStatus
-from heldout.proofs.figures import pack_right
+from heldout.proofs.figures import Figures, pack_right
 from heldout.work.kinds import ExperimentSpec, IdleExperimentSpec
 from models import proofs
-from models.proof_subject import collect_figures
+from models.proof_subject import make_split
 from worker import messages
 from worker.supervision.attempt_files import Interrupted
 from worker.supervision.training_attempt import TrainingAttempt
@@ -26,10 +26,6 @@ class ExperimentAttempt(TrainingAttempt):
     is_experiment = True
     spec: ExperimentSpec
 
-    @property
-    def cuts_splits(self) -> bool:
-        return super().cuts_splits or self.spec.splits_again is not None
-
     def run(self) -> None:
         super().run()
         if self.lease.is_lost:
@@ -44,8 +40,13 @@ class ExperimentAttempt(TrainingAttempt):
             log.exception("proof_not_continued", proves=self.spec.proves)
 
     def _finish(self, done: messages.Finished) -> None:
-        right = "" if done.scores is None or self.spec.splits_again else pack_right(done.scores.right.tolist())
-        figures = collect_figures(done.final, right, self._whole_epochs, done.recalls)
+        final, scores = done.final, done.scores
+        figures = Figures(
+            make_split(final.train),
+            None if final.validation is None else make_split(final.validation),
+            "" if scores is None else pack_right(scores.right.tolist()),
+            self._whole_epochs,
+        )
         reason = done.stop_reason
         status = self.lease.settle(
             lambda session: proofs.keep_figures(session, self.lease.held, figures, stop_reason=reason)

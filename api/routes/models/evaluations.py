@@ -17,7 +17,7 @@ from api.live.source import Channel, ChannelKind
 from api.live.streams import Accept
 from api.routes.long_poll import LongPoll, describe_not_changed, make_long_poll, write_etag
 from heldout import errors
-from heldout.documents.diagnosis import lay_out_diagnosis
+from heldout.documents.evaluation import lay_out_evaluation
 from heldout.stored.evaluation import StoredEvaluation
 from heldout.stored.results import Measurement
 from heldout.views.diagnosis import DiagnosisView
@@ -119,7 +119,8 @@ def get_evaluation_diagnosis(
         raise errors.EvaluationNotReady(job.id, job.status.value, "diagnosis")
     diagnosis = model_evaluation.diagnose_evaluation(context.session, context.blobs, job, dataset, measured)
     view = DiagnosisView.of(diagnosis, dataset_id=dataset.id)
-    return answer_in_form(accept, response, view, lambda: lay_out_diagnosis(view, dataset=dataset.id))
+    evaluation = build_evaluation_view(job, dataset, measured)
+    return answer_in_form(accept, response, view, lambda: lay_out_evaluation(evaluation, view))
 
 
 _REQUESTED: dict[int | str, dict[str, Any]] = {

@@ -8,7 +8,7 @@ from starlette.responses import StreamingResponse
 from analysis.reports.contents import build_document
 from api.http.auth import CallerContext
 from api.http.deps import ReadContext, StudyId
-from api.http.forms import IN_FORMS, REPORT_FORMS, answer_in_form
+from api.http.forms import IN_BLOCKS, answer_in_form
 from api.http.problems import EXPORT_PROBLEMS, raises
 from api.http.routing import make_router
 from api.live.streams import Accept
@@ -28,7 +28,7 @@ from models.views.study import build_study_view
 router = make_router("/v1/studies/{study_id}", "studies")
 
 
-@router.get("/report", response_model=StudyReportView, responses=IN_FORMS)
+@router.get("/report", response_model=StudyReportView, responses=IN_BLOCKS)
 @raises(SpecUnreadable)
 def get_study_report(
     study_id: StudyId,
@@ -39,7 +39,7 @@ def get_study_report(
     """Get a study's report in plain words: what helped, by how much, how sure that is, and what to do."""
     row, dataset = studies.find(context.session, context.owner, study_id)
     report = build_study_report(context.session, context.blobs, row, build_study_view(row, dataset))
-    return answer_in_form(accept, response, report, lambda: build_document(report), REPORT_FORMS)
+    return answer_in_form(accept, response, report, lambda: build_document(report))
 
 
 @raises(EnsembleNotReady, NoEnsemble)

@@ -25,11 +25,12 @@ from heldout.cli.mcp_server.words import (
 from heldout.cli.outcome import Refused, rewrite_as_commands
 from heldout.cli.references import DATASET, JOB, STUDY, Names, find_ids
 from heldout.cli.shown_audit import show_audit
-from heldout.cli.shown_study import show_estimate
 from heldout.cli.spec_files import Preset, drop_example_name, get_spec
 from heldout.client.client import AsyncClient, Client
 from heldout.client.external_values import simplify_history
 from heldout.client.failures import ApiProblem, NoService
+from heldout.documents.study import build_estimate
+from heldout.documents.terminal import render_terminal
 from heldout.histories.documents import read_document
 from heldout.histories.verdict import judge_curves
 from heldout.spec.documents import merge
@@ -252,7 +253,7 @@ class Tools:
         }
         async with self._client() as client:
             if dry_run:
-                return capture_output(show_estimate, await client.studies.estimate(body))
+                return "\n".join(render_terminal(build_estimate(await client.studies.estimate(body))))
             study = (await client.studies.create(body)).view
         scope = f"{study.progress.jobs} trainings for now" if study.waits_for is None else f"first, {study.waits_for}"
         return " ".join([f"{study.id} is ordered: {scope}. Ask `progress` with this id.", *study.warnings])

@@ -11,8 +11,8 @@ from pydantic_core import ErrorDetails
 from heldout.cli.figures import format_points
 from heldout.cli.screen import print_table, say
 from heldout.cli.shown import show_outcome
-from heldout.cli.shown_study import show_study
 from heldout.documents.diagnosis import build_diagnosis
+from heldout.documents.study import build_study
 from heldout.documents.terminal import render_terminal
 from heldout.spec.documents import make_patch
 from heldout.stored.results import FinalView
@@ -51,7 +51,7 @@ def describe_diagnosis(diagnosis: DiagnosisView, job: JobView | None = None) -> 
 
 def describe_study(study: StudyView) -> str:
     """Describe a study's progress with its arms, and its answer once it has one."""
-    text = capture_output(show_study, study)
+    text = "\n".join(render_terminal(build_study(study)))
     return text if study.status != "running" else f"{text}\nIt is still running. Ask `progress` again."
 
 

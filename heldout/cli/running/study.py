@@ -19,7 +19,7 @@ from heldout.cli.running.runner import Plan, Runner
 from heldout.cli.running.script import check, parse_arms, parse_script
 from heldout.cli.running.training import Limits
 from heldout.cli.screen import say
-from heldout.cli.shown_study import show_study
+from heldout.cli.shown import print_study
 from heldout.errors import StudyNotFound
 from heldout.views.study_report import HTML
 
@@ -90,7 +90,7 @@ def run_study(
             study = Runner(client, study, Plan(script, folder, jobs, limits), display).run()
         if embedded:
             save_report(client, study.id)
-    service.print(study, partial(show_study, says_more=not embedded), one_line=True)
+    service.print(study, partial(print_study, says_more=not embedded), one_line=True)
     return exit_of_job(study.status)
 
 

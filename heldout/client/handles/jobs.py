@@ -136,7 +136,8 @@ class Job(NamedHandle[JobView, Mode], of=Jobs):
         Raises:
             NotMeasured: if the confusion of this split was not measured.
         """
-        from heldout.documents.gap_picture import draw_gap
+        from heldout.documents.diagnosis import build_gap
+        from heldout.documents.picture import draw_figure
         from heldout.pictures.confusion import draw_confusion
         from heldout.pictures.history import draw_history
 
@@ -144,7 +145,9 @@ class Job(NamedHandle[JobView, Mode], of=Jobs):
             return draw_confusion(await Job.confusion(self), self.name, split)
         diagnosis = await Job.diagnosis(self)
         if what == "gap":
-            return draw_gap(diagnosis, self.name)
+            missing = "The gap is known once the training has ended and training and test images were measured."
+            gap = [] if diagnosis.gap is None else [build_gap(diagnosis.gap)]
+            return draw_figure(f"{self.name}: from training to test", gap, missing)
         return draw_history((await Job.metrics(self)).epochs, diagnosis, self.name)
 
 

@@ -235,9 +235,10 @@ class Study(NamedHandle[StudyView, Mode], of=Studies):
         return f"<Study {self.id} {self.name!r} {self.status}, {done.done} of {done.jobs} trainings{answer}>"
 
     def _repr_html_(self) -> str:
-        from heldout.pictures.picture import build_study_table
+        from heldout.documents.html import render_notebook
+        from heldout.documents.study import build_study
 
-        return build_study_table(self.view)
+        return render_notebook(build_study(self.view))
 
     @dual_self
     async def wait(self, *, progress: bool = False) -> Any:
@@ -292,10 +293,11 @@ class Study(NamedHandle[StudyView, Mode], of=Studies):
     @dual
     async def plot(self) -> Picture:
         """Draw what each remedy changes, with intervals around 0; or the learning curve. A running study works too."""
-        from heldout.pictures.study import draw_study
+        from heldout.documents.arms import build_evidence
+        from heldout.documents.picture import draw_figure
 
         await Study.refresh(self)
-        return draw_study(self.view)
+        return draw_figure(self.name, build_evidence(self.view), "Nothing has been measured yet.")
 
     @dual
     async def save_report(self, to: Path | str) -> None:

@@ -58,7 +58,7 @@ class _Tags(HTMLParser):
 
 def text_of(element):
     """Return the text, without pictures and listings."""
-    if element.tag in {"svg", "style", "pre"}:
+    if element.tag.rpartition("}")[2] in {"svg", "style", "pre"}:
         return ""
     inner = [text_of(child) + (child.tail or "") for child in element]
     text = (element.text or "") + "".join(inner)

@@ -12,7 +12,7 @@ def test_a_report_is_printed_saved_as_a_page_and_given_as_json(heldout, client, 
     report = client.studies.report(study.id)
     assert printed.returncode == 0
     assert printed.stdout.startswith('# Does "label smoothing" make the network better')
-    assert f"**{study.headline}**" in printed.stdout
+    assert f"## {study.headline}" in printed.stdout
     assert report.answer in printed.stdout
     assert "\x1b" not in printed.stdout
 

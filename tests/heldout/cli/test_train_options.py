@@ -51,7 +51,7 @@ def test_a_refused_field_is_named_as_in_the_option_set(heldout, ended):
 
 def test_a_study_is_drawn(heldout, client, tmp_path):
     study = client.studies.create({"spec": SPEC, "remedies": ["label_smoothing"], "seeds": 2, "splits": "fixed"})
-    assert "No remedy has been compared" in heldout("plot", study.id).stdout
+    assert "Nothing has been measured" in heldout("plot", study.id).stdout
     assert json.loads(heldout("plot", study.id, "--json").stdout)["svg"].startswith("<svg")
     assert heldout("plot", study.id, "-o", "study.html").stdout == "study.html\n"
     assert "<svg" in (tmp_path / "study.html").read_text()

@@ -1,12 +1,10 @@
 /** Requests about studies. */
 
 import { get, type Page, post, query, request, type Schemas } from './client'
+import { getDocument } from './documents'
 
 export type Study = Schemas['StudyView']
 export type Arm = Schemas['ArmView']
-export type Difference = Schemas['DifferenceView']
-export type StudyReport = Schemas['StudyReportView']
-export type ReportArm = Schemas['ReportArmView']
 export type StudyEstimate = Schemas['StudyEstimateView']
 export type StudyOrder = Record<string, unknown>
 
@@ -17,12 +15,11 @@ export const reportPage = (id: string) => of(id, 'report')
 
 export const getStudies = (wanted: string, signal?: AbortSignal) => get<Page<Study>>(`/v1/studies${wanted}`, { signal })
 export const getStudy = (id: string, signal?: AbortSignal) => get<Study>(of(id), { signal })
-export const getReport = (id: string, signal?: AbortSignal) => get<StudyReport>(of(id, 'report'), { signal })
+export const getReport = (id: string, signal?: AbortSignal) => getDocument(of(id, 'report'), signal)
 export const getStudyEvents = (id: string, after: number, signal?: AbortSignal) =>
   get<Schemas['EventPage']>(of(id, `events${query({ after, limit: 200 })}`), { signal })
 
 export const cancelStudy = (id: string) => post<Study>(of(id, 'cancel'))
-export const continueStudy = (id: string, remedies: 'all' | 'same') => post<Study>(of(id, 'continue'), { remedies })
 export const removeStudy = (id: string) => request<void>(of(id), { method: 'DELETE' })
 export const createStudy = (order: StudyOrder) => post<Study>('/v1/studies', order)
 export const estimateStudy = (order: StudyOrder, signal?: AbortSignal) =>

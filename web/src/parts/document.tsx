@@ -1,22 +1,62 @@
 /** A document of the service, laid out block by block. The service decides on the content, the order and the words. */
 
-import type { ComponentChildren } from 'preact'
-import { useState } from 'preact/hooks'
+import { type ComponentChildren, createContext } from 'preact'
+import { useContext, useState } from 'preact/hooks'
 
 import { post, type Schemas } from '../api/client'
 import type { Block, Document } from '../api/documents'
-import { FigureBlock } from '../charts/figure'
+import { moment } from '../words/format'
 import { type Tone, verdictWord } from '../words/verdicts'
+import { Code } from './code'
 import { Fact, Facts } from './facts'
 import { attempt } from './notices'
 import { Prose } from './prose'
 import { go, inQuery, setQuery } from './router'
+import { FigureBlock, TableBlock } from './table'
 
-export const DocumentCard = ({ document, label }: { document: Document; label: string }) => (
-  <section class="card verdict" aria-label={label}>
-    <Blocks blocks={document.blocks} />
-  </section>
-)
+/** Loads the document again, after something was done. */
+const Reload = createContext(() => {})
+
+type Props = { document: Document; label: string; reload?: () => void }
+
+/** A card for each part of the document, without the facts that it begins with. `label`: of the first card. */
+export function DocumentCards({ document, label, reload = () => {} }: Props) {
+  const { blocks } = document
+  const first = blocks[0]?.kind === 'facts' ? 1 : 0
+  const starts = blocks.flatMap((block, place) =>
+    place <= first || (block.kind === 'heading' && block.level === 2) ? place : [],
+  )
+  return (
+    <Reload.Provider value={reload}>
+      {starts.slice(first).map((start, place) => (
+        <Part key={place} blocks={blocks.slice(start, starts[first + place + 1])} label={place ? '' : label} />
+      ))}
+    </Reload.Provider>
+  )
+}
+
+function Part({ blocks, label }: { blocks: Block[]; label: string }) {
+  const [heading, ...rest] = blocks
+  if (heading?.kind === 'heading' && heading.is_folded) {
+    return (
+      <details class="card verdict">
+        <summary>
+          <h2>{heading.text}</h2>
+        </summary>
+        <Blocks blocks={rest} />
+      </details>
+    )
+  }
+  return (
+    <section class="card verdict" aria-label={label || (heading?.kind === 'heading' ? heading.text : undefined)}>
+      <Blocks blocks={blocks} />
+    </section>
+  )
+}
+
+/** The facts that a document begins with, for the head of its page. */
+export const DocumentFacts = ({ document }: { document: Document | undefined }) =>
+  document?.blocks[0]?.kind === 'facts' ? <FactsBlock facts={document.blocks[0].facts} /> : null
 
 const Blocks = ({ blocks }: { blocks: Block[] }) => (
   <>
@@ -26,7 +66,7 @@ const Blocks = ({ blocks }: { blocks: Block[] }) => (
   </>
 )
 
-const TONES = { plain: undefined, sentence: 'sentence', hint: 'soft', caution: 'caveat' }
+const TONES = { plain: undefined, sentence: 'sentence', hint: 'soft', caution: 'caveat', picture: 'soft' }
 const MARK_TONES: Record<string, Tone> = { critical: 'bad', warning: 'warn', note: 'plain' }
 
 function BlockPart({ block }: { block: Block }) {
@@ -42,15 +82,7 @@ function BlockPart({ block }: { block: Block }) {
     case 'epochs':
       return <p>{block.text}</p>
     case 'facts':
-      return (
-        <Facts label="Key figures">
-          {block.facts.map((fact) => (
-            <Fact key={fact.name} name={fact.name}>
-              <strong>{fact.text}</strong> <span class="soft">{fact.note}</span>
-            </Fact>
-          ))}
-        </Facts>
-      )
+      return <FactsBlock facts={block.facts} label="Key figures" />
     case 'action':
       return (
         <div class="cure">
@@ -62,6 +94,19 @@ function BlockPart({ block }: { block: Block }) {
       return <ItemsBlock block={block} />
     case 'figure':
       return <FigureBlock figure={block} />
+    case 'table':
+      return <TableBlock table={block} />
+    case 'images':
+      return <ImagesBlock block={block} />
+    case 'listing':
+      return (
+        <div class="stack">
+          <h3>{block.caption}</h3>
+          <Code label={block.caption} text={block.code} />
+        </div>
+      )
+    case 'panels':
+      return <PanelsBlock block={block} />
     case 'details':
       return (
         <Folded>
@@ -70,6 +115,23 @@ function BlockPart({ block }: { block: Block }) {
       )
   }
 }
+
+/** Longer texts are explanations. */
+const LONGEST_FIGURE = 40
+
+const FactsBlock = ({ facts, label }: { facts: Schemas['Fact'][]; label?: string }) => (
+  <Facts label={label}>
+    {facts.map(({ name, text, note, page, time }) => {
+      const shown = time ? moment(time) : <Prose text={text} />
+      return (
+        <Fact key={name} name={name}>
+          {page ? <a href={page}>{shown}</a> : label && text.length < LONGEST_FIGURE ? <strong>{shown}</strong> : shown}{' '}
+          <span class="soft">{note}</span>
+        </Fact>
+      )
+    })}
+  </Facts>
+)
 
 function HeadingBlock({ block }: { block: Schemas['Heading'] }) {
   const marks = block.marks.map((mark, place) => (
@@ -84,6 +146,53 @@ function HeadingBlock({ block }: { block: Schemas['Heading'] }) {
     </header>
   )
 }
+
+function ImagesBlock({ block }: { block: Schemas['Images'] }) {
+  const [isAll, setAll] = useState(false)
+  const { groups } = block
+  const shown = isAll ? groups : groups.slice(0, block.shown)
+  const isPairs = groups.some(({ images }) => images.length > 1)
+  return (
+    <>
+      <ul class={isPairs ? 'pairs asked' : 'images'}>
+        {shown.map(({ images, action }, place) => (
+          <li key={place}>
+            {images.map((image) => (
+              <figure key={image.place} class="example">
+                <img src={image.source} alt={image.place} loading="lazy" />
+                <figcaption class="file" title={image.place}>
+                  {image.place} <span class="soft">{image.note}</span>
+                </figcaption>
+              </figure>
+            ))}
+            {action && <ActionButton action={action} isSmall />}
+          </li>
+        ))}
+      </ul>
+      {groups.length > shown.length && (
+        <button type="button" class="small" onClick={() => setAll(true)}>
+          All {groups.length.toLocaleString('en')} {isPairs ? 'pairs' : 'images'}
+        </button>
+      )}
+    </>
+  )
+}
+
+const PanelsBlock = ({ block }: { block: Schemas['Panels'] }) => (
+  <>
+    <p class="soft">{block.hint}</p>
+    <div class="panels">
+      {block.panels.map(({ title, charts }) => (
+        <figure key={title}>
+          <figcaption>{title}</figcaption>
+          {charts.map((chart) => (
+            <img key={chart} src={`data:image/svg+xml,${encodeURIComponent(chart)}`} alt={title} />
+          ))}
+        </figure>
+      ))}
+    </div>
+  </>
+)
 
 function ItemsBlock({ block }: { block: Schemas['Items'] }) {
   const List = block.is_ordered ? 'ol' : 'ul'
@@ -112,13 +221,14 @@ function ItemsBlock({ block }: { block: Schemas['Items'] }) {
 
 /** A link to where it is done, or a button that does it and then goes there. */
 function ActionButton({ action, isSmall = false }: { action: Schemas['Action']; isSmall?: boolean }) {
+  const reload = useContext(Reload)
   const [busy, setBusy] = useState(false)
   const style = `${isSmall ? 'small' : ''} ${action.is_main ? 'primary' : ''}`
   const send = async () => {
     setBusy(true)
     const made = await attempt(() => post<{ id: string }>(action.post, action.body))
     setBusy(false)
-    if (made) go(action.page.replace('{id}', made.id))
+    if (made) action.page ? go(action.page.replace('{id}', made.id)) : reload()
   }
   if (action.post) {
     return (

@@ -80,17 +80,6 @@ export const WHAT_IT_DOES: Record<string, string> = {
   "transfer": "Layers that learned from other images do not have to be learned again from only a few images."
 }
 
-export const EFFECTS: Record<string, string> = {
-  "better": "clearly better",
-  "worse": "clearly worse",
-  "mixed": "better and worse",
-  "may_be_chance": "may be chance"
-}
-
-export const HOW_TO_READ: string = "Ranges are 95% confidence intervals of the difference from the base. They are adjusted for all comparisons of the study: in 95 of 100 studies, all of them are right at once. A range entirely on the better side of 0 is a clear improvement; if it includes 0, the difference may be chance."
-
-export const TOO_FEW_SEEDS: string = "too few seeds for a range"
-
 export const STUDY_KINDS: Record<string, string> = {
   "remedies": "Which remedy helps?",
   "learning_curve": "Would more images help?",

@@ -30,8 +30,6 @@ export const remedyWord = (name: string) =>
 /** What an arm of a study is called. */
 export const armWord = (name: string) => (name === 'base' ? 'Unchanged' : remedyWord(name))
 
-export const EFFECT_TONES: Record<string, Tone> = { better: 'good', worse: 'bad', mixed: 'warn' }
-
 export const STATUS_TONES: Record<string, Tone> = {
   running: 'accent',
   cancelling: 'warn',

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from analysis.reports.card import CardFacts, build_card
-from heldout.documents.blocks import Report
+from heldout.documents.blocks import Document
 from heldout.lifecycle.job import FailureCode, StopReason
 from heldout.stored.gap import Calibration
 from models.store import claims, named_blobs
@@ -197,7 +197,7 @@ def test_html_in_names_of_jobs_datasets_and_classes_is_text_on_a_model_card(clie
     job = submit(client, {**spec, "name": name, "metadata": {"note": name}})["id"]
     worker.succeed(worker.claim())
 
-    def build_hostile(facts: CardFacts) -> Report:
+    def build_hostile(facts: CardFacts) -> Document:
         dataset = facts.job.dataset.model_copy(update={"name": name})
         shown = facts.job.model_copy(update={"dataset": dataset})
         return build_card(replace(facts, job=shown, classes=[name, *facts.classes[1:]]))

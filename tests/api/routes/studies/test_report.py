@@ -60,7 +60,10 @@ def test_a_report_is_available_in_three_forms(client, stranger, study):
     text = client.get(path, headers={"Accept": "text/markdown"})
     assert "is missing" not in text.text
     assert text.headers["content-type"] == "text/markdown; charset=utf-8"
-    assert f"**{report.study.headline}**" in text.text
+    assert f"## {report.study.headline}" in text.text
+    blocks = client.get(path, headers={"Accept": "application/vnd.heldout.document+json"}).json()["blocks"]
+    assert report.study.headline in [block.get("text") for block in blocks]
+    assert {"facts", "heading", "items", "listing"} <= {block["kind"] for block in blocks}
     assert "| unchanged network | 90.0% | 90.0% | 90.0% | 0.0 points from training to test |" in text.text
     assert report.answer in text.text
     assert_problem(stranger.get(path), 404, "study_not_found")

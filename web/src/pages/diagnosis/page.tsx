@@ -1,7 +1,7 @@
 /** A kept diagnosis of a training elsewhere: what is wrong, and what to do about it in which order. */
 
 import { getKeptDiagnosis } from '../../api/models'
-import { DocumentCard } from '../../parts/document'
+import { DocumentCards } from '../../parts/document'
 import { Title } from '../../parts/layout'
 import { useLoaded } from '../../parts/load'
 import { Failed, Loading } from '../../parts/states'
@@ -19,7 +19,7 @@ export default function OneDiagnosis({ id }: { id: string }) {
         <Title text="Diagnosis of a training of your own" />
       </div>
       <p class="soft">{data.title}.</p>
-      <DocumentCard label="Verdict" document={data} />
+      <DocumentCards label="Verdict" document={data} />
     </>
   )
 }

@@ -12,20 +12,19 @@ import {
 } from '../../api/models'
 import { ConfusionCard } from '../../parts/confusion'
 import { Confirm } from '../../parts/dialog'
-import { DocumentCard } from '../../parts/document'
-import { Fact, Facts } from '../../parts/facts'
+import { DocumentCards, DocumentFacts } from '../../parts/document'
 import { Head } from '../../parts/head'
 import { useLive, useLoaded } from '../../parts/load'
 import { Status } from '../../parts/marks'
 import { attempt, notify } from '../../parts/notices'
 import { go } from '../../parts/router'
 import { ErrorState, Failed, Loading } from '../../parts/states'
-import { duration, moment } from '../../words/format'
 import { ENDED } from '../../words/verdicts'
-import { FiguresCard } from './figures'
 
 export default function OneEvaluation({ id }: { id: string }) {
   const evaluation = useLoaded(id, (signal) => getEvaluation(id, signal))
+  const isMeasured = evaluation.data?.status === 'succeeded'
+  const found = useLoaded(isMeasured ? id : null, (signal) => getEvaluationDiagnosis(id, signal))
   useLive((event) => event.subject.id === id, evaluation.reload)
   if (!evaluation.data) {
     const { problem, reload } = evaluation
@@ -38,7 +37,7 @@ export default function OneEvaluation({ id }: { id: string }) {
         title={`${data.model.name} on ${data.dataset.name}@${data.dataset.version}`}
         badge={<Status status={data.status} />}
         actions={<Actions evaluation={data} onChange={evaluation.set} />}
-        facts={<EvaluationFacts evaluation={data} />}
+        facts={<DocumentFacts document={found.data} />}
       >
         {!ENDED.has(data.status) && (
           <p class="state" role="status">
@@ -49,46 +48,16 @@ export default function OneEvaluation({ id }: { id: string }) {
           </p>
         )}
         {data.error && <ErrorState error={data.error} />}
-        {data.status === 'succeeded' && <Measured evaluation={data} />}
+        {found.data ? (
+          <DocumentCards label="Figures" document={found.data} />
+        ) : found.problem ? (
+          <Failed problem={found.problem} retry={found.reload} />
+        ) : (
+          isMeasured && <Loading what="the figures" />
+        )}
       </Head>
-      {data.status === 'succeeded' && <ConfusionCard of={id} load={getEvaluationConfusion} />}
+      {isMeasured && <ConfusionCard of={id} load={getEvaluationConfusion} />}
     </>
-  )
-}
-
-function Measured({ evaluation }: { evaluation: Evaluation }) {
-  const diagnosis = useLoaded(evaluation.id, (signal) => getEvaluationDiagnosis(evaluation.id, signal))
-  return (
-    <>
-      <FiguresCard evaluation={evaluation} />
-      {diagnosis.data ? (
-        <DocumentCard label="Verdict" document={diagnosis.data} />
-      ) : diagnosis.problem ? (
-        <Failed problem={diagnosis.problem} retry={diagnosis.reload} />
-      ) : (
-        <Loading what="the verdict" />
-      )}
-    </>
-  )
-}
-
-const EvaluationFacts = ({ evaluation }: { evaluation: Evaluation }) => {
-  const { model, dataset, started_at, finished_at, created_at } = evaluation
-  return (
-    <Facts>
-      <Fact name="Model">
-        <a href={`/models/${model.id}`}>{model.name}</a>
-      </Fact>
-      <Fact name="Dataset">
-        <a href={`/datasets/${dataset.id}`}>
-          {dataset.name}@{dataset.version}
-        </a>
-      </Fact>
-      <Fact name="Created">{moment(created_at)}</Fact>
-      {started_at && finished_at && (
-        <Fact name="Took">{duration((Date.parse(finished_at) - Date.parse(started_at)) / 1000)}</Fact>
-      )}
-    </Facts>
   )
 }
 

@@ -3,7 +3,7 @@
 import { query } from '../../api/client'
 import { getCell, getConfusion, getEvents, getJob, getLaidOutDiagnosis, getMetrics, type Job } from '../../api/jobs'
 import { ConfusionCard } from '../../parts/confusion'
-import { DocumentCard } from '../../parts/document'
+import { DocumentCards } from '../../parts/document'
 import { EventsCard } from '../../parts/events'
 import { Fact, Facts } from '../../parts/facts'
 import { Head } from '../../parts/head'
@@ -48,7 +48,7 @@ export default function OneJob({ id }: { id: string }) {
       >
         {!hasEnded && <ProgressLine job={job.data} />}
         {job.data.error && <ErrorState error={job.data.error} />}
-        {diagnosis.data && <DocumentCard label="Verdict" document={diagnosis.data} />}
+        {diagnosis.data && <DocumentCards label="Verdict" document={diagnosis.data} />}
         {diagnosis.problem && !diagnosis.data && <Failed problem={diagnosis.problem} retry={diagnosis.reload} />}
       </Head>
       {job.data.status === 'succeeded' && <TryCard job={job.data} />}
