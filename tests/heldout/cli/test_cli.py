@@ -313,7 +313,7 @@ def test_metrics_have_a_row_per_epoch_and_the_kept_weights(heldout, client, ende
     lines = heldout("metrics", ended).stdout.splitlines()
     assert lines[1].split()[:3] == ["1", "97.1%", "95.5%"]
     assert lines[2].split()[:3] == ["2", "99.0%", "95.5%"]
-    assert any(line.split()[:2] == ["test", "95.0%"] for line in lines)
+    assert any(line.split()[:3] == ["test", "300", "95.0%"] for line in lines)
     assert json.loads(heldout("metrics", ended, "--json").stdout) == answered(f"jobs/{ended}/metrics")
 
 
