@@ -69,13 +69,13 @@ FINDING_KINDS: Mapping[str, FindingKind] = {
     "class_imbalance": FindingKind(
         "class imbalance",
         "one_training",
-        remedies=("class_weights", "augmentation", "dropout", "label_smoothing"),
+        remedies=("class_weights", "balanced_sampling", "augmentation", "dropout", "label_smoothing"),
         part="rare classes",
     ),
     "collapsed_class": FindingKind(
         "unrecognized class",
         "one_training",
-        remedies=("class_weights", "augmentation", "label_smoothing", "longer_cosine"),
+        remedies=("class_weights", "balanced_sampling", "augmentation", "label_smoothing", "longer_cosine"),
         part="an unrecognized class",
     ),
     "evaluation_lags": FindingKind(

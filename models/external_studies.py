@@ -69,6 +69,7 @@ def _plan_external(asked: ExternalStudySpec) -> StudyPlan:
         max_jobs=asked.budget.jobs,
         max_seconds=asked.budget.seconds,
         objective=asked.objective,
+        costs=asked.costs,
     )
 
 
@@ -101,6 +102,7 @@ def _plan_recorded(asked: RecordedStudySpec) -> StudyPlan:
         has_test=False,
         recording=Recording(runs, draw_choosing_units(runs), asked.metric, asked.better, asked.images),
         objective=asked.objective,
+        costs=asked.costs,
     )
 
 

@@ -15,11 +15,13 @@ from analysis.studies.runs import choose_folds, choose_sizes, choose_splits, mak
 from analysis.studies.stored import StudyPlan
 from heldout.access.rights import count_bytes
 from heldout.errors import InvalidSpec, SpecUnreadable
+from heldout.metrics import FEWEST_OF_RAREST, METRICS
 from heldout.remedies import ResolvedArm
 from heldout.spec.job import MAX_NAME_CHARACTERS, TrainOnAllSpec, ValidationSpec
 from heldout.spec.part import MAX_SEED
-from heldout.studies.spec import BASE_ARM, StudySpec, find_pointer_to
+from heldout.studies.spec import BASE_ARM, NamedPatch, StudySpec, find_pointer_to
 from heldout.views.study import StudyEstimateView
+from heldout.words import pluralize
 from heldout.words.studies import warn_of_seeds
 from models.blobs import Blobs
 from models.database import Session
@@ -176,6 +178,8 @@ def _prepare(
     base = _find_base(session, blobs, owner, asked, None if waiting is None else waiting.dataset_id, copies_known)
     checked = base if copies_known else replace(base, spec=base.spec.model_copy(update={"validation": None}))
     resolved, left_out = resolve_remedies(session, blobs, owner, base, asked)
+    _require_frozen_objective(asked)
+    _require_enough_images(base, asked)
     arms = [ResolvedArm(BASE_ARM, {}, ""), *resolved]
     examined = {}
     for arm in arms:
@@ -195,7 +199,8 @@ def _prepare(
         sizes=choose_sizes(train_images, len(base.dataset.classes or ())) if asked.kind == "learning_curve" else (),
         max_jobs=asked.budget.jobs,
         max_seconds=asked.budget.seconds,
-        objective=asked.objective,
+        objective=base.spec.objective,
+        costs=base.spec.costs,
         stages=(len(arms),) if gives_first_answer(asked, len(resolved)) else (),
         left_out=left_out,
         data=asked.data,
@@ -203,6 +208,38 @@ def _prepare(
     )
     _require_possible(plan)
     return _NewStudy(base, plan, examined)
+
+
+def _require_frozen_objective(asked: StudySpec) -> None:
+    """Refuse a patch that would judge its trainings by another objective."""
+    for place, remedy in enumerate(asked.remedies):
+        changed = isinstance(remedy, NamedPatch) and sorted({"objective", "costs"} & remedy.patch.keys())
+        if changed:
+            detail = (
+                f"A study compares all trainings by one objective. Leave `{changed[0]}` out, or name it in the order."
+            )
+            raise InvalidSpec.at(f"/remedies/{place}/patch/{changed[0]}", detail)
+
+
+def _require_enough_images(base: StudyBase, asked: StudySpec) -> None:
+    """Refuse an objective that depends on a class of which validation has too few images to tell anything."""
+    objective = base.spec.objective
+    if objective is None or not METRICS[objective].depends_on_classes:
+        return
+    splits = base.dataset.splits or {}
+    counts: list[int] = splits["validation"]["per_class"]
+    if base.folds is not None:
+        pool = zip(splits["train"]["per_class"], counts, strict=True)
+        counts = [sum(both) * min(asked.seeds, base.folds) // base.folds for both in pool]
+    rarest = min(counts)
+    if rarest < FEWEST_OF_RAREST:
+        name = (base.dataset.classes or ())[counts.index(rarest)]
+        detail = (
+            f"Too few to say: the {asked.seeds} trainings of an arm validate on {pluralize(rarest, 'image')} of class "
+            f"{name!r}; {METRICS[objective].name} needs {FEWEST_OF_RAREST}. Add images of that class, or use another "
+            "objective."
+        )
+        raise InvalidSpec.at("/objective", detail)
 
 
 def _list_notes(session: Session, blobs: Blobs, base: StudyBase, asked: StudySpec) -> tuple[str, ...]:
@@ -248,6 +285,12 @@ def _find_base(
         where = "/job" if job is not None else "/spec/validation"
         raise InvalidSpec.at(where, "It also trains on the validation images, so remedies cannot be compared on them.")
     spec = pin_spec(spec.complete(name="", seed=secrets.randbelow(MAX_SEED + 1)))
+    costs, objective = asked.costs or spec.costs, asked.objective or spec.objective
+    if objective == "cost" and costs is None:
+        raise InvalidSpec.at("/costs", "`objective: cost` needs `costs`, the cost of each answer to each label.")
+    if asked.kind == "learning_curve" and objective is not None and not METRICS[objective].is_share:
+        objective = None  # it would have been refused in the order
+    spec = spec.model_copy(update={"objective": objective, "costs": costs})
     priority = asked.priority if asked.priority is not None else max(MIN_PRIORITY, spec.priority - 1)
     spec = spec.model_copy(
         update={

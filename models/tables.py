@@ -340,6 +340,7 @@ class EpochRow(Base):
     train_accuracy: Mapped[float | None]
     validation_loss: Mapped[float | None]
     validation_accuracy: Mapped[float | None]
+    validation_objective: Mapped[float | None]
     test_loss: Mapped[float | None]
     test_accuracy: Mapped[float | None]
     fit_loss: Mapped[float | None]

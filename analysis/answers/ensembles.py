@@ -5,7 +5,8 @@ from numpy.typing import NDArray
 
 from analysis.answers.answers import Predictions
 from heldout.statistics import compute_mean_interval, compute_wilson_interval
-from heldout.views.study import IntervalsView, TestFiguresView
+from heldout.views.study import TestFiguresView
+from heldout.views.study_figures import IntervalsView
 
 
 class Ensemble:

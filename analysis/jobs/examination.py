@@ -16,6 +16,8 @@ from heldout.spec.part import SpecPart
 from heldout.words.labels import describe_remedy
 
 SHOWN_CLASSES = 20
+# Classes that `top_5` counts.
+TOP = 5
 
 
 def examine(
@@ -31,6 +33,7 @@ def examine(
         NetworkTooDeep, TooManyParameters, InvalidSpec.
     """
     _require_known_classes(spec, classes)
+    _require_fitting_objective(spec, classes)
     _require_colors(spec, image)
     _require_a_whole_backbone(spec)
     _require_own_weights(spec)
@@ -53,6 +56,16 @@ def _require_known_classes(spec: JobSpec, classes: Sequence[str]) -> None:
         places = [make_pointer(("training", "class_weights", name)) for name in unknown[:SHOWN_CLASSES]]
         errors = [FieldError(place, detail) for place in places]
         raise InvalidSpec(f"{errors[0].pointer}: {detail}", errors=errors)
+
+
+def _require_fitting_objective(spec: JobSpec, classes: Sequence[str]) -> None:
+    """Refuse costs of other classes, and a metric that no split of the dataset can have."""
+    if spec.costs is not None and len(spec.costs) != len(classes):
+        detail = f"Received {len(spec.costs)} rows; expected one for each of the dataset's {len(classes)} classes."
+        raise InvalidSpec.at("/costs", detail)
+    if spec.objective == "top_5" and len(classes) <= TOP:
+        detail = f"The dataset has {len(classes)} classes, so every answer is among the first {TOP}. Use `accuracy`."
+        raise InvalidSpec.at("/objective", detail)
 
 
 def _require_colors(spec: JobSpec, image: Image) -> None:

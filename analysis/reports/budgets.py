@@ -8,13 +8,13 @@ from typing import get_args
 from heldout.diagnosis.bounds import Bounds
 from heldout.diagnosis.gap import Gap, Term, TermCode
 from heldout.documents.blocks import Block, Heading, Paragraph, Table
+from heldout.metrics import Measure
 from heldout.statistics import compute_t_quantile
 from heldout.stored.gap import Tally
 from heldout.stored.results import SplitResult
 from heldout.studies.spec import BASE_ARM
 from heldout.views.base import make_view
 from heldout.views.diagnosis import GapBudgetView, TermView
-from heldout.views.study import Measure
 from heldout.views.study_report import ReportBudgetView, StudyReportView
 from heldout.words import LOSS, POINTS, format_loss, format_signed, format_signed_range, percent, pluralize
 from heldout.words.labels import TERMS, describe_remedy

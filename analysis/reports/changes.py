@@ -18,7 +18,8 @@ from heldout.spec.job import JobSpec
 from heldout.stored.results import GapsView, GapView
 from heldout.studies.spec import BASE_ARM
 from heldout.views.base import dump_json
-from heldout.views.study import ArmFiguresView, ArmView, BudgetView, StudyView, TestFiguresView
+from heldout.views.study import ArmView, BudgetView, StudyView, TestFiguresView
+from heldout.views.study_figures import ArmFiguresView
 from heldout.views.study_report import (
     CommandView,
     QuestionView,
@@ -315,7 +316,7 @@ def _build_base(study: StudyView) -> dict[str, Any]:
 
 
 def _build_objective(study: StudyView) -> dict[str, Any]:
-    return {} if study.objective is None else {"objective": study.objective}
+    return {name: value for name in ("objective", "costs") if (value := getattr(study, name)) is not None}
 
 
 def _list_remedies(study: StudyView) -> list[Any]:

@@ -11,14 +11,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from math import nan, radians
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 
+from heldout.metrics import METRICS
 from heldout.spec.augmentation import AugmentationSpec
 from heldout.spec.dataset import ResizeSpec
 from heldout.spec.job import JobSpec
+from heldout.spec.objective import MonitoredFigure
 from heldout.spec.optimization import PlateauSchedule
 from heldout.stored.results import FinalView
 
@@ -126,10 +129,12 @@ class ScriptFacts:
 class _Best:
     """The best epoch, and what follows from it.
 
-    figure: `loss` or `accuracy`. patience: epochs without improvement that end the training; None if none do.
+    figure: `loss`, `accuracy` or `objective`. less_is_better: whether it gets better by falling.
+    patience: epochs without improvement that end the training; None if none do.
     """
 
     figure: str
+    less_is_better: bool
     min_delta: float
     patience: int | None
     is_kept: bool
@@ -167,7 +172,16 @@ def render_script(facts: ScriptFacts) -> str:
         recounts=spec.evaluation.recount_batch_norm,
         plateau=isinstance(training.schedule, PlateauSchedule),
         best=_describe_best(spec, facts.ended),
+        followed=_describe_figure(spec.followed, spec),
+        objective=spec.objective if _uses_objective(spec) else None,
     )
+
+
+def _uses_objective(spec: JobSpec) -> bool:
+    """Whether the script must compute the objective after each epoch."""
+    lowers = isinstance(spec.training.schedule, PlateauSchedule) and spec.has_own_objective
+    stops = spec.training.early_stopping is not None and spec.monitored == "validation_objective"
+    return lowers or stops
 
 
 # The classes of `keras.losses` whose targets are shares of classes.
@@ -196,11 +210,24 @@ def _describe_best(spec: JobSpec, ended: Ended | None) -> _Best | None:
     early = spec.training.early_stopping
     restores = spec.training.on_overfit == "stop_and_restore"
     if restores and (early is None or (ended is not None and ended.by_guard)):
-        return _Best("loss", 0.0, None, is_kept=True)
+        return _Best("loss", True, 0.0, None, is_kept=True)
     if early is None:
         return None
     # If something else ended it, patience had not run out before.
-    return _Best(early.monitor.removeprefix("validation_"), early.min_delta, early.patience, early.restore_best)
+    return _Best(*_describe_figure(spec.monitored, spec), early.min_delta, early.patience, early.restore_best)
+
+
+class _Figure(NamedTuple):
+    """A figure of an epoch, and whether it gets better by falling."""
+
+    figure: str
+    less_is_better: bool
+
+
+def _describe_figure(figure: MonitoredFigure, spec: JobSpec) -> _Figure:
+    measure = spec.objective if figure == "validation_objective" else None
+    less_is_better = figure == "validation_loss" if measure is None else not METRICS[measure].is_share
+    return _Figure(figure.removeprefix("validation_"), less_is_better)
 
 
 def _dump_json(value: Sequence[str] | Mapping[str, float]) -> str:

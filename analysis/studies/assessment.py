@@ -6,7 +6,7 @@ from enum import StrEnum
 from math import ceil
 
 from analysis.studies.comparing import Comparison, GainUnit
-from heldout.studies.spec import Measure
+from heldout.metrics import METRICS, Measure
 from heldout.views.study import NeedsView
 
 # The smallest benefits that a study looks for: a remedy that certainly gives less does not help.
@@ -60,7 +60,9 @@ def list_worse_measures(comparison: Comparison, unit: GainUnit, error: float) ->
 
 def get_relevant_benefit(measure: Measure, unit: GainUnit) -> float:
     """Return the smallest benefit that matters."""
-    return RELEVANT_SHARE_OF_LOSS * unit.loss if measure == "loss" else RELEVANT_ACCURACY
+    if METRICS[measure].is_share:
+        return RELEVANT_ACCURACY
+    return RELEVANT_SHARE_OF_LOSS * (unit.loss if measure == "loss" else unit.objective or 1.0)
 
 
 # --- what would decide it ------------------------------------------------------------------------------------

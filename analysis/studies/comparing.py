@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +16,14 @@ from analysis.studies.intervals import (
     estimate_own_noise,
     estimate_shared_noise,
 )
+from analysis.studies.objectives import MinimumEstimate, Pair, compare_minima, compute_difference_spread
 from analysis.studies.state import Scores
-from heldout.studies.spec import Measure
-from heldout.words.studies import MEASURES
+from heldout.metrics import MEASURES, METRICS, Measure
 
 # One training of one arm: its answer to each image.
 Values = NDArray[np.float64]
 Reading = Callable[[Scores], Values]
+Estimate = MeanEstimate | MinimumEstimate
 
 
 @dataclass(frozen=True)
@@ -31,25 +31,36 @@ class Comparison:
     """One arm compared with another on the seeds that both have: the arm minus the other.
 
     gain: the share of the base's errors and of its loss that the arm saves, averaged; more is better. If one measure
-        decides, it is the benefit in that measure, and the other measure is unknown.
+        decides, it is the benefit in that measure, and the other measures are unknown.
+    objective: in the measure that decides, if that is neither loss nor accuracy.
     """
 
     loss: MeanEstimate
     accuracy: MeanEstimate
-    gain: MeanEstimate
+    gain: Estimate
+    objective: Estimate = UNKNOWN
 
-    def get_benefit(self, measure: Measure) -> MeanEstimate:
+    def get(self, measure: Measure) -> Estimate:
+        """Return the difference in one measure."""
+        return self.loss if measure == "loss" else self.accuracy if measure == "accuracy" else self.objective
+
+    def get_benefit(self, measure: Measure) -> Estimate:
         """Return the difference in one measure, positive if the arm is better."""
-        return self.loss.mirror() if measure == "loss" else self.accuracy
+        found = self.get(measure)
+        return found if METRICS[measure].is_share else found.mirror()
 
 
 @dataclass(frozen=True)
 class GainUnit:
-    """The unit of gains: the base's mean loss in nats, its share of errors, and which of the two measures decide."""
+    """The unit of gains: the base's mean loss in nats, its share of errors, and which measures decide.
+
+    objective: the base's mean in the measure that decides, if that is neither loss nor accuracy.
+    """
 
     loss: float
     errors: float
     measures: tuple[Measure, ...] = MEASURES
+    objective: float | None = None
 
 
 def compute_losses(scores: Scores) -> Values:
@@ -66,7 +77,9 @@ def compute_gain_unit(base: Sequence[Scores], measures: tuple[Measure, ...] = ME
     """Return the unit of a study's gains. If the base makes no errors, one is assumed."""
     loss = float(np.mean([compute_losses(run).mean() for run in base]))
     errors = float(np.mean([1 - score_answers(run).mean() for run in base]))
-    return GainUnit(max(loss, 1e-6), max(errors, 1 / len(base[0].images)), measures)
+    found = [run.objective.value for run in base if run.objective is not None]
+    objective = float(np.mean(found)) if found else None
+    return GainUnit(max(loss, 1e-6), max(errors, 1 / len(base[0].images)), measures, objective)
 
 
 def make_gain_reading(unit: GainUnit) -> Reading:
@@ -88,16 +101,10 @@ def compare(
     return compare_pairs({name: Pair(runs, reference[: len(runs)]) for name, runs in arms.items()}, unit, folds)
 
 
-class Pair(NamedTuple):
-    """The trainings of two arms. is_paired: whether those at the same place belong together, by their seed."""
-
-    runs: Sequence[Scores]
-    others: Sequence[Scores]
-    is_paired: bool = True
-
-
 def compare_pairs(pairs: Mapping[str, Pair], unit: GainUnit, folds: int | None = None) -> dict[str, Comparison]:
     """Compare arms, each with trainings of its own. Noise is estimated from all of them together."""
+    if not set(unit.measures) <= set(MEASURES):
+        return _compare_objective(pairs, unit.measures[0], folds)
     readings: tuple[tuple[str, Reading, bool], ...] = (
         ("loss", compute_losses, False),
         ("accuracy", score_answers, True),
@@ -113,16 +120,40 @@ def compare_pairs(pairs: Mapping[str, Pair], unit: GainUnit, folds: int | None =
     return {name: Comparison(*of_arm) for name, of_arm in zip(pairs, zip(*estimates, strict=True), strict=True)}
 
 
+def _compare_objective(pairs: Mapping[str, Pair], measure: Measure, folds: int | None) -> dict[str, Comparison]:
+    """Compare arms in a measure that is neither loss nor accuracy."""
+    for pair in pairs.values():
+        if pair.is_paired:
+            _require_same_images(pair)
+    found: dict[str, Estimate] = {}
+    if METRICS[measure].is_minimum:
+        found |= compare_minima(pairs, measure, folds)
+    else:
+        spreads = [compute_difference_spread(pair, measure, folds) for pair in pairs.values()]
+        noises = estimate_shared_noise(spreads)
+        for name, spread, noise in zip(pairs, spreads, noises, strict=True):
+            found[name] = MeanEstimate(spread, noise)
+    is_share = METRICS[measure].is_share
+    return {
+        name: Comparison(UNKNOWN, UNKNOWN, each if is_share else each.mirror(), each) for name, each in found.items()
+    }
+
+
 def _compute_pair_spread(pair: Pair, reading: Reading, folds: int | None, *, binary: bool) -> Spread:
     """Return the spread of an arm's mean minus another's. Raises ValueError if the images of a pair differ."""
     if not pair.is_paired:
         values = (np.stack([reading(run) for run in runs]) for runs in (pair.runs, pair.others))
         return compute_unpaired_spread(*values, binary=binary)
+    pairs = _require_same_images(pair)
+    return _measure_spread([reading(first) - reading(second) for first, second in pairs], folds, binary=binary)
+
+
+def _require_same_images(pair: Pair) -> list[tuple[Scores, Scores]]:
     pairs = list(zip(pair.runs, pair.others, strict=True))
     for number, (first, second) in enumerate(pairs):
         if not np.array_equal(first.images, second.images):
             raise ValueError(f"Training {number} of two arms was measured on other images; expected the same ones.")
-    return _measure_spread([reading(first) - reading(second) for first, second in pairs], folds, binary=binary)
+    return pairs
 
 
 def estimate_mean(runs: Sequence[Scores], reading: Reading, folds: int | None, *, binary: bool = False) -> MeanEstimate:

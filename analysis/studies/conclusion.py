@@ -1,16 +1,19 @@
 """The answer of a study: a cure, no remedy that helps, or why it is inconclusive. Pure."""
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 
 import numpy as np
 
 from analysis.studies.assessment import RemedyAssessment, estimate_needs
-from analysis.studies.comparing import Pair, compare_pairs, compute_gain_unit
+from analysis.studies.comparing import compare_pairs, compute_gain_unit
 from analysis.studies.figures import build_difference_view, compute_test_figures
+from analysis.studies.objectives import Pair, count_rarest
 from analysis.studies.racing import Look, is_confirmed, list_clearly_beaten, list_cures
 from analysis.studies.state import Scores, StudyState
+from heldout.metrics import FEWEST_OF_RAREST
 from heldout.studies.spec import BASE_ARM
-from heldout.views.study import ArmView, ConclusionView, StudyTestView
+from heldout.views.study import ArmView, ConclusionView, NeedsView, StudyTestView
 from heldout.words import studies as words
 
 # How often the intervals on the test split may miss together. One remedy uses it.
@@ -86,7 +89,11 @@ def conclude_without_cure(
     best = max(open_arms, key=lambda name: (gains[name], name))
     look = looks[best]
     needs = estimate_needs(look.comparisons[best], look.unit, look.last_error, state.validation_images)
-    if assessments[best] is RemedyAssessment.CURE:
+    rarest = count_rarest(look.scores[best], state.measures[0])
+    if rarest is not None and rarest < FEWEST_OF_RAREST:
+        wanted = ceil(state.validation_images * (FEWEST_OF_RAREST / rarest - 1))
+        needs, doubt = NeedsView(images=wanted), words.say_too_few(rarest)
+    elif assessments[best] is RemedyAssessment.CURE:
         doubt = ", but new seeds do not confirm it" if look.seeds_before else ", but no new seeds have confirmed it"
     else:
         images = f"{state.validation_images:,} validation images{' each' if state.folds else ''}"
@@ -112,13 +119,21 @@ def build_test_view(
     comparison = compare_pairs({"winner": Pair(winner, base, is_paired)}, unit)["winner"]
     error = TEST_ERROR / len(state.measures)
     return StudyTestView(
-        base=compute_test_figures(base),
-        winner=compute_test_figures(winner),
-        difference=build_difference_view(comparison, error),
+        base=compute_test_figures(base, state.measures),
+        winner=compute_test_figures(winner, state.measures),
+        difference=build_difference_view(comparison, error, state.measures),
     )
 
 
 def _test_scores(jobs: Sequence[str], state: StudyState) -> list[Scores]:
     assert state.tested is not None
-    found = [(state.tested.losses[job], state.tested.right[job]) for job in jobs]
-    return [Scores(np.arange(len(losses), dtype=np.int32), losses, right) for losses, right in found]
+    tested = state.tested
+    return [
+        Scores(
+            np.arange(len(tested.losses[job]), dtype=np.int32),
+            tested.losses[job],
+            tested.right[job],
+            objective=tested.objective.get(job),
+        )
+        for job in jobs
+    ]

@@ -3,27 +3,34 @@
 from collections.abc import Sequence
 from math import inf, isfinite
 
-from analysis.studies.comparing import Comparison, compute_losses, estimate_mean, score_answers
+from analysis.studies.comparing import Comparison, Estimate, compute_losses, estimate_mean, score_answers
 from analysis.studies.intervals import MeanEstimate
+from analysis.studies.objectives import estimate_objective
 from analysis.studies.state import Scores
+from heldout.metrics import MEASURES, METRICS, Measure
 from heldout.views.base import make_view
-from heldout.views.study import (
-    MIN_SEEDS_OF_RANGE,
-    ArmFiguresView,
-    ArmView,
-    DifferenceView,
-    GapClosedView,
-    IntervalsView,
-    StudyTestView,
-    TestFiguresView,
-)
+from heldout.views.study import ArmView, GapClosedView, StudyTestView, TestFiguresView
+from heldout.views.study_figures import MIN_SEEDS_OF_RANGE, ArmFiguresView, DifferenceView, IntervalsView
 from heldout.words.studies import explain_gap_closed
 
 
-def compute_validation_figures(runs: Sequence[Scores], folds: int | None) -> ArmFiguresView:
-    """Return means on validation, over the trainings of an arm."""
+def compute_validation_figures(
+    runs: Sequence[Scores], folds: int | None, measures: Sequence[Measure] = MEASURES
+) -> ArmFiguresView:
+    """Return means on validation, over the trainings of an arm. measures: those that decide."""
     loss, accuracy = estimate_mean(runs, compute_losses, folds), estimate_mean(runs, score_answers, folds, binary=True)
-    return make_figures_view(loss, accuracy)
+    figures = make_figures_view(loss, accuracy)
+    if measures[0] in MEASURES or any(run.objective is None for run in runs):
+        return figures
+    objective, bounds = estimate_objective(runs, measures[0], folds)
+    intervals = figures.intervals
+    if len(runs) >= MIN_SEEDS_OF_RANGE:
+        intervals = intervals.model_copy(update={"objective": _clip(bounds, *_get_limits(measures[0]))})
+    return figures.model_copy(update={"objective": objective, "intervals": intervals})
+
+
+def _get_limits(measure: Measure) -> tuple[float, float]:
+    return (0.0, 1.0) if METRICS[measure].is_share else (0.0, inf)
 
 
 def make_figures_view(loss: MeanEstimate, accuracy: MeanEstimate) -> ArmFiguresView:
@@ -44,19 +51,29 @@ def compute_train_figures(runs: Sequence[Scores]) -> ArmFiguresView:
     )
 
 
-def build_difference_view(comparison: Comparison, error: float) -> DifferenceView:
-    """Return an arm's mean minus the base's. `error`: how often each deciding interval may miss."""
+def build_difference_view(
+    comparison: Comparison, error: float, measures: Sequence[Measure] = MEASURES
+) -> DifferenceView:
+    """Return an arm's mean minus the base's.
+
+    Args:
+        error: how often each deciding interval may miss.
+        measures: those that decide.
+    """
+    objective = None if measures[0] in MEASURES else measures[0]
     return DifferenceView(
         loss=comparison.loss.mean,
         accuracy=comparison.accuracy.mean,
-        intervals=_build_intervals(comparison, 0.05),
-        adjusted_intervals=_build_intervals(comparison, error),
+        objective=None if objective is None else comparison.objective.mean,
+        measure=objective,
+        intervals=_build_intervals(comparison, 0.05, objective),
+        adjusted_intervals=_build_intervals(comparison, error, objective),
     )
 
 
-def compute_test_figures(runs: Sequence[Scores]) -> TestFiguresView:
+def compute_test_figures(runs: Sequence[Scores], measures: Sequence[Measure] = MEASURES) -> TestFiguresView:
     """Return means on the test split, over the trainings of an arm."""
-    return make_view(TestFiguresView, compute_validation_figures(runs, None), count=len(runs[0].images))
+    return make_view(TestFiguresView, compute_validation_figures(runs, None, measures), count=len(runs[0].images))
 
 
 def compute_gap_closed(base: ArmView, winner: ArmView, test: StudyTestView | None) -> GapClosedView | None:
@@ -72,14 +89,17 @@ def compute_gap_closed(base: ArmView, winner: ArmView, test: StudyTestView | Non
     return GapClosedView(to=to, base=before, winner=after, explanation=explanation)
 
 
-def _build_intervals(comparison: Comparison, error: float) -> IntervalsView:
+def _build_intervals(comparison: Comparison, error: float, objective: Measure | None) -> IntervalsView:
+    is_share = objective is not None and METRICS[objective].is_share
     return IntervalsView(
-        loss=_bound(comparison.loss, error), accuracy=_bound(comparison.accuracy, error, lowest=-1.0, highest=1.0)
+        loss=_bound(comparison.loss, error),
+        accuracy=_bound(comparison.accuracy, error, lowest=-1.0, highest=1.0),
+        objective=_bound(comparison.objective, error, *((-1.0, 1.0) if is_share else ())),
     )
 
 
 def _bound(
-    difference: MeanEstimate, error: float, lowest: float = -inf, highest: float = inf
+    difference: Estimate, error: float, lowest: float = -inf, highest: float = inf
 ) -> tuple[float, float] | None:
     """Return an interval of a difference; None if it is unknown, or of too few seeds and proves nothing."""
     low, high = difference.interval(error)

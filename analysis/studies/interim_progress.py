@@ -29,10 +29,12 @@ def add_provisional_means(arms: Sequence[Mapping[str, Any]], runs: Iterable[tupl
 def _compute_means(runs: Sequence[Means]) -> dict[str, Any] | None:
     if not runs:
         return None
+    known = [run.objective for run in runs if run.objective is not None]
     return {
         "seeds": len(runs),
         "accuracy": sum(run.accuracy for run in runs) / len(runs),
         "loss": sum(run.loss for run in runs) / len(runs),
+        "objective": sum(known) / len(known) if known else None,
     }
 
 

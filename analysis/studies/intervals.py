@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import isfinite, sqrt
+from math import inf, isfinite, sqrt
 from statistics import NormalDist, median
 
 import numpy as np
@@ -28,6 +28,7 @@ class Spread:
     lasting_image_noise: variance of the mean that comes from the images, which more trainings do not reduce.
     folds: into how many parts train and validation are divided; None if all trainings are measured on the same images.
     own_degrees: degrees of freedom, if the trainings are not paired.
+    image_degrees: degrees of freedom of the variances between images, if a few rare ones decide; None if many do.
     """
 
     mean: float
@@ -38,6 +39,7 @@ class Spread:
     lasting_image_noise: float
     folds: int | None = None
     own_degrees: float | None = None
+    image_degrees: float | None = None
 
     @property
     def degrees(self) -> float:
@@ -212,6 +214,8 @@ class MeanEstimate:
 
     def compute_expected_change(self, trainings: int, error: float = 0.05) -> float:
         """Return how far the mean may still move until there are this many trainings, with the same images."""
+        if not isfinite(self.noise.variance):
+            return inf
         variance = max(self.noise.variance, 0.0) * max(1 / self.spread.trainings - 1 / trainings, 0.0)
         return _t(1 - error / 2, self.noise.degrees) * sqrt(variance)
 
@@ -227,6 +231,8 @@ class MeanEstimate:
         between = max(self.noise.variance - spread.image_noise, 0.0) * share
         images = (lasting + spread.image_noise * image_share) / image_factor
         t, z = _t(1 - error / 2, degrees), NormalDist().inv_cdf(1 - error / 2)
+        if spread.image_degrees is not None:
+            z = _t(1 - error / 2, spread.image_degrees * image_factor)
         return sqrt(max(t * t * between + z * z * images, 0.0))
 
 

@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.studies.figures import compute_train_figures, compute_validation_figures
 from analysis.studies.forecasting import MIN_SIZES, NoForecast, Size, compute_intervals, forecast
+from analysis.studies.objectives import count_strata, get_objective
 from analysis.studies.planning import list_curve_keys
 from analysis.studies.runs import MIN_OF_A_CLASS, MIN_RANGE
 from analysis.studies.state import NextSteps, RunKey, Scores, StudyRun, StudyState
@@ -69,7 +71,7 @@ def _make_forecast(
         errors = [(size.images, float(np.mean(size.errors))) for size in sizes]
         return None, describe_no_forecast(found.code, errors, found.images)
     now = float(np.mean(sizes[-1].errors))
-    explanation = describe_forecast(now, found.error, found.interval)
+    explanation = describe_forecast(now, found.error, found.interval, state.objective)
     return make_view(ForecastView, found, explanation=explanation), None
 
 
@@ -83,9 +85,19 @@ def _say_failed(runs: Iterable[StudyRun]) -> str:
 
 
 def _summarize_size(images: int, scores: Sequence[Scores]) -> Size:
+    if all(run.objective is not None for run in scores):
+        errors = tuple(1 - get_objective(run).value for run in scores)
+        asked = min(_count_equal_images(np.bincount(get_objective(run).strata)) for run in scores)
+        return Size(images, errors, asked, _count_equal_images(count_strata(scores)))
     errors = tuple(1 - float(run.right.mean()) for run in scores)
     different = len(np.unique(np.concatenate([run.images for run in scores])))
     return Size(images, errors, min(len(run.images) for run in scores), different)
+
+
+def _count_equal_images(counts: NDArray[np.int64]) -> int:
+    """Return how many images of equal weight say as much as these, of which each class counts the same."""
+    known = counts[counts > 0]
+    return int(len(known) ** 2 / np.sum(1 / known))
 
 
 def _build_base_view(
@@ -106,7 +118,7 @@ def _build_base_view(
         jobs=[by_key[key].job for key in keys[largest] if key in by_key],
         seeds=len(scores),
         train=compute_train_figures(scores) if scores else None,
-        validation=compute_validation_figures(scores, state.folds) if scores else None,
+        validation=compute_validation_figures(scores, state.folds, state.measures) if scores else None,
         difference=None,
         why=None,
     )

@@ -133,10 +133,10 @@ def _build_arm_views(progress: RaceProgress, *, ended: bool) -> tuple[ArmView, .
                 jobs=[by_key[key].job for key in sorted(keys, key=lambda key: key.seed)],
                 seeds=len(runs),
                 train=figures.compute_train_figures(runs) if runs else None,
-                validation=figures.compute_validation_figures(runs, state.folds) if runs else None,
+                validation=figures.compute_validation_figures(runs, state.folds, state.measures) if runs else None,
                 difference=None
                 if is_base or look is None
-                else figures.build_difference_view(look.comparisons[arm.name], look.error),
+                else figures.build_difference_view(look.comparisons[arm.name], look.error, state.measures),
                 why=_explain_drop(arm, progress),
             )
         )

@@ -11,7 +11,8 @@ from analysis.studies.figures import build_difference_view
 from analysis.studies.racing import DropReason, Look, can_be_settled, find_drops, find_leader, list_cures
 from analysis.studies.state import Arm, Purpose, RunKey, Scores, StudyRun, StudyState
 from heldout.lifecycle.job import TERMINAL, JobStatus
-from heldout.studies.spec import BASE_ARM, Measure
+from heldout.metrics import METRICS, Measure
+from heldout.studies.spec import BASE_ARM
 from heldout.words import studies as words
 
 NO_ROOM = "The budget did not allow more seeds."
@@ -210,7 +211,7 @@ class RaceProgress:
             if set(unsure) == set(hopeless) and all(can_be_settled(look, name) for name in hopeless):
                 found = {name: drop for name, drop in found.items() if name not in hopeless}
         for name, (reason, by) in found.items():
-            difference = build_difference_view(look.comparisons[name], look.error)
+            difference = build_difference_view(look.comparisons[name], look.error, look.measures)
             if reason is DropReason.WORSE:
                 smaller = is_gap_smaller(base, look.scores[name])
                 why = words.say_worse(difference, look.unit.loss, look.judgements[name].worse, gap_is_smaller=smaller)
@@ -239,18 +240,21 @@ def _find_best_candidate(arm: Arm, runs: Sequence[StudyRun], measures: Sequence[
 
     None if all failed.
     """
-    figures: dict[int, tuple[float, float]] = {}
+    figures: dict[int, dict[Measure, float]] = {}
     for variant in range(len(arm.candidates)):
         scores = [run.scores for run in runs if run.key.variant == variant]
         if scores and all(run is not None for run in scores):
             known = [run for run in scores if run is not None]
             loss = float(np.mean([run.losses.mean() for run in known]))
-            figures[variant] = loss, float(np.mean([1 - run.right.mean() for run in known]))
+            figures[variant] = {"loss": loss, "accuracy": float(np.mean([1 - run.right.mean() for run in known]))}
+            values = [run.objective.value for run in known if run.objective is not None]
+            if values:
+                found = float(np.mean(values))
+                figures[variant][measures[0]] = 1 - found if METRICS[measures[0]].is_share else found
     if not figures:
         return None
-    places = [("loss", "accuracy").index(measure) for measure in measures]
-    means = {place: float(np.mean([pair[place] for pair in figures.values()])) or 1.0 for place in places}
-    return min(figures, key=lambda v: (sum(figures[v][place] / means[place] for place in places), v))
+    means = {measure: float(np.mean([of_each[measure] for of_each in figures.values()])) or 1.0 for measure in measures}
+    return min(figures, key=lambda v: (sum(figures[v][measure] / means[measure] for measure in measures), v))
 
 
 def is_gap_smaller(base: Sequence[Scores], runs: Sequence[Scores]) -> bool:

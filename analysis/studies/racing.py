@@ -8,8 +8,8 @@ from functools import cached_property
 from analysis.studies.assessment import Judgement, RemedyAssessment, judge, list_worse_measures, would_tell
 from analysis.studies.comparing import Comparison, GainUnit, compare, compute_gain_unit
 from analysis.studies.state import Arm, Scores
-from heldout.studies.spec import BASE_ARM, Measure
-from heldout.words.studies import MEASURES
+from heldout.metrics import MEASURES, Measure
+from heldout.studies.spec import BASE_ARM
 
 # How often the interval may miss by which one arm is dropped for another.
 BEATEN_ERROR = 0.05

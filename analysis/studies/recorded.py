@@ -13,7 +13,7 @@ import numpy as np
 
 from analysis.studies import figures
 from analysis.studies.assessment import Judgement, RemedyAssessment, estimate_needs, judge, list_worse_measures
-from analysis.studies.comparing import Comparison, GainUnit, Pair, compare_pairs, compute_gain_unit
+from analysis.studies.comparing import Comparison, GainUnit, compare_pairs, compute_gain_unit
 from analysis.studies.conclusion import build_test_view
 from analysis.studies.intervals import (
     UNKNOWN,
@@ -25,11 +25,14 @@ from analysis.studies.intervals import (
     estimate_shared_noise,
     subtract_spreads,
 )
+from analysis.studies.objectives import Pair
 from analysis.studies.recording import FEWEST_RUNS, Matched, list_run_keys, match_runs, take_half
 from analysis.studies.state import NextSteps, Recording, Scores, StudyRun, StudyState
 from heldout.lifecycle.job import TERMINAL
-from heldout.studies.spec import BASE_ARM, Measure
-from heldout.views.study import ArmFiguresView, ArmView, ConclusionView, StudyTestView
+from heldout.metrics import Measure
+from heldout.studies.spec import BASE_ARM
+from heldout.views.study import ArmView, ConclusionView, StudyTestView
+from heldout.views.study_figures import ArmFiguresView
 from heldout.words import recordings as words
 from heldout.words.studies import explain_test
 
@@ -261,8 +264,12 @@ def _build_compared_arm(state: StudyState, compared: _Compared, name: str) -> Ar
         jobs=list(compared.jobs[name]),
         seeds=len(places),
         train=figures.compute_train_figures(scores) if scores else None,
-        validation=figures.compute_validation_figures(scores, None) if scores else _summarize(recording, name, places),
-        difference=None if comparison is None else figures.build_difference_view(comparison, compared.error),
+        validation=figures.compute_validation_figures(scores, None, state.measures)
+        if scores
+        else _summarize(recording, name, places),
+        difference=None
+        if comparison is None
+        else figures.build_difference_view(comparison, compared.error, state.measures),
         why=None
         if match is None
         else words.describe_matching(

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.answers.answers import Answers, PredictionsRefused
+from analysis.answers.metrics import Contributions, NotMeasurable, contribute
 from analysis.answers.received import Column, ExternalAnswers
-from analysis.studies.state import Scores
-from analysis.studies.stored import pack_arrays, unpack_arrays
+from analysis.studies.state import Scores, TestScores
+from analysis.studies.stored import pack_arrays, pack_contributions, unpack_arrays, unpack_contributions
+from heldout.metrics import MEASURES, METRICS, Measure
 from heldout.stored.evaluation import SplitName
 
 SAME_ANSWERS = (
@@ -22,6 +24,14 @@ SAME_ANSWERS = (
 )
 # How many classes are shown of two lists that differ.
 SHOWN_CLASSES = 5
+
+
+@dataclass(frozen=True)
+class StudyObjective:
+    """What a study compares: its objective, and the costs of answers if that is the cost."""
+
+    measure: Measure | None = None
+    costs: Sequence[Sequence[float]] | None = None
 
 
 @dataclass(frozen=True)
@@ -40,12 +50,16 @@ class ReportedResult:
 
 
 def read_reported_result(
-    answers: ExternalAnswers, train_accuracy: float | None, train_loss: float | None
+    answers: ExternalAnswers,
+    train_accuracy: float | None,
+    train_loss: float | None,
+    objective: StudyObjective = StudyObjective(),
 ) -> ReportedResult:
     """Turn received answers into what a study compares.
 
     Args:
         train_accuracy, train_loss: those of the last epoch, for runs without answers to training images.
+        objective: of the study.
     Raises:
         PredictionsRefused: there are no validation answers with probabilities, or two images have one id.
     """
@@ -72,6 +86,7 @@ def read_reported_result(
         train_loss=nan if train_loss is None else train_loss,
         train_accuracy=nan if train_accuracy is None else train_accuracy,
         train_images=0 if train is None else len(train),
+        objective=_contribute(validation.of(order), "validation", objective),
     )
     splits = {
         name: _describe_split(predictions, answers.hashes.get(name)) for name, predictions in answers.splits.items()
@@ -82,13 +97,28 @@ def read_reported_result(
     # A network that has collapsed, or makes no mistake and has no doubt, does so with any seed.
     if (scores.losses != of_label[labels]).any():
         facts["answers"] = hashlib.sha256(scores.losses.tobytes() + scores.right.tobytes()).hexdigest()
-    return ReportedResult(scores, _seal(answers), facts)
+    return ReportedResult(scores, _seal(answers, objective), facts)
 
 
-def open_sealed(sealed: bytes) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return the losses and right answers of a training on test images."""
-    arrays = unpack_arrays(sealed)
-    return arrays["losses"], arrays["right"]
+def _contribute(answers: Answers, split: SplitName, objective: StudyObjective) -> Contributions | None:
+    """Return what the images contribute to an objective that is neither accuracy nor loss."""
+    if objective.measure is None or objective.measure in MEASURES:
+        return None
+    try:
+        return contribute(objective.measure, answers, objective.costs)
+    except NotMeasurable as why:
+        detail = f"the images cannot have the study's objective, {METRICS[objective.measure].name}. {why}"
+        raise PredictionsRefused(detail, (split,)) from why
+
+
+def open_sealed(sealed: Mapping[str, bytes]) -> TestScores:
+    """Return the answers of trainings to test images, by job."""
+    opened = {job: unpack_arrays(of_job) for job, of_job in sealed.items()}
+    return TestScores(
+        {job: arrays["losses"] for job, arrays in opened.items()},
+        {job: arrays["right"] for job, arrays in opened.items()},
+        {job: found for job, arrays in opened.items() if (found := unpack_contributions(arrays)) is not None},
+    )
 
 
 def drop_test(answers: ExternalAnswers) -> ExternalAnswers:
@@ -170,9 +200,11 @@ def _describe_split(predictions: Answers, hashes: Column | None) -> dict[str, An
     return {"count": len(predictions), "accuracy": float(predictions.right.mean()), "digest": digest.hexdigest()}
 
 
-def _seal(answers: ExternalAnswers) -> bytes | None:
+def _seal(answers: ExternalAnswers, objective: StudyObjective) -> bytes | None:
     test = answers.splits.get("test")
     if test is None:
         return None
     _, order = _identify_images(len(test), answers.hashes.get("test"))
-    return pack_arrays({"losses": test.losses[order].astype(np.float32), "right": test.right[order]})
+    test = test.of(order)
+    contributions = pack_contributions(_contribute(test, "test", objective))
+    return pack_arrays({"losses": test.losses.astype(np.float32), "right": test.right} | contributions)

@@ -1,7 +1,7 @@
 """The state of a study for its decisions: its definition, its trainings' results, and the next steps."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from math import nan
 from typing import Any, Literal, NamedTuple
@@ -9,10 +9,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.answers.metrics import Contributions
 from heldout.lifecycle.job import JobStatus
-from heldout.studies.spec import Measure
+from heldout.metrics import MEASURES, Measure
 from heldout.views.study import ArmView, ConclusionView, CurvePointView, ForecastView
-from heldout.words.studies import MEASURES
 
 
 class Purpose(StrEnum):
@@ -40,10 +40,11 @@ class RunKey:
 
 
 class Means(NamedTuple):
-    """The accuracy and loss of one training on its validation images."""
+    """The accuracy and loss of one training on its validation images, and the study's objective if it is another."""
 
     accuracy: float
     loss: float
+    objective: float | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Scores:
     """The answers of one training's kept weights to its validation images, and what is known of its training images.
 
     losses: (images,) cross-entropy in nats. right: (images,). images: (images,) positions in the dataset, ascending.
+    objective: what each image contributes to the objective, in the same order; None if that is accuracy, loss or none.
     """
 
     images: NDArray[np.int32]
@@ -60,11 +62,13 @@ class Scores:
     train_accuracy: float = nan
     train_images: int = 0
     kept_epoch: int = 0
+    objective: Contributions | None = None
 
     @property
     def means(self) -> Means:
         """The means over the images."""
-        return Means(float(self.right.mean()), float(self.losses.mean()))
+        objective = None if self.objective is None else self.objective.value
+        return Means(float(self.right.mean()), float(self.losses.mean()), objective)
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,7 @@ class TestScores:
 
     losses: Mapping[str, NDArray[np.float32]]
     right: Mapping[str, NDArray[np.bool_]]
+    objective: Mapping[str, Contributions] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -142,7 +147,7 @@ class StudyState:
     split.
     sizes: of a learning curve, numbers of training images, ascending.
     max_jobs, max_seconds: its budget. has_test: whether base and winner can be measured on a test split.
-    objective: the measure that decides; None if both do.
+    objective: the measure that decides; None if both accuracy and loss do. costs: of each answer, for `cost`.
     stages: of a study that gives a first answer and can be continued: how many of the arms, from the first, each stage
     compares. Empty if all looks are planned at once. left_out: names of remedies that a continuation would add.
     """
@@ -161,6 +166,7 @@ class StudyState:
     test_failed: str | None = None  # why there will be no `tested`
     recording: Recording | None = None  # of a study of recorded trainings
     objective: Measure | None = None
+    costs: Sequence[Sequence[float]] | None = None
     stages: tuple[int, ...] = ()
     left_out: tuple[str, ...] = ()
 

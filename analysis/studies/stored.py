@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
+from analysis.answers.metrics import Contributions
 from analysis.studies.state import Arm, Recording, Scores, StudyState, TestScores
 
 # The key of the initial weights in a job's first event, as stored plans have it.
@@ -54,7 +55,7 @@ class StudyPlan(StudyState):
         for name in ("tested", "test_failed"):  # columns of their own
             del stored[name]
         # Earlier releases, which may read it, know no such fields.
-        for name in ("recording", "objective", "data", "stages", "left_out", "notes"):
+        for name in ("recording", "objective", "costs", "data", "stages", "left_out", "notes"):
             if not stored[name]:
                 del stored[name]
         return stored
@@ -82,7 +83,8 @@ _ARMS, _RECORDING = TypeAdapter(tuple[ArmPlan, ...]), TypeAdapter(Recording)
 def pack_scores(scores: Scores) -> bytes:
     """The scores of one training as a compressed `.npz`; the same scores give the same bytes."""
     return pack_arrays(
-        {
+        pack_contributions(scores.objective)
+        | {
             "images": scores.images.astype(np.int32),
             "losses": scores.losses.astype(np.float32),
             "right": np.packbits(scores.right),
@@ -98,7 +100,26 @@ def unpack_scores(content: bytes) -> Scores:
     right = _unpack_bits(stored["right"], len(stored["images"]))
     train_loss, train_accuracy = stored["train"].tolist()
     train_images, kept_epoch = stored["counts"].tolist()
-    return Scores(stored["images"], stored["losses"], right, train_loss, train_accuracy, train_images, kept_epoch)
+    known = (train_loss, train_accuracy, train_images, kept_epoch)
+    return Scores(stored["images"], stored["losses"], right, *known, objective=unpack_contributions(stored))
+
+
+def pack_contributions(found: Contributions | None, suffix: str = "") -> dict[str, NDArray[Any]]:
+    """Return what images contribute to a study's objective as arrays; none for accuracy and loss."""
+    if found is None:
+        return {}
+    return {
+        f"objective{suffix}": np.append(found.value, found.of_image),
+        f"strata{suffix}": found.strata.astype(np.int32),
+    }
+
+
+def unpack_contributions(stored: Mapping[str, NDArray[Any]], suffix: str = "") -> Contributions | None:
+    """Restore the argument of `pack_contributions`."""
+    if f"objective{suffix}" not in stored:
+        return None
+    value, *_ = packed = stored[f"objective{suffix}"]
+    return Contributions(float(value), packed[1:], stored[f"strata{suffix}"].astype(np.int64))
 
 
 def pack_tested(tested: TestScores) -> bytes:
@@ -107,6 +128,7 @@ def pack_tested(tested: TestScores) -> bytes:
     for job, losses in tested.losses.items():
         arrays[f"losses/{job}"] = losses.astype(np.float32)
         arrays[f"right/{job}"] = np.packbits(tested.right[job])
+        arrays |= pack_contributions(tested.objective.get(job), f"/{job}")
     return pack_arrays(arrays)
 
 
@@ -114,7 +136,9 @@ def unpack_tested(content: bytes) -> TestScores:
     """Restore the argument of `pack_tested`."""
     stored = unpack_arrays(content)
     losses = {name.removeprefix("losses/"): array for name, array in stored.items() if name.startswith("losses/")}
-    return TestScores(losses, {job: _unpack_bits(stored[f"right/{job}"], len(losses[job])) for job in losses})
+    objective = {job: found for job in losses if (found := unpack_contributions(stored, f"/{job}")) is not None}
+    right = {job: _unpack_bits(stored[f"right/{job}"], len(losses[job])) for job in losses}
+    return TestScores(losses, right, objective)
 
 
 def pack_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:

@@ -25,9 +25,9 @@ from benchmarks.cures.record import Training
 from benchmarks.cures.studies import FIRST_SEEDS, orders, scores_of
 from benchmarks.studies.simulated import follow
 from heldout.lifecycle.job import JobStatus
+from heldout.metrics import MEASURES
 from heldout.statistics import compute_wilson_interval
 from heldout.studies.spec import BASE_ARM, Measure
-from heldout.words.studies import MEASURES
 
 WAYS = (
     "ask and tell",

@@ -14,8 +14,8 @@ import numpy as np
 from analysis.studies.comparing import compare, compute_gain_unit
 from analysis.studies.planning import list_race_keys
 from benchmarks.studies.simulated import Trainings, World, hash_of, state_of
+from heldout.metrics import MEASURES
 from heldout.studies.spec import BASE_ARM
-from heldout.words.studies import MEASURES
 
 
 @dataclass(frozen=True)

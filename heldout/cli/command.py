@@ -9,7 +9,7 @@ from functools import cached_property, wraps
 from inspect import Parameter, signature
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
 import typer
 from typer.core import TyperGroup
@@ -18,6 +18,7 @@ from heldout.cli.outcome import Exit, Refused, report
 from heldout.cli.references import DATASET, JOB, MODEL, STUDY, Kind, Names, find_ids
 from heldout.cli.screen import print_json, say
 from heldout.client.failures import ApiProblem, NoService
+from heldout.metrics import Measure
 
 if TYPE_CHECKING:
     from heldout.client.client import Client
@@ -82,7 +83,7 @@ ModelId = Annotated[
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before it starts.")]
 Detach = Annotated[bool, typer.Option("--detach", "--no-wait", help="Order it, print its id, and end.")]
 Objective = Annotated[
-    Literal["accuracy", "loss"] | None,
+    Measure | None,
     typer.Option(help="The measure of validation that decides; by default, a cure may show in either."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]

@@ -88,9 +88,9 @@ def show_outcome(job: JobView, final: FinalView | None) -> None:
 
 def show_final(final: FinalView) -> None:
     """Print the results of the kept weights on each split, and the gaps."""
-    from heldout.documents.evaluation import build_splits
+    from heldout.documents.evaluation import build_other_metrics, build_splits
 
-    print_blocks([build_splits(final)])
+    print_blocks([build_splits(final), *build_other_metrics(final)])
     for held_out, gap in (("validation", final.gap.validation), ("test", final.gap.test)):
         if gap is not None and gap.accuracy is not None and gap.loss is not None:
             accuracy, loss = _describe_worse(100 * gap.accuracy, ".1f", " points"), _describe_worse(gap.loss, ".3f")

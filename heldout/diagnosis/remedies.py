@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from heldout.diagnosis.findings import SuggestedRemedy
+from heldout.metrics import METRICS
 from heldout.remedies.catalogue import REMEDIES
 from heldout.remedies.change import MAX_EPOCHS, NoChange, Outcome, RemedyBase, Spec
 from heldout.remedies.training import Monitor, add_early_stopping
@@ -55,7 +56,15 @@ def suggest_more_epochs(base: RemedyBase | None, done: int, still_falls: bool) -
 
 
 def weighs_classes(spec: Spec | None) -> bool:
-    return spec is not None and bool(spec["training"].get("class_weights"))
+    if spec is None:
+        return False
+    return bool(spec["training"].get("class_weights")) or spec["training"].get("sampling") == "balanced"
+
+
+def counts_classes(spec: Spec | None) -> bool:
+    """Whether the job's objective depends on each class, however rare it is."""
+    objective = None if spec is None else spec.get("objective")
+    return objective is not None and METRICS[objective].depends_on_classes
 
 
 def suggest_data_fix(what: str, fix: Mapping[str, Any] | None = None) -> tuple[SuggestedRemedy, ...]:

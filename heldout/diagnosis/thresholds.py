@@ -146,6 +146,8 @@ MIN_CONTRADICTED_OF_ERRORS = 0.2
 MIN_CLASS_BALANCE = 0.1
 # Recall of a class. Below this, the network does not recognize it. (draws 1-4)
 MIN_RECALL = 0.2
+# How far the recall of a class is below that of most others, if the job's objective counts classes. (chosen)
+MIN_RECALL_GAP = 0.1
 # Median recall of all classes. If it is lower, no single class is the problem. (first)
 MIN_USUAL_RECALL = 0.6
 # Images of a class in a split. With fewer, its recall is not judged. (first)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from heldout.documents.blocks import Block, Cell, Figure, Heading, Paragraph, Table
 from heldout.documents.strips import Axis, Strip, make_axis, make_mark, mark_interval
+from heldout.metrics import METRICS
 from heldout.pictures.scales import choose_scale, compute_reach
 from heldout.words import (
     LOSS,
@@ -23,16 +24,10 @@ from heldout.words.labels import EFFECTS, HOW_TO_READ, TOO_FEW_SEEDS, describe_r
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from heldout.metrics import Measure
     from heldout.pictures.scales import Scale
-    from heldout.views.study import (
-        ArmView,
-        CurvePointView,
-        ForecastView,
-        Interval,
-        Measure,
-        StudyView,
-        TestFiguresView,
-    )
+    from heldout.views.study import ArmView, CurvePointView, ForecastView, StudyView, TestFiguresView
+    from heldout.views.study_figures import Interval
     from heldout.words import Unit
 
 HOW_TO_READ_PICTURES = (
@@ -54,6 +49,15 @@ _MEASURES: dict[Measure, tuple[str, str, Unit]] = {
     "accuracy": ("Accuracy on validation images, compared with the unchanged network", "points", POINTS),
     "loss": ("Loss on validation images, compared with the unchanged network; lower is better", "loss", LOSS),
 }
+
+
+def _describe_measure(measure: Measure) -> tuple[str, str, Unit]:
+    """The caption of a measure's table, the heading of its differences, and their unit."""
+    if measure in _MEASURES:
+        return _MEASURES[measure]
+    metric = METRICS[measure]
+    caption = f"{metric.name[0].upper()}{metric.name[1:]} on validation images, compared with the unchanged network"
+    return (caption, "points", POINTS) if metric.is_share else (f"{caption}; lower is better", metric.name, LOSS)
 
 
 def build_evidence(study: StudyView) -> list[Block]:
@@ -91,10 +95,10 @@ def build_arms(study: StudyView) -> Figure:
 
 
 def sort_arms(study: StudyView) -> list[ArmView]:
-    """The winner first, then the others by their right answers, and last those that were not compared yet."""
+    """The winner first, then the others by right answers or the objective, and last those not compared yet."""
 
     def place(arm: ArmView) -> tuple[bool, float]:
-        gained = None if arm.difference is None else arm.difference.accuracy
+        gained = None if arm.difference is None else arm.difference.benefit
         return arm is not study.winner, float("inf") if gained is None else -gained
 
     return sorted(study.arms[1:], key=place)
@@ -110,7 +114,7 @@ def format_arm_name(study: StudyView, arm: ArmView) -> str:
 
 
 def _tabulate_arms(study: StudyView, arms: Sequence[ArmView], measure: Measure) -> Table:
-    caption, column, unit = _MEASURES[measure]
+    caption, column, unit = _describe_measure(measure)
     if study.metric is not None:
         caption, column = f"{study.metric} of recorded runs, compared with the base", study.metric
     scale = _choose_scale(arms, measure)
@@ -119,7 +123,7 @@ def _tabulate_arms(study: StudyView, arms: Sequence[ArmView], measure: Measure) 
         picture: Cell = ""
         value, bounds, effect = None, None, NONE
         if arm.difference is not None:
-            value, bounds = getattr(arm.difference, measure), getattr(arm.difference.adjusted_intervals, measure)
+            value, bounds = arm.difference.get(measure), arm.difference.adjusted_intervals.get(measure)
         written, between = format_signed(unit, value, bounds), format_signed_range(unit, value, bounds)
         if arm.difference is not None and value is not None:
             side = arm.difference.side(measure)
@@ -140,31 +144,31 @@ def _tabulate_arms(study: StudyView, arms: Sequence[ArmView], measure: Measure) 
         rows,
         [place for place, arm in enumerate(arms) if arm is study.winner],
         (2, 3, 5, 6),
-        name=measure.capitalize(),
+        name=METRICS[measure].name.capitalize() if measure in _MEASURES else METRICS[measure].name,
     )
 
 
 def _choose_scale(arms: Sequence[ArmView], measure: Measure) -> Scale | None:
     """A scale with better on the right that includes 0. An arm with extreme values does not squeeze the others."""
     known: list[tuple[float, Interval]] = [
-        (value, getattr(arm.difference.adjusted_intervals, measure))
+        (value, arm.difference.adjusted_intervals.get(measure))
         for arm in arms
-        if arm.difference is not None and (value := getattr(arm.difference, measure)) is not None
+        if arm.difference is not None and (value := arm.difference.get(measure)) is not None
     ]
     if not known:
         return None
     most = compute_reach(known)
     shown = [min(max(end, -most), most) for value, bounds in known for end in (value, *(bounds or ()))]
-    return choose_scale([0.0, *shown], *((2.0, 98.0) if measure == "accuracy" else (98.0, 2.0)))
+    return choose_scale([0.0, *shown], *((2.0, 98.0) if METRICS[measure].is_share else (98.0, 2.0)))
 
 
 def _format_means(arm: ArmView, measure: Measure) -> str:
     """`94.5 → 93.1%`: first the base with the same seeds, because an arm may have fewer seeds than the base."""
-    show = percent if measure == "accuracy" else format_loss
+    show = percent if METRICS[measure].is_share else format_loss
     if arm.provisional is not None:
-        return f"{show(getattr(arm.provisional, measure))} so far"
-    reached = None if arm.validation is None else getattr(arm.validation, measure)
-    difference = None if arm.difference is None else getattr(arm.difference, measure)
+        return f"{show(arm.provisional.get(measure))} so far"
+    reached = None if arm.validation is None else arm.validation.get(measure)
+    difference = None if arm.difference is None else arm.difference.get(measure)
     if reached is None or difference is None:
         return show(reached)
     return f"{show(reached - difference).removesuffix('%')} → {show(reached)}"

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 from heldout.documents.blocks import Block, Document, Fact, Facts, Heading, Paragraph, Table, strip_code
 from heldout.documents.diagnosis import build_diagnosis
-from heldout.words import format_duration, format_loss, format_range, percent
+from heldout.metrics import METRICS
+from heldout.words import NONE, format_duration, format_loss, format_range, percent
+from heldout.words.changes import format_measure
 
 if TYPE_CHECKING:
-    from heldout.stored.results import SplitResult, SplitsResult
+    from heldout.metrics import Measure
+    from heldout.stored.results import MetricResult, SplitResult, SplitsResult
     from heldout.views.diagnosis import DiagnosisView
     from heldout.views.model import EvaluationView
 
@@ -45,7 +48,7 @@ def build_evaluation(evaluation: EvaluationView, diagnosis: DiagnosisView) -> li
         how = 'The figures use the pixels that it expects; "as given" uses the dataset\'s own.'
         blocks.append(Paragraph(f"{given} {how}", "caution"))
     if evaluation.metrics is not None:
-        blocks.append(build_splits(evaluation.metrics, evaluation.as_given))
+        blocks += [build_splits(evaluation.metrics, evaluation.as_given), *build_other_metrics(evaluation.metrics)]
     return [*blocks, *build_diagnosis(diagnosis, dataset=dataset.id)]
 
 
@@ -61,3 +64,30 @@ def build_splits(figures: SplitsResult, as_given: SplitsResult | None = None, ca
             rows.append((name, f"{result.count:,}", *measured, *also))
     headings = ("images", "number", "right", "very likely between", "loss", *(["as given"] if as_given else []))
     return Table(caption, headings, rows, numbers=tuple(range(1, len(headings))), note=HOW_TO_READ)
+
+
+def build_other_metrics(figures: SplitsResult) -> list[Block]:
+    """A row for each metric besides accuracy and loss, with the splits side by side; nothing if there are none."""
+    names = {"train": "training", "validation": "validation", "test": "test"}
+    splits: dict[str, SplitResult | None] = {name: getattr(figures, split) for split, name in names.items()}
+    known = {name: result.metrics for name, result in splits.items() if result is not None and result.metrics}
+    rows, notes = [], dict[str, None]()
+    for metric in METRICS:
+        found = {name: of_split[metric] for name, of_split in known.items() if metric in of_split}
+        if any(result.value is not None for result in found.values()):
+            shown = (_format_metric(metric, found[name]) if name in found else NONE for name in known)
+            rows.append((METRICS[metric].name, *shown))
+            notes |= {f"{name.capitalize()}: {result.why}": None for name, result in found.items() if result.why}
+    if not rows:
+        return []
+    return [Table("Other metrics, very likely between", ("metric", *known), rows, note=" ".join(notes))]
+
+
+def _format_metric(metric: Measure, result: MetricResult) -> str:
+    """`87.5% (81.2% to 92.0%)`; without the range if it is unknown."""
+    if result.value is None:
+        return NONE
+    value = format_measure(metric, result.value)
+    if result.interval is None:
+        return value
+    return f"{value} ({' to '.join(format_measure(metric, bound) for bound in result.interval)})"

@@ -88,6 +88,7 @@ def _collect_final_figures(final: FinalView) -> dict[str, float]:
             if split.interval is not None:
                 low, high = split.interval
                 found |= {f"final/{name}/accuracy_low": low, f"final/{name}/accuracy_high": high}
+            found |= {f"final/{name}/{metric}": result.value for metric, result in split.metrics.items()}
     for name, gap in (("validation", final.gap.validation), ("test", final.gap.test)):
         if gap is not None:
             found |= {f"gap/to_{name}/accuracy": gap.accuracy, f"gap/to_{name}/loss": gap.loss}

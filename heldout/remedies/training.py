@@ -2,9 +2,11 @@
 
 from typing import Any, Literal
 
+from heldout.metrics import METRICS, Measure
 from heldout.remedies.change import MAX_EPOCHS, MAX_PATIENCE_EPOCHS, Change, NoChange, Outcome, Remedies, RemedyBase
 from heldout.remedies.network import freeze_own
 from heldout.spec.job import trains_on_all
+from heldout.spec.objective import MonitoredFigure, get_followed
 from heldout.words import percent
 
 LABEL_SMOOTHING = 0.1
@@ -50,10 +52,18 @@ def add_label_smoothing(base: RemedyBase) -> Outcome:
 
 @REMEDIES.add("class_weights", "Class weights make rare classes count as much as frequent ones.")
 def add_class_weights(base: RemedyBase) -> Outcome:
-    if base.training.get("class_weights"):
+    if base.training.get("class_weights") or base.training.get("sampling") == "balanced":
         return NoChange("The spec already weights classes.")
     message = "Weights images so that every class counts the same in training."
     return Change({"training": {"class_weights": "balanced"}}, message)
+
+
+@REMEDIES.add("balanced_sampling", "An epoch with as many images of each class shows rare ones more often.")
+def balance_sampling(base: RemedyBase) -> Outcome:
+    if base.training.get("sampling") == "balanced" or base.training.get("class_weights"):
+        return NoChange("The spec already lets rare classes count more.")
+    message = "Takes as many images of each class in each epoch; those of rare classes come again."
+    return Change({"training": {"sampling": "balanced"}}, message)
 
 
 @REMEDIES.add("weight_decay", "Weights that shrink in each step only stay large where many images need them.")
@@ -101,15 +111,15 @@ def retune(base: RemedyBase) -> Outcome:
 
 
 @REMEDIES.add("early_stopping", "Epochs after the best one only memorize, so the weights of the best epoch are kept.")
-def add_early_stopping(
-    base: RemedyBase, monitor: Monitor = "validation_loss", patience: int = PATIENCE_EPOCHS
-) -> Outcome:
-    """Keep the best epoch by `monitor`, and stop after `patience` epochs without a better one."""
+def add_early_stopping(base: RemedyBase, monitor: Monitor | None = None, patience: int = PATIENCE_EPOCHS) -> Outcome:
+    """Keep the best epoch by `monitor`, by default the `objective`; stop after `patience` epochs without a better."""
     if trains_on_all(base.spec):
         return NoChange("No images are left to show which epoch is best: the job also trains on validation images.")
-    training, by_loss = base.training, monitor == "validation_loss"
+    followed = get_followed(base.spec.get("objective"))
+    figure = monitor or followed
+    training, by_loss = base.training, figure == "validation_loss"
     stops = training.get("early_stopping")
-    kept = f"Keeps the epoch with the {'lowest validation loss' if by_loss else 'best validation accuracy'}"
+    kept = f"Keeps the epoch with the {_name_best(figure, base.spec.get('objective'))}"
     nothing = NoChange(f"The spec already {kept[0].lower()}{kept[1:]}.")
     if stops is None and by_loss and training.get("on_overfit") == "stop_and_restore":
         return nothing
@@ -117,14 +127,25 @@ def add_early_stopping(
     did = f"{kept}."
     if stops is None:
         patience = min(MAX_PATIENCE_EPOCHS, max(PATIENCE_EPOCHS, patience))
-        patch["early_stopping"] = {"monitor": monitor, "patience": patience}
+        patch["early_stopping"] = {**_monitor(figure), "patience": patience}
         did = f"{kept}, and stops after {patience} epochs without a better one."
-    elif not stops.get("restore_best") or stops.get("monitor") != monitor:
-        patch["early_stopping"] = {"monitor": monitor, "restore_best": True}
+    elif not stops.get("restore_best") or (stops.get("monitor") or followed) != figure:
+        patch["early_stopping"] = {"monitor": None, **_monitor(figure), "restore_best": True}
     if not by_loss and training.get("on_overfit") in {"stop", "stop_and_restore"}:
         # The guard stops by the loss, which would conflict.
         patch["on_overfit"] = "warn"
     return Change({"training": patch}, did) if patch else nothing
+
+
+def _name_best(figure: MonitoredFigure, objective: Measure | None) -> str:
+    if figure != "validation_objective" or objective is None:
+        return "lowest validation loss" if figure == "validation_loss" else "best validation accuracy"
+    return f"{'highest' if METRICS[objective].is_share else 'lowest'} {METRICS[objective].name} in validation"
+
+
+def _monitor(figure: MonitoredFigure) -> dict[str, str]:
+    """The field of early stopping that names a figure; a metric of the job's own is followed without one."""
+    return {} if figure == "validation_objective" else {"monitor": figure}
 
 
 @REMEDIES.add("more_patience", "Validation may improve again after a pause.")
@@ -294,7 +315,8 @@ def _keep_best_of(base: RemedyBase, patience: int) -> dict[str, Any]:
         return {}
     if stops is None:
         patience = max(PATIENCE_EPOCHS, min(MAX_PATIENCE_EPOCHS, patience))
-        return {"early_stopping": {"monitor": "validation_loss", "patience": patience}}
+        figure = get_followed(base.spec.get("objective"))
+        return {"early_stopping": {**_monitor(figure), "patience": patience}}
     return {} if stops.get("restore_best") else {"early_stopping": {"restore_best": True}}
 
 

@@ -6,8 +6,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from heldout.metrics import Measure
 from heldout.spec.augmentation import AugmentationSpec, Fraction
 from heldout.spec.network import MAX_BLOCKS, MAX_LISTED_BLOCKS, AnyNetworkSpec, Pixels
+from heldout.spec.objective import Costs, MonitoredFigure, get_followed, require_costs
 from heldout.spec.optimization import (
     ConstantSchedule,
     CosineSchedule,
@@ -71,7 +73,9 @@ Device = Literal["auto", "cpu", "gpu"]
 class EarlyStoppingSpec(SpecPart):
     """Ends the training after `patience` epochs in which the monitored figure did not improve by `min_delta`."""
 
-    monitor: Literal["validation_loss", "validation_accuracy"] = "validation_loss"
+    monitor: MonitoredFigure | None = Field(
+        None, description="null: the job's `objective`, or `validation_loss` if it has none."
+    )
     patience: int = Field(5, ge=1, le=100)
     min_delta: float = Field(0.0, ge=0, le=1000)
     restore_best: bool = True
@@ -108,6 +112,11 @@ class TrainingSpec(SpecPart):
     early_stopping: EarlyStoppingSpec | None = None
     class_weights: Literal["balanced"] | ClassWeights | None = Field(
         None, description="`balanced`: images / (classes × images of the class); or a weight for each label."
+    )
+    sampling: Literal["uniform", "balanced"] = Field(
+        "uniform",
+        description="`uniform`: each epoch takes each image once. `balanced`: it takes as many images of each class, "
+        "and as many in total, so images of rare classes come again.",
     )
     label_smoothing: Fraction = 0.0
     mixup: float = Field(
@@ -235,6 +244,12 @@ class JobSpec(SpecPart):
     network: AnyNetworkSpec
     augmentation: AugmentationSpec | None = None
     training: TrainingSpec = TrainingSpec()
+    objective: Measure | None = Field(
+        None,
+        description="The metric of validation that counts. Early stopping, the kept epoch and `reduce_on_plateau` "
+        "follow it, and so do studies of this job. null: they follow the loss.",
+    )
+    costs: Costs = None
     initial: InitialSpec | None = None
     validation: Validation | None = Field(None, description="null: the dataset's own splits.")
     evaluation: EvaluationSpec = EvaluationSpec()
@@ -255,6 +270,36 @@ class JobSpec(SpecPart):
                 "are not possible"
             )
         return validation
+
+    @model_validator(mode="after")
+    def _check_objective(self) -> "JobSpec":
+        require_costs(self.objective, self.costs)
+        early = self.training.early_stopping
+        if early is not None and early.monitor == "validation_objective" and self.objective is None:
+            raise PydanticCustomError(
+                "value_error",
+                "`monitor` is `validation_objective`, but the job has no `objective`; name one, or another figure",
+                {"path": ("training", "early_stopping", "monitor")},
+            )
+        return self
+
+    @property
+    def monitored(self) -> MonitoredFigure:
+        """The figure of an epoch that early stopping watches."""
+        early = self.training.early_stopping
+        if early is None or early.monitor is None or early.monitor == "validation_objective":
+            return self.followed
+        return early.monitor
+
+    @property
+    def followed(self) -> MonitoredFigure:
+        """The figure of an epoch that says how good it is: that of the `objective`."""
+        return get_followed(self.objective)
+
+    @property
+    def has_own_objective(self) -> bool:
+        """Whether the `objective` is neither loss nor accuracy, which every epoch has anyway."""
+        return self.followed == "validation_objective"
 
     @property
     def folds(self) -> ValidationSpec | None:

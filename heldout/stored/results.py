@@ -16,6 +16,16 @@ def drop_not_finite(value: Any) -> Any:
 Figure = Annotated[float | None, BeforeValidator(drop_not_finite)]
 
 
+class MetricResult(StoredPart):
+    """A metric of one split."""
+
+    value: Figure = Field(description="null if the split cannot have it.")
+    interval: tuple[float, float] | None = Field(
+        description="95% interval; conservative for `worst_class` and `worst_group`. null if there are too few images."
+    )
+    why: str | None = Field(None, description="Why there is no value, or no interval.")
+
+
 class SplitResult(StoredPart):
     """The kept weights on one split."""
 
@@ -23,6 +33,9 @@ class SplitResult(StoredPart):
     accuracy: float
     count: int
     interval: tuple[float, float] = Field(description="95% Wilson interval of the accuracy, as fractions.")
+    metrics: dict[str, MetricResult] = Field(
+        {}, description="All other metrics by name, such as `balanced_accuracy`; empty in results of earlier releases."
+    )
 
 
 class GapView(StoredPart):

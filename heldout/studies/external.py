@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from typing_extensions import TypeAliasType
 
 from heldout.spec.job import Metadata, Name
+from heldout.spec.objective import Costs, require_costs
 from heldout.spec.part import SpecPart
 from heldout.studies.recorded import RecordedStudySpec, check_arm_names
 from heldout.studies.spec import Objective, RemedyName, StudyBudget, StudySpec
@@ -38,6 +39,7 @@ class ExternalStudySpec(SpecPart):
         "fold, which the script cuts by the number that it gets.",
     )
     objective: Objective = None
+    costs: Costs = None
     budget: StudyBudget = StudyBudget()
     metadata: Metadata = Field(default_factory=dict)
 
@@ -46,6 +48,11 @@ class ExternalStudySpec(SpecPart):
     def _check_names(cls, arms: list[ExternalArm]) -> list[ExternalArm]:
         check_arm_names([arm.name for arm in arms])
         return arms
+
+    @model_validator(mode="after")
+    def _check_costs(self) -> "ExternalStudySpec":
+        require_costs(self.objective, self.costs)
+        return self
 
 
 # Names of the kinds in the validator's locations; they must not be names of fields (`list_field_errors`).

@@ -6,7 +6,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from heldout.metrics import METRICS
+from heldout.metrics import Measure as Measure
 from heldout.spec.job import JobSpec, Metadata, Name, Priority
+from heldout.spec.objective import Costs, require_costs
 from heldout.spec.part import SpecPart
 
 # The unchanged arm, with which every remedy is compared.
@@ -17,12 +20,12 @@ ALL_KINDS = ("remedies", "learning_curve", "external", "recorded")
 RemedyName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_+ .-]*$")]
 
 
-Measure = Literal["accuracy", "loss"]
 Objective = Annotated[
     Measure | None,
     Field(
-        description="The measure of validation that decides. Only it is compared, so its intervals allow for half as "
-        "many comparisons. null: a cure makes either of them better, and neither worse."
+        description="The measure of validation that decides, fixed when the study is ordered. Only it is compared, so "
+        "its intervals allow for half as many comparisons. null: that of the base, if it has one; otherwise a cure "
+        "makes accuracy or loss better, and neither worse."
     ),
 ]
 
@@ -81,6 +84,7 @@ class StudySpec(SpecPart):
         "below 1,000 validation images, unless an arm starts from `initial`: those weights may know a fold's images.",
     )
     objective: Objective = None
+    costs: Costs = None
     data: Literal["fix", "as_they_are"] | None = Field(
         None,
         description="What to do if the data have faults that no remedy cures. `fix` makes a version without them and "
@@ -123,8 +127,9 @@ class StudySpec(SpecPart):
     def _check_has_one_base(self) -> "StudySpec":
         if (self.job is None) == (self.spec is None):
             raise ValueError("name either `job` or `spec`")
-        if self.kind == "learning_curve" and self.objective is not None:
-            raise ValueError("a `learning_curve` measures the error; leave `objective` out")
+        require_costs(None, self.costs)  # those of the base are not known here
+        if self.kind == "learning_curve" and self.objective is not None and not METRICS[self.objective].is_share:
+            raise ValueError(f"a `learning_curve` follows a share; `{self.objective}` is none. Leave `objective` out")
         if self.kind == "learning_curve" and self.extent is not None:
             raise ValueError("a `learning_curve` compares no remedies; leave `extent` out")
         return self

@@ -17,6 +17,9 @@ class EpochView(View):
     train_accuracy: Figure = Field(description="null if `evaluation.train` is `final`.")
     validation_loss: Figure
     validation_accuracy: Figure
+    validation_objective: Figure = Field(
+        None, description="The job's `objective`; absent if that is accuracy, loss or none."
+    )
     fit_loss: Figure
     fit_accuracy: Figure
     learning_rate: Figure

@@ -4,79 +4,25 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from heldout.metrics import Measure
 from heldout.spec.job import JobSpec
 from heldout.stored.results import Figure
 from heldout.studies.spec import Extent
-from heldout.studies.spec import Measure as Measure
 from heldout.views.base import ErrorView, Page, Time, View
 from heldout.views.job import DatasetReference
 from heldout.views.recorded_study import RecordedView
+from heldout.views.study_figures import (
+    MIN_SEEDS_OF_RANGE,
+    ArmFiguresView,
+    DifferenceView,
+    Effect,
+    Interval,
+    get_figure,
+)
 
-Interval = tuple[float, float] | None
 StudyStatus = Literal["running", "succeeded", "failed", "cancelled"]
 ArmStatus = Literal["racing", "dropped", "finished"]
 ConclusionKind = Literal["cure", "nothing_helped", "cannot_tell", "better", "worse"]
-Side = Literal["better", "worse", "may_be_chance"]
-Effect = Literal["better", "worse", "mixed", "may_be_chance"]
-
-
-# An interval of fewer seeds spans tens of points, so it is only shown if it proves something all the same.
-MIN_SEEDS_OF_RANGE = 3
-
-
-def find_side(bounds: Interval, measure: Measure) -> Side:
-    """The side of 0 on which an interval of differences lies. A lower loss is better."""
-    if bounds is None or bounds[0] <= 0 <= bounds[1]:
-        return "may_be_chance"
-    return "better" if (bounds[0] > 0) == (measure == "accuracy") else "worse"
-
-
-class IntervalsView(View):
-    """95% intervals of a loss and an accuracy; null if unknown, or if there are too few seeds for one."""
-
-    loss: Interval = None
-    accuracy: Interval = None
-
-
-class ArmFiguresView(View):
-    """Means over the arm's seeds, for the kept weights."""
-
-    loss: Figure
-    accuracy: Figure
-    intervals: IntervalsView
-
-
-class DifferenceView(View):
-    """An arm's mean minus the base's, on the same images, seeds and folds. Lower loss or higher accuracy is better.
-
-    With an `objective`, the other measure is null: `validation` still has it.
-    """
-
-    loss: Figure
-    accuracy: Figure
-    intervals: IntervalsView = Field(description="Single intervals: each is right in 95 of 100 comparisons.")
-    adjusted_intervals: IntervalsView = Field(
-        description="Wider, because several remedies and two measures, or the `objective`, are compared: in 95 of 100 "
-        "studies, all of a study's intervals are right at once. These decide."
-    )
-
-    def side(self, measure: Measure, *, adjusted: bool = True) -> Side:
-        """The side of 0 on which the interval of one measure lies."""
-        return find_side(getattr(self.adjusted_intervals if adjusted else self.intervals, measure), measure)
-
-    @property
-    def measures(self) -> list[Measure]:
-        """The measures that were compared."""
-        measures: tuple[Measure, ...] = ("accuracy", "loss")
-        return [measure for measure in measures if getattr(self, measure) is not None]
-
-    @property
-    def effect(self) -> Effect:
-        """The effect according to both measures together."""
-        sides = {self.side("accuracy"), self.side("loss")}
-        if sides >= {"better", "worse"}:
-            return "mixed"
-        return "better" if "better" in sides else "worse" if "worse" in sides else "may_be_chance"
 
 
 class ProvisionalView(View):
@@ -85,6 +31,12 @@ class ProvisionalView(View):
     seeds: int
     accuracy: Figure
     loss: Figure
+    objective: Figure = Field(None, description="The study's `objective`, if that is neither accuracy nor loss.")
+
+    def get(self, measure: Measure) -> float | None:
+        """The mean of a measure."""
+        found: float | None = get_figure(self, measure)
+        return found
 
 
 class ArmView(View):
@@ -221,7 +173,7 @@ class CurvePointView(View):
     """The error of networks trained on this many images."""
 
     images: int
-    error: float = Field(description="1 − validation accuracy, mean over the seeds.")
+    error: float = Field(description="1 − validation accuracy, or 1 − the `objective`; mean over the seeds.")
     interval: Interval = Field(description="Interval of the error; right in 95 of 100 cases.")
     loss: Figure = Field(None, description="Validation loss, mean over the seeds.")
     jobs: list[str] = Field([], description="Its trainings, by seed.")
@@ -260,6 +212,9 @@ class StudyView(View):
     seeds: int
     splits: Literal["fixed", "resampled"]
     objective: Measure | None = Field(None, description="The measure that decides; null: either of them.")
+    costs: list[list[float]] | None = Field(
+        None, description="Costs of each answer to each label, for `objective: cost`."
+    )
     data: Literal["fix", "as_they_are"] | None = Field(
         None, description="What its order said about faults of the job's data."
     )

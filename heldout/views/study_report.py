@@ -8,7 +8,8 @@ from heldout.spec.job import JobSpec
 from heldout.stored.results import GapsView, GapView
 from heldout.views.base import View
 from heldout.views.diagnosis import GapBudgetView, KeyFigureView
-from heldout.views.study import Effect, StudyView
+from heldout.views.study import StudyView
+from heldout.views.study_figures import Effect
 
 # Media types that request the other forms.
 MARKDOWN: Final = "text/markdown"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from heldout.metrics import METRICS, Measure
 from heldout.verdicts import FINDING_KINDS
 from heldout.words import join_with_and
 
@@ -217,6 +218,7 @@ SPEC_FIELDS: Mapping[str, str] = {
     "training.early_stopping.min_delta": "Smallest improvement that counts",
     "training.early_stopping.restore_best": "Keep the best epoch",
     "training.class_weights": "Class weights",
+    "training.sampling": "Which images an epoch takes",
     "training.mixup": "Mixup (blend two images)",
     "training.cutmix": "Cutmix (paste a part of another image)",
     "training.ema_decay": "Averaged weights (decay)",
@@ -245,6 +247,8 @@ SPEC_FIELDS: Mapping[str, str] = {
     "augmentation.erasing": "Erase a rectangle (probability)",
     "augmentation.erasing_area": "Size of the rectangle (shares)",
     "augmentation.views": "Fixed changed copies of each image",
+    "objective": "What counts (metric)",
+    "costs": "Costs of answers (rows are labels)",
     "initial": "Start from the weights of another job",
     "validation": "Split off validation images again",
     "evaluation": "What to measure, and when",
@@ -282,14 +286,19 @@ def quote_remedy(name: str) -> str:
     return f'"{describe_remedy(name)}"'
 
 
-def say_helps(objective: str | None, *, is_plural: bool = False, negated: bool = False) -> str:
+def name_measure(measure: Measure) -> str:
+    """`balanced accuracy`: the words for a measure within a sentence."""
+    return METRICS[measure].name
+
+
+def say_helps(objective: Measure | None, *, is_plural: bool = False, negated: bool = False) -> str:
     """`helps`, or with one measure that decides, `improves accuracy`."""
     verb = "help" if objective is None else "improve"
     if negated:
         verb = f"{'do' if is_plural else 'does'} not {verb}"
     elif not is_plural:
         verb += "s"
-    return verb if objective is None else f"{verb} {objective}"
+    return verb if objective is None else f"{verb} {name_measure(objective)}"
 
 
 def join_remedies(names: Sequence[str]) -> str:

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from heldout.words import percent
+from heldout.words.labels import name_measure
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from heldout.metrics import Measure
 
-def describe_forecast(now: float, error: float, interval: tuple[float, float]) -> str:
-    """The forecast for twice as many images, compared with the current error."""
+
+def describe_forecast(now: float, error: float, interval: tuple[float, float], objective: Measure | None = None) -> str:
+    """The forecast for twice as many images, compared with the current error.
+
+    objective: what the error is missing from 1, if that is not accuracy.
+    """
     low, high = interval
+    if objective not in (None, "accuracy"):
+        before, after, least, most = (percent(1 - each, 0) for each in (now, error, high, low))
+        return (
+            f"Twice as many training images should raise {name_measure(objective)} from {before} to about {after} "
+            f"({least} to {most}).{'' if high < now else ' They may not help at all.'}"
+        )
     text = (
         f"Twice as many training images should bring the error from {_of_100(now)} to about {_of_100(error)} of 100 "
         f"images ({_of_100(low)} to {_of_100(high)})."

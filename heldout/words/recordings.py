@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from heldout.words import format_figure, pluralize
+from heldout.words import pluralize
+from heldout.words.changes import describe_change, format_measure, rename_measure
 from heldout.words.labels import join_remedies, quote_remedy, say_helps
-from heldout.words.studies import describe_at_least, describe_change, describe_needs, rename_measure
+from heldout.words.studies import describe_at_least, describe_needs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from heldout.views.study import ArmView, Measure, NeedsView
+    from heldout.metrics import Measure
+    from heldout.views.study import ArmView, NeedsView
 
 NOTHING_TO_COMPARE = "Fewer than two runs of the base, or of every other arm, have answers."
 TOO_FEW_RUNS = "Fewer than two of its runs have answers."
@@ -139,8 +141,9 @@ def explain_doubt(
 def _describe(arm: ArmView, measure: Measure, metric: str | None) -> str:
     assert arm.difference is not None
     text = rename_measure(describe_change(arm.difference, measure, arm.base_loss), metric)
-    reached, change = getattr(arm.validation, measure), getattr(arm.difference, measure)
+    reached = None if arm.validation is None else arm.validation.get(measure)
+    change = arm.difference.get(measure)
     if reached is None or change is None:
         return text
-    before, after = (format_figure(v, is_loss=measure == "loss") for v in (reached - change, reached))
+    before, after = (format_measure(measure, value) for value in (reached - change, reached))
     return f"{text} (from {before} to {after})"

@@ -4,51 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from heldout.words import POINTS, format_signed_range, percent, pluralize
-from heldout.words.labels import TOO_FEW_SEEDS, join_remedies, quote_remedy, say_helps
+from heldout.metrics import FEWEST_OF_RAREST, METRICS
+from heldout.words import LOSS, POINTS, format_signed_range, percent, pluralize
+from heldout.words.changes import (
+    describe_change,
+    describe_changes,
+    format_change,
+    format_measure,
+    format_points,
+    rename_measure,
+)
+from heldout.words.labels import TOO_FEW_SEEDS, join_remedies, name_measure, quote_remedy, say_helps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from heldout.views.study import ArmView, DifferenceView, Measure, NeedsView, StudyTestView
+    from heldout.metrics import Measure
+    from heldout.views.study import ArmView, NeedsView, StudyTestView
+    from heldout.views.study_figures import DifferenceView
 
-MEASURES: tuple[Measure, ...] = ("accuracy", "loss")
 # As a share of images. Anything smaller counts as no gap, or as no change of one.
 MIN_GAP = 0.0005
 CHOSEN_ON_VALIDATION = (
     "Its best epoch is chosen on the same validation images that it is compared on, and the base's is not. It may look "
     "slightly better there than it is."
 )
-
-
-def format_points(share: float) -> str:
-    """A difference between accuracies, without its sign."""
-    value = f"{abs(100 * share):.1f}"
-    return f"{value} point" if value == "1.0" else f"{value} points"
-
-
-def describe_change(difference: DifferenceView, measure: Measure, base_loss: float | None) -> str:
-    """`accuracy rises by 3.1 points`, `loss falls by 12.0%`. base_loss: the loss without the remedy."""
-    change = difference.accuracy if measure == "accuracy" else difference.loss
-    if change is None or (measure == "loss" and not base_loss):
-        return f"{measure} cannot be compared"
-    share = change if measure == "accuracy" else change / (base_loss or 1.0)
-    if f"{abs(100 * share):.1f}" == "0.0":
-        return f"{measure} stays the same"
-    if measure == "loss" and share > 1:
-        return f"loss becomes {1 + share:.1f} times as large"
-    amount = format_points(share) if measure == "accuracy" else percent(abs(share))
-    return f"{measure} {'rises' if change > 0 else 'falls'} by {amount}"
-
-
-def describe_changes(difference: DifferenceView, base_loss: float | None, measures: Sequence[Measure] = ()) -> str:
-    """`accuracy rises by 3.1 points and loss falls by 12.0%`. measures: by default those that were compared."""
-    return " and ".join(describe_change(difference, measure, base_loss) for measure in measures or difference.measures)
-
-
-def rename_measure(text: str, metric: str | None) -> str:
-    """Put the name of final figures in place of the measure that a text begins with. None leaves it."""
-    return text if metric is None else f"{metric} {text.partition(' ')[2]}"
 
 
 def explain_arm(arm: ArmView, metric: str | None = None) -> str:
@@ -63,8 +43,14 @@ def explain_arm(arm: ArmView, metric: str | None = None) -> str:
     if ranges.loss is not None and any(ranges.loss) and difference.loss is not None and scale:
         low, high = (bound / scale for bound in ranges.loss)
         changes["loss"] += f" (very likely {format_signed_range(POINTS, difference.loss / scale, (low, high))}%)"
+    bounds = ranges.objective
+    if difference.measure is not None and bounds is not None and any(bounds):
+        is_share = METRICS[difference.measure].is_share
+        unit = POINTS if is_share else LOSS
+        changes[difference.measure] += f" (very likely {format_signed_range(unit, difference.objective, bounds)})"
     text = "; ".join(rename_measure(changes[measure], metric) for measure in difference.measures)
-    text += f" ({TOO_FEW_SEEDS})" if arm.has_too_few_seeds and ranges.accuracy is None and ranges.loss is None else ""
+    has_ranges = any(ranges.get(measure) is not None for measure in difference.measures)
+    text += f" ({TOO_FEW_SEEDS})" if arm.has_too_few_seeds and not has_ranges else ""
     return f"{text[:1].upper()}{text[1:]}."
 
 
@@ -73,8 +59,8 @@ def explain_arm(arm: ArmView, metric: str | None = None) -> str:
 
 def say_worse(difference: DifferenceView, base_loss: float, worse: Sequence[Measure], *, gap_is_smaller: bool) -> str:
     """Say how an arm is worse. worse: the measures that are probably worse; adjusted intervals make it certain."""
-    clearly = [measure for measure in MEASURES if difference.side(measure) == "worse"]
-    better = [measure for measure in MEASURES if difference.side(measure) == "better"]
+    clearly = [measure for measure in difference.measures if difference.side(measure) == "worse"]
+    better = [measure for measure in difference.measures if difference.side(measure) == "better"]
     text = f"{'Worse' if clearly else 'Probably worse'} than the base: "
     text += describe_changes(difference, base_loss, clearly or worse)
     text += f", although {describe_changes(difference, base_loss, better)}" if better else ""
@@ -88,8 +74,13 @@ def say_worse(difference: DifferenceView, base_loss: float, worse: Sequence[Meas
 
 def say_no_help(seeds: int, measures: Sequence[Measure], accuracy: float, share_of_loss: float) -> str:
     """accuracy, share_of_loss: the least benefit that matters. Judged by the single interval, not the adjusted one."""
-    leasts = {"accuracy": f"{format_points(accuracy)} of accuracy", "loss": f"{percent(share_of_loss, 0)} of the loss"}
-    least = ", or ".join(leasts[measure] for measure in measures) + ("," if len(measures) > 1 else "")
+    leasts = [
+        f"{format_points(accuracy)} of {name_measure(measure)}"
+        if METRICS[measure].is_share
+        else f"{percent(share_of_loss, 0)} of the {name_measure(measure)}"
+        for measure in measures
+    ]
+    least = ", or ".join(leasts) + ("," if len(measures) > 1 else "")
     return (
         f"Probably does not help: after {pluralize(seeds, 'seed')}, a benefit of {least} is unlikely. "
         "The range shown is wider because it holds for all remedies at once."
@@ -103,6 +94,12 @@ def say_hopeless(difference: DifferenceView, base_loss: float, last_seeds: int) 
 
 def say_beaten(by: str) -> str:
     return f"{quote_remedy(by)} is clearly better."
+
+
+def say_too_few(rarest: int) -> str:
+    """Say that a class has too few images, as the end of a sentence about figures."""
+    images = "one image" if rarest == 1 else f"{rarest} images"
+    return f", but there is too little to say: the rarest class has {images}, and {FEWEST_OF_RAREST} are needed"
 
 
 def say_held(leader: str) -> str:
@@ -146,6 +143,9 @@ def explain_cure(
     changes = {measure: describe_change(difference, measure, winner.base_loss) for measure in difference.measures}
     if now.accuracy is not None and difference.accuracy is not None:
         changes["accuracy"] += f" (from {percent(now.accuracy - difference.accuracy)} to {percent(now.accuracy)})"
+    if difference.measure is not None and now.objective is not None and difference.objective is not None:
+        before = format_measure(difference.measure, now.objective - difference.objective)
+        changes[difference.measure] += f" (from {before} to {format_measure(difference.measure, now.objective)})"
     confirmed = "No new seeds have confirmed it."
     if fresh_seeds:
         shows = "shows" if fresh_seeds == 1 else "show"
@@ -175,6 +175,12 @@ def describe_at_least(arm: ArmView) -> list[str]:
         parts.append(f"accuracy rises by at least {format_points(bounds.accuracy[0])}")
     if arm.difference.side("loss") == "better" and bounds.loss is not None and arm.base_loss:
         parts.append(f"loss falls by at least {percent(-bounds.loss[1] / arm.base_loss)}")
+    measure = arm.difference.measure
+    if measure is not None and bounds.objective is not None and arm.difference.side(measure) == "better":
+        low, high = bounds.objective
+        is_share = METRICS[measure].is_share
+        least = format_change(measure, low if is_share else high)
+        parts.append(f"{name_measure(measure)} {'rises' if is_share else 'falls'} by at least {least}")
     return parts
 
 
@@ -287,7 +293,7 @@ def explain_test(test: StudyTestView | None, failed: str | None) -> str:
     if test is None:
         return "There are no test images to check it on." if failed is None else f"There are no test figures: {failed}"
     changes = describe_changes(test.difference, test.base.loss)
-    sides = {test.difference.side(measure, adjusted=False) for measure in MEASURES}
+    sides = {test.difference.side(measure, adjusted=False) for measure in test.difference.measures}
     text = f"On the {test.base.count:,} test images, which had no part in any choice, {changes}"
     if "worse" in sides:
         return f"{text}: the result does not fully hold there."

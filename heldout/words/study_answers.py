@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from heldout.words import format_duration, percent, pluralize, whole_percents
-from heldout.words.labels import describe_remedy, join_remedies, say_helps
+from heldout.words.changes import format_measure
+from heldout.words.labels import describe_remedy, join_remedies, name_measure, say_helps
 from heldout.words.studies import MIN_GAP, describe_needs
 
 if TYPE_CHECKING:
@@ -23,7 +24,11 @@ def phrase_question(study: StudyView) -> str:
         return "Would more training images make the network better on images it has not seen?"
     remedies = _list_remedies(study)
     which = join_remedies(remedies) if len(remedies) == 1 else f"one of {len(remedies)} changes (remedies)"
-    what = "make the network better" if study.objective is None else f"improve the network's {study.objective}"
+    what = (
+        "make the network better"
+        if study.objective is None
+        else f"improve the network's {name_measure(study.objective)}"
+    )
     return f"Does {which} {what} on images it has not seen?"
 
 
@@ -62,7 +67,7 @@ def describe_study(study: StudyView) -> tuple[str, str]:
     if len(remedies) > 1:
         which = f"{'Neither' if len(remedies) == 2 else 'None'} of the {len(remedies)} remedies"
         headline, each = f"{which} {say_helps(study.objective)}.", "Each"
-    what = "the network" if study.objective is None else study.objective
+    what = "the network" if study.objective is None else name_measure(study.objective)
     if len(study.find_arms("worse")) == len(remedies):
         return headline, f"{each} makes {what} worse. {_say_next(study)}"
     return headline, f"{each} probably makes {what} worse or gains too little to matter. {_say_next(study)}"
@@ -72,7 +77,7 @@ def _describe_recorded(study: StudyView, conclusion: ConclusionView) -> tuple[st
     remedies = _list_remedies(study)
     name = _get_name(conclusion.remedy or remedies[0])
     verb = "are" if _is_plural(name) else "is"
-    by = "" if study.objective is None else f" by {study.objective}"
+    by = "" if study.objective is None else f" by {name_measure(study.objective)}"
     if conclusion.kind in ("cure", "better"):
         effect = "" if study.winner is None else _describe_effect(study.winner, study.metric)
         headline = f"{name} {verb} better than the base{by}"
@@ -245,6 +250,10 @@ def _describe_effect(winner: ArmView, metric: str | None = None) -> str:
     if difference is None or now is None:
         return ""
     subject = None if metric is None else f"Its {metric}"
+    if difference.measure is not None and now.objective is not None and difference.objective is not None:
+        figures = (now.objective, now.objective - difference.objective)
+        reached, without = (format_measure(difference.measure, figure) for figure in figures)
+        return f"Validation {name_measure(difference.measure)} is {reached} instead of {without}."
     if now.accuracy is not None and difference.accuracy is not None and difference.side("accuracy") == "better":
         after, before = whole_percents(now.accuracy, now.accuracy - difference.accuracy)
         return f"{subject or 'Validation accuracy'} is {after} instead of {before}."

@@ -113,6 +113,8 @@ def describe_healthy(
 def describe_imbalance(facts: Facts, finding: Finding) -> Words:
     smallest, largest = finding.evidence.get("smallest"), finding.evidence.get("largest")
     action, then = "Weight the classes, or collect more images of that class", "weight the classes"
+    if "proposed_objective" in finding.evidence:
+        action = "Judge by balanced accuracy (`objective`), and measure whether class weights help"
     if smallest is None or largest is None:
         return Words("A class has no training images.", "The network cannot learn it.", "Collect images of it", then)
     return Words(
@@ -128,6 +130,14 @@ def describe_collapsed(facts: Facts, finding: Finding) -> Words:
     right = round(evidence["recall"] * evidence["count"]) if "recall" in evidence else 0
     images = pluralize(evidence.get("count", 0), f"{evidence.get('split', 'validation')} image")
     name = quote_name(evidence.get("class", "?"))
+    if "others" in evidence:  # the job's objective counts classes
+        known, others = evidence["others"]
+        return Words(
+            f"The network often misses class {name}.",
+            f"{right:,} of {images} of that class are found; of the others {of_100(known / max(others, 1))}.",
+            "Measure whether class weights or balanced sampling help, and collect more images of that class",
+            "measure whether class weights help",
+        )
     return Words(
         f"The network does not recognize class {name}.",
         f"It gets {right:,} of {images} of that class right, though it recognizes most others.",

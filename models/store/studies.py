@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, cast
 from sqlalchemy import Table, delete, func, insert, select, update
 from sqlalchemy.orm import Session, defer, load_only
 
+from analysis.studies.reported_results import StudyObjective
 from analysis.studies.reported_results import open_sealed as open_sealed_answers
 from analysis.studies.state import Purpose, RunKey, Scores, StudyRun, TestScores
 from analysis.studies.stored import has_begun, pack_scores, pack_tested, unpack_scores, unpack_tested
@@ -249,6 +250,12 @@ def compute_totals(session: Session, study_id: str) -> dict[str, Any]:
     return {"jobs": jobs, "done": done, "seconds": seconds, "elapsed_s": elapsed_s}
 
 
+def get_objective(session: Session, study_id: str) -> StudyObjective:
+    """Return what a study compares, as fixed when it was ordered."""
+    plan = session.get_one(StudyRow, study_id).plan
+    return StudyObjective(plan.get("objective"), plan.get("costs"))
+
+
 def has_sealed(session: Session, study_id: str) -> bool:
     """Whether a training that ran elsewhere has test answers."""
     sealed = select(StudyRunRow.job_id).where(StudyRunRow.study_id == study_id, StudyRunRow.sealed.is_not(None))
@@ -264,11 +271,7 @@ def open_sealed(session: Session, study: StudyRow, jobs: Collection[str]) -> Non
         write(session, study.id, test_failed=why)
         study.test_failed = why
         return
-    opened = {job_id: open_sealed_answers(sealed) for job_id, sealed in rows if sealed is not None}
-    tested = TestScores(
-        {job_id: losses for job_id, (losses, _) in opened.items()},
-        {job_id: right for job_id, (_, right) in opened.items()},
-    )
+    tested = open_sealed_answers({job_id: sealed for job_id, sealed in rows if sealed is not None})
     write(session, study.id, tested=pack_tested(tested))
     session.refresh(study)
 

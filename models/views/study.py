@@ -42,6 +42,7 @@ def build_study_view(study: StudyRow, dataset: DatasetRow | None) -> StudyView:
             warnings=[*([] if study.kind == "recorded" else warn_of_seeds(plan["seeds"])), *plan.get("notes", [])],
             splits="fixed" if plan["folds"] is None else "resampled",
             objective=plan.get("objective"),
+            costs=plan.get("costs"),
             data=plan.get(ASKED, plan).get("data"),
             waits_for=waits_for,
             budget={"jobs": plan["max_jobs"], "seconds": plan["max_seconds"]},

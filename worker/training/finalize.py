@@ -11,11 +11,14 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from analysis.answers.answers import Predictions
+from analysis.answers.answers import Answers, Predictions
+from analysis.answers.metrics import contribute, measure_split
 from analysis.arrays.file_names import FileNames
 from analysis.arrays.relations import load_relations
 from analysis.studies.state import Scores
 from heldout.lifecycle.job import FailureCode, StopReason
+from heldout.spec.job import JobSpec
+from heldout.spec.objective import Costs
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.evaluation import LastEpochScores, StoredEvaluation
 from heldout.stored.gap import StoredGap
@@ -97,8 +100,10 @@ def finish(
         traceback.print_exc()
         send(Warned(f"The terms of the gap could not be measured ({type(error).__name__})."))
     other_reads = () if cost is None else ((cost.split, cost.epoch),)
-    final = _measure(data, kept, weights.kept)
-    for_comparison = make_study_scores(data, kept, final) if assignment.for_study and "validation" in kept else None
+    final = _measure(data, kept, weights.kept, assignment.spec.costs)
+    for_comparison = None
+    if assignment.for_study and "validation" in kept:
+        for_comparison = make_study_scores(data, kept, final, assignment.spec)
     return Finished(final, reason, tuple(files), other_reads, for_comparison)
 
 
@@ -108,27 +113,41 @@ def _finish_experiment(predictor: Predictor, data: TrainingData, epoch: int, rea
     return Finished(final, reason, (), scores=make_study_scores(data, kept, final) if "validation" in kept else None)
 
 
-def _measure(data: TrainingData, kept: Mapping[str, Predictions], epoch: int) -> FinalView:
+def _measure(data: TrainingData, kept: Mapping[str, Predictions], epoch: int, costs: Costs = None) -> FinalView:
     measured = {
         split: measure_predictions(said.losses, said.probabilities, data.labels[data.rows[split]])
         for split, said in kept.items()
     }
-    return build_final_figures(epoch, measured)
+    metrics = {
+        split: measure_split(Answers.to(data.labels[data.rows[split]], said), costs)
+        for split, said in kept.items()
+        if len(data.rows[split])
+    }
+    return build_final_figures(epoch, measured, metrics)
 
 
-def make_study_scores(data: TrainingData, kept: Mapping[str, Predictions], final: FinalView) -> Scores:
-    """Return the answers of the kept weights to each validation image, from the predictions behind `final`."""
-    said, source = kept["validation"], data.source["validation"]
+def make_study_scores(
+    data: TrainingData, kept: Mapping[str, Predictions], final: FinalView, spec: JobSpec | None = None
+) -> Scores:
+    """Return the answers of the kept weights to each validation image, from the predictions behind `final`.
+
+    spec: whose objective the images contribute to; None for accuracy and loss only.
+    """
+    source = data.source["validation"]
     in_order = np.argsort(source)
-    right = said.probabilities.argmax(axis=1) == data.labels[data.rows["validation"]]
+    said = Answers.to(data.labels[data.rows["validation"]], kept["validation"]).of(in_order)
+    objective = None
+    if spec is not None and spec.objective is not None and spec.has_own_objective:
+        objective = contribute(spec.objective, said, spec.costs)
     return Scores(
         images=source[in_order].astype(np.int32),
-        losses=said.losses[in_order],
-        right=right[in_order],
+        losses=said.losses.astype(np.float32),
+        right=said.right,
         train_loss=float("nan") if final.train.loss is None else final.train.loss,
         train_accuracy=final.train.accuracy,
         train_images=final.train.count,
         kept_epoch=final.epoch,
+        objective=objective,
     )
 
 

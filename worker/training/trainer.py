@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.answers.answers import Answers, Predictions
+from analysis.answers.metrics import contribute
 from heldout.spec.job import JobSpec
 from heldout.stored.results import drop_not_finite
 from worker import messages
@@ -234,14 +236,18 @@ class Trainer:
             self._send(messages.EpochDone(epoch, _report_figures(values), None))
             raise training_policy.Diverged(epoch, broken)
         early = training.early_stopping
-        monitored = values[early.monitor] if early else 0.0
-        stopped = training_policy.judge_epoch(early, self.position.stopping, epoch, monitored)
+        monitored, objective = self._spec.monitored, self._spec.objective
+        value = values[monitored] if early else 0.0
+        sign = training_policy.get_sign(monitored, objective)
+        stopped = training_policy.judge_epoch(early, self.position.stopping, epoch, value, sign)
         kept = training_policy.get_kept_epoch(early, stopped, epoch)
         guard = self._watch(values)
         best, plateau = self.position.best, self.position.plateau
         if self._spec.has_validation:
             best = best.after(epoch, values["validation_loss"], values["validation_accuracy"])
-            plateau = training_policy.lower_on_plateau(training, plateau, values["validation_loss"])
+            followed = self._spec.followed
+            value = training_policy.get_sign(followed, objective) * values[followed]
+            plateau = training_policy.lower_on_plateau(training, plateau, value)
         if training.on_overfit == "stop_and_restore" and (guard.stopped or early is None):
             kept = best.by_loss
         self.position = Position(
@@ -292,6 +298,8 @@ class Trainer:
         }
         for split in (split for split, is_measured in splits.items() if is_measured):
             measured, each = self._evaluator.measure_each(self._data.rows[split], self._check_stop)
+            if split == "validation" and self._spec.has_own_objective:
+                values["validation_objective"] = self._measure_objective()
             train_losses = each if split == "train" else train_losses
             values |= {f"{split}_loss": measured.loss, f"{split}_accuracy": measured.accuracy}
         values |= {
@@ -303,6 +311,14 @@ class Trainer:
             "images_per_second": len(self._data.rows["train"]) / position.seconds,
         }
         return values, train_losses
+
+    def _measure_objective(self) -> float:
+        """Return the objective on the validation images; NaN if they cannot have it."""
+        rows = self._data.rows["validation"]
+        probabilities, losses = self._evaluator.predict(rows, self._check_stop)
+        answers = Answers.to(self._data.labels[rows], Predictions(probabilities, losses))
+        assert self._spec.objective is not None
+        return contribute(self._spec.objective, answers, self._spec.costs).value
 
     def _write_within_epoch(self, epoch: int) -> None:
         file = self._write_or_warn(f"in epoch {epoch}", epoch)

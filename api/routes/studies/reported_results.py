@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from pydantic import Field, model_validator
 from starlette.datastructures import FormData, UploadFile
 
-from analysis.studies.reported_results import ReportedResult, read_reported_result
+from analysis.studies.reported_results import ReportedResult, StudyObjective, read_reported_result
 from api.http.body import parse_json
 from api.http.upload_body import get_form_file, read_form_texts
 from api.routes.external_files import ANSWERS, TRAINING, WHOLE, ExternalFile, read_external_file
@@ -87,10 +88,12 @@ def read_result_form(form: FormData) -> ReportedResultForm:
     )
 
 
-def read_result_file(form: ReportedResultForm, limit_bytes: int) -> Result:
+def read_result_file(form: ReportedResultForm, limit_bytes: int, objective: StudyObjective) -> Result:
     """Read the file of a form, with its curves. Raises InvalidSpec."""
     assert form.file is not None
-    outcome = read_external_file(form.file.file, form.training, limit_bytes).read(read_reported_result)
+    outcome = read_external_file(form.file.file, form.training, limit_bytes).read(
+        partial(read_reported_result, objective=objective)
+    )
     form.file.file.seek(0)
     parts = {ANSWERS: form.file.file.read()}
     if form.training is not None:
@@ -98,7 +101,7 @@ def read_result_file(form: ReportedResultForm, limit_bytes: int) -> Result:
     return Result(form.token, form.seconds, outcome, parts)
 
 
-def read_result_body(raw: bytes) -> Result:
+def read_result_body(raw: bytes, objective: StudyObjective) -> Result:
     """Read a JSON body.
 
     Raises:
@@ -107,7 +110,7 @@ def read_result_body(raw: bytes) -> Result:
     spec = validate(ReportedResultSpec, parse_json(raw))
     if spec.failed is not None:
         return Result(spec.token, spec.seconds, _shorten_reason(spec.failed))
-    outcome = ExternalFile.of(spec).read(read_reported_result)
+    outcome = ExternalFile.of(spec).read(partial(read_reported_result, objective=objective))
     return Result(spec.token, spec.seconds, outcome, {WHOLE: spec.model_dump_json(include=_STORED).encode()})
 
 

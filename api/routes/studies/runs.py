@@ -10,7 +10,7 @@ from pydantic import Field
 from starlette.datastructures import FormData
 
 from analysis.answers.external import diagnose_answers
-from analysis.studies.reported_results import drop_test
+from analysis.studies.reported_results import StudyObjective, drop_test
 from api.http.auth import CallerContext
 from api.http.body import Body
 from api.http.context import RequestContext
@@ -148,24 +148,24 @@ async def tell_result(study_id: StudyId, run_id: RunId, request: Request, contex
     nothing shows or uses them until the base and the winner are compared on them, once, at the end. This cannot keep
     the author of the script from looking at them.
     """
-    await run_sync(_require_run, context, study_id, run_id)
+    objective = await run_sync(_require_run, context, study_id, run_id)
     if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         async with context.app.uploads.form(
             request, context.owner, context.app.settings.max_predictions_bytes, is_result=True
         ) as form:
-            return await _tell(context, study_id, run_id, await _read_form(context, form))
+            return await _tell(context, study_id, run_id, await _read_form(context, form, objective))
     async with context.app.large_bodies.received(request, context.app.settings.max_body_bytes, context.owner) as raw:
-        result = await run_sync(read_result_body, raw, limiter=context.app.large_bodies.get_parser(raw))
+        result = await run_sync(read_result_body, raw, objective, limiter=context.app.large_bodies.get_parser(raw))
     return await _tell(context, study_id, run_id, result)
 
 
-async def _read_form(context: RequestContext, form: FormData) -> Result:
+async def _read_form(context: RequestContext, form: FormData, objective: StudyObjective) -> Result:
     fields = read_result_form(form)
     if fields.file is None:
         return Result(fields.token, fields.seconds, fields.failed or "")
     async with context.app.diagnosing.taken(context.owner):
         return await asyncio.get_running_loop().run_in_executor(
-            READING_THREADS, read_result_file, fields, context.app.settings.max_predictions_bytes
+            READING_THREADS, read_result_file, fields, context.app.settings.max_predictions_bytes, objective
         )
 
 
@@ -198,9 +198,11 @@ def diagnose_run(study_id: StudyId, run_id: RunId, context: CallerContext) -> Di
     return DiagnosisView.of(diagnose_answers(answers, external.curves))
 
 
-def _require_run(context: RequestContext, study_id: str, run_id: str) -> None:
+def _require_run(context: RequestContext, study_id: str, run_id: str) -> StudyObjective:
+    """Return what the study of a training compares, if the owner has both."""
     with context.read() as session:
         external_runs.require(session, context.owner, study_id, run_id)
+        return studies.get_objective(session, study_id)
 
 
 async def _tell(context: RequestContext, study_id: str, run_id: str, result: Result) -> RunView:

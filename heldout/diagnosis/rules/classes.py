@@ -10,6 +10,7 @@ from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.rules.learning import still_learns
+from heldout.metrics import PROPOSED_OBJECTIVE
 from heldout.statistics import compute_newcombe_interval, compute_wilson_interval
 from heldout.words import percent, pluralize
 
@@ -26,16 +27,18 @@ def find_class_imbalance(facts: Facts) -> Finding | None:
     names = facts.classes or tuple(map(str, range(len(counts))))
     fewest, most = min(counts), max(counts)
     rarest = names[counts.index(fewest)]
+    advice = "" if remedies.counts_classes(facts.spec) else f" {PROPOSED_OBJECTIVE}"
     return Finding(
         "class_imbalance",
         "info" if remedies.weighs_classes(facts.spec) else "warning",
         f"Class {rarest!r} has {pluralize(fewest, 'training image')}, but the largest class has {most:,}. A "
-        f"network can ignore {rarest!r} and still be accurate overall.",
+        f"network can ignore {rarest!r} and still be accurate overall.{advice}",
         {
             "smallest": {"class": rarest, "count": fewest},
             "largest": {"class": names[counts.index(most)], "count": most},
+            **({"proposed_objective": "balanced_accuracy"} if advice else {}),
         },
-        remedies.suggest(facts.base, "class_weights"),
+        remedies.suggest(facts.base, "class_weights", "balanced_sampling"),
     )
 
 
@@ -98,11 +101,13 @@ def _find_collapsed(
     usual = median(right / count for _, right, count in classes) if classes else 0.0
     # With many classes of few images, some look bad by chance, so all share the allowed false alarms.
     confidence = 1 - thresholds.MAX_FALSE_ALARMS / max(1, len(classes))
+    by_class = remedies.counts_classes(facts.spec)
+    least = usual - thresholds.MIN_RECALL_GAP if by_class else thresholds.MIN_RECALL
     worst = [
         (label, right, count)
         for label, right, count in classes
         if (labels is None or label in labels)
-        and right / count < thresholds.MIN_RECALL
+        and right / count < least
         and compute_wilson_interval(right, count, confidence)[1] < usual
     ]
     # If most classes are answered badly, no single class is the problem.
@@ -124,9 +129,14 @@ def _find_collapsed(
             "recall": right / count,
             "recall_interval": [low, high],
             "count": count,
+            **({"others": [figures.correct - right, figures.count - count]} if by_class else {}),
         },
         (
-            *(remedies.suggest(facts.base, "class_weights") if _is_rare(facts.train, label) else ()),
+            *(
+                remedies.suggest(facts.base, "class_weights", "balanced_sampling")
+                if _is_rare(facts.train, label)
+                else ()
+            ),
             *remedies.suggest_data_fix(f"Collect more images of {name!r}, and check how its images are labeled."),
         ),
     )

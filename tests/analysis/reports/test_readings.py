@@ -144,4 +144,4 @@ def test_a_remedy_without_effect_is_reported_as_the_same():
     assert explanation == "Accuracy stays the same; loss stays the same."
     patch = {"training": {"early_stopping": {}}}
     [change] = describe_changes(study.spec, patch)
-    assert change.startswith('training.early_stopping: null → {"monitor": "validation_loss"')
+    assert change.startswith('training.early_stopping: null → {"monitor": null')

@@ -35,7 +35,9 @@ def test_arms_get_the_means_of_their_finished_trainings():
         ("dropout", make_scores(right=[True, True], losses=[0.2, 0.2]).means),
     ]
     base, l2, dropout = add_provisional_means(arms, runs)
-    assert dropout == arms[2] | {"provisional": {"seeds": 2, "accuracy": 0.75, "loss": pytest.approx(0.6)}}
+    assert dropout == arms[2] | {
+        "provisional": {"seeds": 2, "accuracy": 0.75, "loss": pytest.approx(0.6), "objective": None}
+    }
     assert (base["provisional"], l2["provisional"]) == (None, None)
 
 

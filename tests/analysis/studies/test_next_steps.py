@@ -14,7 +14,7 @@ from analysis.studies.next_steps import decide_next_steps
 from analysis.studies.state import Arm, NextSteps, Purpose, RunKey, Scores, StudyRun
 from benchmarks.studies.simulated import Trainings, World, follow, state_of
 from heldout.lifecycle.job import JobStatus
-from heldout.views.study import IntervalsView
+from heldout.views.study_figures import IntervalsView
 from heldout.words.labels import describe_remedy
 from heldout.words.studies import explain_arm
 

@@ -226,9 +226,13 @@ def test_a_rare_class_is_named_unless_the_classes_are_weighted():
     assert finding.evidence == {
         "smallest": {"class": "class 1", "count": 20},
         "largest": {"class": "class 0", "count": 1000},
+        "proposed_objective": "balanced_accuracy",
     }
-    [weighing] = found_in(FINE, splits, "class_imbalance", spec=spec())[0].remedies
+    weighing, sampling = found_in(FINE, splits, "class_imbalance", spec=spec())[0].remedies
     assert weighing.patch == {"training": {"class_weights": "balanced"}}
+    assert sampling.patch == {"training": {"sampling": "balanced"}}
+    [counted] = found_in(FINE, splits, "class_imbalance", spec={**spec(), "objective": "worst_class"})
+    assert "proposed_objective" not in counted.evidence
     [weighed] = found_in(FINE, splits, "class_imbalance", spec=spec(training={"class_weights": "balanced"}))
     assert (weighed.severity, weighed.remedies) == ("info", ())
 

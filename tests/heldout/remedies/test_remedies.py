@@ -205,7 +205,11 @@ def test_a_combination_does_not_restore_what_its_first_part_removed():
 @pytest.mark.parametrize(
     ("asked", "pointer", "message"),
     [
-        (["dropout", "prayer"], "/remedies/1", "There is no remedy 'prayer'. There are augmentation, batch_norm"),
+        (
+            ["dropout", "prayer"],
+            "/remedies/1",
+            "There is no remedy 'prayer'. There are augmentation, balanced_sampling, batch_norm",
+        ),
         (["dropout+prayer"], "/remedies/0", "There is no remedy 'prayer'"),
         (["base"], "/remedies/0", "There is no remedy 'base'"),
         (["temperature"], "/remedies/0", "accuracy never changes"),

@@ -8,8 +8,8 @@ from tests.worker.training.test_engine import compute_rates
 from tests.worker.training.test_trainer import list_epochs_done, same
 from tests.worker.training.trainings import Training, fewer, new_network, scale_to_unit, small_spec
 from worker.training.engine.checkpoint import FitSums
-from worker.training.engine.engine import draw_epoch_order
 from worker.training.engine.optimizer import build_loss
+from worker.training.engine.order import draw_epoch_order
 
 
 def test_the_average_is_that_of_a_keras_optimizer_bit_for_bit(digits):

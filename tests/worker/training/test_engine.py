@@ -12,8 +12,8 @@ from heldout.spec.job import JobSpec
 from tests.worker.training.trainings import Training, fewer, load_example, new_network, scale_to_unit, small_spec
 from worker.machine.devices import Policy
 from worker.training.engine.checkpoint import FitSums
-from worker.training.engine.engine import draw_epoch_order
 from worker.training.engine.optimizer import build_loss, build_optimizer
+from worker.training.engine.order import draw_epoch_order
 from worker.training.engine.training_policy import PlateauState, compute_epoch_rates
 from worker.training.networks.network import build_network
 

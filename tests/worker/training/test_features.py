@@ -19,8 +19,8 @@ from tests.worker.training.trainings import fewer, scale_to_unit
 from worker.machine.held_folders import FILL_LOCK, USE_LOCK
 from worker.messages import AssignedFeatures, EpochDone, Finished, Started, StopCause, Stopped
 from worker.training.data.training_data import is_aligned, select
-from worker.training.engine.engine import draw_epoch_order
 from worker.training.engine.optimizer import build_loss
+from worker.training.engine.order import draw_epoch_order
 from worker.training.features.inputs import share_features
 from worker.training.networks.backbone import resize, set_trainable
 

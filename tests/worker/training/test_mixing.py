@@ -13,8 +13,8 @@ from tests.worker.training.test_engine import EPOCHS, StepRates, compute_differe
 from tests.worker.training.trainings import Training, fewer, new_network, scale_to_unit, small_spec
 from worker.training.augmentation.augment import draw_changes
 from worker.training.augmentation.mixing import draw_mixing
-from worker.training.engine.engine import draw_epoch_order
 from worker.training.engine.optimizer import build_optimizer
+from worker.training.engine.order import draw_epoch_order
 
 IMAGES = 193  # six batches of 32, and one of a single image
 

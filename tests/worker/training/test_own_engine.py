@@ -17,8 +17,8 @@ from tests.worker.training.own_zoo import CLASSES, IMAGE, ZOO, Drop
 from tests.worker.training.test_engine import EPOCHS, compute_difference, compute_rates
 from tests.worker.training.trainings import Training, scale_to_unit
 from worker.training.engine.checkpoint import FitSums
-from worker.training.engine.engine import draw_epoch_order
 from worker.training.engine.optimizer import build_loss, build_optimizer
+from worker.training.engine.order import draw_epoch_order
 from worker.training.engine.towers import can_divide
 from worker.training.networks.backbone import UploadedBackbone
 from worker.training.networks.own_network import build_own_network, find_output, list_steps

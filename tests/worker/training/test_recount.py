@@ -9,7 +9,7 @@ from tests.worker.training.test_trainer import list_epochs_done, same
 from tests.worker.training.trainings import Training, fewer, new_network, scale_to_unit, small_spec
 from worker.training.data.replicas import Replicas
 from worker.training.engine.checkpoint import FitSums
-from worker.training.engine.engine import draw_epoch_order
+from worker.training.engine.order import draw_epoch_order
 from worker.training.networks.network import NetworkBuilder
 
 NORMALIZED = {"filters": 4, "batch_norm": True, "repeat": 2, "dropout": 0.3}

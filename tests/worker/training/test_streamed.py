@@ -18,7 +18,7 @@ from worker.machine.memory import get_memory_bytes
 from worker.machine.shares import Shares
 from worker.training.data.training_data import MappedImageFile, select
 from worker.training.engine.checkpoint import FitSums
-from worker.training.engine.engine import draw_epoch_order
+from worker.training.engine.order import draw_epoch_order
 
 MIB = 1024**2
 IMAGE = (128, 128, 3)

@@ -18,8 +18,9 @@ from worker.machine.devices import Policy
 from worker.messages import FromTraining
 from worker.training.data.replicas import Replicas
 from worker.training.data.training_data import BatchSource, ResidentData, StreamedData, TrainingData, select
-from worker.training.engine.engine import Engine, draw_epoch_order
+from worker.training.engine.engine import Engine
 from worker.training.engine.optimizer import build_loss, build_optimizer
+from worker.training.engine.order import draw_epoch_order
 from worker.training.measuring.evaluate import make_evaluator
 from worker.training.networks.network import build_network
 from worker.training.trainer import Trainer

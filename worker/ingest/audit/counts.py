@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.arrays.dataset import SPLITS
+from heldout.metrics import PROPOSED_OBJECTIVE
 from heldout.statistics import compute_wilson_interval
 from heldout.stored.audit import AuditFinding
 from heldout.words import percent_range, rough_percent
@@ -88,11 +89,12 @@ def _find_imbalance(dataset: IngestedDataset, train: NDArray[np.int64]) -> Audit
             "smallest": {"class": least, "count": int(train[smallest])},
             # What always naming the largest class achieves.
             "majority_accuracy": round(majority, 6),
+            "proposed_objective": "balanced_accuracy",
         },
         explanation=f"Class {least!r} has {rarest}, but class {most!r} has "
         f"{int(train[largest]):,}. A network can ignore {least!r} and still have a good accuracy.",
-        what_to_do="Train with balanced class weights, look at the confusion matrix rather than at the accuracy, or "
-        "add images of the rare classes.",
+        what_to_do=f"{PROPOSED_OBJECTIVE} Train with balanced class weights or balanced sampling, or add images of the "
+        "rare classes.",
     )
 
 

@@ -18,18 +18,12 @@ from worker.training.data.replicas import Batch, Examples, ReplicaPart, Replicas
 from worker.training.data.training_data import BatchSource, TrainingData
 from worker.training.engine.checkpoint import FitSums
 from worker.training.engine.optimizer import Descent, WeightAverage, build_loss, build_optimizer
+from worker.training.engine.order import draw_balanced_order, draw_epoch_order
 from worker.training.engine.recount import Recount
 from worker.training.engine.towers import Towers
 from worker.training.engine.training_policy import Weights
 from worker.training.networks.network import computes_in_float16
 from worker.training.networks.own_network import list_steps
-
-_ORDER_STREAM = 1  # keeps the order's draws apart from initial weights and augmentation
-
-
-def draw_epoch_order(seed: int, epoch: int, count: int) -> NDArray[np.int32]:
-    """Return (count,) the order of the training images in `epoch`; it differs for every epoch and seed."""
-    return np.random.default_rng([seed, _ORDER_STREAM, epoch]).permutation(count).astype(np.int32)
 
 
 class _EpochPlan(NamedTuple):
@@ -182,7 +176,10 @@ class Engine:
     def begin_epoch(self, epoch: int, rates: NDArray[np.float32]) -> None:
         """Prepare `epoch` (from 1): its order, its changes of images, and the learning rate of each step."""
         rows = self._data.rows["train"]
-        places = draw_epoch_order(self._seed, epoch, len(rows))
+        if self._training.sampling == "balanced":
+            places = draw_balanced_order(self._seed, epoch, self._data.labels[rows])
+        else:
+            places = draw_epoch_order(self._seed, epoch, len(rows))
         order = rows[places]
         if self._copies is not None:
             order += np.int32((epoch - 1) % self._copies * len(rows))

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from heldout.diagnosis.curves import choose_curves
 from heldout.diagnosis.history import History
 from heldout.diagnosis.rules.rising import find_reason_to_stop, find_reason_to_warn
+from heldout.metrics import METRICS, Measure
 from heldout.spec.job import EarlyStoppingSpec, TrainingSpec
+from heldout.spec.objective import MonitoredFigure
 from heldout.spec.optimization import PlateauSchedule
 from worker.messages import StopCause
 
@@ -19,7 +21,7 @@ _PLATEAU_MIN_DELTA = 1e-4  # Keras' own default: smaller gains do not count
 
 @dataclass(frozen=True)
 class PlateauState:
-    """The current rate, the lowest validation loss so far, and the epochs since."""
+    """The current rate, the best followed figure so far, and the epochs since."""
 
     rate: float
     best: float | None = None
@@ -44,13 +46,17 @@ def _compute_rate(training: TrainingSpec, state: PlateauState, step: int, steps:
     return state.rate if rate is None else rate
 
 
-def lower_on_plateau(training: TrainingSpec, state: PlateauState, validation_loss: float) -> PlateauState:
-    """Return the state for the next epoch. Source: `keras.callbacks.ReduceLROnPlateau`."""
+def lower_on_plateau(training: TrainingSpec, state: PlateauState, value: float) -> PlateauState:
+    """Return the state for the next epoch. Source: `keras.callbacks.ReduceLROnPlateau`.
+
+    Args:
+        value: the figure that the schedule follows, with its sign changed if more is better.
+    """
     schedule = training.schedule
     if not isinstance(schedule, PlateauSchedule):
         return state
-    if state.best is None or validation_loss + _PLATEAU_MIN_DELTA < state.best:
-        return replace(state, best=validation_loss, wait=0)
+    if state.best is None or value + _PLATEAU_MIN_DELTA < state.best:
+        return replace(state, best=value, wait=0)
     if state.wait + 1 >= schedule.patience:
         return replace(state, rate=state.rate * schedule.factor, wait=0)
     return replace(state, wait=state.wait + 1)
@@ -109,6 +115,14 @@ def find_explanation(mode: Mode, state: GuardState) -> str | None:
     return find_reason_to_warn(curves) if mode == "warn" else find_reason_to_stop(curves)
 
 
+def get_sign(figure: MonitoredFigure, objective: Measure | None) -> int:
+    """Return 1 if a figure of an epoch gets better by falling, else -1."""
+    is_share = figure != "validation_loss"
+    if figure == "validation_objective" and objective is not None:
+        is_share = METRICS[objective].is_share
+    return -1 if is_share else 1
+
+
 @dataclass(frozen=True)
 class StoppingState:
     """The best monitored figure, its epoch, the epochs since, and whether the training ends here."""
@@ -119,14 +133,17 @@ class StoppingState:
     stopped: bool = False
 
 
-def judge_epoch(spec: EarlyStoppingSpec | None, state: StoppingState, epoch: int, value: float) -> StoppingState:
+def judge_epoch(
+    spec: EarlyStoppingSpec | None, state: StoppingState, epoch: int, value: float, sign: int
+) -> StoppingState:
     """Return the state after `epoch` (from 1) gave `value` for the monitored figure.
 
+    Args:
+        sign: 1 for a figure that gets better by falling, such as a loss, and -1 for one that gets better by rising.
     Source: `keras.callbacks.EarlyStopping`.
     """
     if spec is None:
         return state
-    sign = 1 if spec.monitor == "validation_loss" else -1  # a loss gets better by falling, an accuracy by rising
     if state.best is None or sign * value + spec.min_delta < sign * state.best:
         return StoppingState(best=value, best_epoch=epoch)
     waited = state.wait + 1

@@ -19,7 +19,7 @@ from heldout.spec.job import JobSpec
 from heldout.spec.network import OwnNetworkSpec
 from heldout.statistics import compute_wilson_interval
 from heldout.stored.evaluation import LastEpochScores, SplitName, StoredEvaluation
-from heldout.stored.results import FinalView, GapsView, GapView, SplitResult
+from heldout.stored.results import FinalView, GapsView, GapView, MetricResult, SplitResult
 from worker.machine.devices import Policy
 from worker.training.data.training_data import BatchSource, TrainingData
 from worker.training.engine.training_policy import StepPace, Weights
@@ -50,6 +50,7 @@ class Evaluator:
     Args:
         weights: sets the current weights of `network`, if it is not the network being trained.
         decided_by: measures the images of which `network` is not certain.
+        gives_probabilities: whether `predict` will be called.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Evaluator:
         batch_size: int = INFERENCE_BATCH_SIZE,
         weights: Callable[[], Weights] | None = None,
         decided_by: "Evaluator | None" = None,
+        gives_probabilities: bool = False,
     ) -> None:
         self._network = network
         self._weights = weights
@@ -71,6 +73,8 @@ class Evaluator:
         rows, batch = tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int32)
         # One graph for splits of every size: without the signature each would be traced separately.
         self._call = tf.function(self._compute_sums, autograph=False, input_signature=[rows, batch, batch])
+        self._call_answers = tf.function(self._answer, autograph=False, input_signature=[rows])
+        self._gives_probabilities = gives_probabilities
 
     def prepare_in(self, thread: Executor) -> None:
         """Prepare the first measurement in a thread. No other graph may be traced meanwhile."""
@@ -84,6 +88,8 @@ class Evaluator:
     def _prepare(self) -> None:
         """Trace the graph, and have TensorFlow optimise it."""
         self._call(tf.constant([], tf.int32), tf.constant(0), tf.constant(0))
+        if self._gives_probabilities and self._decided_by is None:
+            self._call_answers(tf.constant([], tf.int32))
         if self._decided_by is not None:
             self._decided_by._prepare()
 
@@ -118,6 +124,31 @@ class Evaluator:
             decided, losses[is_left] = self._decided_by.measure_each(rows[is_left], between_calls)
             loss, correct = loss + decided.loss * decided.count, correct + decided.correct
         return Measured(loss / len(rows) if len(rows) else float("nan"), correct, len(rows)), losses
+
+    def predict(
+        self, rows: NDArray[np.int32], between_calls: Callable[[], None] = lambda: None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return (images, classes) probabilities and (images,) losses, in float32."""
+        if self._decided_by is not None:
+            return self._decided_by.predict(rows, between_calls)
+        if self._prepared is not None:
+            self._prepared.result()
+        if self._weights is not None:
+            self._network.set_weights(self._weights())
+        self._source.expect(rows, self._batch_size)
+        found = []
+        for begin in range(0, len(rows), self._batch_size):
+            found.append(
+                [part.numpy() for part in self._call_answers(tf.constant(rows[begin : begin + self._batch_size]))]
+            )
+            between_calls()
+        probabilities, losses = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return probabilities, losses
+
+    def _answer(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        images, labels = self._source.batch(rows)
+        logits = tf.cast(self._network(images, training=False), tf.float32)
+        return tf.nn.softmax(logits), tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
 
     def _compute_sums(self, rows: tf.Tensor, first: tf.Tensor, last: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Sum over certain images; also return each image's loss, and whether it is uncertain (empty if all count)."""
@@ -171,15 +202,19 @@ def make_evaluator(
     seed, image, classes = spec.training.seed, network.input_shape[1:], network.output_shape[-1]
     build_again = build or (lambda policy: build_network(spec.network, image, classes, seed, policy))
 
+    gives_probabilities = spec.has_own_objective
+
     def make_another(policy: Policy) -> Evaluator:
-        return Evaluator(build_again(policy), source, weights=weights)
+        return Evaluator(build_again(policy), source, weights=weights, gives_probabilities=gives_probabilities)
 
     if policy == "mixed_float16" or (policy != "float32" and isinstance(spec.network, OwnNetworkSpec)):
         return make_another("float32")
     decided_by = None if policy == "float32" else make_another("float32")
     if spec.training.ema_decay is None:
-        return Evaluator(network, source, decided_by=decided_by)
-    return Evaluator(build_again(policy), source, weights=weights, decided_by=decided_by)
+        return Evaluator(network, source, decided_by=decided_by, gives_probabilities=gives_probabilities)
+    return Evaluator(
+        build_again(policy), source, weights=weights, decided_by=decided_by, gives_probabilities=gives_probabilities
+    )
 
 
 def _is_unsure(logits: tf.Tensor) -> tf.Tensor:
@@ -199,26 +234,33 @@ def measure_predictions(
     return Measured(float(losses.mean(dtype=np.float64)), int(correct), len(labels))
 
 
-def build_final_figures(epoch: int, measured: Mapping[str, Measured]) -> FinalView:
-    """Return the results of the kept weights, of `epoch`; `measured` lacks held-out splits that are not measured."""
+def build_final_figures(
+    epoch: int, measured: Mapping[str, Measured], metrics: Mapping[str, dict[str, MetricResult]]
+) -> FinalView:
+    """Return the results of the kept weights, of `epoch`; `measured` lacks held-out splits that are not measured.
+
+    Args:
+        metrics: of each split, its other metrics.
+    """
     train, validation, test = measured["train"], measured.get("validation"), measured.get("test")
     return FinalView(
         epoch=epoch,
-        train=_split(train),
-        validation=validation and _split(validation),
-        test=test and _split(test),
+        train=_split(train, metrics.get("train", {})),
+        validation=validation and _split(validation, metrics.get("validation", {})),
+        test=test and _split(test, metrics.get("test", {})),
         gap=GapsView(
             validation=validation and _compute_gap(train, validation), test=test and _compute_gap(train, test)
         ),
     )
 
 
-def _split(measured: Measured) -> SplitResult:
+def _split(measured: Measured, metrics: dict[str, MetricResult]) -> SplitResult:
     return SplitResult(
         loss=measured.loss,
         accuracy=measured.accuracy,
         count=measured.count,
         interval=compute_wilson_interval(measured.correct, measured.count),
+        metrics=metrics,
     )
 
 

@@ -5,6 +5,7 @@ It holds one model at a time in memory, the images of the dataset, and a sum of 
 
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from analysis.answers.answers import Answers
 from analysis.answers.ensembles import Ensemble
+from analysis.answers.metrics import Contributions, NotMeasurable, contribute
 from analysis.arrays.dataset import SPLITS, ImageSet, load
 from analysis.arrays.folds import compute_job_splits
 from analysis.arrays.relations import Relations, load_relations
@@ -47,6 +49,7 @@ def measure_models(assignment: EvaluateAssignment) -> Evaluated:
     shared = [name for name in ["test"] + ["validation"] * assignment.with_validation if len(data.rows[name])]
     losses: dict[str, NDArray[np.float32]] = {}
     right: dict[str, NDArray[np.bool_]] = {}
+    objective: dict[str, Contributions] = {}
     gaps, arms = dict[str, GapOnTest](), {}
     for arm, models in (("base", assignment.base), ("winner", assignment.winner)):
         ensembles = {name: Ensemble(data.labels[data.rows[name]]) for name in shared}
@@ -58,13 +61,16 @@ def measure_models(assignment: EvaluateAssignment) -> Evaluated:
             answers = {name: Answers.to(own.labels[own.rows[name]], part) for name, part in said.items()}
             losses[model.job_id] = said["test"].losses
             right[model.job_id] = answers["test"].right
+            if model.spec.objective is not None and model.spec.has_own_objective:
+                with suppress(NotMeasurable):  # test may lack classes
+                    objective[model.job_id] = contribute(model.spec.objective, answers["test"], model.spec.costs)
             if (gap := _measure_gap_on_test(predictor, own, answers, relations)) is not None:
                 gaps[model.job_id] = gap
         figures = {name: ensemble.figures() for name, ensemble in ensembles.items()}
         arms[arm] = EnsembleFiguresView(
             members=len(models), validation=figures.get("validation"), test=figures.get("test")
         )
-    return Evaluated(TestScores(losses, right), EnsembleView(**arms), gaps)
+    return Evaluated(TestScores(losses, right, objective), EnsembleView(**arms), gaps)
 
 
 def _iterate_predictors(

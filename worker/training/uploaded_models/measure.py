@@ -13,6 +13,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from analysis.answers.answers import Answers, Predictions, divide_by_copies, is_surely_better, split_into_halves
+from analysis.answers.metrics import measure_split
 from analysis.answers.temperature import measure_calibration
 from analysis.answers.training_labels import count_contradictions
 from analysis.arrays.dataset import SPLITS, load
@@ -299,7 +300,12 @@ def _build_figures(data: TrainingData, said: dict[str, Predictions]) -> SplitsRe
         split: measure_predictions(predictions.losses, predictions.probabilities, data.labels[data.rows[split]])
         for split, predictions in said.items()
     }
-    final = build_final_figures(0, measured)
+    metrics = {
+        split: measure_split(Answers.to(data.labels[data.rows[split]], predictions))
+        for split, predictions in said.items()
+        if len(data.rows[split])
+    }
+    final = build_final_figures(0, measured, metrics)
     return SplitsResult(train=final.train, validation=final.validation, test=final.test, gap=final.gap)
 
 

@@ -1,0 +1,82 @@
+"""The metrics that can decide: what each is called, which way is better, and what it needs.
+
+`analysis/answers/metrics.py` computes them. Both are checked against each other when that module is imported.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Measure = Literal["accuracy", "loss", "balanced_accuracy", "macro_f1", "worst_class", "auroc", "top_5", "cost"]
+# Those that decide without an `objective`.
+MEASURES: tuple[Measure, ...] = ("accuracy", "loss")
+# What classes of very different sizes ask for, and why.
+PROPOSED_OBJECTIVE = (
+    "Judge by balanced accuracy (`objective: balanced_accuracy`): it counts each class the same, and accuracy hardly "
+    "counts rare ones."
+)
+# With fewer images of the rarest class, an interval would be a guess (docs/measurements/objectives.md).
+FEWEST_OF_RAREST = 20
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure of a split.
+
+    name: the name that people read.
+    explanation: how it is computed.
+    is_share: whether it lies between 0 and 1 and more is better; otherwise less is better.
+    depends_on_classes: whether each class has a weight of its own, so that few images of one blur it.
+    is_minimum: whether it is the lowest of several shares.
+    needs_probabilities: whether answers alone do not give it.
+    """
+
+    name: str
+    explanation: str
+    is_share: bool = True
+    depends_on_classes: bool = True
+    is_minimum: bool = False
+    needs_probabilities: bool = False
+
+
+METRICS: Mapping[Measure, Metric] = {
+    "accuracy": Metric("accuracy", "The share of images that are answered correctly.", depends_on_classes=False),
+    "loss": Metric(
+        "loss",
+        "Mean cross-entropy in nats.",
+        is_share=False,
+        depends_on_classes=False,
+        needs_probabilities=True,
+    ),
+    "balanced_accuracy": Metric(
+        "balanced accuracy", "The mean of the recalls of all classes: each class counts the same."
+    ),
+    "macro_f1": Metric("macro F1", "The mean of the F1 scores of all classes."),
+    "worst_class": Metric(
+        "recall of the worst class",
+        "The lowest recall of a class. It is smoothed: each class has five more images, answered as well as the "
+        "average class.",
+        is_minimum=True,
+    ),
+    "auroc": Metric(
+        "AUROC",
+        "The area under the ROC curve, averaged over the classes. It says how often an image of a class gets a higher "
+        "probability for it than another image.",
+        needs_probabilities=True,
+    ),
+    "top_5": Metric(
+        "top-5 accuracy",
+        "The share of images whose label is among the five most probable classes.",
+        depends_on_classes=False,
+        needs_probabilities=True,
+    ),
+    "cost": Metric(
+        "cost",
+        "The mean cost of an image by `costs`, if each gets the answer with the lowest expected cost.",
+        is_share=False,
+        depends_on_classes=False,
+        needs_probabilities=True,
+    ),
+}
+if set(get_args(Measure)) != set(METRICS):
+    raise TypeError("every measure needs an entry in METRICS")
