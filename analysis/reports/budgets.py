@@ -44,8 +44,8 @@ def build_budget_blocks(report: StudyReportView) -> list[Block]:
 
 def _describe_measured(budget: ReportBudgetView) -> str:
     if budget.job is not None:
-        return f"the unchanged network (`{budget.job}`)"
-    name = "the unchanged network" if budget.arm == BASE_ARM else f'the network with "{describe_remedy(budget.arm)}"'
+        return f"the base (`{budget.job}`)"
+    name = "the base" if budget.arm == BASE_ARM else f'the network with "{describe_remedy(budget.arm)}"'
     return f"{name} (mean of {pluralize(budget.trainings, 'training')})"
 
 
@@ -69,7 +69,7 @@ def _build_table(caption: str, budgets: Sequence[ReportBudgetView], measure: Mea
     wholes = [format_signed(unit, getattr(budget.whole, measure)) for budget in budgets]
     rows.append(["the whole gap", *(cell for whole in wholes for cell in (whole, "")), ""])
     rows.append(_build_level_row("test images", [budget.gap.test for budget in budgets], is_loss=is_loss))
-    names = ["unchanged" if budget.arm == BASE_ARM else describe_remedy(budget.arm) for budget in budgets]
+    names = ["base" if budget.arm == BASE_ARM else describe_remedy(budget.arm) for budget in budgets]
     headings = ["part", *(heading for name in names for heading in (name, "very likely between")), "what it is"]
     last = -1 if is_loss else len(headings)
     return Table(

@@ -161,7 +161,7 @@ def _build_arm(study: StudyView, arm: ArmView, epochs: Mapping[str, Sequence[Epo
         idea=None if is_base or study.spec is None else explain_idea(arm, study.spec),
         changes=changes,
         effect=None if arm.difference is None else arm.difference.effect,
-        explanation="The unchanged network. Every remedy is compared with it."
+        explanation="The network that the spec describes. Every remedy is compared with it."
         if is_base
         else explain_arm(arm, study.metric),
         gap=_build_gaps(study, arm),

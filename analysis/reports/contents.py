@@ -25,7 +25,7 @@ _TRAINING_WORDS = (
     ("Loss:", "how far the answers are from being right and certain. Lower is better."),
 )
 _REMEDY_WORDS = (
-    ("Unchanged network, base:", "the network that the study's spec describes. Every remedy is compared with it."),
+    ("Base:", "the network that the study's spec describes. Every remedy is compared with it."),
     ("Test images:", "images that are not used to choose anything. They are kept for one final check."),
     ("Remedy:", "a change to the spec that may make the network better on unseen images."),
     ("Accuracy, points:", "the share of right answers. One point is 1% of all images. Figures are rounded."),
@@ -118,7 +118,7 @@ def _say_how(study: StudyView) -> str:
         )
     return (
         f"It started with {words.pluralize(study.seeds, 'training')} of each network, each with a different seed. "
-        f"{folds} The unchanged network and every remedy use the same seeds and images, so that only the remedy "
+        f"{folds} The base and every remedy use the same seeds and images, so that only the remedy "
         "differs."
     )
 

@@ -162,12 +162,12 @@ class RaceProgress:
             elif name != BASE_ARM:
                 self.why[name] = _say_failed(broken)
             elif self.final is None:
-                detail = f"No remedy can be compared with the unchanged network. {_say_failed(broken)}"
+                detail = f"No remedy can be compared with the base. {_say_failed(broken)}"
                 self.error = ("base_failed", detail)
                 return False
             else:  # the result of the previous look remains
                 self.why[BASE_ARM] = _say_failed(broken)
-                self.ended_early = f"More seeds cannot be compared with the unchanged network. {_say_failed(broken)}"
+                self.ended_early = f"More seeds cannot be compared with the base. {_say_failed(broken)}"
                 self.submit = []
                 return False
             self.waiting |= any(run.status not in TERMINAL for run in there)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from heldout.words import Unit
 
 HOW_TO_READ_PICTURES = (
-    "In the pictures, the line at 0 is the unchanged network, the dot is what was measured, and the bar is its range. "
+    "In the pictures, the line at 0 is the base, the dot is what was measured, and the bar is its range. "
     "Farther right is better. An arrow at the edge means that the bar continues beyond it."
 )
 HOW_TO_READ_SIZES = (
@@ -46,8 +46,8 @@ TOGETHER = (
     "better than a single network, but every answer needs the computing of all of them."
 )
 _MEASURES: dict[Measure, tuple[str, str, Unit]] = {
-    "accuracy": ("Accuracy on validation images, compared with the unchanged network", "points", POINTS),
-    "loss": ("Loss on validation images, compared with the unchanged network; lower is better", "loss", LOSS),
+    "accuracy": ("Accuracy on validation images, compared with the base", "points", POINTS),
+    "loss": ("Loss on validation images, compared with the base; lower is better", "loss", LOSS),
 }
 
 
@@ -105,9 +105,9 @@ def sort_arms(study: StudyView) -> list[ArmView]:
 
 
 def format_arm_name(study: StudyView, arm: ArmView) -> str:
-    """`unchanged network`, `label smoothing (chosen)`."""
+    """`base`, `label smoothing (chosen)`."""
     if arm is study.arms[0]:
-        return "unchanged network"
+        return "base"
     running = "running" if arm.status == "racing" and study.status == "running" else ""
     state = "chosen" if arm is study.winner else "dropped" if arm.status == "dropped" else running
     return f"{describe_remedy(arm.name)} ({state})" if state else describe_remedy(arm.name)
@@ -183,18 +183,18 @@ def _build_test(study: StudyView) -> list[Block]:
     if (test := conclusion.test) is not None:
         measured, bounds = test.difference, test.difference.intervals
         difference = (
-            f"difference: {name} minus unchanged",
+            f"difference: {name} minus base",
             "",
             format_signed(POINTS, measured.accuracy, bounds.accuracy),
             format_signed_range(POINTS, measured.accuracy, bounds.accuracy),
             format_signed(LOSS, measured.loss, bounds.loss),
             format_signed_range(LOSS, measured.loss, bounds.loss),
         )
-        rows += [_make_test_row("unchanged network", test.base), _make_test_row(name, test.winner), difference]
+        rows += [_make_test_row("base", test.base), _make_test_row(name, test.winner), difference]
     if study.ensemble is not None:
         rows += [
             _make_test_row(f"{of}, {figures.members} together, {split}", shown)
-            for of, figures in (("unchanged network", study.ensemble.base), (name, study.ensemble.winner))
+            for of, figures in (("base", study.ensemble.base), (name, study.ensemble.winner))
             for split, shown in (("validation", figures.validation), ("test", figures.test))
             if shown is not None
         ]

@@ -141,7 +141,7 @@ class EnsembleView(View):
     base: EnsembleFiguresView
     winner: EnsembleFiguresView
     explanation: str | None = Field(
-        None, description="Where the ensemble of the unchanged network is right more often than one winner: says so."
+        None, description="Where the ensemble of the base is right more often than one winner: says so."
     )
 
 

@@ -147,7 +147,7 @@ def _say_ways_on(study: StudyView) -> str:
 
 
 def explain_base_ensemble(study: StudyView) -> str | None:
-    """Say that the unchanged network, averaged over its seeds, is right more often than the winner; None if it is not.
+    """Say that the base, averaged over its seeds, is right more often than the winner; None if it is not.
 
     Test figures are compared where there are any, else those of validation.
     """
@@ -164,7 +164,7 @@ def explain_base_ensemble(study: StudyView) -> str | None:
     bounds, members = together.intervals.accuracy, ensemble.base.members
     doubt = " The difference may be chance." if bounds is not None and bounds[0] <= alone.accuracy else ""
     return (
-        f"{members} unchanged networks together (an ensemble) get {percent(together.accuracy)} of "
+        f"{members} networks of the base together (an ensemble) get {percent(together.accuracy)} of "
         f"{'test' if has_test else 'validation'} images right, more than one network with "
         f"{describe_remedy(winner.name)} ({percent(alone.accuracy)}). They need {members} times the computing for each "
         f"answer.{doubt}"
@@ -209,8 +209,8 @@ def _describe_what_helped(study: StudyView) -> str:
         return "Nothing has been compared."
     better = study.find_arms("better")
     if not better:
-        return "Nothing is clearly better than the unchanged network so far."
-    return f"So far clearly better than the unchanged network: {join_remedies(better)}."
+        return "Nothing is clearly better than the base so far."
+    return f"So far clearly better than the base: {join_remedies(better)}."
 
 
 def _say_test_use(study: StudyView) -> str:

@@ -57,7 +57,11 @@ test('what a page cannot use is said as a page says it', () => {
       'Job x is failed; that is final. "Run again" makes a new one.',
     'Have the splits cut anew with `splits: {existing: merge}` (`--merge`) if that helps.':
       'Have the splits cut anew if that helps.',
-    'Use `padding: same`, or fewer blocks.': 'Use `padding: same`, or fewer blocks.',
+    'Use `padding: same`, or fewer blocks.': 'Use "Padding at the image edge: same", or fewer blocks.',
+    'Leave some out, or send `extent: full`.': 'Leave some out, or send "a full comparison".',
+    'The images stay together by a group rule (`group_by`).':
+      'The images stay together by a group rule ("Images that belong together").',
+    '`resources.device` is not `fit`.': '"Machine: device" is not `fit`.',
   }
   for (const [text, words] of Object.entries(said)) assert.equal(adviseHere(text), words)
 })

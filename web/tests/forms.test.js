@@ -3,9 +3,9 @@ import { test } from 'node:test'
 
 import { smoothed } from '../src/charts/smoothing'
 import { fitted, isOwn } from '../src/pages/new/fitting'
-import { placeOf } from '../src/pages/new/labels'
 import { at, changed, fieldOf, pointerOf, tagOf } from '../src/pages/new/schema'
 import { escaped } from '../src/parts/escaped'
+import { placeOf } from '../src/words/fields'
 
 const RIGHT_TO_LEFT = '\u202e'
 

@@ -100,7 +100,7 @@ def cure():
             0.1922,
             seeds=3,
             status="dropped",
-            why="After 3 trainings it was clearly worse than the unchanged network.",
+            why="After 3 trainings it was clearly worse than the base.",
             difference=(-0.0195, 0.0110, 0.0490, 0.0440),
         ),
     ]
@@ -112,7 +112,7 @@ def cure():
     conclusion = {
         "kind": "cure",
         "remedy": "dropout",
-        "explanation": "On validation images dropout is clearly better than the unchanged network.",
+        "explanation": "On validation images dropout is clearly better than the base.",
         "test": test,
         "refit": "job_01k9refit",
     }
@@ -135,7 +135,7 @@ def nothing_helped():
     conclusion = {
         "kind": "nothing_helped",
         "remedy": None,
-        "explanation": "No change was clearly better than the unchanged network in right answers or in loss.",
+        "explanation": "No change was clearly better than the base in right answers or in loss.",
     }
     return study(arms, conclusion, splits="fixed")
 

@@ -80,7 +80,7 @@ def test_the_page_shows_the_budget_of_both():
     ]
     page = html(made.cure(), gaps)
     assert (
-        'Measured for the unchanged network (mean of 2 trainings) and the network with "dropout" (mean of 2'
+        'Measured for the base (mean of 2 trainings) and the network with "dropout" (mean of 2'
         in text_of(page)
     )
     assert [caption for caption, _ in html_tables(page)].count("In points of accuracy") == 1

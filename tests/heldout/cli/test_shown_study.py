@@ -83,7 +83,7 @@ def test_before_a_comparison_only_provisional_means_are_shown():
     early = [arm("base", validation=None, provisional=so_far), arm("dropout", validation=None)]
     lines = show(study(status="running", arms=early, conclusion=None))
     rows = {line.split()[0]: line.split() for line in reversed(lines) if line}
-    assert rows["unchanged"][2:] == ["–", "–", "–", "85.4%", "so", "far", "2"]
+    assert rows["base"][1:] == ["–", "–", "–", "85.4%", "so", "far", "2"]
     assert rows["dropout"][1:] == ["–", "–", "–", "–", "3"]
     assert "So far: the mean of the trainings that have ended." in "\n".join(lines)
 
@@ -131,12 +131,12 @@ def test_in_a_pipe_a_row_is_printed_whenever_its_figures_change(capsys):
 
     one_seed, two_seeds = ({"seeds": seeds, "accuracy": 0.9 + seeds / 100, "loss": 0.5} for seeds in (1, 2))
     show(None, None)
-    assert [row[0] for row in show(one_seed, None)] == ["REMEDY", "unchanged"]
+    assert [row[0] for row in show(one_seed, None)] == ["REMEDY", "base"]
     assert show(one_seed, None) == []
     [row] = show(one_seed, two_seeds)
     assert row[0] == "dropout"
     assert row[-4:] == ["92.0%", "so", "far", "2"]
-    assert [row[0] for row in show(two_seeds, two_seeds)] == ["unchanged"]
+    assert [row[0] for row in show(two_seeds, two_seeds)] == ["base"]
 
 
 def test_on_a_terminal_the_arms_are_redrawn_and_erased_at_the_end(monkeypatch):

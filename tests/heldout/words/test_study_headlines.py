@@ -152,7 +152,7 @@ def test_a_readers_questions_are_answered():
 
 
 def with_ensemble(accuracy: float, low: float):
-    """Return the study with an ensemble of unchanged networks of this test accuracy."""
+    """Return the study with an ensemble of the base of this test accuracy."""
     ensemble = CURE.ensemble
     bounds = ensemble.base.test.intervals.model_copy(update={"accuracy": (low, 0.999)})
     test = changed(ensemble.base.test, accuracy=accuracy, intervals=bounds)
@@ -161,7 +161,7 @@ def with_ensemble(accuracy: float, low: float):
 
 def test_an_ensemble_of_the_unchanged_network_that_beats_the_cure_is_named():
     assert CURE.conclusion.test.winner.accuracy == 0.9784
-    sure = "5 unchanged networks together (an ensemble) get 98.6% of test images right, more than one network with "
+    sure = "5 networks of the base together (an ensemble) get 98.6% of test images right, more than one network with "
     sure += "dropout (97.8%). They need 5 times the computing for each answer."
     assert explain_base_ensemble(with_ensemble(0.986, low=0.98)) == sure
     assert explain_base_ensemble(with_ensemble(0.986, low=0.97)) == f"{sure} The difference may be chance."

@@ -4,6 +4,7 @@ import type { ComponentChildren } from 'preact'
 
 import type { Problem } from '../api/client'
 import PAGES from '../pages.json'
+import { placeOf } from '../words/fields'
 import { plain } from '../words/format'
 import { path } from './router'
 
@@ -30,7 +31,7 @@ export function Failed({ problem, retry }: { problem: Problem; retry?: () => voi
         <ul>
           {problem.errors.map((error) => (
             <li key={error.pointer}>
-              <code>{error.pointer}</code> {error.detail}
+              {error.pointer && <strong>{placeOf(error.pointer)}:</strong>} {error.detail}
             </li>
           ))}
         </ul>

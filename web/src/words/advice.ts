@@ -1,5 +1,7 @@
 /** What the service advises, in words of the dashboard: its texts name routes and options, which a page has buttons for. */
 
+import { withFieldWords } from './fields'
+
 /** What a text may name, and what stands for it on a page. Texts are those of `heldout/errors` and of the check of uploads. */
 const WORDS: [RegExp, string][] = [
   [/ ?List them with GET \S+/g, ''],
@@ -32,7 +34,8 @@ const TERMINAL_SYNTAX = /`[^`]*--[a-z][^`]*`|\/v1\/|\bcurl\b|`heldout |\b(?:GET|
 const ASIDE = / \(`[^()]*\)/g
 
 /** The text without what a reader of a page cannot use. A sentence that still has some of it is left out. */
-export function adviseHere(text: string): string {
+export function adviseHere(given: string): string {
+  const text = withFieldWords(given)
   const said = WORDS.reduce((all, [form, words]) => all.replace(form, words), text)
   if (said === text && !TERMINAL_SYNTAX.test(text)) return text
   const sentences = said.replace(ASIDE, (aside) => (TERMINAL_SYNTAX.test(aside) ? '' : aside)).split(/(?<=[.!?]["']?) +/)

@@ -10,9 +10,9 @@ export const SPLIT_NAMES: Record<Split, string> = { train: 'Training', validatio
 export const DATASET_TONES: Record<string, Tone> = { ready: 'good', rejected: 'bad', checking: 'accent', uploading: 'accent' }
 
 export const SEVERITIES: Record<AuditFinding['severity'], [string, Tone]> = {
-  critical: ['serious', 'bad'],
-  warning: ['look at it', 'warn'],
-  info: ['to know', 'plain'],
+  critical: ['critical', 'bad'],
+  warning: ['warning', 'warn'],
+  info: ['note', 'plain'],
 }
 
 export const findingWord = (code: string) => AUDIT_FINDINGS[code] ?? capital(plain(code))

@@ -28,7 +28,7 @@ export const remedyWord = (name: string) =>
     .join(' + ')
 
 /** What an arm of a study is called. */
-export const armWord = (name: string) => (name === 'base' ? 'Unchanged' : remedyWord(name))
+export const armWord = (name: string) => (name === 'base' ? 'Base' : remedyWord(name))
 
 export const STATUS_TONES: Record<string, Tone> = {
   running: 'accent',

@@ -64,7 +64,7 @@ def test_a_report_is_available_in_three_forms(client, stranger, study):
     blocks = client.get(path, headers={"Accept": "application/vnd.heldout.document+json"}).json()["blocks"]
     assert report.study.headline in [block.get("text") for block in blocks]
     assert {"facts", "heading", "items", "listing"} <= {block["kind"] for block in blocks}
-    assert "| unchanged network | 90.0% | 90.0% | 90.0% | 0.0 points from training to test |" in text.text
+    assert "| base | 90.0% | 90.0% | 90.0% | 0.0 points from training to test |" in text.text
     assert report.answer in text.text
     assert_problem(stranger.get(path), 404, "study_not_found")
     assert_problem(client.get("/v1/studies/std_none/report"), 404, "study_not_found")

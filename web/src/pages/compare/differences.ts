@@ -1,6 +1,7 @@
 /** Finds the fields in which the specs of jobs differ, and other differences between the runs. */
 
 import type { Job } from '../../api/jobs'
+import { itemFieldWord, valueWord } from '../../words/fields'
 import type { Group } from './groups'
 
 /** values: one for each group; undefined if its spec has no such field. */
@@ -35,7 +36,7 @@ function wholeItems(all: Leaves[]): Leaves[] {
       if (!item || !torn.has(item)) kept.set(path, value)
       else if (value !== null && value !== 0 && value !== false) {
         const before = kept.get(item)
-        kept.set(item, `${before ? `${String(before)}, ` : ''}${path.slice(item.length + 1)} ${String(value)}`)
+        kept.set(item, `${before ? `${String(before)}, ` : ''}${itemFieldWord(path)} ${valueWord(value)}`)
       }
     }
     return kept

@@ -1,6 +1,7 @@
 /** The fields in which the jobs differ. */
 
 import { Scroll } from '../../parts/scroll'
+import { pathWord, valueWord } from '../../words/fields'
 import { type Difference, runDifferences, specDifferences } from './differences'
 import type { Group } from './groups'
 import { Key } from './key'
@@ -21,11 +22,11 @@ export function DifferencesCard({ groups }: { groups: Group[] }) {
     <section class="card" aria-label="Differences">
       <h2>How they differ</h2>
       {ofSpec.length ? (
-        <Scroll label="Fields that differ">
+        <Scroll label="Settings that differ">
           <table class="plain-table differences">
             <thead>
               <tr>
-                <th scope="col">Field of the spec</th>
+                <th scope="col">Setting</th>
                 {groups.map((group) => (
                   <th key={group.letter} scope="col">
                     <Key group={group} /> {group.letter} <span class="soft">{group.name}</span>
@@ -59,21 +60,11 @@ const Rows = ({ rows }: { rows: Difference[] }) => (
   <tbody>
     {rows.map((row) => (
       <tr key={row.path}>
-        <th scope="row" class="mono">
-          {row.path}
-        </th>
+        <th scope="row">{pathWord(row.path)}</th>
         {row.values.map((value, place) => (
-          <td key={place}>{worded(value)}</td>
+          <td key={place}>{valueWord(value)}</td>
         ))}
       </tr>
     ))}
   </tbody>
 )
-
-function worded(value: unknown): string {
-  if (value === undefined) return '–'
-  if (value === null) return 'none'
-  if (typeof value === 'boolean') return value ? 'yes' : 'no'
-  if (typeof value === 'number') return value.toLocaleString('en', { maximumSignificantDigits: 12 })
-  return typeof value === 'string' ? value : JSON.stringify(value)
-}

@@ -5,8 +5,8 @@ import { Fact, Facts } from '../../parts/facts'
 import type { Loaded } from '../../parts/load'
 import { PlainTable } from '../../parts/plain_table'
 import { Prose } from '../../parts/prose'
+import { placeOf } from '../../words/fields'
 import { bytes, count, duration } from '../../words/format'
-import { placeOf } from './labels'
 
 export function EstimatePanel({ checked }: { checked: Loaded<Estimate> }) {
   const { data, problem } = checked

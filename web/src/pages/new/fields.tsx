@@ -4,8 +4,9 @@ import { useEffect, useState } from 'preact/hooks'
 
 import { Labelled } from '../../parts/labelled'
 import { Typed } from '../../parts/typed'
+import { ITEMS, labelOf } from '../../words/fields'
 import { plain } from '../../words/format'
-import { fieldName, ITEMS, labelOf, parted } from './labels'
+import { fieldName, parted } from './labels'
 import { at, changed, type Field, fieldOf, type Path, pointerOf, type Schema, type Schemas, tagOf, type Value } from './schema'
 
 export type Form = {

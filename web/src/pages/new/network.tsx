@@ -7,11 +7,11 @@ import { getModels, type Model, uploadModel } from '../../api/models'
 import { Labelled } from '../../parts/labelled'
 import { useLive, useLoaded } from '../../parts/load'
 import { Segments } from '../../parts/segments'
+import { labelOf } from '../../words/fields'
 import { bytes, count, percent } from '../../words/format'
 import { givesWord, takesWord } from '../../words/models'
 import { AnyField, Fields, type Form, Said } from './fields'
 import { isOwn } from './fitting'
-import { labelOf } from './labels'
 import { changed, type Value } from './schema'
 
 const PATH = ['network']

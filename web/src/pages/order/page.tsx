@@ -311,7 +311,7 @@ const Estimate = ({ checked: { data, problem }, missing }: { checked: Loaded<Stu
         {data.sizes ? (
           <p>On {data.sizes.map(count).join(', ')} training images.</p>
         ) : (
-          <p>The unchanged network, and {data.remedies.map(armWord).join(', ')}.</p>
+          <p>The base, and {data.remedies.map(armWord).join(', ')}.</p>
         )}
         <p class="soft">
           {data.splits === 'fixed'
