@@ -79,8 +79,5 @@ def test_the_page_shows_the_budget_of_both():
         compute_mean_budget(arm, [measured(seed), measured(seed + 1)]) for arm, seed in (("base", 1), ("dropout", 5))
     ]
     page = html(made.cure(), gaps)
-    assert (
-        'Measured for the base (mean of 2 trainings) and the network with "dropout" (mean of 2'
-        in text_of(page)
-    )
+    assert 'Measured for the base (mean of 2 trainings) and the network with "dropout" (mean of 2' in text_of(page)
     assert [caption for caption, _ in html_tables(page)].count("In points of accuracy") == 1

@@ -52,7 +52,7 @@ export function itemFieldWord(path: string): string {
 const BY_NAME: Record<string, string> = {}
 for (const [path, label] of Object.entries(SPEC_FIELDS)) BY_NAME[path.slice(path.lastIndexOf('.') + 1)] ??= short(label)
 
-/** Settings that are no fields of a job's spec, as their forms call them. */
+/** Settings outside of a job's spec, as their forms call them. */
 const SETTINGS: Record<string, string> = {
   group_by: 'Images that belong together',
   'remedies: all': 'all remedies',

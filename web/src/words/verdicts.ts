@@ -27,9 +27,6 @@ export const remedyWord = (name: string) =>
     .map((part) => REMEDIES[part] ?? plain(part))
     .join(' + ')
 
-/** What an arm of a study is called. */
-export const armWord = (name: string) => (name === 'base' ? 'Base' : remedyWord(name))
-
 export const STATUS_TONES: Record<string, Tone> = {
   running: 'accent',
   cancelling: 'warn',

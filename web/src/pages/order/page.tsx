@@ -13,7 +13,7 @@ import { go, inQuery } from '../../parts/router'
 import { Empty, Failed, Loading } from '../../parts/states'
 import { count, duration } from '../../words/format'
 import { STUDY_KINDS, WHAT_IT_DOES } from '../../words/labels'
-import { armWord, remedyWord } from '../../words/verdicts'
+import { remedyWord } from '../../words/verdicts'
 import { DataFirst } from './data_first'
 
 const HOUR_S = 3600
@@ -311,7 +311,7 @@ const Estimate = ({ checked: { data, problem }, missing }: { checked: Loaded<Stu
         {data.sizes ? (
           <p>On {data.sizes.map(count).join(', ')} training images.</p>
         ) : (
-          <p>The base, and {data.remedies.map(armWord).join(', ')}.</p>
+          <p>The base, and {data.remedies.map(remedyWord).join(', ')}.</p>
         )}
         <p class="soft">
           {data.splits === 'fixed'
@@ -319,7 +319,7 @@ const Estimate = ({ checked: { data, problem }, missing }: { checked: Loaded<Stu
             : 'There are few validation images, so each seed has its own.'}
         </p>
         {data.left_out.length > 0 && (
-          <p class="soft">If it cannot tell yet, it can be continued with {data.left_out.map(armWord).join(', ')}.</p>
+          <p class="soft">If it cannot tell yet, it can be continued with {data.left_out.map(remedyWord).join(', ')}.</p>
         )}
         {data.warnings.map((warning) => (
           <p key={warning} class="hint wrong">
