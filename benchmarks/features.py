@@ -40,7 +40,8 @@ class Service(TemporaryService):
         self._cache_bytes = cache_bytes
 
     def _environment(self, home: Path) -> dict[str, str]:
-        own = {"FEATURE_CACHE_BYTES": str(self._cache_bytes), "CALIBRATE": "false", "CHECK_LABELS": "false"}
+        quiet = {"CALIBRATE": "false", "CHECK_LABELS": "false", "PROVE_IDLE_S": "0"}
+        own = {"FEATURE_CACHE_BYTES": str(self._cache_bytes), **quiet}
         return super()._environment(home) | {f"HELDOUT_{name}": value for name, value in own.items()}
 
 

@@ -243,15 +243,21 @@ def _make_harmless(text: str) -> str:
     return text
 
 
-def read_right(blobs: Blobs, predictions: Artifact, split: str) -> list[bool] | None:
-    """Read which images of a split are answered correctly, in the dataset's order. None if it was not measured.
+def read_right(blobs: Blobs, predictions: Artifact, split: str) -> tuple[list[bool], tuple[tuple[int, int], ...]]:
+    """Read which images of a split are answered correctly, in the dataset's order, and for each class how many.
 
     Raises:
         BlobMissing, ArtifactDamaged, StorageUnavailable.
     """
     found: list[tuple[int, bool]] = []
+    counts: dict[int, tuple[int, int]] = {}
+    classes = 0
     with guard_reading(predictions.key), open_zipped(blobs, predictions.key, predictions.digest) as archive:
         for indices, labels, probabilities, _ in _iterate_split(blobs, predictions.key, set(archive.namelist()), split):
-            right = probabilities.argmax(axis=1) == labels
+            right, classes = probabilities.argmax(axis=1) == labels, probabilities.shape[1]
             found += zip(indices.tolist(), right.tolist(), strict=True)
-    return [is_right for _, is_right in sorted(found)] or None
+            for label, is_right in zip(labels.tolist(), right.tolist(), strict=True):
+                before, count = counts.get(label, (0, 0))
+                counts[label] = before + is_right, count + 1
+    recalls = tuple(counts.get(label, (0, 0)) for label in range(classes))
+    return [is_right for _, is_right in sorted(found)], recalls

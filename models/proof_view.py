@@ -1,5 +1,6 @@
 """Builds the view of a proof."""
 
+from heldout.errors import JobNotFinished, NothingToProve
 from heldout.lifecycle.resources import ProofStatus
 from heldout.proofs.catalogue import EXPERIMENTS
 from heldout.proofs.figures import Figures
@@ -8,17 +9,29 @@ from heldout.views.diagnosis import build_tried
 from heldout.views.proof import CostView, NotTriedView, PlannedView, ProofView, TrialView
 from heldout.words.labels import get_verdict_name
 from heldout.words.proofs import describe_cost, describe_state
+from models.blobs import Blobs
 from models.database import Session
-from models.proofs import Progress, compute_spent
+from models.proofs import Progress, compute_spent, look
 from models.store import proofs
-from models.tables import ProofRow
+from models.tables import JobRow, ProofRow
+
+# Seconds in which a training begins and ends, apart from its epochs.
+START_S = 1.0
+
+
+def find_proof(session: Session, blobs: Blobs, job: JobRow) -> ProofView | None:
+    """Build the view of a job's proof, or of what it would begin with. None if the job has no verdict to prove yet."""
+    try:
+        return build_proof_view(session, look(session, blobs, job.owner, job.id))
+    except (JobNotFinished, NothingToProve):
+        return None
 
 
 def build_proof_view(session: Session, progress: Progress) -> ProofView:
     """Build the view of a job's proof, or of what it would begin with."""
     row, plan = progress.row, progress.plan
     has_ended = row is not None and row.status is not ProofStatus.RUNNING
-    steps = () if has_ended else plan.steps
+    steps = progress.further if has_ended else plan.steps
     planned = [_build_planned(step, progress.base_s) for step in steps]
     cost = CostView(trainings=sum(step.trainings for step in planned), seconds=sum(step.seconds for step in planned))
     spent = None if row is None else compute_spent(row)
@@ -63,7 +76,7 @@ def _build_planned(step: Step, base_s: float) -> PlannedView:
         question=EXPERIMENTS[step.experiment].question,
         trainings=len(step.variants),
         work=round(step.work, 3),
-        seconds=round(step.work * base_s, 1),
+        seconds=round(step.work * base_s + START_S * len(step.variants), 1),
     )
 
 

@@ -3,6 +3,7 @@
 `heldout/proofs/planning.py` decides. A proof may be continued at any time without repeating a training.
 """
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,11 +25,13 @@ from heldout.lifecycle.resources import ProofStatus
 from heldout.proofs.experiment import Subject, Variant
 from heldout.proofs.figures import Figures
 from heldout.proofs.outcomes import to_json
-from heldout.proofs.planning import Budget, Done, Plan, plan
+from heldout.proofs.planning import Budget, Done, Plan, Step, plan
 from heldout.proofs.spec import ProofBudget
 from heldout.spec.documents import merge
 from heldout.spec.job import JobSpec
 from heldout.spec.part import MAX_SEED
+from heldout.words.labels import get_verdict_name
+from heldout.words.proofs import describe_state
 from heldout.work.kinds import ExperimentSpec, IdleExperimentSpec, JobKind
 from models.blobs import Blobs
 from models.database import Session, db_now
@@ -37,7 +40,7 @@ from models.initial_weights import Continuation
 from models.job_creation import examine_spec, queue_examined
 from models.job_summary import summarize_job
 from models.proof_subject import make_subject
-from models.store import claims, datasets, jobs, proofs, quotas
+from models.store import claims, datasets, jobs, label_reads, proofs, quotas
 from models.store.claims import HeldAttempt
 from models.store.listing import get_summary_columns
 from models.store.transitions import move
@@ -47,6 +50,8 @@ log = structlog.get_logger()
 
 # Seconds that the job's own training is taken to last at least, so that a budget of seconds buys a bounded work.
 MIN_BASE_S = 1.0
+# How many experiments of one job run without being asked for.
+MAX_IDLE_TRAININGS = 6
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,7 @@ class Progress:
     row: ProofRow | None
     subject: Subject
     plan: Plan
+    further: Sequence[Step] = ()  # what another budget would try, once the proof has ended
 
     @property
     def base_s(self) -> float:
@@ -79,7 +85,8 @@ def look(session: Session, blobs: Blobs, owner: str, job_id: str, budget: ProofB
         left = make_budget(budget or ProofBudget(), job)
     else:
         subject, done, left = Subject.from_json(proof.subject), read_done(proof), compute_left(proof)
-    return Progress(job, proof, subject, plan(subject, done, left))
+    further = plan(subject, done, make_budget(budget or ProofBudget(), job)).steps
+    return Progress(job, proof, subject, plan(subject, done, left), further)
 
 
 def order(
@@ -141,6 +148,28 @@ def order(
     return job
 
 
+# How long after its end a job may get a proof that no one has asked for.
+RECENT_S = 3600.0
+
+
+def find_unproven(session: Session, but: Collection[str]) -> JobRow | None:
+    """Find the newest training without a proof that ended a short time ago. but: ids of jobs to leave out."""
+    has_proof = select(ProofRow.job_id).where(ProofRow.job_id == JobRow.id).exists()
+    return session.scalars(
+        select(JobRow)
+        .where(JobRow.study_id.is_(None), JobRow.finished_at.is_not(None), JobRow.finished_at > db_now(-RECENT_S))
+        .where(JobRow.kind == JobKind.TRAIN, JobRow.status == JobStatus.SUCCEEDED, ~has_proof, JobRow.id.not_in(but))
+        .order_by(JobRow.finished_at.desc())
+        .limit(1)
+    ).one_or_none()
+
+
+def order_idle(session: Session, blobs: Blobs, job: JobRow, most_s: float, *, max_parameters: int) -> None:
+    """Begin the proof of a job that no one has asked for, for less than the job itself took. Raises as `order`."""
+    budget = ProofBudget(trainings=MAX_IDLE_TRAININGS, seconds=max(MIN_BASE_S, min(most_s, job.runtime_s)))
+    order(session, blobs, job.owner, job.id, budget, max_parameters=max_parameters, is_automatic=True)
+
+
 def _hurry(session: Session, proof: ProofRow) -> None:
     """Queue experiments that wait for an idle worker like those that someone has asked for."""
     waiting = (JobRow.id.in_(proofs.list_jobs(proof.trials)), JobRow.status == JobStatus.QUEUED)
@@ -162,11 +191,15 @@ def advance(session: Session, blobs: Blobs, job_id: str, *, max_parameters: int)
             return
         found = plan(subject, read_done(proof), compute_left(proof))
         tried = [to_json(item) for item in found.outcomes.tried]
+        news = [item["sentence"] for item in tried if item not in proof.tried]
         is_cancelled = any(trial.get("error") == "cancelled" for trial in proof.trials.values())
         if is_cancelled or not found.steps:
             status = ProofStatus.CANCELLED if is_cancelled else ProofStatus.ENDED
-            proofs.end(session, job_id, status, "cancelled" if is_cancelled else found.reason, tried=tried)
+            reason = "cancelled" if is_cancelled else found.reason
+            proofs.end(session, job_id, status, reason, tried=tried)
             note_summary(session, blobs, job)
+            end = describe_state(status, reason, get_verdict_name(found.verdict), "")
+            proofs.note_news(session, job_id, [*news, end], status)
             return
         try:
             quotas.require_room(session, proof.owner, *quotas.OF_NEW_JOBS, asked=len(found.steps[0].variants))
@@ -177,6 +210,7 @@ def advance(session: Session, blobs: Blobs, job_id: str, *, max_parameters: int)
         for variant in found.steps[0].variants:
             trials[variant.key] = _queue(session, blobs, job, subject, variant, proof, max_parameters)
         proofs.write(session, job_id, trials=trials, tried=tried)
+        proofs.note_news(session, job_id, news or ["Making sure of the verdict."], ProofStatus.RUNNING)
         proof = proofs.lock(session, job_id)
         assert proof is not None
 
@@ -198,6 +232,8 @@ def _queue(
         examined = examine_spec(session, blobs, proof.owner, _drop_own(spec), dataset, max_parameters, job)
         continued = _find_state(session, job) if variant.continues else None
         job_id = make_id("exp")
+        if variant.reads_test:
+            label_reads.add_for_experiment(session, proof.owner, job.id, dataset)
         queue_examined(session, blobs, proof.owner, job_id, spec, examined, continued=continued)
     except StorageUnavailable:
         raise
@@ -207,17 +243,19 @@ def _queue(
 
 
 def _drop_own(spec: ExperimentSpec) -> JobSpec:
-    return JobSpec.model_validate(spec.model_dump(mode="json", exclude={"proves", "variant"}))
+    return JobSpec.model_validate(
+        spec.model_dump(mode="json", exclude={"proves", "variant", "splits_again", "leave_out"})
+    )
 
 
 def make_spec(subject: Subject, variant: Variant, job: JobRow, *, is_automatic: bool) -> ExperimentSpec:
-    """Make the spec of a variant: the job's own with its patch, another seed, and test never measured.
+    """Make the spec of a variant: the job's own with its patch and seed. Test is measured only if it is split again.
 
     Raises:
         InvalidSpec.
     """
     fixed = {
-        "evaluation": {"test": "never", "train": "final"},
+        "evaluation": {"test": "final" if variant.reads_test else "never", "train": "final"},
         "training": {"seed": (subject.training["seed"] + variant.seed) % (MAX_SEED + 1)},
         "limits": {"max_pending_s": None, "keep_s": None},
         "metadata": dict.fromkeys(subject.spec.get("metadata") or {}),
@@ -228,6 +266,8 @@ def make_spec(subject: Subject, variant: Variant, job: JobRow, *, is_automatic: 
         **merge(merge(dict(subject.spec), dict(variant.patch)), fixed),
         "proves": job.id,
         "variant": variant.key,
+        "splits_again": variant.splits_again,
+        "leave_out": list(variant.leave_out),
     }
     try:
         return (IdleExperimentSpec if is_automatic else ExperimentSpec).model_validate(content)
@@ -255,6 +295,7 @@ def cancel(session: Session, owner: str, job_id: str) -> JobRow:
     for experiment in proofs.lock_open_jobs(session, proof):
         jobs.cancel_locked(session, experiment)
     proofs.end(session, job_id, ProofStatus.CANCELLED, "cancelled")
+    proofs.note_news(session, job_id, ["The proof was cancelled."], ProofStatus.CANCELLED)
     return job
 
 

@@ -241,19 +241,35 @@ def require_folds(session: Session, blobs: Blobs, dataset: DatasetRow, spec: Job
     raise InvalidSpec.at("/validation/folds", detail)
 
 
+def list_copied_images(session: Session, blobs: Blobs, dataset: DatasetRow, spec: JobSpec) -> list[int]:
+    """List the positions of a job's training images that have a copy among its held-out images, ascending.
+
+    Raises:
+        DatasetLost, DatasetDamaged, StorageUnavailable.
+    """
+    labels, splits, relations = _read_stored(session, blobs, dataset, spec, with_relations=True)
+    if relations is None:
+        return []
+    own = compute_job_splits(labels, splits, spec, relations)
+    held_out = np.concatenate([own["validation"], own["test"]])
+    is_copied = np.isin(relations.copy_of[own["train"]], relations.copy_of[held_out])
+    positions: list[int] = own["train"][is_copied].tolist()
+    return positions
+
+
 def uses_relations(dataset_status: RelationsStatus | None) -> bool:
     """Whether folds of a dataset keep copies and groups together. This never changes after a job was accepted."""
     return dataset_status is RelationsStatus.STORED
 
 
 def _read_stored(
-    session: Session, blobs: Blobs, dataset: DatasetRow, spec: JobSpec
+    session: Session, blobs: Blobs, dataset: DatasetRow, spec: JobSpec, *, with_relations: bool = False
 ) -> tuple[NDArray[np.int32], dict[str, Positions], Relations | None]:
     sha256, key = dataset.sha256 or "", make_relations_key(dataset.id)
     with raise_if_missing(DatasetLost(dataset.name)):
         labels, splits = read_labels(session, blobs, sha256), read_splits(session, blobs, sha256)
         relations = None
-        if spec.folds is not None and uses_relations(dataset.relations_status):
+        if (with_relations or spec.folds is not None) and uses_relations(dataset.relations_status):
             content = read_file(session, blobs, key)
             with guard_reading(key):
                 relations = load_relations(io.BytesIO(content))

@@ -12,11 +12,15 @@ from heldout.remedies.change import RemedyBase
 from heldout.spec.job import JobSpec
 from heldout.spec.network import OwnNetworkSpec
 from heldout.studies.spec import NamedPatch, StudySpec
+from heldout.verdicts import FINDING_KINDS
+from heldout.words.labels import get_verdict_name
+from heldout.words.proofs import describe_left_out
 from heldout.words.studies import warn_of_other_test
 from models.blobs import Blobs
 from models.database import Session
 from models.initial_weights import find_network_facts
 from models.job_diagnosis import diagnose_job
+from models.store import proofs
 from models.tables import DatasetRow, JobRow
 
 
@@ -51,6 +55,13 @@ def note_other_test(session: Session, blobs: Blobs, job: JobRow) -> tuple[str, .
     term = None if diagnosis.gap is None else diagnosis.gap.find_term("split_difference")
     is_measured = term is not None and term.accuracy > 0 and not term.may_be_chance
     return (warn_of_other_test(term.accuracy if term is not None and is_measured else None),)
+
+
+def note_refuted(session: Session, job: JobRow) -> tuple[str, ...]:
+    """Say which causes remedies are not tried for, because experiments have refuted them without test labels."""
+    outcomes = proofs.read_outcomes(session, job.id).without_test()
+    refuted = [code for code in FINDING_KINDS if outcomes.get_answer(code) == "refuted"]
+    return (describe_left_out([get_verdict_name(code) for code in refuted]),) if refuted else ()
 
 
 def resolve_splits(spec: JobSpec, asked: StudySpec) -> Literal["auto", "fixed", "resampled"]:

@@ -42,6 +42,7 @@ from models.study_arms import (
 from models.study_base import (
     locate_refusal,
     note_other_test,
+    note_refuted,
     require_fixed,
     resolve_splits,
 )
@@ -246,7 +247,7 @@ def _list_notes(session: Session, blobs: Blobs, base: StudyBase, asked: StudySpe
     """Say what a study of remedies cannot do for a job on this dataset."""
     if asked.kind != "remedies" or base.job is None or base.job.dataset_id != base.dataset.id:
         return ()
-    return note_other_test(session, blobs, base.job)
+    return (*note_other_test(session, blobs, base.job), *note_refuted(session, base.job))
 
 
 def _require_possible(plan: StudyPlan) -> None:

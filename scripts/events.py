@@ -15,6 +15,7 @@ EVENT_TYPES: dict[str, str] = {
     "job.cancelled": "The job is cancelled. Completed epochs are kept.",
     "job.succeeded": "The job ended with a result; `data.stop_reason` says why it stopped.",
     "job.failed": "The job ended without a result; `data.error` says why.",
+    "job.proof": "The proof of its verdict began, tried something or ended; `data.status` says whether it is running.",
     "dataset.uploading": "The dataset was announced and is waiting for its content.",
     "dataset.checking": "The content has arrived and is being checked.",
     "dataset.ready": "Jobs can train on it; `data.same_as` is an earlier version with the same content, or null.",

@@ -33,6 +33,7 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     _use_own_temporary_directory()
     os.environ.setdefault("HELDOUT_CHECK_LABELS", "false")  # a search would take the cores of what is tested
+    os.environ.setdefault("HELDOUT_PROVE_IDLE_S", "0")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -231,6 +231,7 @@ class Finished(FromTraining):
     other_reads: held-out splits on which weights other than the kept ones were measured at the end, each with the epoch
     of those weights.
     scores: for a job of a study, the answers of its kept weights to each validation image.
+    recalls: of an experiment, for each class: validation images answered correctly, and all of them.
     """
 
     final: FinalView
@@ -238,6 +239,7 @@ class Finished(FromTraining):
     files: tuple[TrainedFile, ...]
     other_reads: tuple[tuple[str, int], ...] = ()
     scores: Scores | None = None
+    recalls: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)

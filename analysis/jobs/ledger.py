@@ -18,6 +18,7 @@ class ReadKind(StrEnum):
     MEASURED = "measured"  # weights were compared with them, and only a person can act on the result
     SELECTED = "selected"  # weights were compared with them, and the job itself may have acted on the result
     HANDED_OUT = "handed_out"  # they were shown
+    EXPERIMENT = "experiment"  # another network was trained on them, to find out whether test is of another kind
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class SplitReads:
     """How often an owner has looked at the labels of one split.
 
     reads: all looks. selections: those on which a job itself may have acted. handed_out: those at the labels
-    themselves. jobs, models: how many jobs and uploaded models looked.
+    themselves. jobs, models: how many jobs and uploaded models looked. experiments: how often networks of a proof were
+    trained on them.
     """
 
     reads: int = 0
@@ -33,6 +35,7 @@ class SplitReads:
     handed_out: int = 0
     jobs: int = 0
     models: int = 0
+    experiments: int = 0
 
 
 def get_validation_read(training: TrainingSpec) -> ReadKind:
@@ -63,8 +66,13 @@ def explain_reads(split: str, images: int, counted: SplitReads, earlier: int = 0
     """
     labels = f"{images:,} {split} {'label' if images == 1 else 'labels'}"
     message = f"None of your jobs has looked at the {labels} yet, and you were not shown them."
-    if counted.reads:
+    if counted.reads > counted.experiments:
         message = f"{_describe_looks(labels, counted)} {_give_advice(split, counted)}"
+    if counted.experiments:
+        message += (
+            f" In addition, experiments split all images again {_describe_times(counted.experiments)} and trained "
+            "other networks on some of them. Their figures answer only whether these images are of another kind."
+        )
     if earlier:
         before = f"In the versions that this one was made from, {split} labels"
         message += f" {before} were looked at {_describe_times(earlier)}."
@@ -80,7 +88,7 @@ def explain_fold_reads(reads: int) -> str:
 
 
 def _describe_looks(labels: str, counted: SplitReads) -> str:
-    looks = counted.reads - counted.handed_out
+    looks = counted.reads - counted.handed_out - counted.experiments
     shown = f"shown to you {_describe_times(counted.handed_out)}, in a preview of the dataset."
     if not looks:
         return f"None of your jobs has looked at the {labels} yet, but they were {shown}"

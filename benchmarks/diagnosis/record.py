@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar
 from benchmarks.diagnosis.conditions import Condition
 from heldout.diagnosis import Diagnosis, History, diagnose
 from heldout.diagnosis.evaluation import Evaluation, build_from_final
+from heldout.proofs.outcomes import NOTHING_TRIED, Outcomes
 from heldout.spec.job import JobSpec
 from heldout.stored.audit import AuditFinding
 from heldout.stored.gap import StoredGap
@@ -64,10 +65,10 @@ class Record:
         gap = None if self.gap is None else StoredGap.model_validate(self.gap)
         return replace(evaluation, splits=splits, gap=gap)
 
-    def diagnosis(self, with_audit: bool = True) -> Diagnosis:
-        """What the service would say about this job."""
+    def diagnosis(self, with_audit: bool = True, outcomes: Outcomes = NOTHING_TRIED) -> Diagnosis:
+        """What the service would say about this job, with what experiments have shown."""
         audit = [AuditFinding.model_validate(found) for found in self.audit] if with_audit else None
-        return diagnose(self.curves, audit, self.evaluation, self.spec.model_dump(mode="json"))
+        return diagnose(self.curves, audit, self.evaluation, self.spec.model_dump(mode="json"), outcomes=outcomes)
 
     def rounded(self) -> Self:
         return type(self)(**_rounded(asdict(self)))

@@ -139,6 +139,7 @@ class Parts:
 
     def __init__(self, spec: JobSpec, seed: int, images: ImageSet) -> None:
         self.spec = spec
+        self.images = images
         self.data = select(images, spec)
         self.network = build_network(spec.network, images.shape, len(images.classes), seed)
         self.source = ResidentData(self.data)
@@ -150,6 +151,12 @@ class Parts:
     def train_losses(self) -> LossSums | None:
         """Return the losses of the training images so far."""
         return None if self._trainer is None else self._trainer.loss_sums
+
+    @property
+    def trained_weights(self) -> TrainedWeights:
+        """Return the weights of the training that has ended."""
+        assert self._trainer is not None
+        return self._trainer.get_trained_weights()
 
     def run(self, tell: Callable[[FromTraining], None]) -> None:
         """Train to the end, to a divergence, or until `tell` has seen enough."""

@@ -14,6 +14,7 @@ audit [SET…]   audit the trainings of all open sets, or of these, again, as to
 score [second|third|fourth|fifth]   tables of the first lot, or of another open one
 groups LOT     the tables of a lot whose sets are built, if the datasets had groups
 calibrate      fit how often a verdict is right on all lots, and write it into heldout/diagnosis/verdict_fit.py
+prove [MINUTES]  train the experiments that proofs of a drawn sample ask for; without minutes, score what is kept
 score --sealed --unseal   tables of the sealed sets, which judge once, after the rules are committed
 copies [SET…]  measure how well copies and look-alikes are separated, on all open sets or these (--unseal: sealed too)
 """
@@ -22,7 +23,7 @@ import sys
 import time
 from typing import get_args
 
-from benchmarks.zoo import copies
+from benchmarks.zoo import copies, proofs
 from benchmarks.zoo.cuts import NotApplicable
 from benchmarks.zoo.draw import SEALED_LOT, Sealed, sealed_sets, sets_of_lot, write_drawn
 from benchmarks.zoo.manifest import build, read_manifest, write_manifest
@@ -53,6 +54,10 @@ def main(arguments: list[str]) -> None:
             shut = () if unseal else sealed_sets()
             names = [name for name in options if name in ZOO] or [name for name in ZOO if name not in shut]
             copies.main(names, unseal=unseal)
+        case ["prove"]:
+            print("\n".join(proofs.score()))
+        case ["prove", minutes]:
+            proofs.train(float(minutes))
         case ["draw"]:
             print("\n".join(write_drawn()))
         case ["suspects", *rest]:

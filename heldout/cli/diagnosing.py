@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from heldout.histories.recorded import ReadHistory
     from heldout.views.diagnosis import DiagnosisView, KeptDiagnosisView
     from heldout.views.job import JobView
+    from heldout.views.proof import ProofView
 
 # First bytes of an .npz, and of an array that numpy.save writes.
 _ARRAYS = (b"PK", b"\x93NUMPY")
@@ -73,7 +74,9 @@ def diagnose(
             _prove(service, target, trainings, seconds)
         found = service.client.jobs.diagnosis(target)
         if not service.as_json:
-            _show_diagnosis(found, service.client.jobs.get(target).view)
+            job = service.client.jobs.get(target).view
+            proof = service.client.jobs.proof(target) if job.has_ended and found.figures else None
+            _show_diagnosis(found, job, proof)
             return
     elif prove:
         raise Refused(
@@ -111,10 +114,10 @@ def _prove(service: Service, job_id: str, trainings: int | None, seconds: float 
     say(proof.summary)
 
 
-def _show_diagnosis(diagnosis: "DiagnosisView", job: "JobView | None" = None) -> None:
+def _show_diagnosis(diagnosis: "DiagnosisView", job: "JobView | None" = None, proof: "ProofView | None" = None) -> None:
     from heldout.documents.diagnosis import build_diagnosis
 
-    print_blocks(build_diagnosis(diagnosis, job))
+    print_blocks(build_diagnosis(diagnosis, job, proof=proof))
 
 
 def diagnoses(service: Service) -> None:

@@ -31,6 +31,7 @@ from heldout.views.diagnosis import SMALLEST_LOSS, SMALLEST_SHARE
 from heldout.words import LOSS, POINTS, format_loss, format_signed, format_signed_range, percent, pluralize
 from heldout.words.data_and_models import describe_calibration
 from heldout.words.labels import TERMS, describe_remedy, get_verdict_name
+from heldout.words.proofs import describe_cost
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from heldout.stored.results import SplitResult
     from heldout.views.diagnosis import CauseView, DiagnosisView, FindingView, GapBudgetView, KeyFigureView, RemedyView
     from heldout.views.job import JobView
+    from heldout.views.proof import ProofView
 
 SEVERITIES = {"critical": "critical", "warning": "warning", "info": "note"}
 # Findings that only more images cure. A learning curve says how many are needed.
@@ -47,9 +49,11 @@ WANT_IMAGES = frozenset({"too_little_data", "test_too_small", "class_imbalance"}
 OF_LABELS = frozenset({"label_noise", "memorised_noise", "label_conflicts"})
 
 
-def lay_out_diagnosis(diagnosis: DiagnosisView, job: JobView | None = None, dataset: str = "") -> Document:
+def lay_out_diagnosis(
+    diagnosis: DiagnosisView, job: JobView | None = None, dataset: str = "", proof: ProofView | None = None
+) -> Document:
     title = "Diagnosis" if job is None else f"Diagnosis of {job.name}"
-    return Document(title, build_diagnosis(diagnosis, job, dataset))
+    return Document(title, build_diagnosis(diagnosis, job, dataset, proof=proof))
 
 
 def build_diagnosis(
@@ -60,6 +64,7 @@ def build_diagnosis(
     level: int = 2,
     with_facts: bool = True,
     with_details: bool = True,
+    proof: ProofView | None = None,
 ) -> list[Block]:
     """List the blocks of a diagnosis.
 
@@ -69,6 +74,7 @@ def build_diagnosis(
         level: of the headline as a heading.
         with_facts: whether to list the key figures.
         with_details: whether the evidence follows.
+        proof: of the job's verdict, or what it would try; None if nothing is known of it.
     """
     is_running = job is not None and not job.has_ended
     facts = build_facts(diagnosis.figures) if with_facts else []
@@ -82,6 +88,7 @@ def build_diagnosis(
     blocks += facts
     if is_running:
         blocks.append(Paragraph("Based on the epochs so far. The job is still running.", "hint"))
+    blocks += [] if proof is None else _build_proof(proof)
     if diagnosis.tried:
         blocks.append(Items([Item(tried.title, tried.sentence) for tried in diagnosis.tried], "What was tried"))
     if diagnosis.causes:
@@ -91,6 +98,18 @@ def build_diagnosis(
     if job is not None and job.has_ended:
         blocks += offers.list_studies(diagnosis.verdict)
     return [*blocks, Details(_build_evidence(diagnosis, offers, level + 1))] if with_details else blocks
+
+
+def _build_proof(proof: ProofView) -> list[Block]:
+    """How a proof stands, or the offer to begin one or to continue it."""
+    if proof.status == "running":
+        return [Paragraph(proof.summary, "hint")]
+    if not proof.plan:
+        return []
+    label = f"Make sure ({describe_cost(proof.cost.trainings, proof.cost.seconds)})"
+    post, note = f"/v1/jobs/{proof.job}/proof", "Short trainings decide whether this verdict is right."
+    command = f"heldout diagnose {proof.job} --prove"
+    return [Action(label, command, f"/jobs/{proof.job}", post, note=note)]
 
 
 def build_facts(figures: Sequence[KeyFigureView]) -> list[Block]:

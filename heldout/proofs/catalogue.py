@@ -2,11 +2,25 @@
 
 from collections.abc import Mapping
 
-from heldout.proofs.data import HALF
+from heldout.proofs.data import CLASS_WEIGHTS, FLIP, HALF, MEASURED, RESPLIT, WITHOUT_COPIES, WITHOUT_SUSPECTS
 from heldout.proofs.experiment import Experiment
 from heldout.proofs.network import LARGER, MEMORIZE
 from heldout.proofs.training import LONGER, RATES, SEEDS
 
 EXPERIMENTS: Mapping[str, Experiment] = {
-    experiment.name: experiment for experiment in (LONGER, RATES, MEMORIZE, LARGER, HALF, SEEDS)
+    experiment.name: experiment
+    for experiment in (
+        MEASURED,
+        LONGER,
+        RATES,
+        MEMORIZE,
+        LARGER,
+        HALF,
+        SEEDS,
+        RESPLIT,
+        WITHOUT_COPIES,
+        WITHOUT_SUSPECTS,
+        CLASS_WEIGHTS,
+        FLIP,
+    )
 }

@@ -1,7 +1,7 @@
 """What an experiment is: the trainings that it needs, and the answer that follows from their figures."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Self
 
 from heldout.proofs import thresholds
@@ -9,6 +9,7 @@ from heldout.proofs.figures import Effect, Figures, compare
 from heldout.remedies.change import RemedyBase
 
 Status = Literal["proven", "refuted", "open"]
+SplitsAgain = Literal["train_and_validation", "all"]
 
 # The job's own training, and the same spec with other seeds.
 BASE = "base"
@@ -21,6 +22,9 @@ class Subject:
     spec: complete, as JSON. counts: the images of each split that it uses. figures: of its kept weights.
     probabilities: of each cause, by the code of its finding, and of `healthy`. They add up to one.
     patches: of the first remedies of the first cause, by name.
+    leave_out: positions of training images that may do harm, by why: `copies`, `suspects`.
+    measured: by cause: how much a figure of the job changes once it is undone, with its 95% interval, as the job itself
+        has measured it on the same images.
     can_continue: whether its last state is kept, and more epochs continue it.
     """
 
@@ -30,6 +34,8 @@ class Subject:
     verdict: str
     probabilities: Mapping[str, float] = field(default_factory=dict)
     patches: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    leave_out: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    measured: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
     can_continue: bool = False
     stopped_early: bool = False
 
@@ -75,6 +81,8 @@ class Variant:
 
     patch: a merge patch of the job's spec. continues: whether it continues the job's last state. seed: added to the
     job's seed. work: in units of the job's own training.
+    splits_again: `all` images are divided into new splits, or `train_and_validation`. leave_out: positions of training
+    images that it does without.
     """
 
     key: str
@@ -82,7 +90,13 @@ class Variant:
     work: float
     continues: bool = False
     seed: int = 0
-    images: Mapping[str, Any] | None = None
+    splits_again: SplitsAgain | None = None
+    leave_out: Sequence[int] = ()
+
+    @property
+    def reads_test(self) -> bool:
+        """Whether test labels of the dataset are used."""
+        return self.splits_again == "all"
 
 
 class Evidence:
@@ -134,7 +148,7 @@ class Experiment:
     judge: from the figures to the answer.
     repeats: whether an effect within the noise of seeds is measured again with a second seed.
     sign: 1 if accuracy rises where it proves something, -1 if it falls.
-    reads_test: whether it reads labels of the test split.
+    applies: for one that needs no training: whether the job has measured what it reads.
     """
 
     name: str
@@ -145,7 +159,7 @@ class Experiment:
     judge: Callable[[Subject, Evidence], Judgement]
     repeats: bool = True
     sign: int = 1
-    reads_test: bool = False
+    applies: Callable[[Subject], bool] = lambda subject: False
     why_not: str = "This job's spec leaves nothing to change."
 
     def list_missing(self, subject: Subject, done: Mapping[str, Figures | None]) -> list[Variant]:
@@ -171,7 +185,7 @@ def _is_within_noise(evidence: Evidence, variant: Variant, sign: int) -> bool:
 
 def _reseed(subject: Subject, variant: Variant) -> Variant:
     work = variant.work + 1 if variant.continues else variant.work
-    return Variant(f"{variant.key}+1", variant.patch, work, seed=1, images=variant.images)
+    return replace(variant, key=f"{variant.key}+1", work=work, seed=1, continues=False)
 
 
 def conclude(

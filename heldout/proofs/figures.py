@@ -31,25 +31,25 @@ class Figures:
     right: which validation images are answered correctly: one hexadecimal digit for four images, in the dataset's
         order. Empty if unknown.
     epochs: complete epochs.
+    test: None unless the training was measured on test.
+    recalls: for each class, how many validation images are answered correctly, and how many there are.
     """
 
     train: Split
     validation: Split | None = None
     right: str = ""
     epochs: int = 0
+    test: Split | None = None
+    recalls: tuple[tuple[int, int], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        validation = stored["validation"]
-        return cls(
-            Split(**stored["train"]),
-            None if validation is None else Split(**validation),
-            stored["right"],
-            stored["epochs"],
-        )
+        validation, test = (None if stored[name] is None else Split(**stored[name]) for name in ("validation", "test"))
+        recalls = tuple((right, count) for right, count in stored["recalls"])
+        return cls(Split(**stored["train"]), validation, stored["right"], stored["epochs"], test, recalls)
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,23 @@ def compare(pairs: Sequence[tuple[Figures, Figures]]) -> Effect | None:
     of_seeds = 2 * thresholds.SEED_DEVIATION**2 / seeds
     falls = [_has_lower_loss(before, after) for _, _, before, after in known]
     return Effect(points, sqrt(of_images + of_seeds), seeds, all(falls))
+
+
+def compare_splits(one: Split, other: Split) -> Effect:
+    """Compare two trainings by their accuracies on different images."""
+    of_images = _compute_variance(one) + _compute_variance(other)
+    return Effect(other.accuracy - one.accuracy, sqrt(of_images + 2 * thresholds.SEED_DEVIATION**2), 1)
+
+
+def compare_recalls(one: Figures, other: Figures) -> Effect | None:
+    """Compare two trainings by the mean recall of the classes, in which rare classes count like frequent ones."""
+    pairs = [pair for pair in zip(one.recalls, other.recalls, strict=False) if pair[0][1] and pair[1][1]]
+    if not pairs:
+        return None
+    shares = [(Split(before / of, None, of), Split(after / to, None, to)) for (before, of), (after, to) in pairs]
+    points = sum(after.accuracy - before.accuracy for before, after in shares) / len(shares)
+    variance = sum(_compute_variance(split) for pair in shares for split in pair) / len(shares) ** 2
+    return Effect(points, sqrt(variance + 2 * thresholds.SEED_DEVIATION**2), 1)
 
 
 def _compare_images(one: Figures, other: Figures, first: Split, second: Split) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from heldout.remedies.change import Change, RemedyBase
 from heldout.remedies.network import enlarge_network, reduce_regularization
 from heldout.spec.documents import merge
 from heldout.words import percent
-from heldout.words.proofs import describe_gain
+from heldout.words.proofs import UNDECIDED, describe_gain
 
 
 def _free(subject: Subject, *, enlarged: bool = False) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def _judge_larger(subject: Subject, evidence: Evidence) -> Judgement:
     so = {
         "proven": "the network was too small, or held back too much",
         "refuted": "its size is not the fault",
-        "open": "that does not decide it",
+        "open": UNDECIDED,
     }[status]
     return Judgement(status, f"{what} {gained}: {so}.", answers, effect.points, effect.interval)
 

@@ -16,7 +16,7 @@ from heldout.proofs.outcomes import OF_TRAINING, Outcomes, Tried
 
 HEALTHY = "healthy"
 # Experiments that are expected to settle less than this share of the verdict are not worth a training.
-MIN_VALUE = 0.02
+MIN_VALUE = 0.05
 # A second seed settles less often what the first one left open.
 VALUE_OF_REPEATING = 0.5
 # Findings whose figures are not true come before anything that training could be blamed for.
@@ -95,13 +95,14 @@ def judge(subject: Subject, done: Done, experiments: Mapping[str, Experiment] = 
     evidence, tried = Evidence(subject, done), list[Tried]()
     places = {key: place for place, key in enumerate(done)}
     for experiment in experiments.values():
-        keys = [variant.key for variant in experiment.make_variants(subject)]
-        if not keys or not all(evidence.has(key) for key in keys):
+        variants = experiment.make_variants(subject)
+        keys = [variant.key for variant in variants]
+        if not (all(map(evidence.has, keys)) if keys else experiment.applies(subject)):
             continue
         trainings = sum(evidence.has(f"{key}{suffix}") for key in keys for suffix in ("", "+1"))
         judgement = experiment.judge(subject, evidence)
         about = (experiment.name, experiment.title, experiment.question)
-        tried.append(Tried(*about, judgement, trainings, experiment.reads_test))
+        tried.append(Tried(*about, judgement, trainings, not keys or any(variant.reads_test for variant in variants)))
     first = {
         item.experiment: min(
             (places.get(variant.key, 0) for variant in experiments[item.experiment].make_variants(subject)), default=0
@@ -169,6 +170,7 @@ def list_impossible(subject: Subject, experiments: Mapping[str, Experiment] = EX
         (experiment.name, experiment.why_not)
         for experiment in experiments.values()
         if not experiment.make_variants(subject)
+        and not experiment.applies(subject)
         and any(subject.probabilities.get(code, 0.0) >= MIN_VALUE for code in experiment.settles)
     ]
 

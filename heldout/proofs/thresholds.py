@@ -31,3 +31,8 @@ TRAINING_WORK = 3.0
 WORK_OF_LARGER = 4.0
 # Units of the job's own training. Starting a process costs at least this.
 MIN_WORK = 0.05
+
+# Accuracy on training minus validation images, from which on training images count as memorized.
+MIN_MEMORIZED_GAP = 0.05
+# Positions in the spec of one experiment. More images are not left out.
+MAX_LEFT_OUT = 20_000

@@ -9,7 +9,7 @@ from heldout.proofs.experiment import BASE, Evidence, Experiment, Judgement, Sta
 from heldout.remedies.change import MAX_EPOCHS, MAX_PATIENCE_EPOCHS
 from heldout.statistics import compute_t_quantile
 from heldout.words import percent, pluralize
-from heldout.words.proofs import describe_gain, number_word
+from heldout.words.proofs import UNDECIDED, describe_gain, number_word
 
 LOW, HIGH = "rate_low", "rate_high"
 RATE_FACTORS = {LOW: 0.1, HIGH: 3.0}
@@ -47,7 +47,7 @@ def _judge_longer(subject: Subject, evidence: Evidence) -> Judgement:
     status, answers = conclude(effect, {"not_converged": "proven"}, {"not_converged": "refuted"})
     gained = describe_gain(effect.points, effect.interval)
     gained = gained.replace("gains", "gain", 1).replace("costs", "cost", 1) if more != 1 else gained
-    so = {"proven": "it ended too early", "refuted": "it had ended", "open": "that does not decide it"}[status]
+    so = {"proven": "it ended too early", "refuted": "it had ended", "open": UNDECIDED}[status]
     return Judgement(status, f"{what} {gained}: {so}.", answers, effect.points, effect.interval)
 
 
@@ -82,7 +82,7 @@ def _judge_rates(subject: Subject, evidence: Evidence) -> Judgement:
     if low is not None and low.is_no_gain() and (high is None or high.is_no_gain()):
         text = f"{both}: the learning rate is not the fault."
         return Judgement("refuted", text, {"diverged": "refuted"}, low.points, low.interval)
-    return Judgement("open", f"{both}: that does not decide it.")
+    return Judgement("open", f"{both}: {UNDECIDED}.")
 
 
 def _train_again(subject: Subject) -> Sequence[Variant]:

@@ -161,6 +161,14 @@ class Settings(BaseSettings):
         "training interrupts the search, which starts again later.",
     )
 
+    prove_idle_s: float = Field(
+        60,
+        ge=0,
+        le=86_400,
+        description="The most seconds that an idle worker spends by itself on short trainings that make sure of a "
+        "job's verdict, and never more than the job took; 0: none. All other work interrupts them.",
+    )
+
     worker_name: str | None = Field(None, max_length=64, description="Name of this worker; default: its host.")
     stop_with_stdin: bool = Field(False, description="Whether a worker stops when its standard input ends.")
 

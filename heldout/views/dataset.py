@@ -168,6 +168,9 @@ class SplitReadsView(View):
     handed_out: int = Field(description="How often the labels themselves were shown, without any weights.")
     jobs: int = Field(description="How many jobs looked, including deleted ones.")
     models: int = Field(0, description="How many uploaded models looked, including deleted ones.")
+    experiments: int = Field(
+        0, description="How often experiments split all images again and trained other networks on some of these."
+    )
     earlier_reads: int = Field(
         0,
         description="Looks at this split in earlier versions whose images or labels differed. If the splits were made "
@@ -197,8 +200,9 @@ class LabelReadView(View):
     epoch: int | None = Field(
         description="Epoch of the weights, from 1; null for uploaded models, and if only labels were shown."
     )
-    what: Literal["measured", "selected", "handed_out"] = Field(
-        description="`selected`: the figure could decide how the training continued or which epoch was kept."
+    what: Literal["measured", "selected", "handed_out", "experiment"] = Field(
+        description="`selected`: the figure could decide how the training continued or which epoch was kept. "
+        "`experiment`: other networks were trained on these images, to find out whether they are of another kind."
     )
     dataset_id: str = Field(description="The version that was named; others may contain the same labels.")
     created_at: Time

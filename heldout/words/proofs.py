@@ -1,6 +1,10 @@
 """What people read about experiments: what was tried, what came of it, and what is planned."""
 
-from heldout.words import POINTS, format_duration, format_signed, format_signed_range, pluralize
+from collections.abc import Sequence
+
+from heldout.words import POINTS, format_duration, format_signed, format_signed_range, join_with_and, pluralize
+
+UNDECIDED = "that does not decide it"
 
 
 def describe_points(points: float, interval: tuple[float, float]) -> str:
@@ -12,6 +16,11 @@ def describe_points(points: float, interval: tuple[float, float]) -> str:
 def describe_gain(points: float, interval: tuple[float, float]) -> str:
     """`gains 3.1 points (+1.2 to +5.0)` or `costs 0.2 points (−1.0 to +0.6)`."""
     return f"{'costs' if points < 0 else 'gains'} {describe_points(points, interval)}"
+
+
+def describe_change(points: float, interval: tuple[float, float]) -> str:
+    """`rises by 3.1 points (+1.2 to +5.0)` or `falls by 0.2 points (−1.0 to +0.6)`."""
+    return f"{'falls' if points < 0 else 'rises'} by {describe_points(points, interval)}"
 
 
 def number_word(count: int) -> str:
@@ -42,3 +51,9 @@ def describe_state(status: str, reason: str | None, name: str, cost: str, *, is_
         "nothing_left": "Nothing is left to try, and the verdict is not proven.",
         "cancelled": "Cancelled. What was tried until then is kept.",
     }[reason or "cancelled"]
+
+
+def describe_left_out(names: Sequence[str]) -> str:
+    """What a study does not try, after a proof. names: of refuted verdicts."""
+    are = "is" if len(names) == 1 else "are"
+    return f"Experiments have refuted that {join_with_and(names)} {are} the cause, so no remedies are chosen for that."

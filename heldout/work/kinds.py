@@ -12,6 +12,7 @@ from pydantic import Field
 
 from heldout.access.webhooks import SubjectObject
 from heldout.fixes.changes import VersionChanges
+from heldout.proofs.experiment import SplitsAgain
 from heldout.spec.dataset import DatasetSpec
 from heldout.spec.job import JobSpec
 from heldout.spec.model_facts import ModelFacts
@@ -125,6 +126,8 @@ class ExperimentSpec(JobSpec):
 
     proves: str = Field(description="Id of the job whose verdict it belongs to.")
     variant: str = Field(description="Which of the proof's trainings it is.")
+    splits_again: SplitsAgain | None = Field(None, description="Which images are divided into new splits.")
+    leave_out: tuple[int, ...] = Field((), strict=False, description="Positions of training images to do without.")
 
 
 class IdleExperimentSpec(ExperimentSpec):

@@ -135,15 +135,22 @@ def _add_without_weights(
         session.execute(insert.values(created_at=db_now()).on_conflict_do_nothing(), rows)
 
 
+def add_for_experiment(session: Session, owner: str, job_id: str, dataset: DatasetRow) -> None:
+    """Note that an experiment of a job's proof trains on test labels, before it does. Once for each job and test."""
+    about = {"subject_object": "job", "subject_id": job_id, "what": ReadKind.EXPERIMENT}
+    _add_without_weights(session, owner, dataset, ["test"], about)
+
+
 def count_totals(session: Session, owner: str, dataset: DatasetRow) -> dict[str, SplitReads]:
     """Count the owner's looks at the labels of each held-out split, in one statement."""
     is_selection = case((LabelReadRow.what == ReadKind.SELECTED, 1))
     is_hand_out = case((LabelReadRow.what == ReadKind.HANDED_OUT, 1))
+    is_experiment = case((LabelReadRow.what == ReadKind.EXPERIMENT, 1))
     job, model = (
         func.count(distinct(case((LabelReadRow.subject_object == subject, LabelReadRow.subject_id))))
         for subject in ("job", "model")
     )
-    counts = (func.count(), func.count(is_selection), func.count(is_hand_out), job, model)
+    counts = (func.count(), func.count(is_selection), func.count(is_hand_out), job, model, func.count(is_experiment))
     parts = [
         select(literal(split), *counts).where(
             LabelReadRow.owner == owner, LabelReadRow.digest.in_(_list_digests(dataset, split))

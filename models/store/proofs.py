@@ -87,5 +87,10 @@ def remove_of(session: Session, owner: str, job_ids: Collection[str]) -> list[st
     return ids
 
 
+def note_news(session: Session, job_id: str, news: Sequence[str], status: ProofStatus) -> None:
+    """Add an event to the job whose verdict is proven."""
+    events.add(session, job_id, "job.proof", " ".join(news), data={"status": status.value})
+
+
 def end(session: Session, job_id: str, status: ProofStatus, reason: str | None, **values: Any) -> None:
     write(session, job_id, status=status, reason=reason, finished_at=db_now(), **values)

@@ -18,7 +18,7 @@ from heldout.access.rights import Bounds, Quota, get_bound
 from heldout.errors import OwnerSuspended, QuotaExceeded
 from heldout.lifecycle.job import JobStatus
 from heldout.lifecycle.resources import DatasetStatus, ModelStatus
-from heldout.work.kinds import KINDS_IN_SLOTS
+from heldout.work.kinds import KINDS_IN_SLOTS, JobKind
 from models.database import BOUNDS, UtcTime, db_now
 from models.store import accounts, keys, statements
 from models.tables import (
@@ -68,7 +68,10 @@ def _sum_bytes(size_bytes: Any, *which: ColumnElement[bool]) -> Any:
 
 # How much of each quota an owner uses.
 _USED: Mapping[Quota, Select[Any]] = {
-    Quota.QUEUED_JOBS: select(_COUNT).where(JobRow.owner == _OWNER, JobRow.status == JobStatus.QUEUED),
+    # An owner has not asked for experiments that wait for an idle worker.
+    Quota.QUEUED_JOBS: select(_COUNT).where(
+        JobRow.owner == _OWNER, JobRow.status == JobStatus.QUEUED, JobRow.kind != JobKind.IDLE_EXPERIMENT
+    ),
     Quota.RUNNING_JOBS: select(_COUNT).where(JobRow.owner == _OWNER, *_RUNS_IN_SLOT),
     Quota.SLOT_SECONDS: select(func.coalesce(func.sum(UsageRow.slot_s), 0.0)).where(
         UsageRow.owner == _OWNER, UsageRow.hour >= bindparam("day", type_=UtcTime)

@@ -98,6 +98,10 @@ def processor_s(pid: int) -> float:
     return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
+# A calibration, a search for wrong labels or a proof would take the cores of what is tested.
+UNDISTURBED = {"HELDOUT_CALIBRATE": "false", "HELDOUT_CHECK_LABELS": "false", "HELDOUT_PROVE_IDLE_S": "0"}
+
+
 class Service:
     """`heldout up` as a user starts it."""
 
@@ -115,8 +119,7 @@ class Service:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "api", "up", "--home", str(self.home), "--port", "0", *self._arguments],
                 cwd=ROOT,
-                # A calibration or a search for wrong labels would take the cores of what is tested.
-                env=kept | {"HELDOUT_CALIBRATE": "false", "HELDOUT_CHECK_LABELS": "false"} | self._environment,
+                env=kept | UNDISTURBED | self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

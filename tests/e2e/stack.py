@@ -180,6 +180,7 @@ class Stack:
             "HELDOUT_SLOTS": "1",
             "HELDOUT_CALIBRATE": "false",
             "HELDOUT_CHECK_LABELS": "false",
+            "HELDOUT_PROVE_IDLE_S": "0",
             "HELDOUT_PORT": str(find_free_port()),
         }
         if redis_url is not None:

@@ -24,7 +24,16 @@ SPEC = {
     "training": {"epochs": 2, "seed": 7},
 }
 TOOLS = {
-    *("diagnose_history", "diagnose_predictions", "diagnose_job", "train", "try_remedy", "cure", "continue_study"),
+    *(
+        "diagnose_history",
+        "diagnose_predictions",
+        "diagnose_job",
+        "prove_job",
+        "train",
+        "try_remedy",
+        "cure",
+        "continue_study",
+    ),
     *("cure_script", "progress", "compare", "compare_runs", "dataset_findings"),
 }
 OVERFITTED = {

@@ -1,24 +1,29 @@
 """Proofs on a database: experiments are queued, continued, cancelled and deleted, and nothing is lost in between."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select, update
 
+from analysis.jobs.ledger import ReadKind
 from heldout.errors import JobNotFinished, NothingToProve, ProofNotRunning, QuotaExceeded
 from heldout.lifecycle.job import FailureCode, JobStatus, StopReason
 from heldout.lifecycle.resources import ProofStatus
+from heldout.proofs.catalogue import EXPERIMENTS
 from heldout.proofs.figures import Figures, Split
 from heldout.proofs.spec import ProofBudget
 from heldout.work.kinds import JobKind
 from models import proofs
 from models.blobs import Blobs
 from models.job_diagnosis import diagnose_job
+from models.proof_subject import make_subject
 from models.proof_view import build_proof_view
 from models.store import accounts, claims, discards, jobs
 from models.store import proofs as store
 from models.store.claims import Claimed
-from models.tables import DatasetRow, EventRow, JobRow, OwnerRow, ProofRow, UsageRow
+from models.tables import DatasetRow, EventRow, JobRow, LabelReadRow, OwnerRow, ProofRow, UsageRow
 from tests.models.work import ALICE, BOB, Work, sqlite_only
 
 PLENTY = ProofBudget(trainings=9, seconds=3600)
@@ -27,9 +32,9 @@ PLENTY = ProofBudget(trainings=9, seconds=3600)
 class Proving:
     """An ended job, and what clients and workers do for its proof."""
 
-    def __init__(self, work: Work, blobs: Blobs) -> None:
+    def __init__(self, work: Work, blobs: Blobs, **changes: Any) -> None:
         self.work, self.blobs = work, blobs
-        held = work.running(training={"seed": 1, "epochs": 1})
+        held = work.running(training={"seed": 1, "epochs": 1}, **changes)
         work.begin(held)
         work.epoch(held, 1, train_accuracy=0.9, validation_accuracy=0.5, train_loss=0.2, validation_loss=0.7)
         work.succeed(held)
@@ -224,6 +229,29 @@ def test_idle_experiments_yield_to_everything_that_someone_waits_for(proving: Pr
     proving.order()  # someone asks for it
     assert {row.kind for row in proving.experiments if row.status == "queued"} == {JobKind.EXPERIMENT}
     assert not proving.row.is_automatic
+
+
+@sqlite_only
+@pytest.mark.parametrize(("asked", "reads"), [("final", ["test"]), ("never", [])])
+def test_test_labels_are_noted_before_an_experiment_uses_them(
+    work: Work, tmp_path: Path, asked: str, reads: list[str]
+) -> None:
+    proving = Proving(work, Blobs((tmp_path / "blobs").as_uri()), evaluation={"test": asked})
+    job = work.row(proving.job)
+    with work.database.write() as session:
+        subject = replace(
+            make_subject(session, proving.blobs, job), verdict="split_shift", probabilities={"split_shift": 1.0}
+        )
+        if asked == "never":
+            subject = replace(subject, figures=replace(subject.figures, test=None))
+        [variant] = EXPERIMENTS["resplit"].make_variants(subject)
+        row = ProofRow(job_id=job.id, owner=ALICE, is_automatic=False)
+        trial = proofs._queue(session, proving.blobs, job, subject, variant, row, 10**7)
+        noted = session.scalars(select(LabelReadRow).where(LabelReadRow.what == ReadKind.EXPERIMENT)).all()
+        assert [(read.split, read.subject_id) for read in noted] == [(split, job.id) for split in reads]
+    spec = work.row(trial["job"]).spec
+    assert spec["evaluation"]["test"] == ("final" if reads else "never")
+    assert spec["splits_again"] == ("all" if reads else "train_and_validation")
 
 
 @sqlite_only

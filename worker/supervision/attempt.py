@@ -115,6 +115,8 @@ class Attempt(ABC, Generic[Asked]):
     remedy = ""
     # How many cores its process computes on; None runs it in the time that the others leave.
     threads: int | None = None
+    # How often it looks whether work that it yields to waits.
+    look_for_others_every_s = LOOK_FOR_OTHERS_EVERY_S
     child: Child  # its process, once it has started
 
     def __init__(self, claimed: Claimed, spec: Asked, lease: AttemptLease, resources: AttemptResources) -> None:
@@ -158,7 +160,7 @@ class Attempt(ABC, Generic[Asked]):
     def gives_way(self) -> bool:
         """Return whether other work has priority: the job is then queued again, and no failure is counted."""
         before = KINDS[self.claimed.kind].yields_to
-        if not before or time.monotonic() - self._looked_for_others_at < LOOK_FOR_OTHERS_EVERY_S:
+        if not before or time.monotonic() - self._looked_for_others_at < self.look_for_others_every_s:
             return False
         self._looked_for_others_at = time.monotonic()
         return bool(self.lease.read(lambda session: claims.find_waiting_kinds(session, before)))

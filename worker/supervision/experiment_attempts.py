@@ -5,18 +5,20 @@ import time
 import structlog
 
 from heldout.lifecycle.job import JobStatus
-from heldout.proofs.figures import Figures, pack_right
+from heldout.proofs.figures import pack_right
 from heldout.work.kinds import ExperimentSpec, IdleExperimentSpec
 from models import proofs
-from models.proof_subject import make_split
+from models.proof_subject import collect_figures
 from worker import messages
 from worker.supervision.attempt_files import Interrupted
 from worker.supervision.training_attempt import TrainingAttempt
 
 log = structlog.get_logger()
 
-# How long an experiment may take to write its state for a training that waits. It then continues from its last epoch.
-GIVE_WAY_TIMEOUT_S = 1.0
+# How long an experiment may take to write its state for a training that waits. Without it, it continues from its last
+# epoch.
+GIVE_WAY_TIMEOUT_S = 0.5
+LOOK_EVERY_S = 0.2
 
 
 class ExperimentAttempt(TrainingAttempt):
@@ -25,6 +27,10 @@ class ExperimentAttempt(TrainingAttempt):
     what = "The experiment"
     is_experiment = True
     spec: ExperimentSpec
+
+    @property
+    def cuts_splits(self) -> bool:
+        return super().cuts_splits or self.spec.splits_again is not None
 
     def run(self) -> None:
         super().run()
@@ -40,13 +46,8 @@ class ExperimentAttempt(TrainingAttempt):
             log.exception("proof_not_continued", proves=self.spec.proves)
 
     def _finish(self, done: messages.Finished) -> None:
-        final, scores = done.final, done.scores
-        figures = Figures(
-            make_split(final.train),
-            None if final.validation is None else make_split(final.validation),
-            "" if scores is None else pack_right(scores.right.tolist()),
-            self._whole_epochs,
-        )
+        right = "" if done.scores is None or self.spec.splits_again else pack_right(done.scores.right.tolist())
+        figures = collect_figures(done.final, right, self._whole_epochs, done.recalls)
         reason = done.stop_reason
         status = self.lease.settle(
             lambda session: proofs.keep_figures(session, self.lease.held, figures, stop_reason=reason)
@@ -58,6 +59,7 @@ class IdleExperimentAttempt(ExperimentAttempt):
     """An attempt at an experiment that no one has asked for. A waiting training stops it within a second."""
 
     spec: IdleExperimentSpec
+    look_for_others_every_s = LOOK_EVERY_S
 
     def look_after(self) -> None:
         if self._requested is None and self.gives_way():

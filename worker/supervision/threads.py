@@ -11,9 +11,11 @@ from typing import Any, Literal
 import structlog
 
 from analysis.scheduling.cost import Precision
-from heldout.errors import DatabaseUnavailable
+from heldout.errors import DatabaseUnavailable, HeldoutError
 from heldout.lifecycle.job import JobRequest
 from heldout.service.settings import Settings
+from models import proofs
+from models.blobs import Blobs
 from models.database import Database
 from models.store import calibrations, claims, workers
 from models.store.claims import HeldAttempt
@@ -219,3 +221,34 @@ def _get_version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+# How often an idle worker looks for a verdict to prove.
+PROVE_EVERY_S = 3.0
+
+
+def prove_while_idle(
+    database: Database, blobs: Blobs, settings: Settings, cores: Cores, stopping: threading.Event
+) -> None:
+    """Begin the proof of a recent job's verdict whenever this worker has nothing to do and no job waits or runs."""
+    refused = set[str]()
+    while not stopping.wait(PROVE_EVERY_S):
+        if not cores.are_idle:
+            continue
+        job = None
+        try:
+            with database.read() as session:
+                job = None if claims.find_work(session)[1] else proofs.find_unproven(session, refused)
+            if job is not None:
+                with database.write() as session:
+                    proofs.order_idle(
+                        session, blobs, job, settings.prove_idle_s, max_parameters=settings.max_parameters
+                    )
+        except DatabaseUnavailable:
+            log.warning("database_unavailable", thread="proofs")
+        except Exception as error:
+            refused |= set() if job is None else {job.id}
+            if isinstance(error, HeldoutError):
+                log.info("proof_not_begun", code=error.code)
+            else:
+                log.exception("proof_not_begun")

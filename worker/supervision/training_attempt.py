@@ -61,7 +61,7 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
     # --- start ---------------------------------------------------------------------------------------
 
     def work(self, in_use: ExitStack) -> None:
-        needs_relations = self.spec.folds is not None
+        needs_relations = self.cuts_splits
         self._epoch_seconds: list[float] = []
         self._dataset = self.dataset(in_use, needs_relations=needs_relations, with_names=True)
         for checkpoint in (*self.claimed.begins.checkpoints, None):
@@ -117,6 +117,11 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
         return file
 
     # --- follow --------------------------------------------------------------------------------------
+
+    @property
+    def cuts_splits(self) -> bool:
+        """Return whether the training has splits of its own, which keep related images together."""
+        return self.spec.folds is not None
 
     @property
     def is_out_of_time(self) -> bool:

@@ -57,7 +57,7 @@ from worker.supervision.computed_attempts import EvaluateAttempt, ExportAttempt,
 from worker.supervision.experiment_attempts import ExperimentAttempt, IdleExperimentAttempt
 from worker.supervision.ingest_attempts import IngestAttempt, RelateAttempt
 from worker.supervision.lease import AttemptLease
-from worker.supervision.threads import Calibrator, LeaseKeeper, report_gpus
+from worker.supervision.threads import Calibrator, LeaseKeeper, prove_while_idle, report_gpus
 from worker.supervision.training_attempt import TrainingAttempt
 from worker.supervision.uploaded_model_attempts import CheckModelAttempt, MeasureAttempt
 
@@ -112,6 +112,8 @@ class Worker:
         self._calibrator = Calibrator(self.database, self.cores, self.stopping, has_bfloat16=self.has_bfloat16)
         given = self.database, len(gpus), self.stopping
         self._reporter = threading.Thread(target=report_gpus, args=given, name="gpu presence", daemon=True)
+        idle = self.database, self.blobs, settings, self.cores, self.stopping
+        self._prover = threading.Thread(target=prove_while_idle, args=idle, name="proofs", daemon=True)
         self._beside = [
             threading.Thread(target=self._run_beside_slots, args=asked, name="beside-slots", daemon=True)
             for asked in (
@@ -143,6 +145,8 @@ class Worker:
             thread.start()
         if self.settings.calibrate:
             self._calibrator.start()
+        if self.settings.prove_idle_s:
+            self._prover.start()
         if self.settings.fetch:
             threading.Thread(target=fetch_missing, args=(self.settings, self.database), daemon=True).start()
         log.info("worker_ready", worker=self.name, slots=self.slots, gpus=len(self.shares.gpus))
@@ -273,7 +277,7 @@ class Worker:
     def close(self) -> None:
         """Stop the threads and remove the scratch folder; the jobs have been released by then."""
         self.stopping.set()
-        for thread in (self._calibrator, self._reporter):
+        for thread in (self._calibrator, self._prover, self._reporter):
             if thread.is_alive():
                 thread.join(10)
         for thread in self._beside:

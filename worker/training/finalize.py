@@ -110,7 +110,13 @@ def finish(
 def _finish_experiment(predictor: Predictor, data: TrainingData, epoch: int, reason: StopReason) -> Finished:
     kept = {split: predictor.predict(rows) for split, rows in data.rows.items()}
     final = _measure(data, kept, epoch)
-    return Finished(final, reason, (), scores=make_study_scores(data, kept, final) if "validation" in kept else None)
+    if "validation" not in kept:
+        return Finished(final, reason, ())
+    labels, said = data.labels[data.rows["validation"]], kept["validation"].probabilities.argmax(axis=1)
+    classes = len(data.classes)
+    right, count = np.bincount(labels[said == labels], minlength=classes), np.bincount(labels, minlength=classes)
+    recalls = tuple(zip(right.tolist(), count.tolist(), strict=True))
+    return Finished(final, reason, (), scores=make_study_scores(data, kept, final), recalls=recalls)
 
 
 def _measure(data: TrainingData, kept: Mapping[str, Predictions], epoch: int, costs: Costs = None) -> FinalView:

@@ -30,6 +30,7 @@ from heldout.views.results import CellView, ConfusionView, EpochView, MemorizedP
 from models.blobs import raise_if_missing
 from models.job_diagnosis import diagnose_job
 from models.predictions import build_cell_view, build_memorized_page, iterate_csv
+from models.proof_view import find_proof
 from models.specs import read_training_spec
 from models.store import artifacts, jobs, metrics
 from models.store.metrics import MIN_POINTS, thin_out
@@ -189,7 +190,8 @@ def get_diagnosis(
     view = DiagnosisView.of(diagnosis, dataset_id=job.dataset_id)
 
     def lay_out() -> Document:
-        return lay_out_diagnosis(view, build_job_view(job, jobs.get_dataset(context.session, job)))
+        shown = build_job_view(job, jobs.get_dataset(context.session, job))
+        return lay_out_diagnosis(view, shown, proof=find_proof(context.session, context.blobs, job))
 
     return answer_in_form(accept, response, view, lay_out)
 

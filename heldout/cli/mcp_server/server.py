@@ -1,9 +1,10 @@
 """The tools; each makes a few requests to the service that `heldout` uses."""
 
-from asyncio import to_thread
+from asyncio import sleep, to_thread
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from pathlib import Path
+from time import monotonic
 from typing import Annotated, Any, Literal
 
 from mcp.server.mcpserver import MCPServer
@@ -24,11 +25,11 @@ from heldout.cli.mcp_server.words import (
 )
 from heldout.cli.outcome import Refused, rewrite_as_commands
 from heldout.cli.references import DATASET, JOB, STUDY, Names, find_ids
+from heldout.cli.shown_audit import show_audit
 from heldout.cli.spec_files import Preset, drop_example_name, get_spec
 from heldout.client.client import AsyncClient, Client
 from heldout.client.external_values import simplify_history
 from heldout.client.failures import ApiProblem, NoService
-from heldout.documents.audit import build_audit
 from heldout.documents.study import build_estimate
 from heldout.documents.terminal import render_terminal
 from heldout.histories.documents import read_document
@@ -62,6 +63,7 @@ def make_server(home: Path | None = None) -> MCPServer[None]:
         tools.diagnose_history: _READS,
         tools.diagnose_predictions: _READS,
         tools.diagnose_job: _READS,
+        tools.prove_job: _STARTS,
         tools.train: _STARTS,
         tools.try_remedy: _STARTS,
         tools.cure: _STARTS,
@@ -155,6 +157,25 @@ class Tools:
         async with self._client() as client:
             return describe_diagnosis(await client.jobs.diagnosis(job), (await client.jobs.get(job)).view)
 
+    async def prove_job(
+        self,
+        job: JobId,
+        trainings: Annotated[int, Field(ge=1, le=100, description="At most this many short trainings.")] = 6,
+        wait_s: WaitS = 45,
+    ) -> str:
+        """Make sure of a job's verdict by short trainings that decide between causes. Call again to follow or continue it.
+
+        What was tried is listed with figures, and a proven verdict says so. A running proof is not begun twice.
+        """
+        ends_at = monotonic() + wait_s
+        async with self._client() as client:
+            proof = await client.jobs.prove(job, trainings=trainings)
+            while not proof.has_ended and monotonic() < ends_at:
+                await sleep(1)
+                proof = await client.jobs.proof(job)
+            told = describe_diagnosis(await client.jobs.diagnosis(job), (await client.jobs.get(job)).view)
+        return f"{proof.summary}\n\n{told}"
+
     async def compare(
         self,
         jobs: Annotated[
@@ -171,7 +192,7 @@ class Tools:
     ) -> str:
         """Say what is wrong with a dataset's images: copies between splits, conflicting labels, imbalance, shifts."""
         async with self._client() as client:
-            return "\n".join(render_terminal(build_audit(await client.datasets.audit(dataset))))
+            return capture_output(show_audit, await client.datasets.audit(dataset))
 
     async def progress(
         self,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from heldout.diagnosis import diagnose
 from heldout.diagnosis.history import read_history
+from heldout.proofs.catalogue import EXPERIMENTS
 from heldout.proofs.experiment import Subject
 from heldout.proofs.figures import Figures, Split, compare, pack_right
 from heldout.proofs.outcomes import from_json, to_json
@@ -194,6 +196,74 @@ def test_a_fault_that_the_curves_do_not_show_is_added_if_it_is_proven() -> None:
     assert found.verdict == "not_converged"
     assert found.causes[0].points == pytest.approx(0.06)
     assert [remedy.name for remedy in found.findings[0].remedies] == ["more_epochs"]
+
+
+def on_test(accuracy: float) -> Figures:
+    return replace(answers(0.80), test=Split(accuracy, 0.6, 1000))
+
+
+def test_splitting_again_shows_whether_test_is_of_another_kind() -> None:
+    of = subject("split_shift", figures=on_test(0.60))
+    proven = tried(of, {"resplit": on_test(0.80)})["resplit"]
+    assert proven.answers == {"split_shift": "proven"}
+    assert proven.sentence.startswith("With all images split again, accuracy on test images rises by 20.0 points (+")
+    same = tried(of, {"resplit": on_test(0.57)})["resplit"]
+    assert same.answers == {"split_shift": "refuted"}
+
+
+def test_only_splitting_again_reads_test_and_never_a_sealed_one() -> None:
+    of = subject("split_shift", figures=on_test(0.60))
+    assert [v.splits_again for v in EXPERIMENTS["resplit"].make_variants(of)] == ["all"]
+    sealed = replace(of, spec={**SPEC, "evaluation": {**SPEC["evaluation"], "test": "never"}})
+    for each in EXPERIMENTS.values():
+        reads = [variant.reads_test for variant in each.make_variants(of)]
+        assert any(reads) == (each.name == "resplit")
+        assert not any(variant.reads_test for variant in each.make_variants(sealed))
+
+
+def test_an_automatic_choice_ignores_what_test_labels_have_decided() -> None:
+    outcomes = plan(subject("split_shift", figures=on_test(0.6)), {"resplit": on_test(0.8)}, PLENTY).outcomes
+    assert outcomes.proven == ["split_shift"]
+    assert outcomes.without_test().proven == []
+
+
+@pytest.mark.parametrize(
+    ("verdict", "why", "accuracy", "answer"),
+    [
+        ("leakage", "copies", 0.70, "proven"),
+        ("leakage", "copies", 0.80, "refuted"),
+        ("label_noise", "suspects", 0.88, "proven"),
+        ("label_noise", "suspects", 0.80, "refuted"),
+    ],
+)
+def test_leaving_images_out_shows_what_they_are_worth(verdict: str, why: str, accuracy: float, answer: str) -> None:
+    of = subject(verdict, leave_out={why: range(100)})
+    [variant] = EXPERIMENTS[f"without_{why}"].make_variants(of)
+    assert len(variant.leave_out) == 100
+    assert tried(of, {variant.key: answers(accuracy)})[variant.key].answers == {verdict: answer}
+
+
+def test_weights_for_classes_tell_rare_classes_from_hard_ones() -> None:
+    before = replace(answers(0.80), recalls=((900, 1000), (10, 100)))
+    of = subject("class_imbalance", figures=before)
+    better = replace(answers(0.80), recalls=((880, 1000), (60, 100)))
+    assert tried(of, {"class_weights": better})["class_weights"].answers == {"class_imbalance": "proven"}
+    worse = replace(answers(0.80), recalls=((880, 1000), (2, 100)))
+    assert tried(of, {"class_weights": worse})["class_weights"].answers == {"class_imbalance": "refuted"}
+
+
+def test_the_first_cause_undone_and_everything_else_equal_proves_it() -> None:
+    of = subject("overfitting", patches={"dropout": {"network": {"dropout": 0.5}}})
+    done = {"flip_dropout": answers(0.86)}
+    assert tried(of, done)["flip"].answers == {"overfitting": "proven"}
+    assert "With dropout and everything else equal, accuracy rises by 6.0 points" in tried(of, done)["flip"].sentence
+
+
+def test_what_the_job_has_measured_needs_no_training() -> None:
+    of = subject("label_order_mismatch", measured={"label_order_mismatch": (0.30, 0.26, 0.34)})
+    assert plan(of, {}, Budget(0, 0.0)).reason == "proven"
+    unsure = subject("label_order_mismatch", measured={"label_order_mismatch": (0.03, 0.001, 0.059)})
+    assert plan(unsure, {}, PLENTY).reason != "proven"
 
 
 @pytest.mark.proof

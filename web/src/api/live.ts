@@ -21,7 +21,7 @@ type Listener = (event: LiveEvent | null) => void
 export const stream = signal<'closed' | 'opening' | 'open' | 'lost'>('closed')
 
 const TYPES = Object.entries({
-  job: 'queued started epoch overfitting warning requeued cancelling pausing paused resumed succeeded failed cancelled',
+  job: 'queued started epoch overfitting warning requeued cancelling pausing paused resumed succeeded failed cancelled proof',
   dataset: 'uploading checking ready rejected deleted',
   study: 'started arm_dropped cancelling succeeded failed cancelled',
   model: 'checking ready rejected deleted',

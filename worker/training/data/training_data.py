@@ -15,10 +15,12 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from analysis.arrays.dataset import ImageSet, compute_digest, load
+from analysis.arrays.experiment_splits import change_splits
 from analysis.arrays.folds import compute_job_splits
 from analysis.arrays.relations import Relations
 from heldout.errors import InvalidSpec
 from heldout.spec.job import JobSpec
+from heldout.work.kinds import ExperimentSpec
 from worker.training.data.replicas import get_current_replica
 
 # The alignment with which TensorFlow uses an array without a copy.
@@ -123,6 +125,8 @@ def select(
     """
     names = ["train"] + ["validation"] * spec.has_validation + ["test"] * (spec.evaluation.test != "never")
     own = compute_job_splits(images.labels, images.splits, spec, relations)
+    if isinstance(spec, ExperimentSpec):
+        own = change_splits(own, images.labels, spec, relations)
     source = {name: own[name] for name in names}
     data = take_images(images, source, resident_bytes)
     trained_on = data.labels[data.rows["train"]]
@@ -170,8 +174,11 @@ def _copy_to_memory(pixels: NDArray[Any], positions: NDArray[np.int64]) -> NDArr
 
 
 def compute_own_digests(folder: Path, spec: JobSpec, data: TrainingData) -> dict[str, str]:
-    """Compute the digest of each held-out split that is not the dataset's own: a fold's validation images."""
-    return {} if spec.folds is None else {"validation": compute_digest(load(folder), data.source["validation"])}
+    """Compute the digest of each held-out split that is not the dataset's own: of a fold, or divided again."""
+    is_again = isinstance(spec, ExperimentSpec) and spec.splits_again is not None
+    if spec.folds is None and not is_again:
+        return {}
+    return {"validation": compute_digest(load(folder), data.source["validation"])}
 
 
 def compute_class_weights(

@@ -35,6 +35,7 @@ export default function OneJob({ id }: { id: string }) {
     metrics.reload()
   })
   useLive(concerns, diagnosis.reload, DIAGNOSIS_EVERY_MS)
+  useLive((event) => concerns(event) && event.type === 'job.proof', diagnosis.reload)
 
   if (!job.data) return job.problem ? <Failed problem={job.problem} retry={job.reload} /> : <Loading what="the job" />
   const hasEnded = ENDED.has(job.data.status)
