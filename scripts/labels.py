@@ -7,7 +7,6 @@ from heldout.lifecycle.job import TERMINAL, JobStatus
 from heldout.lifecycle.resources import StudyStatus
 from heldout.remedies.catalogue import REMEDIES
 from heldout.words.labels import (
-    AUDIT_FINDINGS,
     REMEDY_NAMES,
     SPEC_FIELDS,
     STOP_REASONS,
@@ -31,7 +30,6 @@ def write_labels() -> str:
         "STATUSES": ("string[]", [*JobStatus]),
         "ENDED": ("ReadonlySet<string>", TERMINAL),
         "STOP_REASONS": (words, STOP_REASONS),
-        "AUDIT_FINDINGS": (words, AUDIT_FINDINGS),
         "SPEC_FIELDS": (words, SPEC_FIELDS),
     }
     return HEAD + "".join(

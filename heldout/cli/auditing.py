@@ -13,11 +13,11 @@ from heldout.cli import host_commands
 from heldout.cli.command import Service
 from heldout.cli.outcome import Refused
 from heldout.cli.references import DATASET, Names, may_be_path
-from heldout.cli.screen import say
-from heldout.cli.shown_audit import show_audit
+from heldout.cli.screen import print_blocks, say
 from heldout.cli.uploads import check_spec, takes_upload_fields
 from heldout.client.failures import ApiProblem, NoService
 from heldout.client.packing import NothingToPack
+from heldout.documents.audit import build_audit
 
 if TYPE_CHECKING:
     from heldout.views.audit import AuditView
@@ -56,7 +56,7 @@ def audit(
                 raise Refused(
                     f"{dataset[0]} is a dataset, which was read when it was uploaded. Options are only for files."
                 )
-            service.print(found, show_audit)
+            service.print(found, lambda audit: print_blocks(build_audit(audit)))
             if paths:
                 say(f"This is the dataset {dataset[0]}; the files here are ./{dataset[0]}", file=sys.stderr)
             return

@@ -12,8 +12,8 @@ from heldout.cli.progress import JsonLines, follow_study, make_study_display
 from heldout.cli.references import JOB, STUDY, Names
 from heldout.cli.screen import print_blocks, say, say_prose
 from heldout.cli.shown import print_study
-from heldout.cli.shown_audit import show_audit
 from heldout.client.failures import ApiProblem
+from heldout.documents.audit import build_audit
 from heldout.documents.study import build_estimate
 from heldout.errors import DataFirst
 
@@ -271,7 +271,7 @@ def show_images(client: "Client", job_id: str) -> None:
     """Print the images that show what is wrong with a job's data, and the page with their pictures."""
     dataset = client.jobs.get(job_id).view.dataset
     try:
-        show_audit(client.datasets.audit(dataset.id))
+        print_blocks(build_audit(client.datasets.audit(dataset.id)))
     except ApiProblem as problem:
         if problem.code != "not_ready":  # a bundled dataset has no audit
             raise

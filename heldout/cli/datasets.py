@@ -16,9 +16,9 @@ from heldout.cli.command import Dataset, Group, Service, explain_interrupt
 from heldout.cli.fix import different, fix
 from heldout.cli.outcome import Exit, Refused
 from heldout.cli.screen import is_terminal, print_table, say, show_waiting
-from heldout.cli.shown_audit import SHOWN_EXAMPLES
 from heldout.cli.uploads import check_spec, parse_size, show_outcome, takes_upload_fields, wait_for_ingest
 from heldout.client.packing import NothingToPack, derive_name, list_hidden
+from heldout.documents.audit import SHOWN_NAMES
 from heldout.lifecycle.resources import DatasetStatus
 from heldout.words import format_duration, percent
 
@@ -128,8 +128,8 @@ def delete(service: Service, dataset: Dataset) -> None:
 
 def _say_what_is_hidden(folders: Iterable[Path]) -> None:
     if hidden := [name for folder in folders for name in list_hidden(folder)]:
-        more = f" and {len(hidden) - SHOWN_EXAMPLES:,} more" if len(hidden) > SHOWN_EXAMPLES else ""
-        names = ", ".join(hidden[:SHOWN_EXAMPLES])
+        more = f" and {len(hidden) - SHOWN_NAMES:,} more" if len(hidden) > SHOWN_NAMES else ""
+        names = ", ".join(hidden[:SHOWN_NAMES])
         say(
             f"Not sent, as {'its name begins' if len(hidden) == 1 else 'their names begin'} with a dot: {names}{more}",
             file=sys.stderr,

@@ -12,16 +12,16 @@ import typer
 
 from heldout.cli.command import Dataset, Detach, Service, Yes
 from heldout.cli.outcome import Exit, Refused
-from heldout.cli.screen import print_json, say
-from heldout.cli.shown_audit import show_effect
+from heldout.cli.screen import print_blocks, print_json, say
 from heldout.cli.uploads import check_spec, show_outcome, wait_for_ingest
+from heldout.documents.audit import build_effect
 from heldout.fixes.bodies import LOOK_ALIKES, SPLITS, combine_bodies
 from heldout.words import pluralize
 
 if TYPE_CHECKING:
     from heldout.client.client import Client
     from heldout.fixes.changes import VersionSpec
-    from heldout.views.dataset import DatasetView
+    from heldout.views.dataset import DatasetView, EffectView
 
 
 def fix(
@@ -93,7 +93,7 @@ def fix(
     body = combine_bodies([body, *_list_offered(client, base, from_finding or [], cure)])
     spec = check_spec(VersionSpec, {**body, "name": name})
     if dry_run or not (service.as_json or detach):
-        service.print(client.datasets.preview_fix(base.id, _convert_to_json(spec)), show_effect)
+        service.print(client.datasets.preview_fix(base.id, _convert_to_json(spec)), _print_effect)
         asks = not yes and sys.stdin.isatty() and sys.stdout.isatty()
         if dry_run or (asks and not typer.confirm("Make the version?", default=True)):
             return None
@@ -108,11 +108,15 @@ def fix(
     ):
         tried.append(body)
         if not service.as_json:
-            show_effect(client.datasets.preview_fix(fixed.id, body))
+            _print_effect(client.datasets.preview_fix(fixed.id, body))
         fixed = _order_fix(service, fixed, check_spec(VersionSpec, body))
     if service.as_json:
         print_json(fixed)
     return None if fixed.status == "ready" else Exit.FAILED
+
+
+def _print_effect(effect: EffectView) -> None:
+    print_blocks(build_effect(effect))
 
 
 def _order_fix(service: Service, base: DatasetView, spec: VersionSpec) -> DatasetView:

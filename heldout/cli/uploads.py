@@ -14,9 +14,9 @@ import typer
 from heldout.cli import shown
 from heldout.cli.command import Service, explain_interrupt
 from heldout.cli.outcome import Exit, Refused, format_setting
-from heldout.cli.screen import print_json, say, show_waiting
-from heldout.cli.shown_audit import show_audit
+from heldout.cli.screen import print_blocks, print_json, say, show_waiting
 from heldout.cli.spec_files import build_command
+from heldout.documents.audit import build_audit
 from heldout.errors import InvalidSpec
 from heldout.lifecycle.resources import DatasetStatus
 
@@ -121,7 +121,7 @@ def show_outcome(service: Service, dataset: DatasetView) -> Exit | None:
         print_json(dataset)
     elif ready:
         shown.show_dataset_line(dataset)
-        show_audit(service.client.datasets.audit(dataset.id))
+        print_blocks(build_audit(service.client.datasets.audit(dataset.id)))
         if dataset.shape is not None and dataset.classes is not None:  # always the case once it is ready
             say(f"`{build_command(dataset.name, dataset.shape, len(dataset.classes))}` trains on it.")
     elif dataset.error:

@@ -32,21 +32,21 @@ STYLE = Markup(Path(__file__).with_name("page.css").read_text(encoding="utf-8"))
 
 def render_page(document: Document) -> str:
     """The whole file, which is also well-formed XML."""
-    head = render_head(document.title)
+    head = _render_head(document.title)
     top = tag("h1", render_text(document.title))
     body = tag("body", tag("main", top, map(_render_block, document.blocks)))
     return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
 
 
-def render_head(title: str, policy: str = POLICY, style: Markup = STYLE) -> Markup:
+def _render_head(title: str) -> Markup:
     return tag(
         "head",
         tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=policy),
+        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
         tag("title", title),
-        tag("style", style),
+        tag("style", STYLE),
     )
 
 

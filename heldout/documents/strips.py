@@ -126,7 +126,7 @@ def draw_characters(strip: Strip, axis: Axis) -> str:
     for mark in strip.marks:
         sign = {"bar": "█", "range": "-", "dot": "o", "ring": "o"}[mark.shape]
         for place in range(find(mark.start), find(mark.end) + 1):
-            cells[place] = sign
+            cells[place] = sign if mark.shape != "range" or cells[place] == " " else cells[place]
         if zero is not None and mark.shape == "range":
             cells[zero] = "|"
         if mark.shape == "range" and mark.start <= 0:

@@ -276,6 +276,11 @@ def get_verdict_name(verdict: str) -> str:
     return VERDICT_NAMES.get(verdict, verdict.replace("_", " "))
 
 
+def name_audit_finding(code: str) -> str:
+    """The name of an audit's finding: its own, or that of the verdict with its code."""
+    return AUDIT_FINDINGS.get(code) or get_verdict_name(code).capitalize()
+
+
 def describe_remedy(name: str) -> str:
     """Name a remedy, a combination, or a client's own patch: `l2+dropout` is `L2 penalty + dropout`."""
     return " + ".join(REMEDY_NAMES.get(part, part.replace("_", " ")) for part in name.split("+"))

@@ -16,11 +16,11 @@ import numpy as np
 from analysis.arrays.dataset import ImageSet, load
 from analysis.arrays.file_names import MEMBERS_FILE
 from heldout.cli.outcome import Exit, Refused, report
-from heldout.cli.screen import prepare, print_json, say
+from heldout.cli.screen import prepare, print_blocks, print_json, say
 from heldout.cli.shown import format_size, show_classes
-from heldout.cli.shown_audit import show_audit
 from heldout.client.image_sizes import SizesDiffer, require_one_size
 from heldout.client.packing import NothingToPack, list_files, pack_folder, pack_together
+from heldout.documents.audit import build_audit
 from heldout.fixes.offers import advise, make_offers, share_copies_and_differ
 from heldout.spec.dataset import DatasetSpec, ResizeSpec
 from heldout.stored.audit import AuditFinding, IngestedContent, StoredAudit
@@ -131,7 +131,7 @@ def _show(paths: Sequence[Path], made: IngestedContent, stored: StoredAudit, as_
     counts = {split: f"{counts['count']:,}" for split, counts in made.splits.items()}
     say(f"{_choose_name(paths)}  {format_size(made.shape, made.classes, counts)}")
     show_classes(made.classes)
-    show_audit(_build_view(content))
+    print_blocks(build_audit(_build_view(content)))
 
 
 def _build_view(content: dict[str, Any]) -> AuditView:

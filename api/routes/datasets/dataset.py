@@ -9,12 +9,15 @@ from analysis.arrays.npy_rows import NpyRows
 from analysis.arrays.pictures import encode_png
 from api.http.app_context import AppContext
 from api.http.deps import ReadContext
+from api.http.forms import IN_BLOCKS, answer_in_form
 from api.http.parameters import AskedPage, make_page_dependency
 from api.http.places import sends_much
 from api.http.problems import raises
 from api.http.routing import make_router
+from api.live.streams import Accept
 from api.routes.downloads import make_indices_response
 from heldout import errors
+from heldout.documents.audit import lay_out_audit
 from heldout.fixes.bodies import Body
 from heldout.fixes.changes import VersionChanges
 from heldout.fixes.offers import advise, drop_answered, make_offers, share_copies_and_differ
@@ -87,13 +90,19 @@ def get_splits(dataset: Reference, context: ReadContext) -> Response:
         return make_indices_response(read_splits(context.session, context.blobs, sha256))
 
 
-@router.get("/{dataset}/audit")
+@router.get("/{dataset}/audit", response_model=AuditView, responses=IN_BLOCKS)
 @raises(
     errors.DatasetNotReady, errors.NoAudit, errors.DatasetLost, errors.StorageUnavailable, errors.FileOfLaterRelease
 )
-def get_audit(dataset: Reference, context: ReadContext) -> AuditView:
+def get_audit(
+    dataset: Reference, context: ReadContext, response: Response, accept: Accept = ""
+) -> Response | AuditView:
     """Get what the audit found: leaks, label conflicts, imbalance, shift."""
-    row = _get_ready_dataset(context.session, context.owner, dataset, "an audit")
+    view = _build_audit_view(context, _get_ready_dataset(context.session, context.owner, dataset, "an audit"))
+    return answer_in_form(accept, response, view, lambda: lay_out_audit(view))
+
+
+def _build_audit_view(context: ReadContext, row: DatasetRow) -> AuditView:
     audit = read_audit(context.session, context.blobs, row)
     assert audit is not None, "every uploaded dataset has an audit"
     audit = audit.model_copy(update={"findings": tuple(fold_notes(drop_answered(audit.findings, row.different or ())))})

@@ -25,11 +25,11 @@ from heldout.cli.mcp_server.words import (
 )
 from heldout.cli.outcome import Refused, rewrite_as_commands
 from heldout.cli.references import DATASET, JOB, STUDY, Names, find_ids
-from heldout.cli.shown_audit import show_audit
 from heldout.cli.spec_files import Preset, drop_example_name, get_spec
 from heldout.client.client import AsyncClient, Client
 from heldout.client.external_values import simplify_history
 from heldout.client.failures import ApiProblem, NoService
+from heldout.documents.audit import build_audit
 from heldout.documents.study import build_estimate
 from heldout.documents.terminal import render_terminal
 from heldout.histories.documents import read_document
@@ -192,7 +192,7 @@ class Tools:
     ) -> str:
         """Say what is wrong with a dataset's images: copies between splits, conflicting labels, imbalance, shifts."""
         async with self._client() as client:
-            return capture_output(show_audit, await client.datasets.audit(dataset))
+            return "\n".join(render_terminal(build_audit(await client.datasets.audit(dataset))))
 
     async def progress(
         self,

@@ -1,11 +1,11 @@
 """Files of an upload that are not in its dataset are counted and named."""
 
-from heldout.cli.shown_audit import show_left_out
+from heldout.documents.audit import list_notes
 
 
-def test_left_out_files_are_counted_and_the_first_are_named(capsys):
+def test_left_out_files_are_counted_and_the_first_are_named():
     names = [f"seg_pred/{number}.jpg" for number in range(7)]
-    show_left_out(
+    notes = list_notes(
         {
             "left_out": [
                 {"what": "images without labels in the folder 'seg_pred'", "count": 1234, "names": names},
@@ -16,7 +16,7 @@ def test_left_out_files_are_counted_and_the_first_are_named(capsys):
             "notes": ["White is 255."],
         }
     )
-    assert capsys.readouterr().out.splitlines() == [
+    assert notes == [
         "validation split cut from the training images at random",
         f"left out: images without labels in the folder 'seg_pred': 1,234 ({', '.join(names[:5])} and 1,229 more)",
         "left out: folders without images: 1 (train/bird)",
@@ -25,7 +25,5 @@ def test_left_out_files_are_counted_and_the_first_are_named(capsys):
     ]
 
 
-def test_nothing_is_reported_if_everything_was_used_or_nothing_is_known(capsys):
-    show_left_out({"left_out": [], "passed_over": {"count": 0, "names": []}})
-    show_left_out({})
-    assert capsys.readouterr().out == ""
+def test_nothing_is_reported_if_everything_was_used_or_nothing_is_known():
+    assert list_notes({"left_out": [], "passed_over": {"count": 0, "names": []}}) == list_notes({}) == []

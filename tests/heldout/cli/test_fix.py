@@ -8,15 +8,16 @@ import pytest
 
 from heldout.cli import uploads
 from heldout.cli.outcome import Exit
-from heldout.cli.shown_audit import show_findings
 from heldout.diagnosis import Diagnosis
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.remedies import suggest_data_fix
+from heldout.documents.audit import build_audit
+from heldout.documents.blocks import Action
 from heldout.documents.diagnosis import build_diagnosis
 from heldout.documents.terminal import render_terminal
 from heldout.fixes.offers import make_finding
 from heldout.stored.audit import AuditExample, AuditFinding
-from heldout.views.audit import AuditFindingView
+from heldout.views.audit import AuditFindingView, AuditView
 from heldout.views.diagnosis import DiagnosisView
 
 
@@ -114,8 +115,8 @@ def test_the_audits_offers_are_applied_until_there_are_no_more(heldout, service,
     lines = fixed.stdout.splitlines()
     assert [line.split()[0] for line in lines if line.startswith("pets@")] == ["pets@2", "pets@3"]
     assert lines[0] == "Changes 4 of 4 test images. Copies that are found later are not counted."
-    assert "made from pets@1: 4 test images changed" in lines
-    assert "  heldout datasets fix pets@2 --drop-copies" in lines
+    assert "Made from pets@1: 4 test images changed" in lines
+    assert "Fix it: `heldout datasets fix pets@2 --drop-copies`" in fixed.stdout
 
 
 def test_a_rejected_version_ends_the_command_with_the_reason(heldout, service, pets):
@@ -136,7 +137,7 @@ def test_the_fix_of_one_finding_is_requested_by_its_code(heldout, pets):
     assert made["derived_from"]["changes"] == {"drop_copies": True}
 
 
-def test_findings_are_shown_with_the_command_that_fixes_them(capsys):
+def test_findings_are_shown_with_the_command_that_fixes_them():
     long = {"rename_classes": {"test": {str(digit): str((digit + 1) % 10) for digit in range(10)}}}
     views = [
         AuditFindingView(
@@ -144,12 +145,16 @@ def test_findings_are_shown_with_the_command_that_fixes_them(capsys):
         )
         for code, fix in (("leakage", {"drop_copies": True}), ("label_order_mismatch", long), ("narrow_range", None))
     ]
-    show_findings(views, "my pets@1")
-    commands = [line.strip() for line in capsys.readouterr().out.splitlines() if "datasets fix" in line]
-    assert commands == [
-        "heldout datasets fix 'my pets@1' --drop-copies",
-        "heldout datasets fix 'my pets@1' --from-finding label_order_mismatch",
+    split = {"count": 1, "per_class": [1, 0]}
+    about = {"object": "audit", "dataset": {"id": "ds_1", "name": "my pets", "version": 1}, "sha256": "a" * 64}
+    rest = {"splits": dict.fromkeys(("train", "validation", "test"), split), "statistics": {}, "checks": {}}
+    audit = AuditView.model_validate({**about, **rest, "source": {}, "findings": views})
+    fixes = [block for block in build_audit(audit) if isinstance(block, Action)]
+    assert [fix.line for fix in fixes] == [
+        "Fix it: `heldout datasets fix 'my pets@1' --drop-copies`",
+        "Fix it: `heldout datasets fix 'my pets@1' --from-finding label_order_mismatch`",
     ]
+    assert fixes[0].page == "/datasets/ds_1?fix=%7B%22drop_copies%22%3Atrue%7D"
 
 
 def test_a_diagnosis_has_the_request_and_the_command_if_the_dataset_is_known():
@@ -185,8 +190,8 @@ def alike(service, client):
 def test_look_alike_images_are_marked_as_different_by_position_or_all_at_once(heldout, client, alike):
     shown = heldout("datasets", "audit", "alike").stdout
     assert "Can you tell these apart?" in shown
-    assert "  heldout datasets different alike@1 --all\n" in shown
-    assert "  Removes 1 of 4 test images and 3 of 4 training images.\n" in shown
+    assert "`heldout datasets different alike@1 --all`\n" in shown
+    assert " Removes 1 of 4 test images and 3 of 4 training images.\n" in shown
     assert "  train 0.png ~ test 9.png\n" in shown
     different = heldout("datasets", "different", "alike", "9=0")
     assert different.stdout == "alike@1 remembers 1 pair of images as different.\n"
@@ -205,8 +210,10 @@ def test_a_dry_run_shows_what_a_change_would_do_and_creates_nothing(heldout, cli
     ended = heldout("datasets", "fix", "alike", "--exclude", "list.txt", "--dry-run")
     assert ended.stdout.splitlines() == [
         "Removes 1 of 4 test images and 1 of 4 training images.",
-        "  removed: test 9",
-        "  removed: train 0",
+        "Removed: 2",
+        "",
+        "  test image 9",
+        "  train image 0",
     ]
     as_json = json.loads(heldout("datasets", "fix", "alike", "--exclude", "list.txt", "--dry-run", "--json").stdout)
     assert as_json["removes"] == {"train": 1, "validation": 0, "test": 1}

@@ -1,11 +1,10 @@
 /** Requests about datasets. */
 
 import { get, type Page, post, query, request, type Schemas } from './client'
+import { getDocument } from './documents'
 import { sendFile } from './upload'
 
 export type Dataset = Schemas['DatasetView']
-export type Audit = Schemas['AuditView']
-export type AuditFinding = Schemas['AuditFindingView']
 export type Example = Schemas['ExampleView']
 export type Ledger = Schemas['LedgerView']
 export type Suspects = Schemas['SuspectsView']
@@ -21,7 +20,7 @@ const of = (id: string, part = '') => `/v1/datasets/${encodeURIComponent(id)}${p
 
 export const getDatasets = (wanted: string, signal?: AbortSignal) => get<Page<Dataset>>(`/v1/datasets${wanted}`, { signal })
 export const getDataset = (id: string, signal?: AbortSignal) => get<Dataset>(of(id), { signal })
-export const getAudit = (id: string, signal?: AbortSignal) => get<Audit>(of(id, 'audit'), { signal })
+export const getAudit = (id: string, signal?: AbortSignal) => getDocument(of(id, 'audit'), signal)
 export const getLedger = (id: string, signal?: AbortSignal) => get<Ledger>(of(id, 'ledger'), { signal })
 export const getSuspects = (id: string, asked: { after?: number; again?: string }, signal?: AbortSignal) =>
   get<Suspects>(of(id, `suspects${query({ limit: 24, ...asked })}`), { signal })
@@ -35,8 +34,6 @@ export const createDataset = (spec: Record<string, unknown>) => post<Dataset>('/
 export const removeDataset = (id: string) => request<void>(of(id), { method: 'DELETE' })
 export const getEffect = (id: string, changes: Changes, signal?: AbortSignal) =>
   request<Effect>(of(id, 'versions/effect'), { method: 'POST', body: changes, signal })
-/** Remember that images which look alike are different. */
-export const tellApart = (id: string, pairs: [number, number][]) => post<Schemas['DifferentView']>(of(id, 'different'), { pairs })
 export const fix = (id: string, changes: Changes) => post<Dataset>(of(id, 'versions'), changes)
 /** Have an upload that was refused for the sizes of its images read again. */
 export const resizeUpload = (id: string, side: number, rule: string) =>

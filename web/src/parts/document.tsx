@@ -11,7 +11,7 @@ import { Code } from './code'
 import { Fact, Facts } from './facts'
 import { attempt } from './notices'
 import { Prose } from './prose'
-import { go, inQuery, setQuery } from './router'
+import { go, inQuery, path, setQuery } from './router'
 import { FigureBlock, TableBlock } from './table'
 
 /** Loads the document again, after something was done. */
@@ -160,7 +160,7 @@ function ImagesBlock({ block }: { block: Schemas['Images'] }) {
             {images.map((image) => (
               <figure key={image.place} class="example">
                 <img src={image.source} alt={image.place} loading="lazy" />
-                <figcaption class="file" title={image.place}>
+                <figcaption>
                   {image.place} <span class="soft">{image.note}</span>
                 </figcaption>
               </figure>
@@ -170,7 +170,7 @@ function ImagesBlock({ block }: { block: Schemas['Images'] }) {
         ))}
       </ul>
       {groups.length > shown.length && (
-        <button type="button" class="small" onClick={() => setAll(true)}>
+        <button type="button" class="small all" onClick={() => setAll(true)}>
           All {groups.length.toLocaleString('en')} {isPairs ? 'pairs' : 'images'}
         </button>
       )}
@@ -237,8 +237,15 @@ function ActionButton({ action, isSmall = false }: { action: Schemas['Action']; 
       </button>
     )
   }
+  const [page, parameters] = action.page.split('?')
+  // A link to this page keeps the rest of its address, such as the job that led here.
+  const stay = (event: Event) => {
+    if (page !== path.value) return
+    event.preventDefault()
+    setQuery(Object.fromEntries(new URLSearchParams(parameters)))
+  }
   return (
-    <a class={`button ${style}`} href={action.page}>
+    <a class={`button ${style}`} href={action.page} onClick={stay}>
       {action.label}
     </a>
   )

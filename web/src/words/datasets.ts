@@ -1,23 +1,12 @@
 /** What splits, findings of an audit and changes of a dataset are called. */
 
-import type { AuditFinding, Changes, Split } from '../api/datasets'
+import type { Changes, Split } from '../api/datasets'
 import { count, figure, plain } from './format'
-import { AUDIT_FINDINGS } from './labels'
 import type { Tone } from './verdicts'
 
 export const SPLIT_NAMES: Record<Split, string> = { train: 'Training', validation: 'Validation', test: 'Test' }
 
 export const DATASET_TONES: Record<string, Tone> = { ready: 'good', rejected: 'bad', checking: 'accent', uploading: 'accent' }
-
-export const SEVERITIES: Record<AuditFinding['severity'], [string, Tone]> = {
-  critical: ['critical', 'bad'],
-  warning: ['warning', 'warn'],
-  info: ['note', 'plain'],
-}
-
-export const findingWord = (code: string) => AUDIT_FINDINGS[code] ?? capital(plain(code))
-
-const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1)
 
 /** What a change does to a dataset, in a sentence for each part. */
 export function changesInWords(changes: Changes): string[] {

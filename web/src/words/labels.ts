@@ -114,20 +114,6 @@ export const STOP_REASONS: Record<string, string> = {
   "cancelled": "It was cancelled."
 }
 
-export const AUDIT_FINDINGS: Record<string, string> = {
-  "leakage": "The same images in several splits",
-  "label_conflicts": "One picture with two labels",
-  "look_alikes": "Images with different labels that look alike",
-  "duplicates": "Copies within a split",
-  "narrow_range": "Little contrast",
-  "group_across_splits": "Groups spread over several splits",
-  "class_missing": "A class is missing from a split",
-  "class_shift": "Different class shares in a split",
-  "label_order_mismatch": "Labels in another order",
-  "inverted_values": "Light and dark are swapped in a split",
-  "channel_order_mismatch": "Colors are swapped in a split"
-}
-
 export const SPEC_FIELDS: Record<string, string> = {
   "name": "Name of the job",
   "network": "Network",

@@ -3,8 +3,9 @@
 import { useState } from 'preact/hooks'
 
 import { query } from '../../api/client'
-import { type Changes, type Dataset, getDataset, getLedger, removeDataset, resizeUpload } from '../../api/datasets'
+import { type Changes, type Dataset, getAudit, getDataset, getLedger, removeDataset, resizeUpload } from '../../api/datasets'
 import { Confirm } from '../../parts/dialog'
+import { DocumentCards } from '../../parts/document'
 import { Fact, Facts } from '../../parts/facts'
 import { FixDialog } from '../../parts/fix'
 import { Head } from '../../parts/head'
@@ -15,7 +16,6 @@ import { SizeFields } from '../../parts/size_fields'
 import { Failed, Loading } from '../../parts/states'
 import { changesInWords, DATASET_TONES } from '../../words/datasets'
 import { bytes, count, moment } from '../../words/format'
-import { FindingsCard } from './findings'
 import { ImagesCard } from './images'
 import { SplitsCard } from './splits'
 import { SuspectsCard } from './suspects'
@@ -36,15 +36,17 @@ export default function OneDataset({ id }: { id: string }) {
         facts={<DatasetFacts dataset={data} />}
       >
         {data.description && <p>{data.description}</p>}
-        {data.status !== 'ready' ? (
-          <NotReady dataset={data} onBegun={dataset.set} />
-        ) : (
-          !data.bundled && <FindingsCard dataset={data} />
-        )}
+        {data.status !== 'ready' ? <NotReady dataset={data} onBegun={dataset.set} /> : !data.bundled && <Audit id={data.id} />}
       </Head>
       {data.status === 'ready' && <Ready dataset={data} />}
     </>
   )
+}
+
+function Audit({ id }: { id: string }) {
+  const audit = useLoaded(id, (signal) => getAudit(id, signal))
+  if (!audit.data) return audit.problem ? <Failed problem={audit.problem} retry={audit.reload} /> : <Loading what="the audit" />
+  return <DocumentCards label="Audit" document={audit.data} reload={audit.reload} />
 }
 
 const Ready = ({ dataset }: { dataset: Dataset }) => (

@@ -65,7 +65,7 @@ export function DataFirst({ problem, dataset, isBusy, onChoose }: Props) {
 /** The page of the dataset: its findings with their images, or the images of the split that is meant. */
 const pictures = (dataset: string, path: string) =>
   path.endsWith('/audit')
-    ? `/datasets/${dataset}${query({ job: inQuery('job') })}#findings`
+    ? `/datasets/${dataset}${query({ job: inQuery('job') })}`
     : `/datasets/${dataset}${query({ split: 'test', job: inQuery('job') })}#images`
 
 /** `leakage: Images of …` without the code, which is for programs. */
