@@ -19,9 +19,18 @@ def _free(subject: Subject, *, enlarged: bool = False) -> dict[str, Any]:
     for change in (enlarge_network, reduce_regularization) if enlarged else (reduce_regularization,):
         outcome = change(base)
         if isinstance(outcome, Change):
-            patch = merge(patch, outcome.patch) if patch else dict(outcome.patch)
+            patch = _join(patch, outcome.patch)
             base = RemedyBase(merge(base.spec, outcome.patch), base.train_images, base.facts)
     return patch
+
+
+def _join(patch: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Join two merge patches into one that does what both do. Unlike a merge, it keeps nulls."""
+    joined = dict(patch)
+    for name, value in other.items():
+        known = joined.get(name)
+        joined[name] = _join(known, value) if isinstance(known, dict) and isinstance(value, Mapping) else value
+    return joined
 
 
 def _memorize(subject: Subject) -> Sequence[Variant]:
@@ -38,7 +47,7 @@ def _memorize(subject: Subject) -> Sequence[Variant]:
         "label_smoothing": 0,
         "class_weights": None,
     }
-    patch = merge(_free(subject), {"training": training})
+    patch = _join(_free(subject), {"training": training})
     # Nothing is chosen by validation images here, and measuring them after each epoch would take most of the time.
     patch["validation"] = dict.fromkeys(subject.spec.get("validation") or {}) | {"use": "train"}
     work = subject.estimate_work(epochs=epochs, images=images, has_validation=False)

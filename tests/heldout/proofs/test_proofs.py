@@ -16,6 +16,7 @@ from heldout.proofs.experiment import Subject
 from heldout.proofs.figures import Figures, Split, compare, pack_right
 from heldout.proofs.outcomes import from_json, to_json
 from heldout.proofs.planning import Budget, plan, spread_probabilities
+from heldout.spec.documents import merge
 from heldout.spec.job import JobSpec
 from heldout.views.diagnosis import DiagnosisView
 
@@ -200,6 +201,29 @@ def test_a_fault_that_the_curves_do_not_show_is_added_if_it_is_proven() -> None:
 
 def on_test(accuracy: float) -> Figures:
     return replace(answers(0.80), test=Split(accuracy, 0.6, 1000))
+
+
+def test_every_variant_of_any_spec_is_a_valid_spec() -> None:
+    demanding = {
+        "augmentation": {"rotation": 10},
+        "training": {
+            "schedule": {"name": "cosine", "warmup_epochs": 2},
+            "early_stopping": {"patience": 3},
+            "class_weights": "balanced",
+            "on_overfit": "warn",
+            "label_smoothing": 0.1,
+            "mixup": 0.2,
+        },
+        "validation": {"folds": 5},
+    }
+    asked = JobSpec.model_validate(merge(EXAMPLE, demanding)).complete(name="a job", seed=1).model_dump(mode="json")
+    of = subject("overfitting", spec=asked, patches={"dropout": {"network": {"dropout": 0.5}}})
+    for each in EXPERIMENTS.values():
+        for variant in each.make_variants(of):
+            changed = JobSpec.model_validate(merge(asked, dict(variant.patch)))
+            if variant.key == "memorize":
+                assert (changed.augmentation, changed.training.early_stopping) == (None, None)
+                assert (changed.training.schedule.name, changed.has_validation) == ("constant", False)
 
 
 def test_splitting_again_shows_whether_test_is_of_another_kind() -> None:
