@@ -22,7 +22,12 @@ from heldout.diagnosis.bounds import (
     span_if_all,
 )
 from heldout.diagnosis.copy_labels import is_disproved_by_copies
-from heldout.diagnosis.thresholds import IMAGES_OF_FAMILY, MAX_FALSE_ALARMS_OF_EPOCHS, SURE_CONFIDENCE
+from heldout.diagnosis.thresholds import (
+    IMAGES_OF_FAMILY,
+    MAX_FALSE_ALARMS_OF_EPOCHS,
+    MAX_FAMILY_OF_CHANCE,
+    SURE_CONFIDENCE,
+)
 from heldout.statistics import includes_0
 from heldout.stored.gap import BestEpoch, HeldOutCopies, LabelsRenamed, PairedTally, PixelsUndone, StoredGap, Tally
 
@@ -119,6 +124,14 @@ class Gap:
     def may_be_chance_of_single_images(self) -> bool:
         """The same, with 99.9% confidence, if every image were independent of all others."""
         return includes_0(bound_difference(self.train, self.test, 1.0, SURE_CONFIDENCE))
+
+    @property
+    def family_of_chance(self) -> int | None:
+        """The smallest group of images with which a gap that single images make certain may be chance; None without."""
+        if not self.may_be_chance or self.may_be_chance_of_single_images:
+            return None
+        sizes = range(2, MAX_FAMILY_OF_CHANCE + 1)
+        return next((size for size in sizes if includes_0(bound_difference(self.train, self.test, size))), None)
 
     def find_term(self, code: TermCode) -> Term | None:
         return next((term for term in self.terms if term.code == code), None)

@@ -225,6 +225,8 @@ SURE_CONFIDENCE = 0.999
 # Real images come in families that are answered alike, such as the letters of one font. If different images are
 # compared, at least this many say as much as one independent image. (the zoo, all lots: then intervals hold in 95%)
 IMAGES_OF_FAMILY = 5.0
+# Images of one object, photograph or person. Whether larger groups would make a gap chance is not asked. (chosen)
+MAX_FAMILY_OF_CHANCE = 50
 # The same for validation and test together, if nothing shows that they differ: what is expected, and how many
 # differences between two splits it is worth. (zoo, open sets: then 95% of the intervals hold at half of their width)
 EXPECTED_FAMILY = 2.5

@@ -88,6 +88,7 @@ def build_diagnosis(
     blocks += facts
     if is_running:
         blocks.append(Paragraph("Based on the epochs so far. The job is still running.", "hint"))
+    blocks += _ask_for_groups(diagnosis, offers)
     blocks += [] if proof is None else _build_proof(proof)
     if diagnosis.tried:
         blocks.append(Items([Item(tried.title, tried.sentence) for tried in diagnosis.tried], "What was tried"))
@@ -98,6 +99,12 @@ def build_diagnosis(
     if job is not None and job.has_ended:
         blocks += offers.list_studies(diagnosis.verdict)
     return [*blocks, Details(_build_evidence(diagnosis, offers, level + 1))] if with_details else blocks
+
+
+def _ask_for_groups(diagnosis: DiagnosisView, offers: _Offers) -> list[Block]:
+    """Offer to say which images belong together, where that decides whether the gap is chance."""
+    size = None if diagnosis.gap is None else diagnosis.gap.family_of_chance
+    return [] if size is None or not offers.dataset_page else [offers.name_groups(size)]
 
 
 def _build_proof(proof: ProofView) -> list[Block]:
@@ -216,6 +223,16 @@ class _Offers:
         dataset = path.split("/")[3]
         page = f"/datasets/{dataset}?{urlencode({'fix': json.dumps(body, separators=(',', ':')), **self._query})}"
         return Action("Fix the data", format_fix_command(dataset, body), page)
+
+    @property
+    def dataset_page(self) -> str:
+        """The dashboard's page of the dataset; empty if the service does not have it."""
+        return f"/datasets/{self._dataset}" if self._dataset else ""
+
+    def name_groups(self, size: int) -> Action:
+        note = f"Groups of {size} or more would make this gap chance."
+        command = "heldout datasets push FOLDER --group-by EXPRESSION"
+        return Action("Say what belongs together", command, self.dataset_page, note=note)
 
     def list_studies(self, verdict: str) -> list[Block]:
         kind = FINDING_KINDS.get(verdict)

@@ -8,29 +8,19 @@ from heldout.proofs import thresholds
 from heldout.proofs.experiment import Evidence, Experiment, Judgement, Status, Subject, Variant, conclude
 from heldout.remedies.change import Change, RemedyBase
 from heldout.remedies.network import enlarge_network, reduce_regularization
-from heldout.spec.documents import merge
+from heldout.spec.documents import make_patch, merge
 from heldout.words import percent
 from heldout.words.proofs import UNDECIDED, describe_gain
 
 
 def _free(subject: Subject, *, enlarged: bool = False) -> dict[str, Any]:
-    """The merge patch that removes penalties and, if asked for, doubles the network; empty if nothing changes."""
-    base, patch = subject.base, dict[str, Any]()
+    """The job's spec without penalties and, if asked for, with twice the filters."""
+    base = subject.base
     for change in (enlarge_network, reduce_regularization) if enlarged else (reduce_regularization,):
         outcome = change(base)
         if isinstance(outcome, Change):
-            patch = _join(patch, outcome.patch)
             base = RemedyBase(merge(base.spec, outcome.patch), base.train_images, base.facts)
-    return patch
-
-
-def _join(patch: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """Join two merge patches into one that does what both do. Unlike a merge, it keeps nulls."""
-    joined = dict(patch)
-    for name, value in other.items():
-        known = joined.get(name)
-        joined[name] = _join(known, value) if isinstance(known, dict) and isinstance(value, Mapping) else value
-    return joined
+    return dict(base.spec)
 
 
 def _memorize(subject: Subject) -> Sequence[Variant]:
@@ -42,14 +32,13 @@ def _memorize(subject: Subject) -> Sequence[Variant]:
         "epochs": epochs,
         "early_stopping": None,
         "on_overfit": "none",
-        "schedule": {name: None for name in subject.training.get("schedule") or {} if name != "name"}
-        | {"name": "constant"},
+        "schedule": dict.fromkeys(subject.training.get("schedule") or {}) | {"name": "constant"},
         "label_smoothing": 0,
         "class_weights": None,
     }
-    patch = _join(_free(subject), {"training": training})
     # Nothing is chosen by validation images here, and measuring them after each epoch would take most of the time.
-    patch["validation"] = dict.fromkeys(subject.spec.get("validation") or {}) | {"use": "train"}
+    validation = dict.fromkeys(subject.spec.get("validation") or {}) | {"use": "train"}
+    patch = make_patch(subject.spec, merge(_free(subject), {"training": training, "validation": validation}))
     work = subject.estimate_work(epochs=epochs, images=images, has_validation=False)
     return (Variant("memorize", patch, work),)
 
@@ -67,7 +56,7 @@ def _judge_memorized(subject: Subject, evidence: Evidence) -> Judgement:
 
 
 def _enlarge(subject: Subject) -> Sequence[Variant]:
-    patch = _free(subject, enlarged=True)
+    patch = make_patch(subject.spec, _free(subject, enlarged=True))
     if not patch or subject.counts.get("validation", 0) == 0:
         return ()
     is_larger = "blocks" in patch.get("network", {}) or "dense" in patch.get("network", {})

@@ -69,6 +69,11 @@ class GapBudgetView(View):
     validation: SplitResult | None = Field(description="Null for uploaded predictions without validation.")
     test: SplitResult
     terms: list[TermView]
+    family_of_chance: int | None = Field(
+        None,
+        description="If images come in groups of this many, a gap that is certain for independent images may be chance. "
+        "Null if that does not decide it.",
+    )
 
 
 class FindingView(View):

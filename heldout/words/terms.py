@@ -11,6 +11,7 @@ from heldout.statistics import includes_0
 from heldout.verdicts import FINDING_KINDS
 from heldout.words import describe_part, format_figure, join_with_and, percent, pluralize
 from heldout.words.labels import PIXELS, QUALITIES, TERMS
+from heldout.words.proofs import number_word
 
 if TYPE_CHECKING:
     from heldout.diagnosis.bounds import Bounds
@@ -47,6 +48,10 @@ def _describe_accuracy(gap: Gap) -> str:
     return f"Test accuracy ({test}) is {side} training accuracy ({train}){_format_parts(parts, points, unit)}."
 
 
+# Asked where only the number of independent images decides whether a gap is chance.
+ASK_GROUPS = "Do they belong together, such as several images of one object?"
+
+
 def _describe_chance(gap: Gap) -> str:
     """Describe a gap none of whose terms is clearly above chance."""
     train, test = percent(gap.train.accuracy), percent(gap.test.accuracy)
@@ -54,9 +59,11 @@ def _describe_chance(gap: Gap) -> str:
         return f"Training and test accuracy are the same ({test})."
     start = f"Training accuracy is {train} and test accuracy {test}"
     if gap.may_be_chance and not gap.may_be_chance_of_single_images:
+        points = abs(100 * gap.accuracy)
+        size = number_word(gap.family_of_chance or 2).lower()
         return (
-            f"{start}: more than chance if every image counts, but it may be chance if images belong together, such as "
-            "several of one object."
+            f"{start}: {points:.1f} points. That is certain if these images are independent; if they come in groups of "
+            f"{size} or more, it may be chance. {ASK_GROUPS}"
         )
     if gap.may_be_chance:
         return f"{start}: the difference is small enough to be chance."

@@ -102,12 +102,13 @@ def describe_healthy(
     known = "Validation did not get worse again."
     if train is not None and heldout is not None:
         known = f"It gets {of_100(heldout.accuracy)} {name} images right, and {of_100(train.accuracy)} training images."
-    after = "Nothing needs fixing, but a study can still measure what helps."
+    headline, after = "No fault was found.", "Nothing needs fixing, but a study can still measure what helps."
     if may_train_on:
-        after = "Its last epoch was its best one, so train longer to see whether more is to be gained."
+        headline = "Its best epoch was its last one."
+        after = "It was still improving, so train longer to see whether more is to be gained."
     elif is_gap_likely:
         after = "A study can measure what narrows the gap that is left."
-    return "No fault was found.", f"{known} {after}"
+    return headline, f"{known} {after}"
 
 
 def describe_imbalance(facts: Facts, finding: Finding) -> Words:

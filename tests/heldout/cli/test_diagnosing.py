@@ -84,7 +84,7 @@ def test_a_history_and_predictions_are_judged_together(heldout, client, npz, his
 
 
 def test_the_number_of_classes_or_their_names_can_be_given(heldout, client, npz, history):
-    assert heldout("diagnose", str(history)).stdout.startswith("No fault was found.")
+    assert heldout("diagnose", str(history)).stdout.startswith("Its best epoch was its last one.")
     for classes in ("2", "cat,dog"):
         assert "guessing among 2 classes costs 0.6931" in heldout("diagnose", str(history), "--classes", classes).stdout
     refused = heldout("diagnose", str(npz), "--classes", "2")

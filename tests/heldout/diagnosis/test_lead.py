@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 from scipy.stats import fisher_exact
 
 from heldout.diagnosis import Diagnosis, diagnose
+from heldout.diagnosis.bounds import bound_difference
+from heldout.documents.diagnosis import build_diagnosis
+from heldout.statistics import includes_0
 from heldout.stored.gap import PixelsUndone, StoredGap
+from heldout.views.diagnosis import DiagnosisView
 from heldout.words.terms import apportion
 from tests.heldout.diagnosis.made import FINE, OVERFIT, falling, history, spec
 from tests.heldout.diagnosis.made_gap import Answers, Made, answers
@@ -106,14 +110,21 @@ def test_a_gap_that_single_images_prove_is_not_called_small():
     made = Made(answers(0.97, 1000), answers(0.965, 400, 1), answers(0.925, 600, 2))
     assert fisher_exact([[970, 30], [555, 45]]).pvalue < 0.001
     assert judged(made).explanation.startswith(
-        "Training accuracy is 97.0% and test accuracy 92.5%: more than chance if every image counts, but it may be"
+        "Training accuracy is 97.0% and test accuracy 92.5%: 4.5 points. That is certain if these images are "
+        "independent; if they come in groups of "
     )
+    view = DiagnosisView.of(judged(made), dataset_id="ds_1")
+    size = view.gap.family_of_chance
+    assert includes_0(bound_difference(made.stored().train, made.stored().test, size))
+    assert not includes_0(bound_difference(made.stored().train, made.stored().test, size - 1))
+    actions = [block for block in build_diagnosis(view, dataset="ds_1") if block.kind == "action"]
+    assert [action.label for action in actions] == ["Say what belongs together"]
 
 
 @pytest.mark.parametrize(
     ("train", "test", "validation", "after"),
     [
-        (0.88, 0.85, falling(40, 0.1), "Its last epoch was its best one, so train longer to see whether more is to be"),
+        (0.88, 0.85, falling(40, 0.1), "It was still improving, so train longer to see whether more is to be gained."),
         (1.0, 0.99, falling(40, 0.1), "Nothing needs fixing"),
         (0.88, 0.87, [*falling(39, 0.1), 0.103], "Nothing needs fixing"),
         (0.999, 0.97, [*falling(39, 0.1), 0.103], "A study can measure what narrows the gap that is left."),
@@ -122,7 +133,9 @@ def test_a_gap_that_single_images_prove_is_not_called_small():
 def test_no_fault_means_that_nothing_needs_fixing_only_if_nothing_is_left_to_try(train, test, validation, after):
     made = Made(answers(train, 1000), answers(test, 1000, 1), answers(test, 1000, 2))
     found = judged(made, history(falling(40, 0.05), validation))
-    assert (found.verdict, found.headline) == ("healthy", "No fault was found.")
+    is_last_best = "still improving" in after
+    headline = "Its best epoch was its last one." if is_last_best else "No fault was found."
+    assert (found.verdict, found.headline) == ("healthy", headline)
     assert after in found.summary
 
 

@@ -205,7 +205,7 @@ def on_test(accuracy: float) -> Figures:
 
 def test_every_variant_of_any_spec_is_a_valid_spec() -> None:
     demanding = {
-        "augmentation": {"rotation": 10},
+        "augmentation": {"rotation_degrees": 10},
         "training": {
             "schedule": {"name": "cosine", "warmup_epochs": 2},
             "early_stopping": {"patience": 3},
@@ -217,7 +217,7 @@ def test_every_variant_of_any_spec_is_a_valid_spec() -> None:
         "validation": {"folds": 5},
     }
     asked = JobSpec.model_validate(merge(EXAMPLE, demanding)).complete(name="a job", seed=1).model_dump(mode="json")
-    of = subject("overfitting", spec=asked, patches={"dropout": {"network": {"dropout": 0.5}}})
+    of = subject("overfitting", spec=asked, patches={"label_smoothing": {"training": {"label_smoothing": 0.2}}})
     for each in EXPERIMENTS.values():
         for variant in each.make_variants(of):
             changed = JobSpec.model_validate(merge(asked, dict(variant.patch)))
