@@ -13,7 +13,7 @@ from tests.worker.training.trainings import Training, fewer, load_example, new_n
 from worker.machine.devices import Policy
 from worker.training.engine.checkpoint import FitSums
 from worker.training.engine.optimizer import build_loss, build_optimizer
-from worker.training.engine.order import draw_epoch_order
+from worker.training.engine.order import draw_balanced_order, draw_epoch_order
 from worker.training.engine.training_policy import PlateauState, compute_epoch_rates
 from worker.training.networks.network import build_network
 
@@ -340,6 +340,19 @@ def test_each_epoch_uses_every_image_once_in_a_new_order():
     same_place = [np.mean(first == second) for first, second in combinations(orders, 2)]
     assert max(same_place) < 0.02
     np.testing.assert_array_equal(draw_epoch_order(2, 3, 500), orders[-1])
+
+
+def test_a_balanced_epoch_uses_as_many_images_of_each_class():
+    labels = np.repeat([0, 1, 3], [300, 60, 7]).astype(np.int32)
+    orders = [draw_balanced_order(1, epoch, labels) for epoch in (1, 2)]
+    for order in orders:
+        assert len(order) == len(labels)
+        assert sorted(np.bincount(labels[order])[[0, 1, 3]]) == [122, 122, 123]
+        for label in (0, 1, 3):
+            times = np.bincount(order, minlength=len(labels))[labels == label]
+            assert times.max() - times.min() <= 1
+    assert not np.array_equal(*orders)
+    np.testing.assert_array_equal(draw_balanced_order(1, 2, labels), orders[1])
 
 
 def test_fit_sums_are_means_weighted_by_images():

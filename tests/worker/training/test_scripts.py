@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 import sklearn.datasets
 
+from analysis.answers.answers import Answers, Predictions
+from analysis.answers.metrics import contribute
 from analysis.arrays.dataset import ImageSet, compute_split_digests
 from analysis.scripts.script import (
     Ended,
@@ -25,6 +27,7 @@ from analysis.scripts.script import (
     make_table_reader,
     render_script,
 )
+from heldout.metrics import METRICS
 from heldout.spec.dataset import ResizeSpec
 from heldout.spec.job import JobSpec
 from heldout.spec.optimization import OptimizerSpec
@@ -43,23 +46,25 @@ from worker.training.training_setup import start_from
 DATA = Path(sklearn.datasets.__file__).parent / "data" / "digits.csv.gz"
 
 AUGMENTED = {"rotation_degrees": 20, "width_shift": 0.1, "zoom": 0.1, "brightness": 0.2, "contrast": 0.2}
+COSTS = [[0.5 if answer == 10 else float(answer != label) for answer in range(11)] for label in range(10)]
 # Everything that a script can contain, in as few trainings as possible.
 SPECS = {
-    "augmentation, erasing, averaged weights, early stopping, plateau": small_spec(
+    "augmentation, erasing, averaged weights, early stopping and plateau by macro F1, balanced sampling": small_spec(
         {"filters": 4, "padding": "same", "repeat": 2, "activation": "gelu", "dropout": 0.1},
         {"filters": 6, "l2": 0.002, "pool": 1},
         network={"dense": [{"units": 12, "dropout": 0.2, "l2": 0.001}]},
         augmentation={**AUGMENTED, "fill_mode": "reflect", "erasing": 0.5, "views": 2},
         training={
             "epochs": 8,
-            "early_stopping": {"monitor": "validation_loss", "patience": 2, "restore_best": True},
+            "early_stopping": {"patience": 2, "restore_best": True},
             "schedule": {"name": "reduce_on_plateau", "factor": 0.5, "patience": 1},
-            "class_weights": "balanced",
+            "sampling": "balanced",
             "label_smoothing": 0.1,
             "ema_decay": 0.9,
             "optimizer": {"name": "adamw", "learning_rate": 0.05, "weight_decay": 0.01},
             "train_limit": 400,
         },
+        objective="macro_f1",
     ),
     # Adam would amplify the gradients of biases before batch normalization, which are only rounding.
     "flips, cutmix, cosine, batch normalization, the guard's best epoch": small_spec(
@@ -251,6 +256,8 @@ MORE_SPECS = [
     # It enlarges rounding where an image is black.
     small_spec({"filters": 4, "norm": "layer", "residual": True}),
     small_spec(training={"ema_decay": 0.9, "class_weights": "balanced", "mixup": 0.2}),
+    small_spec(objective="cost", costs=COSTS, training={"schedule": {"name": "reduce_on_plateau"}}),
+    small_spec(objective="worst_class", training={"early_stopping": {"min_delta": 0.01}}),
     *(
         small_spec(training={"optimizer": {"name": name}})
         for name in get_args(OptimizerSpec.model_fields["name"].annotation)
@@ -275,6 +282,20 @@ def test_scripts_pass_the_linter_and_the_type_checker(facts: ScriptFacts, digits
         command = [sys.executable, "-m", *check, *map(str, sorted(tmp_path.glob("*.py")))]
         checked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize("objective", [name for name in METRICS if name not in ("accuracy", "loss")])
+def test_the_script_computes_the_objective_as_the_job_does(objective, facts: ScriptFacts) -> None:
+    spec = small_spec(objective=objective, costs=COSTS, training={"early_stopping": {}})
+    exec(render_script(replace(facts, spec=spec)), script := {"__name__": "script"})
+    random = np.random.default_rng(0)
+    labels, logits = random.integers(0, 10, 400).astype(np.int32), random.normal(0, 1, (400, 10)).astype(np.float32)
+    logits[np.arange(400), labels] += 1
+    network = type("Answers", (), {"predict": lambda self, images, **options: images})()
+    found = script["measure"](network, logits, labels)["objective"]
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    answers = Answers.to(labels, Predictions(shares, -np.log(shares[np.arange(400), labels])))
+    assert found == pytest.approx(contribute(objective, answers, COSTS).value, abs=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,12 @@ import keras
 import numpy as np
 import pytest
 
+from analysis.answers.answers import Answers, Predictions
+from analysis.answers.metrics import contribute
 from analysis.arrays.dataset import ImageSet
 from heldout.spec.job import JobSpec
 from tests.worker.training.processes import TIMINGS
-from tests.worker.training.trainings import Training, fewer, load_example, small_spec
+from tests.worker.training.trainings import Training, fewer, load_example, scale_to_unit, small_spec
 from worker.messages import CheckpointWritten, EpochDone, Overfits, StopCause, Warned
 from worker.training.engine.checkpoint import CheckpointDamaged
 from worker.training.engine.training_policy import Diverged, StopRequested
@@ -423,3 +425,38 @@ def test_writing_the_same_checkpoint_repeatedly_keeps_it(digits, tmp_path):
     files = [training.trainer.write() for _ in range(4)]
     assert len(set(files)) == 1
     assert files[-1].is_file()
+
+
+@pytest.mark.parametrize(("objective", "best"), [("worst_class", max), ("cost", min), ("loss", min), ("accuracy", max)])
+def test_the_kept_epoch_and_the_plateau_follow_the_objective(objective, best, digits, tmp_path):
+    """Each epoch's figure is that of the answers of plain Keras with the weights of the epoch."""
+    costs = [[1.0 * (answer != label) for answer in range(10)] for label in range(10)]
+    training = {"epochs": 6, "optimizer": UNSTEADY, "early_stopping": {"patience": 6}}
+    training |= {"schedule": {"name": "reduce_on_plateau", "patience": 1, "factor": 0.5}}
+    spec = small_spec(training=training, objective=objective, costs=costs)
+    trained = Training(spec, fewer(digits, 195, validation=120), tmp_path)
+    told, rows = [], trained.data.rows["validation"]
+
+    def answer(message):
+        if isinstance(message, EpochDone):
+            model = keras.Sequential([trained.network, keras.layers.Softmax()])
+            pixels = scale_to_unit(trained.data.images[rows], trained.data.value_range)
+            shares, labels = model.predict(pixels, verbose=0), trained.data.labels[rows]
+            losses = -np.log(shares[np.arange(len(labels)), labels])
+            told.append(contribute(objective, Answers.to(labels, Predictions(shares, losses)), costs).value)
+
+    trained.on_message = answer
+    trained.trainer.train()
+    name = {"loss": "validation_loss", "accuracy": "validation_accuracy"}.get(objective, "validation_objective")
+    epochs = list_epochs_done(trained)
+    values = [done.values[name] for done in epochs]
+    assert values == pytest.approx(told, abs=1e-5)
+    assert trained.trainer.position.kept == 1 + values.index(best(values))
+    # Keras' rule, with more as better where it is.
+    rate, lowest, sign = 0.1, None, 1 if best is min else -1
+    for done, value in zip(epochs, values, strict=True):
+        assert done.values["learning_rate"] == pytest.approx(rate)
+        if lowest is None or sign * value + 1e-4 < lowest:
+            lowest = sign * value
+        else:
+            rate *= 0.5
