@@ -15,6 +15,8 @@ PROPOSED_OBJECTIVE = (
     "Judge by balanced accuracy (`objective: balanced_accuracy`): it counts each class the same, and accuracy hardly "
     "counts rare ones."
 )
+# What another network may be worse by and still be as good, if the order of a study does not say.
+USUAL_MARGIN = 0.01
 # With fewer images of the rarest class, an interval would be a guess (docs/measurements/objectives.md).
 FEWEST_OF_RAREST = 20
 

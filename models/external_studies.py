@@ -12,6 +12,7 @@ from heldout.access.rights import count_bytes
 from heldout.errors import InvalidSpec, TunerTrials
 from heldout.studies.external import ExternalStudySpec
 from heldout.studies.recorded import FEWEST_RUNS, MAX_COMPARED_ARMS, MAX_RUNS, RecordedStudySpec, describe_run
+from heldout.studies.spec import resolve_margin
 from models.database import Database, Session
 from models.ids import make_id
 from models.store import quotas, studies, study_jobs
@@ -57,6 +58,7 @@ def create_external_study(
 
 
 def _plan_external(asked: ExternalStudySpec) -> StudyPlan:
+    margin = resolve_margin(asked.question, asked.margin, asked.objective)
     return StudyPlan(
         kind="external",
         arms=tuple(ArmPlan(arm.name, dict(arm.parameters)) for arm in asked.arms),
@@ -68,8 +70,9 @@ def _plan_external(asked: ExternalStudySpec) -> StudyPlan:
         has_test=False,
         max_jobs=asked.budget.jobs,
         max_seconds=asked.budget.seconds,
-        objective=asked.objective,
+        objective=asked.objective or (None if margin is None else "accuracy"),
         costs=asked.costs,
+        margin=margin,
     )
 
 

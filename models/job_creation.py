@@ -22,6 +22,7 @@ from heldout.errors import (
     StateGone,
 )
 from heldout.lifecycle.job import TERMINAL
+from heldout.metrics import METRICS
 from heldout.remedies.arms import resolve_remedy
 from heldout.remedies.catalogue import REMEDIES
 from heldout.remedies.change import NoChange
@@ -214,10 +215,21 @@ def examine_spec(
     )
     largest = require_memory(session, ready.row, spec, plan)
     require_folds(session, blobs, ready.row, spec)
+    _require_two_classes(ready.row, spec)
     if spec.initial is None:
         return ExaminedSpec(ready, plan, InitialState(backbone=backbone), largest)
     source = find_source(session, owner, spec.initial, ended)
     return ExaminedSpec(ready, plan, InitialState(source, match(spec, plan, ready.classes, source.weights)), largest)
+
+
+def _require_two_classes(dataset: DatasetRow, spec: JobSpec) -> None:
+    """Refuse an objective that counts classes if validation has one class only."""
+    counts = (dataset.splits or {}).get("validation", {}).get("per_class", ())
+    if spec.objective is None or not METRICS[spec.objective].depends_on_classes or spec.validation is not None:
+        return
+    if sum(count > 0 for count in counts) < 2:
+        name = METRICS[spec.objective].name
+        raise InvalidSpec.at("/objective", f"Validation has images of one class only, so it has no {name}.")
 
 
 def find_named_dataset(session: Session, owner: str, reference: str) -> DatasetRow:

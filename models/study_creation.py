@@ -19,7 +19,7 @@ from heldout.metrics import FEWEST_OF_RAREST, METRICS
 from heldout.remedies import ResolvedArm
 from heldout.spec.job import MAX_NAME_CHARACTERS, TrainOnAllSpec, ValidationSpec
 from heldout.spec.part import MAX_SEED
-from heldout.studies.spec import BASE_ARM, NamedPatch, StudySpec, find_pointer_to
+from heldout.studies.spec import BASE_ARM, NamedPatch, StudySpec, find_pointer_to, resolve_margin
 from heldout.views.study import StudyEstimateView
 from heldout.words import pluralize
 from heldout.words.studies import warn_of_seeds
@@ -180,6 +180,10 @@ def _prepare(
     checked = base if copies_known else replace(base, spec=base.spec.model_copy(update={"validation": None}))
     resolved, left_out = resolve_remedies(session, blobs, owner, base, asked)
     _require_frozen_objective(asked)
+    try:
+        margin = resolve_margin(asked.question, asked.margin, base.spec.objective)
+    except ValueError as error:  # the objective of the base
+        raise InvalidSpec.at("/question", f"{error}.") from error
     _require_enough_images(base, asked)
     arms = [ResolvedArm(BASE_ARM, {}, ""), *resolved]
     examined = {}
@@ -200,9 +204,10 @@ def _prepare(
         sizes=choose_sizes(train_images, len(base.dataset.classes or ())) if asked.kind == "learning_curve" else (),
         max_jobs=asked.budget.jobs,
         max_seconds=asked.budget.seconds,
-        objective=base.spec.objective,
+        objective=base.spec.objective or (None if margin is None else "accuracy"),
+        margin=margin,
         costs=base.spec.costs,
-        stages=(len(arms),) if gives_first_answer(asked, len(resolved)) else (),
+        stages=(len(arms),) if margin is None and gives_first_answer(asked, len(resolved)) else (),
         left_out=left_out,
         data=asked.data,
         notes=_list_notes(session, blobs, base, asked),

@@ -268,6 +268,8 @@ def _build_cure_command(study: StudyView, seeds: int, budget: BudgetView | None 
         return None
     words = ["heldout", "cure", study.job, "--remedies", ",".join(remedies), "--seeds", f"{seeds}"]
     words += ["--splits", study.splits]
+    if study.margin is not None:
+        words += ["--margin", f"{100 * study.margin:g}"]
     if study.objective is not None:
         words += ["--objective", study.objective]
     if budget is not None and budget.jobs is not None:
@@ -316,7 +318,7 @@ def _build_base(study: StudyView) -> dict[str, Any]:
 
 
 def _build_objective(study: StudyView) -> dict[str, Any]:
-    return {name: value for name in ("objective", "costs") if (value := getattr(study, name)) is not None}
+    return {name: value for name in ("objective", "costs", "margin") if (value := getattr(study, name)) is not None}
 
 
 def _list_remedies(study: StudyView) -> list[Any]:

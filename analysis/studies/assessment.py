@@ -115,6 +115,11 @@ def would_tell(comparison: Comparison, unit: GainUnit, error: float, trainings: 
     return all(too_little)
 
 
+def find_fewest_seeds(suffices: Callable[[int], bool]) -> int | None:
+    """Return the fewest further seeds that suffice; None if no practical number does."""
+    return _find_fewest(suffices, MOST_SEEDS)
+
+
 def _find_fewest(suffices: Callable[[int], bool], most: int) -> int | None:
     """Return the smallest whole number from 1 that suffices, if larger ones always do; None if `most` does not."""
     low, high = 0, 1

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from statistics import median
 
 from analysis.studies import figures
+from analysis.studies.as_good import choose_smallest, compute_mean_seconds, conclude_as_good
 from analysis.studies.conclusion import build_test_view, conclude_cure, conclude_without_cure
 from analysis.studies.learning_curve import plan_curve_steps
 from analysis.studies.planning import count_most_from, list_first_arms, list_race_keys
@@ -51,12 +52,21 @@ def _end_race(progress: RaceProgress, look: Look) -> NextSteps:
     state, by_key = progress.state, progress.by_key
     # A first answer names no winner before fresh seeds confirm it, since it can be continued.
     unconfirmed = progress.ended_early is not None and not look.seeds_before and not state.stages
-    winner = find_winner(look, state.arms, progress.racing, unconfirmed=unconfirmed)
+    if state.margin is not None:
+        winner = choose_smallest(state.arms, progress.answers, compute_mean_seconds(list(by_key.values())))
+        look = look if winner is None else progress.looks[winner]
+    else:
+        winner = find_winner(look, state.arms, progress.racing, unconfirmed=unconfirmed)
     arms = _build_arm_views(progress, ended=True)
     planned, of_arm = len(by_key), {arm.name: arm for arm in arms}
     if winner is None:
         undecided = [*progress.racing, *progress.held] if state.is_first_answer else []
-        conclusion = conclude_without_cure(state, progress.looks, of_arm, progress.ended_early, undecided)
+        if state.margin is not None:
+            conclusion = conclude_as_good(
+                state, progress.looks, of_arm, progress.answers, None, None, progress.ended_early
+            )
+        else:
+            conclusion = conclude_without_cure(state, progress.looks, of_arm, progress.ended_early, undecided)
         return NextSteps("succeeded", patches=progress.patches, planned=planned, arms=arms, conclusion=conclusion)
     base_jobs, winner_jobs = (_list_jobs(progress, name, look.seeds) for name in (BASE_ARM, winner))
     if state.has_test and state.tested is None and state.test_failed is None:
@@ -69,7 +79,12 @@ def _end_race(progress: RaceProgress, look: Look) -> NextSteps:
             arms=arms,
         )
     test = build_test_view(base_jobs, winner_jobs, state, is_paired=True)
-    conclusion = conclude_cure(state, look, of_arm, winner, test, progress.ended_early)
+    if state.margin is not None:
+        conclusion = conclude_as_good(
+            state, progress.looks, of_arm, progress.answers, winner, test, progress.ended_early
+        )
+    else:
+        conclusion = conclude_cure(state, look, of_arm, winner, test, progress.ended_early)
     gap = figures.compute_gap_closed(of_arm[BASE_ARM], of_arm[winner], test)
     conclusion = conclusion.model_copy(update={"gap": gap})
     done = next((run for run in by_key.values() if run.key.purpose is Purpose.REFIT), None)
@@ -117,12 +132,12 @@ def _list_jobs(progress: RaceProgress, name: str, seeds: int) -> tuple[str, ...]
 def _build_arm_views(progress: RaceProgress, *, ended: bool) -> tuple[ArmView, ...]:
     """Return all arms in their current state. `ended`: whether the race is decided."""
     state, by_key, looks = progress.state, progress.by_key, progress.looks.values()
-    views = []
+    views, seconds = [], compute_mean_seconds(list(by_key.values()))
     for arm in state.arms:
         is_base = arm.name == BASE_ARM
         look = max(looks, key=lambda look: look.seeds, default=None) if is_base else progress.looks.get(arm.name)
         runs = look.scores[arm.name] if look is not None else ()
-        goes_on = is_base or arm.name in progress.racing
+        goes_on = is_base or arm.name in progress.racing or progress.answers.get(arm.name) in ("as_good", "cannot_tell")
         status: ArmStatus = "dropped" if not goes_on else "finished" if ended else "racing"
         keys = (key for key in by_key if key.arm == arm.name and key.purpose is Purpose.RACE)
         views.append(
@@ -138,6 +153,9 @@ def _build_arm_views(progress: RaceProgress, *, ended: bool) -> tuple[ArmView, .
                 if is_base or look is None
                 else figures.build_difference_view(look.comparisons[arm.name], look.error, state.measures),
                 why=_explain_drop(arm, progress),
+                answer=progress.answers.get(arm.name),
+                parameters=arm.size or None,
+                seconds=seconds.get(arm.name),
             )
         )
     return tuple(views)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from analysis.studies import planning
+from analysis.studies.as_good import answer_arm
 from analysis.studies.assessment import RELEVANT_ACCURACY, RELEVANT_SHARE_OF_LOSS, RemedyAssessment
 from analysis.studies.figures import build_difference_view
 from analysis.studies.racing import DropReason, Look, can_be_settled, find_drops, find_leader, list_cures
@@ -13,7 +14,9 @@ from analysis.studies.state import Arm, Purpose, RunKey, Scores, StudyRun, Study
 from heldout.lifecycle.job import TERMINAL, JobStatus
 from heldout.metrics import METRICS, Measure
 from heldout.studies.spec import BASE_ARM
+from heldout.views.study_figures import Answer
 from heldout.words import studies as words
+from heldout.words.as_good import say_answer
 
 NO_ROOM = "The budget did not allow more seeds."
 
@@ -29,6 +32,7 @@ class RaceProgress:
     patches: the choices of searches. needed: trainings of all looks so far.
     submit: missing trainings. waiting: whether others have not ended. error: why the study has failed.
     ended_early: why there is no further look, if the race was not decided.
+    answers: whether arms are as good as the base, if that is asked.
     """
 
     state: StudyState
@@ -44,6 +48,7 @@ class RaceProgress:
     error: tuple[str, str] | None = None
     needed: set[RunKey] = field(default_factory=set)
     held: list[str] = field(default_factory=list)
+    answers: dict[str, Answer] = field(default_factory=dict)
 
     def drop(self, name: str, why: str) -> None:
         """End the race of an arm."""
@@ -83,6 +88,11 @@ class RaceProgress:
             if not self.racing:
                 break
             look = self._look(planned, stage, [name for name in names if name in self.racing])
+            if self.state.margin is not None:
+                self._settle(look, self.state.margin)
+                if not self.racing:
+                    break
+                continue
             self._drop_arms(look)
             # Decided if the leading arm is a cure that fresh seeds have confirmed.
             if find_leader(look, self.racing) in list_cures(look, unconfirmed=False):
@@ -92,6 +102,15 @@ class RaceProgress:
             if planned.seeds == look.last_seeds and planning.has_fewer_looks(self.state):
                 self.ended_early = NO_ROOM
         return True
+
+    def _settle(self, look: Look, margin: float) -> None:
+        """Note which arms are as good as the base; those that are, or are worse, need no more seeds."""
+        for name in look.comparisons:
+            answer = self.answers[name] = answer_arm(look, name, margin)
+            if answer == "cannot_tell" and look.seeds < look.last_seeds:
+                continue
+            difference = build_difference_view(look.comparisons[name], look.error, look.measures)
+            self.drop(name, say_answer(difference, answer, margin))
 
     def _count_seen(self, name: str) -> int:
         """Return the seeds of the last look that an arm took part in."""

@@ -98,6 +98,11 @@ class Arm:
     candidates: tuple[Mapping[str, Any], ...] = ()
     chooses_alone: bool = False
 
+    @property
+    def size(self) -> int:
+        """The number of its network's parameters; 0 if it is unknown."""
+        return 0
+
 
 @dataclass(frozen=True)
 class TestScores:
@@ -148,6 +153,7 @@ class StudyState:
     sizes: of a learning curve, numbers of training images, ascending.
     max_jobs, max_seconds: its budget. has_test: whether base and winner can be measured on a test split.
     objective: the measure that decides; None if both accuracy and loss do. costs: of each answer, for `cost`.
+    margin: by how much an arm may be worse and still be as good; None if it is asked whether arms are better.
     stages: of a study that gives a first answer and can be continued: how many of the arms, from the first, each stage
     compares. Empty if all looks are planned at once. left_out: names of remedies that a continuation would add.
     """
@@ -167,6 +173,7 @@ class StudyState:
     recording: Recording | None = None  # of a study of recorded trainings
     objective: Measure | None = None
     costs: Sequence[Sequence[float]] | None = None
+    margin: float | None = None
     stages: tuple[int, ...] = ()
     left_out: tuple[str, ...] = ()
 

@@ -31,6 +31,11 @@ class ArmPlan(Arm):
     backbone: Mapping[str, Any] | None = None
     file: Mapping[str, Any] | None = None
 
+    @property
+    def size(self) -> int:
+        """The number of its network's parameters."""
+        return self.parameters
+
 
 @dataclass(frozen=True)
 class StudyPlan(StudyState):
@@ -55,7 +60,7 @@ class StudyPlan(StudyState):
         for name in ("tested", "test_failed"):  # columns of their own
             del stored[name]
         # Earlier releases, which may read it, know no such fields.
-        for name in ("recording", "objective", "costs", "data", "stages", "left_out", "notes"):
+        for name in ("recording", "objective", "costs", "margin", "data", "stages", "left_out", "notes"):
             if not stored[name]:
                 del stored[name]
         return stored

@@ -1,5 +1,6 @@
 """Parts that commands share: options, groups, the service, and exit codes."""
 
+import json
 import os
 import re
 import sys
@@ -86,7 +87,36 @@ Objective = Annotated[
     Measure | None,
     typer.Option(help="The measure of validation that decides; by default, a cure may show in either."),
 ]
+CostsFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        exists=True,
+        dir_okay=False,
+        help="For --objective cost: a JSON file with a row of costs for each label, and a column for each answer.",
+    ),
+]
+Margin = Annotated[
+    float | None,
+    typer.Option(
+        metavar="POINTS",
+        min=0.01,
+        max=50,
+        help="Ask whether each is as good instead of better, and by how many points it may be worse.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
+
+
+def read_costs(file: Path | None) -> list[list[float]] | None:
+    """Read the table of costs of a JSON file. Raises Refused."""
+    if file is None:
+        return None
+    try:
+        found: list[list[float]] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise Refused(f"{file}: expected a JSON file with a list of rows of costs ({error}).") from error
+    return found
 
 
 class Service:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from heldout.cli.command import Objective, Service
+from heldout.cli.command import CostsFile, Objective, Service, read_costs
 from heldout.cli.diagnosing import holds_predictions
 from heldout.cli.outcome import Exit, Refused, exit_of_job
 from heldout.cli.screen import say
@@ -59,6 +59,7 @@ def compare(
         typer.Option(min=2, help="How many images each figure was measured on, to include the luck of the images."),
     ] = None,
     objective: Objective = None,
+    costs: CostsFile = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="A name for the study.")] = None,
     embedded: Annotated[
         bool, typer.Option("--embedded", help="Use no service, and keep the study in heldout-studies.sqlite.")
@@ -97,6 +98,7 @@ def compare(
                 better=direction,
                 images=images,
                 objective=objective,
+                costs=read_costs(costs),
                 name=name,
             ).view
         except ApiProblem as problem:

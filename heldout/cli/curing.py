@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from heldout.cli.command import Detach, JobId, Objective, Service, Yes, explain_interrupt, make_argument
+from heldout.cli.command import (
+    CostsFile,
+    Detach,
+    JobId,
+    Margin,
+    Objective,
+    Service,
+    Yes,
+    explain_interrupt,
+    make_argument,
+    read_costs,
+)
 from heldout.cli.outcome import Exit, Refused, exit_of_job
 from heldout.cli.progress import JsonLines, follow_study, make_study_display
 from heldout.cli.references import JOB, STUDY, Names
@@ -103,6 +114,8 @@ def cure(
     ] = None,
     splits: Splits = None,
     objective: Objective = None,
+    costs: CostsFile = None,
+    margin: Margin = None,
     budget_jobs: BudgetJobs = None,
     budget_seconds: Annotated[
         float | None, typer.Option(min=1, help="The most seconds that all trainings together may take.")
@@ -132,7 +145,14 @@ def cure(
             raise Refused("--splits auto needs a job. With --run, give fixed, or resampled if the script has {fold}.")
         return run_study(
             *(service, run, arms or (), job_id),
-            given={"seeds": seeds, "splits": splits, "objective": objective, "budget": budget},
+            given={
+                "seeds": seeds,
+                "splits": splits,
+                "objective": objective,
+                "costs": read_costs(costs),
+                "margin": None if margin is None else margin / 100,
+                "budget": budget,
+            },
             jobs=at_once or 1,
             limits=Limits(timeout, None if memory is None else int(memory * 1e9)),
             again=again,
@@ -151,7 +171,14 @@ def cure(
     if job_id is None:
         raise Refused("Name the job to cure; or give --run with the command of a training of yours, and --arm.")
     if job_id.startswith(STUDY.prefix):
-        given = {"--full": full, "--seeds": seeds, "--splits": splits, "--objective": objective, "--fix": fix}
+        given = {
+            "--full": full,
+            "--seeds": seeds,
+            "--splits": splits,
+            "--objective": objective,
+            "--margin": margin,
+            "--fix": fix,
+        }
         _refuse({**given, "--anyway": anyway, "--show": show, "--dry-run": dry_run}, "for a study to continue")
         return _continue(service, job_id, remedies, budget, detach=detach)
     _refuse_several({"--show": show, "--fix": fix, "--anyway": anyway})
@@ -162,6 +189,8 @@ def cure(
         "seeds": seeds,
         "splits": splits,
         "objective": objective,
+        "costs": read_costs(costs),
+        "margin": None if margin is None else margin / 100,
         "budget": budget,
         "data": FIX if fix else AS_THEY_ARE if anyway else None,
     }

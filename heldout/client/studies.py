@@ -71,6 +71,8 @@ class StudyResource(ModelSources[OneHandle, Mode]):
         name: str | None = None,
         splits: Literal["fixed", "resampled"] = "fixed",
         objective: Measure | None = None,
+        costs: Sequence[Sequence[float]] | None = None,
+        margin: float | None = None,
         budget: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
@@ -82,7 +84,8 @@ class StudyResource(ModelSources[OneHandle, Mode]):
             seeds: how many of the first look at every arm; arms that may still win get more.
             splits: `fixed` if all trainings answer the same validation images; `resampled` if each seed has its own
                 fold, `run.fold` of `run.folds`.
-            objective: the measure that decides, if only one does.
+            objective: the measure that decides, if only one does. costs: of each answer to each label, for `cost`.
+            margin: asks whether each arm is as good, and by how much it may be worse: 0.01 is one point.
             budget: the most `jobs` and `seconds` of all trainings together.
         """
         order: dict[str, Any] = {
@@ -92,6 +95,8 @@ class StudyResource(ModelSources[OneHandle, Mode]):
             "seeds": seeds,
             "splits": splits,
             "objective": objective,
+            "costs": costs,
+            "margin": margin,
             "budget": dict(budget or {}),
             "metadata": dict(metadata or {}),
         }
@@ -106,6 +111,7 @@ class StudyResource(ModelSources[OneHandle, Mode]):
         better: Literal["higher", "lower"] = "higher",
         images: int | None = None,
         objective: Measure | None = None,
+        costs: Sequence[Sequence[float]] | None = None,
         name: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
@@ -118,7 +124,7 @@ class StudyResource(ModelSources[OneHandle, Mode]):
                 files, such as `base-seed3.npz`.
             metric, better: what final figures are; by default `accuracy`. With `higher` they are from 0 to 1.
             images: how many images a figure is a share of. Without it, the intervals cover seeds only.
-            objective: the measure of answers that decides, if only one does.
+            objective: the measure of answers that decides, if only one does. costs: as for `external`.
         Raises:
             TunerTrials: most arms have a single run.
             RunsDisagree: two runs answer other images or classes, or two seeds give the same answers. The study is
@@ -133,6 +139,7 @@ class StudyResource(ModelSources[OneHandle, Mode]):
             "better": better,
             "images": images,
             "objective": objective,
+            "costs": costs,
             "metadata": dict(metadata or {}),
         }
         study: Any = await StudyResource.create(self, order, idempotency_key=idempotency_key)

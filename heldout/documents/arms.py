@@ -12,6 +12,7 @@ from heldout.words import (
     LOSS,
     NONE,
     POINTS,
+    format_duration,
     format_loss,
     format_range,
     format_signed,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from heldout.metrics import Measure
     from heldout.pictures.scales import Scale
     from heldout.views.study import ArmView, CurvePointView, ForecastView, StudyView, TestFiguresView
-    from heldout.views.study_figures import Interval
+    from heldout.views.study_figures import Answer, Interval
     from heldout.words import Unit
 
 HOW_TO_READ_PICTURES = (
@@ -45,6 +46,7 @@ TOGETHER = (
     '"Together" means that the probabilities of all networks of one remedy are averaged (an ensemble). This is often '
     "better than a single network, but every answer needs the computing of all of them."
 )
+ANSWERS: dict[Answer, str] = {"as_good": "as good", "worse": "worse", "cannot_tell": "cannot tell"}
 _MEASURES: dict[Measure, tuple[str, str, Unit]] = {
     "accuracy": ("Accuracy on validation images, compared with the base", "points", POINTS),
     "loss": ("Loss on validation images, compared with the base; lower is better", "loss", LOSS),
@@ -74,7 +76,7 @@ def tabulate_study(study: StudyView) -> Table | None:
 
 def build_comparison(study: StudyView) -> list[Block]:
     """How the arms differ from the base, in each measure that was compared."""
-    blocks: list[Block] = [Heading("What helped, and by how much?")]
+    blocks: list[Block] = [Heading("What helped, and by how much?" if study.margin is None else "Which are as good?")]
     if not any(arm.validation or arm.provisional for arm in study.arms):
         return [*blocks, Paragraph("Nothing has been compared.")]
     if has_provisional_figures(study):
@@ -133,17 +135,24 @@ def _tabulate_arms(study: StudyView, arms: Sequence[ArmView], measure: Measure) 
         if bounds is None and arm.has_too_few_seeds:
             between = TOO_FEW_SEEDS
         seeds = arm.seeds if arm.provisional is None else arm.provisional.seeds
+        if arm.answer is not None:
+            effect = ANSWERS[arm.answer]
         reached = _format_means(arm, measure)
-        rows.append((format_arm_name(study, arm), picture, written, between, effect, reached, f"{seeds:,}"))
+        row = (format_arm_name(study, arm), picture, written, between, effect, reached, f"{seeds:,}")
+        size = NONE if arm.parameters is None else f"{arm.parameters:,}"
+        time = NONE if arm.seconds is None else format_duration(arm.seconds)
+        rows.append(row if study.margin is None else (*row, size, time))
     axis: str | Axis = ""
     if scale is not None:
         axis = make_axis(scale, "picture", "← worse", "better →", factor=unit.scale, sign=True)
+    first = "remedy" if study.spec else "arm"
+    headings = (first, axis, column, "very likely between", "verdict", "reached", "trainings")
     return Table(
         caption,
-        ("remedy" if study.spec else "arm", axis, column, "very likely between", "verdict", "reached", "trainings"),
+        headings if study.margin is None else (*headings, "parameters", "time of a training"),
         rows,
         [place for place, arm in enumerate(arms) if arm is study.winner],
-        (2, 3, 5, 6),
+        (2, 3, 5, 6, 7, 8)[: len(rows[0]) - 3],
         name=METRICS[measure].name.capitalize() if measure in _MEASURES else METRICS[measure].name,
     )
 

@@ -24,6 +24,7 @@ from heldout.words import (
     join_with_and,
     pluralize,
 )
+from heldout.words.as_good import say_margin
 from heldout.words.labels import STUDY_KINDS, describe_remedy, name_measure
 from heldout.words.study_answers import answer_questions, describe_study, say_model
 
@@ -60,6 +61,7 @@ def list_facts(study: StudyView) -> list[Fact]:
         Fact("First look", "" if study.recorded else pluralize(study.seeds, "seed")),
         Fact("Validation", "the same images for all" if study.splits == "fixed" else "different images for each seed"),
         Fact("Decides", "" if study.objective is None else name_measure(study.objective)),
+        Fact("As good within", "" if study.margin is None else say_margin(study.margin)),
         Fact("Budget", "" if study.recorded else join_with_and(limits or ["no limit"])),
         Fact.at("Created", study.created_at),
     ]

@@ -9,7 +9,7 @@ from heldout.spec.job import Metadata, Name
 from heldout.spec.objective import Costs, require_costs
 from heldout.spec.part import SpecPart
 from heldout.studies.recorded import RecordedStudySpec, check_arm_names
-from heldout.studies.spec import Objective, RemedyName, StudyBudget, StudySpec
+from heldout.studies.spec import Margin, Objective, Question, RemedyName, StudyBudget, StudySpec, resolve_margin
 
 ParameterName = Annotated[str, Field(min_length=1, max_length=64)]
 ParameterValue = bool | int | float | Annotated[str, Field(max_length=512)] | None
@@ -40,6 +40,8 @@ class ExternalStudySpec(SpecPart):
     )
     objective: Objective = None
     costs: Costs = None
+    question: Question = "better"
+    margin: Margin = None
     budget: StudyBudget = StudyBudget()
     metadata: Metadata = Field(default_factory=dict)
 
@@ -52,6 +54,7 @@ class ExternalStudySpec(SpecPart):
     @model_validator(mode="after")
     def _check_costs(self) -> "ExternalStudySpec":
         require_costs(self.objective, self.costs)
+        resolve_margin(self.question, self.margin, self.objective)
         return self
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from heldout.metrics import METRICS
+from heldout.metrics import METRICS, USUAL_MARGIN
 from heldout.metrics import Measure as Measure
 from heldout.spec.job import JobSpec, Metadata, Name, Priority
 from heldout.spec.objective import Costs, require_costs
@@ -28,6 +28,37 @@ Objective = Annotated[
         "makes accuracy or loss better, and neither worse."
     ),
 ]
+
+
+Question = Annotated[
+    Literal["better", "as_good"],
+    Field(
+        description="What is asked of each arm: whether it is better than the base, or as good, such as a smaller "
+        "network. `as_good` compares the `objective`, by default accuracy."
+    ),
+]
+Margin = Annotated[
+    float | None,
+    Field(
+        gt=0,
+        le=0.5,
+        description="By how much an arm may be worse and still be as good, as a share: 0.01 is one point. Implies "
+        f"`question: as_good`, for which null means {USUAL_MARGIN:g}.",
+    ),
+]
+
+
+def resolve_margin(question: str, margin: float | None, objective: Measure | None) -> float | None:
+    """Return the margin within which arms are as good; None if it is asked whether they are better.
+
+    Raises:
+        ValueError: if the objective is not a share.
+    """
+    if question == "better" and margin is None:
+        return None
+    if objective is not None and not METRICS[objective].is_share:
+        raise ValueError(f"`as_good` compares shares, and `{objective}` is not one. Name another `objective`")
+    return USUAL_MARGIN if margin is None else margin
 
 
 class NamedPatch(SpecPart):
@@ -85,6 +116,8 @@ class StudySpec(SpecPart):
     )
     objective: Objective = None
     costs: Costs = None
+    question: Question = "better"
+    margin: Margin = None
     data: Literal["fix", "as_they_are"] | None = Field(
         None,
         description="What to do if the data have faults that no remedy cures. `fix` makes a version without them and "
@@ -129,7 +162,14 @@ class StudySpec(SpecPart):
             raise ValueError("name either `job` or `spec`")
         require_costs(None, self.costs)  # those of the base are not known here
         if self.kind == "learning_curve" and self.objective is not None and not METRICS[self.objective].is_share:
-            raise ValueError(f"a `learning_curve` follows a share; `{self.objective}` is none. Leave `objective` out")
+            raise ValueError(
+                f"a `learning_curve` follows a share, and `{self.objective}` is not one. Leave `objective` out"
+            )
+        asks_as_good = resolve_margin(self.question, self.margin, self.objective) is not None
+        if asks_as_good and (self.kind == "learning_curve" or self.remedies == "auto"):
+            raise ValueError("`as_good` needs `remedies`: name the networks or changes that may be as good")
+        if asks_as_good and self.extent == "first":
+            raise ValueError("`as_good` gives each arm as many seeds as it needs; leave `extent` out")
         if self.kind == "learning_curve" and self.extent is not None:
             raise ValueError("a `learning_curve` compares no remedies; leave `extent` out")
         return self

@@ -13,6 +13,7 @@ from heldout.views.job import DatasetReference
 from heldout.views.recorded_study import RecordedView
 from heldout.views.study_figures import (
     MIN_SEEDS_OF_RANGE,
+    Answer,
     ArmFiguresView,
     DifferenceView,
     Effect,
@@ -22,7 +23,7 @@ from heldout.views.study_figures import (
 
 StudyStatus = Literal["running", "succeeded", "failed", "cancelled"]
 ArmStatus = Literal["racing", "dropped", "finished"]
-ConclusionKind = Literal["cure", "nothing_helped", "cannot_tell", "better", "worse"]
+ConclusionKind = Literal["cure", "nothing_helped", "cannot_tell", "better", "worse", "as_good"]
 
 
 class ProvisionalView(View):
@@ -54,6 +55,9 @@ class ArmView(View):
     validation: ArmFiguresView | None
     difference: DifferenceView | None = Field(description="null for the base, and until both have been compared.")
     why: str | None = Field(None, description="Why it was dropped, or a note about it.")
+    answer: Answer | None = Field(None, description="Whether it is as good as the base; null unless that is asked.")
+    parameters: int | None = Field(None, description="Of its network; null if unknown.")
+    seconds: Figure = Field(None, description="Mean time of its trainings; null until one has ended.")
     provisional: ProvisionalView | None = Field(
         None, description="On the validation images, until `validation` is there: means so far, without intervals."
     )
@@ -109,9 +113,12 @@ class ConclusionView(View):
 
     kind: ConclusionKind = Field(
         description="`better` and `worse` are answers about recorded trainings: beyond chance, but unconfirmed. "
-        "`worse` means that every arm is."
+        "`worse` means that every arm is. `as_good`: at least one arm is, within the `margin`."
     )
-    remedy: str | None = Field(description="The winner's name; null unless `kind` is `cure` or `better`.")
+    remedy: str | None = Field(
+        description="The winner's name, or the smallest arm that is as good; null unless `kind` is `cure`, `better` or "
+        "`as_good`."
+    )
     headline: str = Field("", description="The study's headline.")
     explanation: str
     test: StudyTestView | None = Field(None, description="null without a winner or a test split.")
@@ -212,6 +219,9 @@ class StudyView(View):
     seeds: int
     splits: Literal["fixed", "resampled"]
     objective: Measure | None = Field(None, description="The measure that decides; null: either of them.")
+    margin: float | None = Field(
+        None, description="By how much an arm may be worse and still be as good; null if they shall be better."
+    )
     costs: list[list[float]] | None = Field(
         None, description="Costs of each answer to each label, for `objective: cost`."
     )

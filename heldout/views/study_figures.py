@@ -11,6 +11,8 @@ from heldout.views.base import View
 Interval = tuple[float, float] | None
 Side = Literal["better", "worse", "may_be_chance"]
 Effect = Literal["better", "worse", "mixed", "may_be_chance"]
+# Whether an arm is as good as the base within a margin.
+Answer = Literal["as_good", "worse", "cannot_tell"]
 
 # An interval of fewer seeds spans tens of points, so it is only shown if it proves something all the same.
 MIN_SEEDS_OF_RANGE = 3

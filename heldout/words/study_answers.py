@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from heldout.words import format_duration, percent, pluralize, whole_percents
+from heldout.words.as_good import describe_answer
+from heldout.words.as_good import phrase_question as phrase_as_good
 from heldout.words.changes import format_measure
 from heldout.words.labels import describe_remedy, join_remedies, name_measure, say_helps
 from heldout.words.studies import MIN_GAP, describe_needs
@@ -24,6 +26,8 @@ def phrase_question(study: StudyView) -> str:
         return "Would more training images make the network better on images it has not seen?"
     remedies = _list_remedies(study)
     which = join_remedies(remedies) if len(remedies) == 1 else f"one of {len(remedies)} changes (remedies)"
+    if study.margin is not None:
+        return phrase_as_good(study, which)
     what = (
         "make the network better"
         if study.objective is None
@@ -49,6 +53,9 @@ def describe_study(study: StudyView) -> tuple[str, str]:
         return _describe_curve(study)
     if study.kind == "recorded" and study.conclusion is not None:
         return _describe_recorded(study, study.conclusion)
+    if study.margin is not None and study.conclusion is not None:
+        name = _get_name(study.conclusion.remedy or _list_remedies(study)[0])
+        return describe_answer(study, name, _say_next(study))
     if study.conclusion is None or study.conclusion.kind == "cannot_tell":
         yet = "yet " if study.can_continue else ""
         return (
@@ -134,6 +141,8 @@ def _say_next(study: StudyView) -> str:
         return "Train both with fresh seeds to confirm it: `heldout cure --run` does."
     if study.conclusion.kind == "worse":
         return "Keep the base."
+    if study.conclusion.kind == "as_good":
+        return "Use it instead." if study.conclusion.refit is None else "Use the final model, trained with it."
     return "Train with it from now on." if study.conclusion.refit is None else "Use the final model, trained with it."
 
 
@@ -188,7 +197,8 @@ def answer_questions(study: StudyView) -> list[tuple[str, str]]:
     conclusion = study.conclusion
     answers = []
     if study.kind != "learning_curve":
-        answers.append(("What helped, and by how much?", _describe_what_helped(study)))
+        question = "What helped, and by how much?" if study.margin is None else "Which are as good?"
+        answers.append((question, _describe_what_helped(study)))
         if conclusion is not None and conclusion.gap is not None:
             answers.append(("How much of the gap is closed?", conclusion.gap.explanation))
         if study.ensemble is not None and study.ensemble.explanation:

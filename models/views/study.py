@@ -43,6 +43,7 @@ def build_study_view(study: StudyRow, dataset: DatasetRow | None) -> StudyView:
             splits="fixed" if plan["folds"] is None else "resampled",
             objective=plan.get("objective"),
             costs=plan.get("costs"),
+            margin=plan.get("margin"),
             data=plan.get(ASKED, plan).get("data"),
             waits_for=waits_for,
             budget={"jobs": plan["max_jobs"], "seconds": plan["max_seconds"]},

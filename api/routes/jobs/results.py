@@ -22,6 +22,7 @@ from heldout import errors
 from heldout.documents.blocks import Document
 from heldout.documents.diagnosis import lay_out_diagnosis
 from heldout.integrations.keras_history import HistoryFormat, build_keras_history, write_csv
+from heldout.metrics import MEASURES
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, PredictionsFormat
 from heldout.stored.evaluation import SplitName, StoredEvaluation
 from heldout.views.dataset import IndicesView
@@ -84,7 +85,10 @@ def get_metrics(
     job = jobs.find(context.session, context.owner, job_id)
     # The test figures of an epoch are shown only if the spec asked for them.
     with_test = job.spec["evaluation"]["test"] == "every_epoch"
-    names = [name for name in EpochView.model_fields if with_test or not name.startswith("test_")]
+    hidden = set() if with_test else {"test_loss", "test_accuracy"}
+    if job.spec.get("objective") in (None, *MEASURES):
+        hidden.add("validation_objective")
+    names = [name for name in EpochView.model_fields if name not in hidden]
     final = metrics.get_final(context.session, job_id)
     epochs = metrics.list_epochs(context.session, job_id)
     shown = epochs if points is None else thin_out(epochs, points)
