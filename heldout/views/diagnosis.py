@@ -71,7 +71,7 @@ class GapBudgetView(View):
     terms: list[TermView]
     family_of_chance: int | None = Field(
         None,
-        description="If images come in groups of this many, a gap that is certain for independent images may be chance. "
+        description="In groups of this many images, a gap that is certain for independent images may be chance. "
         "Null if that does not decide it.",
     )
 

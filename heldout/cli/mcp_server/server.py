@@ -163,7 +163,7 @@ class Tools:
         trainings: Annotated[int, Field(ge=1, le=100, description="At most this many short trainings.")] = 6,
         wait_s: WaitS = 45,
     ) -> str:
-        """Make sure of a job's verdict by short trainings that decide between causes. Call again to follow or continue it.
+        """Make sure of a job's verdict by short trainings that decide between causes. Call again to continue.
 
         What was tried is listed with figures, and a proven verdict says so. A running proof is not begun twice.
         """
