@@ -6,6 +6,7 @@ from benchmarks.zoo.calibrate import fit, read_cases
 from heldout.diagnosis.verdict_fit import FITS_OF_VERDICTS
 
 
+@pytest.mark.proof
 def test_the_fit_in_the_code_follows_from_the_open_sets():
     fitted = fit(read_cases())
     assert set(FITS_OF_VERDICTS) == set(fitted)

@@ -127,6 +127,7 @@ def test_a_script_is_compared_and_its_answers_curves_and_logs_are_kept(service, 
     assert len(read_journal(folder, "begin")) == trained
 
 
+@pytest.mark.proof
 def test_a_study_in_one_file_survives_kills_and_a_move(folder):
     # Nine trainings: at most six end before the third kill, so that two are always left to wait.
     arguments = ("--run", command(), *ARMS, "--arm", "other:noise=24", "--jobs", "2", "--json")

@@ -63,6 +63,7 @@ def test_a_client_that_repeats_a_request_to_an_api_that_was_killed_meanwhile_has
     require_ended_in_order(stack)
 
 
+@pytest.mark.proof
 @on(always=CELERY)
 def test_a_database_that_is_away_for_longer_than_a_lease_costs_no_attempt(stack: Stack, database_away: Away) -> None:
     stack.start(workers=1, HELDOUT_SLOTS="2")

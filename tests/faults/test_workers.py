@@ -79,6 +79,7 @@ def test_derived_versions_whose_worker_or_process_is_killed_have_the_same_conten
     print(f"50 kills of {versions} versions")
 
 
+@pytest.mark.proof
 @on(always=CELERY)
 @pytest.mark.parametrize("with_training", [False, pytest.param(True, marks=pytest.mark.proof)])
 def test_a_worker_that_was_frozen_past_its_lease_is_ignored(stack: Stack, with_training: bool) -> None:

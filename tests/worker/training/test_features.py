@@ -123,6 +123,7 @@ def train_in_phases(file: Path, images: ImageSet, spec: JobSpec) -> tuple[list[f
 TWO_PHASES = {"backbone": {"model": "mod_1", "unfreeze_at": {"epoch": 3, "learning_rate": 0.0001}}}
 
 
+@pytest.mark.proof
 @pytest.mark.usefixtures("forking")
 def test_a_second_phase_trains_everything_as_plain_keras_does(start, file, mnist5k, tmp_path):
     spec = spec_with(network=TWO_PHASES, training={"epochs": 4})

@@ -45,6 +45,7 @@ def jumping(forking: None, dataset: Path) -> Iterator[Process]:
     process.process.join()
 
 
+@pytest.mark.proof
 def test_the_best_epochs_weights_are_those_of_a_training_that_ends_there(start, jumping):
     process, gap = jumping, read_gap(jumping.messages[-1])
     by_loss, by_accuracy = find_best_epochs(process)

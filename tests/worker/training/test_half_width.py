@@ -17,7 +17,8 @@ def read(model: keras.Model, folder: Path):
     return type(facts).from_columns(*facts.to_columns()).network
 
 
-@pytest.mark.parametrize("kind", [pytest.param("mobilenet", marks=pytest.mark.proof), "transformer"])
+@pytest.mark.proof
+@pytest.mark.parametrize("kind", ["mobilenet", "transformer"])
 def test_the_cost_at_half_the_width_is_that_of_a_network_with_half_the_width(kind, tmp_path):
     [width] = ZOO[kind].__defaults__[:1]
     found, by_hand = read(ZOO[kind](), tmp_path).half, read(ZOO[kind](width // 2), tmp_path)

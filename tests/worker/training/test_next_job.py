@@ -138,7 +138,7 @@ def test_a_head_trained_second_on_features_equals_one_trained_alone(start, tmp_p
     assert_same(third, shared, expected, alone)
 
 
-@pytest.mark.parametrize("towers", [1, 2])
+@pytest.mark.parametrize("towers", [2, pytest.param(1, marks=pytest.mark.proof)])
 def test_a_network_trained_after_one_that_stopped_early_equals_one_trained_alone(start, tmp_path, towers):
     options: dict[str, Any] = {"for_study": True, "towers": towers, "features": AssignedFeatures(tmp_path, 0, "ann")}
     shared = start(with_seed(BLOCKS, 1), target=wait_long, **options)

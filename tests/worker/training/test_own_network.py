@@ -156,6 +156,7 @@ def test_a_training_of_a_users_network_equals_one_in_plain_keras(start, digit_fi
     assert_gives_served_figures(model, fewer(mnist5k, IMAGES), finished.final.test)
 
 
+@pytest.mark.proof
 @pytest.mark.usefixtures("forking")
 def test_an_interrupted_training_of_a_users_network_continues_bit_for_bit(start, digit_file):
     """The network is changed, its weights are averaged, and it has dropout, whose state must continue too."""
