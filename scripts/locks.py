@@ -25,6 +25,7 @@ LOCKS: dict[str, list[str]] = {
     "dev": ["dev", "bench", "client-generators"],
     "docs": ["docs"],
     "data": ["data"],
+    "pretrained": ["pretrained"],
     "node": ["node"],
     "release": ["release"],
     "files": ["files"],

@@ -34,6 +34,7 @@ def pytest_configure() -> None:
     _use_own_temporary_directory()
     os.environ.setdefault("HELDOUT_CHECK_LABELS", "false")  # a search would take the cores of what is tested
     os.environ.setdefault("HELDOUT_PROVE_IDLE_S", "0")
+    os.environ.setdefault("HELDOUT_PRETRAINED", "none")  # and so would converting weights
 
 
 @pytest.hookimpl(wrapper=True)

@@ -203,6 +203,10 @@ class Settings(BaseSettings):
         Path("/usr/share/datasets"),
         description="Folder for the files of bundled datasets, which the operator provides.",
     )
+    pretrained: Literal["efficientnet_lite0", "none"] = Field(
+        "efficientnet_lite0",
+        description="The pretrained network that all owners may use, if its package is installed; `none` for none.",
+    )
     fetch: Annotated[tuple[str, ...], Field(strict=False)] = Field(
         (),
         description='Bundled datasets that a worker may download through Keras, as JSON: `["cifar10"]`.',

@@ -24,6 +24,8 @@ class ArtifactFormat(StrEnum):
     JSON = "json"
 
 
+# What a process writes that converts weights of PyTorch.
+CONVERTED_KERAS, CONVERTED_ONNX = "model.keras", "model.onnx"
 # Formats in which predictions are served; the table is made from the stored file.
 PredictionsFormat = Literal["npz", "csv"]
 

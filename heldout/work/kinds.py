@@ -100,6 +100,7 @@ class CheckModelSpec(WorkerSpec):
     model: str = Field(description="Its id.")
     key: str = Field(description="Key of its file in the blob store.")
     max_parameters: int | None = Field(None, description="The most that an architecture without weights may have.")
+    converts: bool = Field(False, description="Whether the file has PyTorch's weights, to be converted to Keras.")
 
 
 class MeasureSpec(WorkerSpec):

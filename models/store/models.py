@@ -15,7 +15,8 @@ from heldout.spec.model_facts import ModelFacts
 from heldout.work.kinds import CheckModelSpec, JobKind
 from heldout.work.memory import estimate_uploaded_model_bytes
 from models.database import db_now
-from models.store import events, jobs, new_jobs, quotas, workers
+from models.digests import FileDigest
+from models.store import events, jobs, new_jobs, quotas, statements, workers
 from models.store.claims import HeldAttempt, complete, has_succeeded, require_held
 from models.store.new_jobs import NewJob
 from models.store.relations import NO_OWNER
@@ -59,6 +60,7 @@ def add(
     size_bytes: int,
     max_parameters: int | None = None,
     shared: SharedModel | None = None,
+    converts: bool = False,
 ) -> ModelRow:
     """Add a model whose file is stored under `key`, and queue its check.
 
@@ -66,13 +68,14 @@ def add(
         owner: None for a model that the operator shares with all owners, which counts toward no quota.
         max_parameters: the most that an architecture without weights may have; None for any number.
         shared: what all owners read about a shared model.
+        converts: whether its file has PyTorch's weights of EfficientNet-Lite0, which become a Keras model.
     Raises:
         QuotaExceeded, OwnerSuspended.
     """
     if owner is not None:
         require_room(session, owner, size_bytes)
     new_job = NewJob(
-        spec=CheckModelSpec(model=model_id, key=key, max_parameters=max_parameters),
+        spec=CheckModelSpec(model=model_id, key=key, max_parameters=max_parameters, converts=converts),
         owner=owner or NO_OWNER,
         name=name,
         dataset_id=None,
@@ -145,29 +148,68 @@ def remove(session: Session, owner: str, model_id: str) -> None:
         jobs.cancel_locked(session, job)
 
 
-def withdraw(session: Session, model_id: str) -> str | None:
-    """Stop sharing a model, and return the key of its file, which the caller deletes after the commit.
+def lock_shared(session: Session, name: str) -> None:
+    """Let no other transaction add a shared model of this name before this one ends."""
+    statements.lock(session, "shared-model", name)
 
-    Its row stays, for the license and the source in the model cards of jobs that used it. None if there is none.
+
+def list_shared(session: Session, name: str) -> Sequence[ModelRow]:
+    """List the shared models of this name, also those that cannot be used, newest first."""
+    shared = select(ModelRow).where(ModelRow.owner.is_(None), ModelRow.name == name)
+    return session.scalars(shared.order_by(ModelRow.id.desc())).all()
+
+
+def withdraw(session: Session, model_id: str) -> list[str]:
+    """Stop sharing a model, and return the keys of its files, which the caller deletes after the commit.
+
+    Its row stays, for the license and the source in the model cards of jobs that used it. Empty if there is none.
     """
     code = ModelRejectionCode.WITHDRAWN
-    return session.scalar(
+    row = session.execute(
         update(ModelRow)
         .where(ModelRow.id == model_id, ModelRow.owner.is_(None), ModelRow.status != ModelStatus.REJECTED)
         .values(status=ModelStatus.REJECTED, facts=None, error={"code": code.value, "detail": code.meaning})
-        .returning(ModelRow.key)
-    )
+        .returning(ModelRow.key, ModelRow.onnx)
+    ).one_or_none()
+    return [] if row is None else [row.key, *([row.onnx["key"]] if row.onnx else [])]
 
 
-def mark_ready(session: Session, held: HeldAttempt, model_id: str, facts: ModelFacts) -> JobStatus:
-    """End a check as succeeded, unless it was cancelled. May be called twice. Raises LeaseLost."""
+@dataclass(frozen=True)
+class ModelFile:
+    """A stored file of a model."""
+
+    key: str
+    digest: FileDigest
+
+    def to_columns(self) -> dict[str, Any]:
+        """Convert to columns of the model's row, or to JSON."""
+        return {"key": self.key, "sha256": self.digest.sha256, "size_bytes": self.digest.size_bytes}
+
+
+@dataclass(frozen=True)
+class ConvertedFiles:
+    """What a worker has made of a model's first file. onnx: None if the worker cannot write ONNX."""
+
+    keras: ModelFile
+    onnx: ModelFile | None
+
+
+def mark_ready(
+    session: Session, held: HeldAttempt, model_id: str, facts: ModelFacts, made: ConvertedFiles | None = None
+) -> JobStatus:
+    """End a check as succeeded, unless it was cancelled. May be called twice. Raises LeaseLost.
+
+    Args:
+        made: the files that replace the one that was read.
+    """
     if not has_succeeded(session, held):
         require_held(session, held)
         about, layers = facts.limit_layers().to_columns()
+        converted = {} if made is None else {**made.keras.to_columns(), "onnx": made.onnx and made.onnx.to_columns()}
         is_read = session.scalar(
             update(ModelRow)
             .where(ModelRow.id == model_id, ModelRow.status == ModelStatus.CHECKING)
-            .values(status=ModelStatus.READY, facts=about, layers=layers)
+            .values(status=ModelStatus.READY, facts=about, layers=layers, **converted)
             .returning(ModelRow.id)
         )
         if is_read is not None:

@@ -68,6 +68,9 @@ def iterate_named(session: Session) -> Iterator[NamedBlob]:
     for model in session.scalars(select(ModelRow).where(ModelRow.status != ModelStatus.REJECTED)):
         digest = FileDigest(model.size_bytes, model.sha256)
         yield NamedBlob(model.key, f"the model {model.name} ({model.id})", digest)
+        if model.onnx is not None:
+            digest = FileDigest(model.onnx["size_bytes"], model.onnx["sha256"])
+            yield NamedBlob(model.onnx["key"], f"the model {model.name} ({model.id}) as ONNX", digest)
     digests = file_digests.get_digests_of_datasets(session)
     for row in session.scalars(select(DatasetRow).where(DatasetRow.deleted_at.is_(None))):
         for key, what in _iterate_of_dataset(row, digests):

@@ -24,6 +24,7 @@ def run_on_home(
     for name in os.environ:
         if name.startswith("HELDOUT_"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("HELDOUT_PRETRAINED", "none")
 
     def run_command(home: Path, *words: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["heldout", *words, "--home", str(home)])

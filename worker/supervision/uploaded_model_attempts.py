@@ -12,15 +12,17 @@ import structlog
 from heldout.lifecycle.job import FailureCode
 from heldout.lifecycle.resources import ModelRejectionCode
 from heldout.spec.model_facts import ModelFacts
-from heldout.stored.artifacts import ArtifactFormat, ArtifactName
+from heldout.stored.artifacts import CONVERTED_KERAS, CONVERTED_ONNX, ArtifactFormat, ArtifactName
 from heldout.stored.evaluation import StoredEvaluation
 from heldout.stored.gap import StoredGap
 from heldout.stored.results import Measurement
 from heldout.words import format_duration
 from heldout.work.kinds import CheckModelSpec, MeasureSpec
 from heldout.work.memory import MemoryKill
+from models.digests import compute_file_digest
 from models.store import claims, model_evaluations, models
 from models.store.artifacts import Artifact
+from models.store.models import ConvertedFiles, ModelFile
 from models.stored_files import store_artifact
 from worker.machine.enclosed_process import EnclosedProcess
 from worker.machine.enclosure import GIB
@@ -66,7 +68,7 @@ class UploadedModelProcess(EnclosedProcess):
 
     def __init__(
         self,
-        work: Literal["check", "measure", "weights", "backbone"],
+        work: Literal["check", "convert", "measure", "weights", "backbone"],
         assignment: Mapping[str, Any],
         inputs: Mapping[str, Path | None],
         target: Path,
@@ -128,9 +130,15 @@ class CheckModelAttempt(UploadedModelAttempt[CheckModelSpec]):
 
     what = "The check of the model"
 
+<<<<<<< HEAD:worker/supervision/uploaded_model_attempts.py
     def process(self, model: Path, in_use: ExitStack) -> UploadedModelProcess:
         return UploadedModelProcess(
             "check",
+=======
+    def process(self, model: Path, in_use: ExitStack) -> ForeignProcess:
+        return ForeignProcess(
+            "convert" if self.spec.converts else "check",
+>>>>>>> 8179897a (Bring pretrained weights as a shared model):worker/supervision/foreign_attempts.py
             {"max_parameters": self.spec.max_parameters},
             {"model": model},
             self.written,
@@ -141,7 +149,10 @@ class CheckModelAttempt(UploadedModelAttempt[CheckModelSpec]):
     def end(self, kind: str, content: Any) -> None:
         if kind == "facts":
             facts = ModelFacts.model_validate(content)
-            self.lease.settle(lambda session: models.mark_ready(session, self.lease.held, self.spec.model, facts))
+            made = self._store_converted() if self.spec.converts else None
+            held, model_id = self.lease.held, self.spec.model
+            if self.lease.settle(lambda session: models.mark_ready(session, held, model_id, facts, made)) and made:
+                self.lease.forget([self.spec.key])
         elif kind == "refused":
             self._reject(ModelRejectionCode(content["code"]), str(content["detail"])[:2000])
         elif kind == "out_of_memory":
@@ -149,6 +160,20 @@ class CheckModelAttempt(UploadedModelAttempt[CheckModelSpec]):
             self._reject(ModelRejectionCode.OUT_OF_MEMORY, detail)
         else:
             raise ValueError(kind)
+
+    def _store_converted(self) -> ConvertedFiles:
+        self.lease.require()
+        keras = self._store_model_file(CONVERTED_KERAS)
+        if keras is None:
+            raise ValueError("it wrote no model")
+        return ConvertedFiles(keras, self._store_model_file(CONVERTED_ONNX))
+
+    def _store_model_file(self, name: str) -> ModelFile | None:
+        key, file = f"models/{self.spec.model}/{self.lease.held.attempt}/{name}", self.written / name
+        if not file.is_file():
+            return None
+        self.lease.blobs.put(key, file)
+        return ModelFile(key, compute_file_digest(file))
 
     def settle_missing(self) -> None:
         self._reject(ModelRejectionCode.UPLOAD_MISSING, "The file is not in the blob store. Upload it again.")

