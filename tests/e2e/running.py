@@ -99,7 +99,12 @@ def processor_s(pid: int) -> float:
 
 
 # A calibration, a search for wrong labels or a proof would take the cores of what is tested.
-UNDISTURBED = {"HELDOUT_CALIBRATE": "false", "HELDOUT_CHECK_LABELS": "false", "HELDOUT_PROVE_IDLE_S": "0"}
+UNDISTURBED = {
+    "HELDOUT_CALIBRATE": "false",
+    "HELDOUT_CHECK_LABELS": "false",
+    "HELDOUT_PRETRAINED": "none",
+    "HELDOUT_PROVE_IDLE_S": "0",
+}
 
 
 class Service:

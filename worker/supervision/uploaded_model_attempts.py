@@ -130,15 +130,9 @@ class CheckModelAttempt(UploadedModelAttempt[CheckModelSpec]):
 
     what = "The check of the model"
 
-<<<<<<< HEAD:worker/supervision/uploaded_model_attempts.py
     def process(self, model: Path, in_use: ExitStack) -> UploadedModelProcess:
         return UploadedModelProcess(
-            "check",
-=======
-    def process(self, model: Path, in_use: ExitStack) -> ForeignProcess:
-        return ForeignProcess(
             "convert" if self.spec.converts else "check",
->>>>>>> 8179897a (Bring pretrained weights as a shared model):worker/supervision/foreign_attempts.py
             {"max_parameters": self.spec.max_parameters},
             {"model": model},
             self.written,

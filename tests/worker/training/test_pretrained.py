@@ -15,8 +15,8 @@ from heldout.stored.artifacts import CONVERTED_KERAS, CONVERTED_ONNX
 from models.pretrained import PRETRAINED
 from worker.training.model_files.keras_file import load_model
 from worker.training.model_files.refusal import ModelRefused
-from worker.training.pretrained.convert import convert
 from worker.training.pretrained.torch_file import NotTensors, read_tensors
+from worker.training.uploaded_models.conversion import convert
 from worker.training.uploaded_models.onnx_model import open_session
 
 pytestmark = pytest.mark.filterwarnings("ignore:In the future `np.object`:FutureWarning")  # of Keras' export to ONNX

@@ -41,7 +41,7 @@ def build() -> keras.Model:
 
 
 def build_with(tensors: Mapping[str, NDArray[Any]]) -> keras.Model:
-    """Build the network with weights of `efficientnet-lite-pytorch`. Raises NotTensors if they are of another one."""
+    """Build the network with weights of `efficientnet-lite-pytorch`. Raises NotTensors if they belong elsewhere."""
     model = build()
     for layer in model.layers:
         if layer.weights:

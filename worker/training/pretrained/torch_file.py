@@ -1,8 +1,8 @@
 """Reads the tensors of a PyTorch file in its legacy form, without PyTorch.
 
-The file is a sequence of pickles: a magic number, a version, facts about the machine, the tensors by name, and the
-keys of their storages; then for each storage its length and its numbers. A pickle can call any function, so only
-three names are known here, and each stands for a function of ours that makes arrays and nothing else.
+The file begins with five pickles: a magic number, a version, facts about the machine, the tensors by name, and the
+keys of their storages. Each storage follows, with its length and its numbers. A pickle can call any function. So only
+four names are known here, and they make dictionaries and tensors and nothing else.
 """
 
 import io
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001
-_TYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
+_TYPES: dict[str, np.dtype[Any]] = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 _MAX_DIMENSIONS = 8
 
 

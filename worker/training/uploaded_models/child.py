@@ -37,7 +37,7 @@ def _answer(work: str, assignment: dict[str, Any], pipe: FileIO) -> dict[str, An
             facts = read_facts(model, assignment["max_parameters"], limit.set_calls)
             return {"facts": facts.model_dump(mode="json")}
         if work == "convert":
-            from worker.training.pretrained.convert import convert
+            from worker.training.uploaded_models.conversion import convert
 
             return {"facts": convert(model, Path(assignment["target"])).model_dump(mode="json")}
         if work == "weights":

@@ -69,8 +69,8 @@ def test_a_withdrawn_model_is_no_longer_offered_but_stays_on_model_cards(client,
     end_check(worker, shared)
     job, waiting = (submit(client, add_backbone(spec, shared))["id"] for _ in range(2))
     with worker.database.write() as session:
-        key = models.withdraw(session, shared)
-        assert models.withdraw(session, shared) is None
+        [key] = models.withdraw(session, shared)
+        assert models.withdraw(session, shared) == []
     worker.blobs.delete(key)
     assert list_models(client) == []
     problem = assert_problem(
