@@ -22,7 +22,7 @@ from api.http.app_context import AppContext
 from api.http.request_id import Outcome, RequestMetrics, log_request
 from api.predictions import PredictProxy
 from api.routes import diagnoses, events, health, keys, predictions, session, usage, webhooks
-from api.routes.datasets import dataset, images, upload, versions
+from api.routes.datasets import dataset, images, looks, upload, versions
 from api.routes.jobs import exports as job_exports
 from api.routes.jobs import job, proof, results, submit
 from api.routes.models import evaluations
@@ -59,7 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     # The busiest routes come first, because a request is compared with the routes in this order.
     of_jobs = (predictions, submit, job, results, proof, job_exports)
-    of_datasets = (dataset, images, upload, versions)
+    of_datasets = (dataset, images, looks, upload, versions)
     of_studies = (create, study, runs, study_results)
     others = (model_upload, evaluations, events, diagnoses, keys, usage, webhooks, session, health)
     of_modules = [module.router for module in (*of_jobs, *of_datasets, *of_studies, *others)]

@@ -20,6 +20,8 @@ DATASET_FILES = {
     "members.txt": "the file names",
     "relations.npz": "the copies and groups",
     "suspects.json": "the suspected labels",
+    "features.npz": "the features",
+    "looks.json": "what the features show",
 }
 
 
@@ -48,7 +50,7 @@ class FileDigest:
 
 def compute_file_digest(file: Path) -> FileDigest:
     """Compute the digest of a file that is being stored."""
-    in_blocks = file.name == "images.npy"  # the only file that is read in part
+    in_blocks = file.name in {"images.npy", "features.npz"}  # the files that are read in part
     size, whole, blocks = file.stat().st_size, hashlib.sha256(), []
     with file.open("rb") as opened:
         while block := opened.read(_choose_block_bytes(size)):
@@ -102,6 +104,8 @@ def _get_export_format(name: str) -> str:
 def _describe_remedy(room: str, place: str, key: str) -> str:
     if key.endswith("/suspects.json"):
         return f"GET /v1/datasets/{place}/suspects?again=true searches for them again."
+    if key.endswith(("/features.npz", "/looks.json")):
+        return f"GET /v1/datasets/{place}/map?again=true computes them again."
     if room == "datasets":
         return "Or upload the dataset again as a new version. `heldout check --deep` repairs bundled datasets."
     if "/exports/" in key:

@@ -10,17 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.arrays.dataset import SPLITS
+from analysis.arrays.features import Picture, load_picture
 from analysis.arrays.file_names import FileNames, make_members_key, read_names
 from analysis.arrays.folds import Positions, assign_job_folds, compute_job_splits, find_class_lacking_fold
 from analysis.arrays.relations import Relations, find_units, load_relations, make_relations_key
 from heldout.errors import ArtifactLost, CopiesNotKnown, DatasetLost, HeldoutError, InvalidSpec
 from heldout.errors.missing import UNUSABLE
-from heldout.lifecycle.resources import RelationsStatus, SuspectsStatus
+from heldout.lifecycle.resources import RelationsStatus, SearchStatus
 from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.audit import SplitLabels, StoredAudit, SuspectsSummary, audit_key, make_suspects_key
 from heldout.stored.evaluation import StoredEvaluation
 from heldout.stored.gap import StoredGap
+from heldout.stored.looks import StoredLooks, make_features_key, make_looks_key
 from models.blob_files import guard_reading, open_blob
 from models.blobs import BlobMissing, Blobs, raise_if_missing
 from models.database import Session
@@ -100,7 +102,7 @@ def read_suspects(session: Session, blobs: Blobs, dataset: DatasetRow, as_: type
     Raises:
         DatasetLost, DatasetDamaged, StorageUnavailable, FileOfLaterRelease.
     """
-    if dataset.suspects_status is not SuspectsStatus.STORED:
+    if dataset.suspects_status is not SearchStatus.STORED:
         return None
     key = make_suspects_key(dataset.id)
     try:
@@ -111,6 +113,32 @@ def read_suspects(session: Session, blobs: Blobs, dataset: DatasetRow, as_: type
         raise DatasetLost(dataset.name) from error
     with guard_reading(key):
         return as_.from_bytes(content)
+
+
+def read_looks(session: Session, blobs: Blobs, dataset: DatasetRow) -> StoredLooks | None:
+    """Read what a dataset's features show. None if they were not computed. Raises like `read_suspects`."""
+    if dataset.features_status is not SearchStatus.STORED:
+        return None
+    key = make_looks_key(dataset.id)
+    try:
+        content = read_file(session, blobs, key)
+    except BlobMissing as error:
+        if dataset.deleted_at is not None:
+            return None
+        raise DatasetLost(dataset.name) from error
+    with guard_reading(key):
+        return StoredLooks.from_bytes(content)
+
+
+def read_picture(session: Session, blobs: Blobs, dataset: DatasetRow) -> Picture:
+    """Read the neighbors and places of a dataset's images, without their features.
+
+    Raises:
+        BlobMissing, DatasetDamaged, StorageUnavailable.
+    """
+    key = make_features_key(dataset.id)
+    with open_blob(blobs, key, expected=file_digests.find(session, key)) as file, guard_reading(key):
+        return load_picture(file)
 
 
 def read_wrong_labels(session: Session, blobs: Blobs, dataset: DatasetRow) -> Mapping[str, SplitLabels]:

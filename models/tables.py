@@ -30,8 +30,8 @@ from heldout.lifecycle.resources import (
     ModelStatus,
     ProofStatus,
     RelationsStatus,
+    SearchStatus,
     StudyStatus,
-    SuspectsStatus,
 )
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportFormat, ExportStatus
 from heldout.work.kinds import JobKind
@@ -193,7 +193,8 @@ class DatasetRow(Base):
     classes: Mapped[list[Any] | None]
     splits: Mapped[dict[str, Any] | None]  # For each: count, per_class, and sha256 of its images and labels.
     relations_status: Mapped[RelationsStatus | None]  # Null: its copies and groups were never requested.
-    suspects_status: Mapped[SuspectsStatus | None]  # Null: its suspected labels were never requested.
+    suspects_status: Mapped[SearchStatus | None]  # Null: its suspected labels were never requested.
+    features_status: Mapped[SearchStatus | None]  # Null: its features were never requested.
     derived_from: Mapped[dict[str, Any] | None]  # `{dataset}`: the version that it was made from. Null: an upload.
     # The changes to that version. Not loaded in lists.
     changes: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)

@@ -112,6 +112,22 @@ class SuspectAssignment:
 
 
 @dataclass(frozen=True)
+class FeaturesAssignment:
+    """Everything that computing the features of a dataset needs. It writes to `scratch`.
+
+    model: the pretrained network, as `.keras`: from images of any size, with values from 0 to 255, to a feature map.
+    """
+
+    dataset: AssignedDataset
+    scratch: Path  # folder of this attempt, created and removed by the supervisor
+    model: Path
+    model_name: str
+    model_sha256: str
+    cache: AssignedFeatures  # where complete blocks are kept for the next attempt
+    threads: int
+
+
+@dataclass(frozen=True)
 class AssignedModel:
     """The model of one of a study's jobs, as a file."""
 
@@ -148,7 +164,7 @@ class ExportAssignment:
     predictions: tuple[Path, ...]  # their `predictions.npz`, in `scratch`; none if one is missing
 
 
-AnyAssignment = Assignment | SuspectAssignment | EvaluateAssignment | ExportAssignment
+AnyAssignment = Assignment | FeaturesAssignment | SuspectAssignment | EvaluateAssignment | ExportAssignment
 
 
 # --- from the training process -------------------------------------------------------------------
@@ -247,6 +263,14 @@ class SuspectsFound(FromTraining):
     """The search for wrong labels succeeded; its result is a file in `scratch`."""
 
     file: Path
+
+
+@dataclass(frozen=True)
+class FeaturesFound(FromTraining):
+    """The features of a dataset, and what they show, are files in `scratch`."""
+
+    features: Path
+    looks: Path
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from heldout.fixes.changes import VersionChanges
 from heldout.lifecycle.resources import DatasetStatus
 from heldout.views import dataset as views
 from heldout.views.audit import AuditView, SuspectsView
+from heldout.views.looks import MapView, SimilarView
 
 INGEST_POLL_S = 0.3
 
@@ -79,6 +80,23 @@ class Datasets(Resource["Dataset[Mode]", Mode]):
         """
         params = {"limit": limit, "after": after, "wait": wait_s, "again": again or None}
         return await self._get(SuspectsView, dataset_id, "suspects", params=params)
+
+    @dual
+    async def similar(self, dataset_id: str, index: int, *, wait_s: int = 0, again: bool = False) -> SimilarView:
+        """List the images that look most like this one. The first request has the features computed.
+
+        Args:
+            wait_s: how long the service may wait for the features (0–60).
+            again: compute them again if that failed.
+        """
+        params = {"wait": wait_s, "again": again or None}
+        return await self._get(SimilarView, dataset_id, f"images/{index}/similar", params=params)
+
+    @dual
+    async def map(self, dataset_id: str, *, wait_s: int = 0, again: bool = False) -> MapView:
+        """Get a map of the images: those that look alike are near each other. Its arguments are those of `similar`."""
+        params = {"wait": wait_s, "again": again or None}
+        return await self._get(MapView, dataset_id, "map", params=params)
 
     @dual
     async def images(
@@ -247,6 +265,8 @@ class Dataset(NamedHandle[views.DatasetView, Mode], of=Datasets):
     audit = by_id(Datasets.audit)
     ledger = by_id(Datasets.ledger)
     suspects = by_id(Datasets.suspects)
+    similar = by_id(Datasets.similar)
+    map = by_id(Datasets.map)
     split_indices = by_id(Datasets.split_indices)
     images = by_id(Datasets.images)
     image = by_id(Datasets.image)

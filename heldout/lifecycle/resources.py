@@ -68,8 +68,8 @@ class RelationsStatus(StrEnum):
     FAILED = "failed"  # the job ended without them and is not repeated
 
 
-class SuspectsStatus(StrEnum):
-    """Whether the images with probably wrong labels of a ready dataset are known."""
+class SearchStatus(StrEnum):
+    """Whether the result of a search through a ready dataset is known: its wrong labels, or its features."""
 
     QUEUED = "queued"  # a job that finds them waits or runs
     STORED = "stored"  # they are in the blob store

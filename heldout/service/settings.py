@@ -168,6 +168,7 @@ class Settings(BaseSettings):
         description="The most seconds that an idle worker spends by itself on short trainings that make sure of a "
         "job's verdict, and never more than the job took; 0: none. All other work interrupts them.",
     )
+    features: bool = Field(True, description="Whether workers look at new datasets with the pretrained network.")
 
     worker_name: str | None = Field(None, max_length=64, description="Name of this worker; default: its host.")
     stop_with_stdin: bool = Field(False, description="Whether a worker stops when its standard input ends.")

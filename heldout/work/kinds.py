@@ -18,7 +18,7 @@ from heldout.spec.job import JobSpec
 from heldout.spec.model_facts import ModelFacts
 from heldout.spec.part import MAX_SEED, SpecPart
 from heldout.stored.artifacts import ExportFormat
-from heldout.work.memory import CHECK_BYTES, SUSPECTS_BYTES
+from heldout.work.memory import CHECK_BYTES, FEATURES_BYTES, SUSPECTS_BYTES
 
 
 class JobKind(StrEnum):
@@ -28,6 +28,7 @@ class JobKind(StrEnum):
     INGEST = "ingest"  # turns an upload into a dataset
     DERIVE = "derive"  # makes a dataset version from a ready version
     RELATE = "relate"  # finds the copies and groups of a ready dataset
+    FEATURES = "features"  # computes the features of a ready dataset, and what they show
     SUSPECT = "suspect"  # finds the images of a ready dataset whose label is probably wrong
     EVALUATE = "evaluate"  # measures the base and the winner of a study on test
     EXPORT = "export"  # writes the model of a training for another runtime, and verifies it there
@@ -74,6 +75,10 @@ class SuspectSpec(WorkerSpec):
     """A dataset in which to find wrong labels."""
 
     seed: int = Field(0, ge=0, le=MAX_SEED)
+
+
+class FeaturesSpec(WorkerSpec):
+    """A dataset whose features to compute."""
 
 
 class EvaluateSpec(WorkerSpec):
@@ -145,6 +150,7 @@ WorkSpec = (
     | IngestSpec
     | DeriveSpec
     | RelateSpec
+    | FeaturesSpec
     | SuspectSpec
     | EvaluateSpec
     | ExportSpec
@@ -203,6 +209,15 @@ KINDS: Mapping[JobKind, Kind] = {
     JobKind.RELATE: Kind(
         RelateSpec, "Copies and groups found.", -1000, takes_slot=False, is_check=True, memory_bytes=CHECK_BYTES
     ),
+    # Before the search for wrong labels, which takes longer.
+    JobKind.FEATURES: Kind(
+        FeaturesSpec,
+        "Features computed.",
+        -190,
+        is_check=True,
+        memory_bytes=FEATURES_BYTES,
+        yields_to=(JobKind.TRAIN, JobKind.EXPERIMENT),
+    ),
     JobKind.SUSPECT: Kind(
         SuspectSpec,
         "Suspected labels found.",
@@ -218,13 +233,13 @@ KINDS: Mapping[JobKind, Kind] = {
         MeasureSpec, "Measured on every split.", id_prefix="evl", events_about=SubjectObject.EVALUATION
     ),
     JobKind.EXPERIMENT: Kind(ExperimentSpec, "Trained and measured.", id_prefix="exp"),
-    # Below searches for wrong labels.
+    # Below searches through datasets.
     JobKind.IDLE_EXPERIMENT: Kind(
         IdleExperimentSpec,
         "Trained and measured.",
         -300,
         id_prefix="exp",
-        yields_to=(*_ASKED_FOR, JobKind.SUSPECT),
+        yields_to=(*_ASKED_FOR, JobKind.FEATURES, JobKind.SUSPECT),
     ),
     JobKind.EXTERNAL: Kind(ExternalRunSpec, "Result reported.", id_prefix="run", takes_slot=False, runs_elsewhere=True),
 }

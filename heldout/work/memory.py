@@ -52,6 +52,8 @@ SMALL_CHECK_BYTES = 2**29
 QUICK_BYTES = 3 * 2**28
 # What the networks of a search for wrong labels need: they see small copies of the images.
 SUSPECTS_BYTES = 3 * 2**28
+# What a process that computes the features of a dataset needs, at most: they are bounded in number.
+FEATURES_BYTES = 7 * 2**28
 # What a process that reads an uploaded model needs besides the file's content. Its limit is set in
 # worker/supervision/uploaded_model_attempts.py. `python -m benchmarks.memory_kinds` measures it.
 UPLOADED_MODEL_BASE_BYTES = 650 * 2**20

@@ -55,6 +55,11 @@ def find(session: Session, owner: str, reference: str) -> DatasetRow | None:
     return session.scalars(_BY_ID, {"owner": owner, "id": found.same_as}).one_or_none()
 
 
+def get_owner(session: Session, dataset_id: str) -> str | None:
+    """Get the owner of a dataset; None if it is bundled."""
+    return session.scalar(select(DatasetRow.owner).where(DatasetRow.id == dataset_id))
+
+
 def require(session: Session, owner: str, reference: str) -> DatasetRow:
     """Find the dataset that this reference means for the owner. Raises DatasetNotFound."""
     row = None if "\0" in reference else find(session, owner, reference)

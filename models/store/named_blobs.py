@@ -10,8 +10,9 @@ from analysis.arrays.dataset import FILES
 from analysis.arrays.file_names import make_members_key
 from analysis.arrays.relations import make_relations_key
 from heldout.lifecycle.job import TERMINAL
-from heldout.lifecycle.resources import DatasetStatus, ModelStatus, RelationsStatus, SuspectsStatus
+from heldout.lifecycle.resources import DatasetStatus, ModelStatus, RelationsStatus, SearchStatus
 from heldout.stored.audit import audit_key, make_suspects_key, preview_key
+from heldout.stored.looks import make_features_key, make_looks_key
 from models.digests import FileDigest, describe
 from models.store import file_digests
 from models.tables import ArtifactRow, CheckpointRow, DatasetRow, ExportRow, JobRow, ModelRow, StudyRow
@@ -103,8 +104,10 @@ def _iterate_of_dataset(row: DatasetRow, digests: Container[str]) -> Iterator[tu
             keys.append(make_members_key(row.id))
         if row.relations_status is RelationsStatus.STORED:
             keys.append(make_relations_key(row.id))
-        if row.suspects_status is SuspectsStatus.STORED:
+        if row.suspects_status is SearchStatus.STORED:
             keys.append(make_suspects_key(row.id))
+        if row.features_status is SearchStatus.STORED:
+            keys += [make_features_key(row.id), make_looks_key(row.id)]
     for key in keys:
         yield key, describe(key).replace(row.id, f"{row.name}@{row.version}")
 

@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from heldout.errors import LeaseLost
 from heldout.lifecycle.job import TERMINAL, JobEvent, JobStatus, StopReason, get_event_after_request, get_next_status
-from heldout.lifecycle.resources import ModelRejectionCode, ModelStatus, RelationsStatus, SuspectsStatus
+from heldout.lifecycle.resources import ModelRejectionCode, ModelStatus, RelationsStatus, SearchStatus
 from heldout.stored.artifacts import ExportStatus
 from heldout.work.kinds import KINDS, JobKind, require_all_kinds
 from models.database import db_now
@@ -162,12 +162,6 @@ def _give_up_relations(session: Session, job: JobRow, error: Error | None) -> No
     session.execute(update(DatasetRow).where(*waits).values(relations_status=RelationsStatus.FAILED))
 
 
-def _give_up_suspects(session: Session, job: JobRow, error: Error | None) -> None:
-    """Mark the search for wrong labels as failed. Clients may request it again."""
-    waits = (DatasetRow.id == job.dataset_id, DatasetRow.suspects_status == SuspectsStatus.QUEUED)
-    session.execute(update(DatasetRow).where(*waits).values(suspects_status=SuspectsStatus.FAILED))
-
-
 def _give_up_export(session: Session, job: JobRow, error: Error | None) -> None:
     """Mark the export as failed, with the reason. Clients may order it again."""
     why = error or {"code": "cancelled", "detail": "Its export was cancelled."}
@@ -202,6 +196,16 @@ def _note_experiment_end(session: Session, job: JobRow, status: JobStatus, error
         proofs.note_without_figures(session, job, "cancelled" if error is None else error["code"])
 
 
+def _give_up_search(column: InstrumentedAttribute[SearchStatus | None]) -> AfterEnd:
+    """Mark a search through a dataset as failed. Clients may request it again."""
+
+    def give_up(session: Session, job: JobRow, error: Error | None) -> None:
+        waits = (DatasetRow.id == job.dataset_id, column == SearchStatus.QUEUED)
+        session.execute(update(DatasetRow).where(*waits).values({column: SearchStatus.FAILED}))
+
+    return _unless_succeeded(give_up)
+
+
 def _do_nothing(session: Session, job: JobRow, status: JobStatus, error: Error | None) -> None:
     """Nothing else depends on the end of such a job."""
 
@@ -212,7 +216,8 @@ AFTER_END: Mapping[JobKind, AfterEnd] = require_all_kinds(
         JobKind.INGEST: _unless_succeeded(reject_ingested),
         JobKind.DERIVE: _unless_succeeded(reject_ingested),
         JobKind.RELATE: _unless_succeeded(_give_up_relations),
-        JobKind.SUSPECT: _unless_succeeded(_give_up_suspects),
+        JobKind.FEATURES: _give_up_search(DatasetRow.features_status),
+        JobKind.SUSPECT: _give_up_search(DatasetRow.suspects_status),
         JobKind.EVALUATE: _note_evaluation_end,
         JobKind.EXPORT: _unless_succeeded(_give_up_export),
         JobKind.CHECK_MODEL: _unless_succeeded(_reject_model),

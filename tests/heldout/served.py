@@ -21,7 +21,7 @@ from heldout.stored.gap import StoredGap, Tally
 from heldout.stored.results import FinalView
 from models.blobs import Blobs
 from models.database import Database
-from models.store import claims, events, ingests, suspects
+from models.store import claims, events, ingests, searches
 from models.store.artifacts import Artifact
 from models.store.claims import Capacity
 
@@ -116,7 +116,7 @@ class Service:
         """Store the result of a search for wrong labels."""
         self.blobs.put(make_suspects_key(dataset_id), stored.to_bytes())
         with self.database.write() as session:
-            suspects.mark_stored(session, held, dataset_id)
+            searches.mark_stored(session, searches.SUSPECTS, held, dataset_id)
 
     def warn(self, job_id, message):
         """Add a warning to the job's events."""

@@ -13,7 +13,7 @@ from models.ids import make_id
 from models.job_creation import require_memory
 from models.memory import add_uploaded_weights, compute_reserved_bytes, estimate_needed_bytes
 from models.specs import make_plan
-from models.store import claims, model_evaluations, new_jobs, suspects, workers
+from models.store import claims, model_evaluations, new_jobs, searches, workers
 from models.store import models as uploaded_models
 from models.store.claims import Capacity
 from models.store.new_jobs import NewJob
@@ -97,7 +97,7 @@ def test_a_job_for_gpus_is_not_limited_by_a_workers_memory_and_its_batches_take_
 def test_work_of_every_kind_has_memory_reserved_but_never_more_than_the_largest_worker_has(work):
     def reserved(dataset: str) -> int:
         with work.database.write() as session:
-            job = suspects.queue(session, ALICE, dataset)
+            job = searches.queue(session, searches.SUSPECTS, ALICE, dataset)
         return work.row(job.id).memory_bytes
 
     assert reserved(work.dataset.id) == SUSPECTS_BYTES

@@ -5,10 +5,16 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from heldout.errors import FileOfLaterRelease, JobNotFound, SpecUnreadable
+from heldout.errors.missing import Damaged
 from heldout.lifecycle.job import FailureCode
 from heldout.stored.audit import make_suspects_key
-from heldout.work.kinds import EvaluateSpec, ExportSpec, SuspectSpec
-from models.store import evaluations, exports, suspects
+from heldout.stored.looks import make_features_key, make_looks_key
+from heldout.words.data_and_models import NO_PRETRAINED
+from heldout.work.kinds import EvaluateSpec, ExportSpec, FeaturesSpec, SuspectSpec
+from models import pretrained
+from models.blobs import BlobMissing
+from models.digests import FileDigest
+from models.store import datasets, evaluations, exports, searches
 from models.store.evaluations import TrainedModel
 from models.store.exports import ExportSource
 from models.study_report import collect_model_card
@@ -133,5 +139,51 @@ class SuspectAttempt(ComputedAttempt[SuspectSpec]):
         dataset_id = self.claimed.dataset.id
         self.lease.require()
         digests = self.files.store({make_suspects_key(dataset_id): said.file})
-        self.lease.settle(lambda session: suspects.mark_stored(session, self.lease.held, dataset_id, digests))
+        self.lease.settle(
+            lambda session: searches.mark_stored(session, searches.SUSPECTS, self.lease.held, dataset_id, digests)
+        )
+        return True
+
+
+class FeaturesAttempt(ComputedAttempt[FeaturesSpec]):
+    """An attempt at the features of a dataset. The next attempt on this machine begins with the first missing block."""
+
+    what = "The computation of features"
+    threads = 2
+
+    def assignment(self, in_use: ExitStack) -> messages.FeaturesAssignment:
+        model = self.lease.read(lambda session: pretrained.find_shared(session, self.settings.pretrained))
+        if model is None:
+            raise CannotBegin(FailureCode.MODEL_UNAVAILABLE, NO_PRETRAINED)
+        file, digest = self.folder / "pretrained.keras", FileDigest(model.size_bytes, model.sha256)
+        blobs, watch = self.lease.blobs, self.lease.require
+        try:
+            self.files.retry_while_away(lambda: blobs.fetch(model.key, file, digest, watch=watch))
+        except (BlobMissing, Damaged) as error:
+            detail = (
+                f"The file of {model.name} is lost or damaged. The operator can withdraw it and restart the service."
+            )
+            raise CannotBegin(FailureCode.MODEL_UNAVAILABLE, detail) from error
+        dataset = self.dataset(in_use, with_names=True)
+        owner = self.lease.read(lambda session: datasets.get_owner(session, self.claimed.dataset.id))
+        return messages.FeaturesAssignment(
+            dataset=dataset,
+            scratch=self.folder,
+            model=file,
+            model_name=model.name,
+            model_sha256=model.sha256,
+            cache=messages.AssignedFeatures(
+                self.settings.home_path / "features", self.settings.feature_cache_bytes, owner or ""
+            ),
+            threads=self.threads or 1,
+        )
+
+    def end(self, said: messages.FeaturesFound) -> bool:
+        dataset_id = self.claimed.dataset.id
+        self.lease.require()
+        files = {make_features_key(dataset_id): said.features, make_looks_key(dataset_id): said.looks}
+        digests = self.files.store(files)
+        self.lease.settle(
+            lambda session: searches.mark_stored(session, searches.FEATURES, self.lease.held, dataset_id, digests)
+        )
         return True

@@ -20,8 +20,9 @@ from heldout.lifecycle.resources import RejectionCode, is_fixed_by_resize
 from heldout.stored.audit import IngestedContent, StoredAudit
 from heldout.work.kinds import DeriveSpec, IngestSpec, RelateSpec
 from heldout.work.memory import MemoryKill
+from models import pretrained
 from models.database import Session
-from models.store import claims, file_digests, ingests, relations, suspects, versions
+from models.store import claims, file_digests, ingests, relations, searches, versions
 from worker.ingest.parent import BoundedProcess
 from worker.ingest.rejection import IngestLimits, Rejection
 from worker.supervision.attempt import Attempt
@@ -137,7 +138,13 @@ class IngestAttempt(BoundedAttempt[IngestSpec | DeriveSpec]):
         def settled(session: Session) -> JobStatus:
             status = ingests.mark_ready(session, self.lease.held, dataset_id, said, digests)
             if status is JobStatus.SUCCEEDED and self.settings.check_labels:
-                suspects.queue_internally(session, dataset_id)
+                searches.queue_internally(session, searches.SUSPECTS, dataset_id)
+            if (
+                status is JobStatus.SUCCEEDED
+                and self.settings.features
+                and pretrained.find_shared(session, self.settings.pretrained) is not None
+            ):
+                searches.queue_internally(session, searches.FEATURES, dataset_id)
             return status
 
         if self.lease.settle(settled) is JobStatus.SUCCEEDED:

@@ -53,7 +53,7 @@ from worker.machine.scratch import Scratch
 from worker.machine.shares import RoomForLargeJob, Share, Shares
 from worker.supervision import metrics, processes
 from worker.supervision.attempt import Attempt, AttemptResources
-from worker.supervision.computed_attempts import EvaluateAttempt, ExportAttempt, SuspectAttempt
+from worker.supervision.computed_attempts import EvaluateAttempt, ExportAttempt, FeaturesAttempt, SuspectAttempt
 from worker.supervision.experiment_attempts import ExperimentAttempt, IdleExperimentAttempt
 from worker.supervision.ingest_attempts import IngestAttempt, RelateAttempt
 from worker.supervision.lease import AttemptLease
@@ -67,6 +67,7 @@ ATTEMPTS: Mapping[JobKind, type[Attempt[Any]]] = require_all_kinds(
         JobKind.INGEST: IngestAttempt,
         JobKind.DERIVE: IngestAttempt,
         JobKind.RELATE: RelateAttempt,
+        JobKind.FEATURES: FeaturesAttempt,
         JobKind.SUSPECT: SuspectAttempt,
         JobKind.EVALUATE: EvaluateAttempt,
         JobKind.EXPORT: ExportAttempt,

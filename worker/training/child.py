@@ -16,12 +16,14 @@ from worker.messages import (
     Assignment,
     EvaluateAssignment,
     ExportAssignment,
+    FeaturesAssignment,
     SuspectAssignment,
 )
 
 # The modules whose `run` does what is assigned.
 _WORK: dict[type[AnyAssignment], str] = {
     Assignment: "worker.training.runner",
+    FeaturesAssignment: "worker.training.looks.run",
     SuspectAssignment: "worker.training.suspects.run",
     EvaluateAssignment: "worker.training.measuring.stored_models",
     ExportAssignment: "worker.training.exports.run",

@@ -25,13 +25,13 @@ from heldout.lifecycle.resources import DatasetStatus
 from heldout.stored.audit import SuspectsSummary, preview_key
 from heldout.views.audit import AuditView
 from heldout.views.dataset import DatasetPage, DatasetView, EffectView, IndicesView
-from heldout.words.data_and_models import GROUPS_PAGE, ask_about_groups, describe_audit, fold_notes
+from heldout.words.data_and_models import GROUPS_PAGE, ask_about_groups, describe_audit, fold_notes, sort_by_severity
 from models.blob_files import guard_reading, open_blob
 from models.blobs import raise_if_missing
 from models.change_preview import build_effect_view
 from models.database import Session
 from models.store import datasets, file_digests, ingests, label_reads
-from models.stored_files import read_audit, read_file, read_splits, read_suspects, read_unless_lost
+from models.stored_files import read_audit, read_file, read_looks, read_splits, read_suspects, read_unless_lost
 from models.tables import DatasetRow
 from models.views.dataset import build_dataset_view, get_thumbnail_route
 from models.views.job import build_dataset_reference
@@ -105,9 +105,12 @@ def get_audit(
 def _build_audit_view(context: ReadContext, row: DatasetRow) -> AuditView:
     audit = read_audit(context.session, context.blobs, row)
     assert audit is not None, "every uploaded dataset has an audit"
-    audit = audit.model_copy(update={"findings": tuple(fold_notes(drop_answered(audit.findings, row.different or ())))})
-    stored = audit.model_dump(exclude={"format"})
     lost: list[errors.HeldoutError] = []
+    looks = read_unless_lost(lost, lambda: read_looks(context.session, context.blobs, row))
+    by_features = () if looks is None else looks.findings
+    found = (*drop_answered(audit.findings, row.different or ()), *by_features)
+    audit = audit.model_copy(update={"findings": tuple(sort_by_severity(fold_notes(found)))})
+    stored = audit.model_dump(exclude={"format"})
     effects: dict[str, EffectView | None] = {}  # several findings of copies share one fix
 
     def get_effect(fix: Body | None) -> EffectView | None:
@@ -154,7 +157,9 @@ def _build_audit_view(context: ReadContext, row: DatasetRow) -> AuditView:
         for code, detail in dict.fromkeys((problem.code, problem.detail) for problem in lost)
     ]
     headline, summary = describe_audit(audit.findings, differs_too=share_copies_and_differ(audit.findings))
-    asked = ask_about_groups(audit.source)
+    # A finding with pictures asks the same.
+    is_asked = any(finding.code == "names_suggest_groups" for finding in by_features)
+    asked = None if is_asked else ask_about_groups(audit.source)
     return AuditView.model_validate(
         {
             **stored,

@@ -15,7 +15,7 @@ from api.routes.datasets.dataset import Reference, note_shown_labels
 from api.routes.long_poll import MAX_WAIT_S
 from heldout import errors
 from heldout.lifecycle.job import TERMINAL
-from heldout.lifecycle.resources import SuspectsStatus
+from heldout.lifecycle.resources import SearchStatus
 from heldout.stored.audit import StoredSuspects, make_suspects_key
 from heldout.stored.evaluation import SplitName
 from heldout.views.audit import SuspectsView
@@ -24,7 +24,7 @@ from heldout.views.dataset import DatasetImagePage, DatasetImageView, LedgerView
 from models.blob_files import guard_reading
 from models.blobs import raise_if_missing
 from models.database import Session
-from models.store import datasets, label_reads, suspects
+from models.store import datasets, label_reads, searches
 from models.stored_files import list_split_images, read_suspects
 from models.tables import DatasetRow, JobRow
 from models.views.dataset import build_ledger_view, get_thumbnail_route
@@ -126,9 +126,9 @@ async def get_suspects(
     if wait and job is not None and job.status not in TERMINAL:
         await context.app.hub.wait_for_end(job.id, wait)
         row, job = await run_in_threadpool(_get_or_begin_search, context, row.id, again=False)
-    if row.suspects_status is SuspectsStatus.FAILED:
+    if row.suspects_status is SearchStatus.FAILED:
         return build_failed_view(row, job)
-    if row.suspects_status is not SuspectsStatus.STORED:
+    if row.suspects_status is not SearchStatus.STORED:
         response.status_code = 202
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
         return build_waiting_view(row, job)
@@ -142,13 +142,15 @@ def _get_or_begin_search(context: RequestContext, reference: str, *, again: bool
     with context.read() as session:
         row = datasets.require(session, context.owner, reference)
         datasets.require_content(row, "suspected labels")
-        job = suspects.find_newest_job(session, row.id)
-        is_lost = again and row.suspects_status is SuspectsStatus.STORED and not _is_usable(session, context, row)
-    if row.suspects_status is None or is_lost or (again and row.suspects_status is SuspectsStatus.FAILED):
+        job = searches.find_newest_job(session, searches.SUSPECTS, row.id)
+        is_lost = again and row.suspects_status is SearchStatus.STORED and not _is_usable(session, context, row)
+    if row.suspects_status is None or is_lost or (again and row.suspects_status is SearchStatus.FAILED):
         with context.write() as session:
-            suspects.queue(session, context.owner, row.id, again=again, is_lost=is_lost)
+            searches.queue(session, searches.SUSPECTS, context.owner, row.id, again=again, is_lost=is_lost)
         with context.read() as session:
-            return datasets.require(session, context.owner, row.id), suspects.find_newest_job(session, row.id)
+            return datasets.require(session, context.owner, row.id), searches.find_newest_job(
+                session, searches.SUSPECTS, row.id
+            )
     return row, job
 
 

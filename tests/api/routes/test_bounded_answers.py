@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import io
 import json
 import math
 from collections.abc import Iterator
@@ -10,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import numpy as np
 import pytest
 from sqlalchemy import insert, literal, select, update
 
+from analysis.arrays.features import Picture, save_features
 from analysis.arrays.file_names import make_members_key
 from heldout.lifecycle.resources import ModelFormat
 from heldout.spec.job import MAX_CLASS_NAMES_BYTES
@@ -30,10 +33,12 @@ from heldout.stored.audit import (
     preview_key,
 )
 from heldout.stored.evaluation import StoredClassScores, StoredEvaluation, StoredMistake, StoredSplitScores
+from heldout.stored.looks import StoredLooks, make_features_key, make_looks_key
 from heldout.stored.results import Measurement
 from models.database import db_now
 from models.ids import make_id
 from models.store import datasets, model_evaluations, models
+from models.stored_files import read_splits
 from models.tables import (
     ActivityRow,
     ArtifactRow,
@@ -96,6 +101,8 @@ BOUNDED = {
     "/v1/datasets/{dataset}/images": "?limit=200",
     "/v1/datasets/{dataset}/ledger": "?limit=200",
     "/v1/datasets/{dataset}/suspects": "?limit=200",
+    "/v1/datasets/{dataset}/images/{index}/similar": "",
+    "/v1/datasets/{dataset}/map": "",
     "/v1/studies": "?limit=200",
     "/v1/studies/{study_id}": "",
     "/v1/studies/{study_id}/report": "",
@@ -118,6 +125,9 @@ BOUNDED = {
     "/livez": "",
     "/readyz": "",
 }
+
+
+MOST_FEATURES = 10_000  # of `worker/training/looks/compute.py`, which needs TensorFlow
 
 
 class Largest:
@@ -221,7 +231,23 @@ class Largest:
         blobs.put(make_members_key(id_), f"{MEMBER}\n".encode() * 200_000)
         blobs.put(preview_key(id_, 0), b"\x89PNG" + b"0" * 500_000)
         with self.worker.database.write() as session:
-            session.execute(update(DatasetRow).where(DatasetRow.id == id_).values(suspects_status="stored"))
+            known = {"suspects_status": "stored", "features_status": "stored"}
+            session.execute(update(DatasetRow).where(DatasetRow.id == id_).values(**known))
+        self.features(id_)
+
+    def features(self, dataset_id: str) -> None:
+        """Store features of all images of the content, as often as a dataset may have them."""
+        with self.worker.database.read() as session:
+            row = session.get_one(DatasetRow, dataset_id)
+            splits = read_splits(session, self.worker.blobs, row.sha256)
+        ids = np.resize(np.sort(np.concatenate(list(splits.values()))), MOST_FEATURES).astype(np.int32)
+        near = np.tile(ids[:10], (len(ids), 1))
+        places = np.full((len(ids), 2), 1 / 3, np.float16)
+        file = io.BytesIO()
+        save_features(Picture(ids, near, near.astype(np.float16), places), places, file)
+        self.worker.blobs.put(make_features_key(dataset_id), file.getvalue())
+        looks = StoredLooks(model="é" * 100, model_sha256="0" * 64, images=10**6, sampled=10_000, seen_as=(128, 128))
+        self.worker.blobs.put(make_looks_key(dataset_id), looks.to_bytes())
 
     def job(self) -> None:
         self.spec = with_field(self.spec, "dataset", self.ids["dataset"])

@@ -14,7 +14,7 @@ from heldout.stored.evaluation import SPLIT_NAMES, StoredClassScores, StoredEval
 from heldout.stored.gap import StoredGap, Tally
 from heldout.stored.results import FinalView
 from models.digests import compute_file_digest
-from models.store import claims, ingests, model_evaluations, suspects
+from models.store import claims, ingests, model_evaluations, searches
 from models.store.artifacts import Artifact
 from models.stored_files import store_artifact
 from tests.api.routes.datasets.test_suspects import make_suspects
@@ -82,7 +82,7 @@ def search_for_wrong_labels(worker, dataset_id: str, folder: Path) -> None:
     worker.blobs.put(f"datasets/{dataset_id}/suspects.json", file)
     digests = {f"datasets/{dataset_id}/suspects.json": compute_file_digest(file)}
     with worker.database.write() as session:
-        suspects.mark_stored(session, held, dataset_id, digests)
+        searches.mark_stored(session, searches.SUSPECTS, held, dataset_id, digests)
 
 
 def store_files(worker, job: str, folder: Path) -> tuple[Artifact, ...]:

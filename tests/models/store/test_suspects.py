@@ -3,7 +3,7 @@
 from heldout.lifecycle.job import JobRequest
 from heldout.work.kinds import KINDS, JobKind, SuspectSpec
 from models.database import db_now
-from models.store import claims, discards, jobs, suspects
+from models.store import claims, discards, jobs, searches
 from models.store.claims import Capacity, HeldAttempt
 from models.store.relations import NO_OWNER
 from models.tables import DatasetRow
@@ -12,13 +12,13 @@ from tests.models.work import ALICE, BOB, Work
 
 def queue(work: Work, owner: str = ALICE, *, again: bool = False) -> str | None:
     with work.database.write() as session:
-        job = suspects.queue(session, owner, work.dataset.id, again=again)
+        job = searches.queue(session, searches.SUSPECTS, owner, work.dataset.id, again=again)
     return None if job is None else job.id
 
 
 def mark_stored(work: Work, held: HeldAttempt) -> str:
     with work.database.write() as session:
-        return suspects.mark_stored(session, held, work.dataset.id)
+        return searches.mark_stored(session, searches.SUSPECTS, held, work.dataset.id)
 
 
 def searching(work: Work) -> HeldAttempt:
@@ -47,7 +47,7 @@ def test_a_dataset_is_searched_once_for_the_first_who_asks(work):
 def test_a_new_version_is_searched_automatically_and_not_again_on_request(work):
     def queue_automatically() -> str | None:
         with work.database.write() as session:
-            job = suspects.queue_internally(session, work.dataset.id)
+            job = searches.queue_internally(session, searches.SUSPECTS, work.dataset.id)
         return None if job is None else job.id
 
     with work.database.write() as session:
@@ -97,7 +97,7 @@ def test_a_failed_search_is_repeated_only_on_request(work):
     assert queue(work, again=True) is not None
     assert status(work) == "queued"
     with work.database.read() as session:
-        assert suspects.find_newest_job(session, work.dataset.id).id != held.job_id
+        assert searches.find_newest_job(session, searches.SUSPECTS, work.dataset.id).id != held.job_id
 
 
 def test_deleting_a_dataset_ends_its_search(work):

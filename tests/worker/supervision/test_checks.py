@@ -10,7 +10,7 @@ from heldout.spec.dataset import DatasetSpec
 from heldout.work.kinds import CheckModelSpec, IngestSpec, JobKind
 from heldout.work.memory import SMALL_CHECK_BYTES
 from models.migrations import upgrade
-from models.store import accounts, new_jobs, suspects, transitions
+from models.store import accounts, new_jobs, searches, transitions
 from models.store.claims import Claimed, HeldAttempt
 from models.store.new_jobs import NewJob
 from models.tables import JobRow
@@ -165,7 +165,7 @@ def test_no_search_for_wrong_labels_begins_while_a_training_waits_for_another_wo
     """Otherwise the search would start and stop repeatedly."""
     work = Work(worker.database)
     with work.database.write() as session:
-        search = suspects.queue(session, ALICE, work.dataset.id)
+        search = searches.queue(session, searches.SUSPECTS, ALICE, work.dataset.id)
     training = work.submit()
     with work.database.write() as session:
         session.get_one(JobRow, training).gpus = 1

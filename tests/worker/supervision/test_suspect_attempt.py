@@ -12,7 +12,7 @@ from heldout.lifecycle.job import FailureCode
 from heldout.work.kinds import SuspectSpec
 from models.database import Database
 from models.digests import compute_file_digest
-from models.store import file_digests, suspects
+from models.store import file_digests, searches
 from models.tables import DatasetRow, JobRow
 from tests.models.work import ALICE, dots
 from tests.worker.supervision.bench import Bench, repeat, script_process
@@ -33,7 +33,7 @@ class SearchBench(Bench):
         monkeypatch.setattr("worker.supervision.attempt_files.hold_dataset", lambda *_: nullcontext(folder))
         save(dots(), folder)
         with database.write() as session:
-            self.job_id = suspects.queue(session, ALICE, self.work.dataset.id).id
+            self.job_id = searches.queue(session, searches.SUSPECTS, ALICE, self.work.dataset.id).id
 
     def search(self, answer: Callable[[SuspectAssignment], FromTraining | None]) -> None:
         """Run one attempt. Its process sends what `answer` returns, as often as it is asked."""

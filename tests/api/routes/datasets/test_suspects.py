@@ -11,7 +11,7 @@ from heldout.stored.audit import (
     WrongLabels,
     make_suspects_key,
 )
-from models.store import claims, suspects
+from models.store import claims, searches
 from models.store.claims import Capacity
 from models.views.suspects import build_label_check_view
 from tests.api.routes.datasets.test_ledger import get_counts, get_ledger
@@ -78,7 +78,7 @@ def finish_search(worker, client, stored: StoredSuspects) -> None:
     held = worker.claim()
     worker.blobs.put(make_suspects_key(dataset_id), stored.to_bytes())
     with worker.database.write() as session:
-        suspects.mark_stored(session, held, dataset_id)
+        searches.mark_stored(session, searches.SUSPECTS, held, dataset_id)
 
 
 def test_the_first_request_starts_a_search_and_later_ones_wait_for_it(client, worker):

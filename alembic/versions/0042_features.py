@@ -1,0 +1,20 @@
+"""features of datasets"""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from alembic import op
+
+revision: str = "0042"
+down_revision: str | None = "0041"
+
+branch_labels: str | Sequence[str] | None = None
+depends_on: str | Sequence[str] | None = None
+
+
+def upgrade() -> None:
+    op.add_column("datasets", sa.Column("features_status", sa.String(16), nullable=True))
+
+
+def downgrade() -> None:
+    op.drop_column("datasets", "features_status")

@@ -1,0 +1,92 @@
+"""Similar images and the map over HTTP: the first request has features computed, and later ones read them."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from analysis.arrays.features import Picture, save_features
+from heldout.stored.audit import AuditFinding
+from heldout.stored.looks import StoredLooks, make_features_key, make_looks_key
+from models import pretrained
+from models.digests import compute_file_digest
+from models.store import jobs, searches
+from tests.api.routes.datasets.test_ledger import get_counts, get_ledger
+from tests.api.support import assert_problem, sqlite_only
+
+pytestmark = sqlite_only
+
+MAP, SIMILAR = "/v1/datasets/mnist5k/map", "/v1/datasets/mnist5k/images/10/similar"
+
+
+@pytest.fixture
+def has_network(monkeypatch):
+    monkeypatch.setattr(pretrained, "find_shared", lambda *_: SimpleNamespace(id="mod_1"))
+
+
+def finish(worker, client, folder, count: int = 20, findings: tuple[AuditFinding, ...] = ()) -> str:
+    """Store features of the first images as a worker does. Each image's neighbors are the next two."""
+    dataset_id = client.get("/v1/datasets/mnist5k").json()["id"]
+    held, ids = worker.claim(), np.arange(count, dtype=np.int32)
+    neighbors = np.stack([(ids + 1) % count, (ids + 2) % count], axis=1).astype(np.int32)
+    similarity = np.tile(np.float16([0.9, 0.5]), (count, 1))
+    places = np.stack([ids / count, 1 - ids / count], axis=1).astype(np.float16)
+    save_features(
+        Picture(ids, neighbors, similarity, places), np.zeros((count, 4), np.float16), folder / "features.npz"
+    )
+    looks = StoredLooks(
+        model="net", model_sha256="0" * 64, images=5000, sampled=count, seen_as=(64, 64), findings=findings
+    )
+    (folder / "looks.json").write_bytes(looks.to_bytes())
+    files = {make_features_key(dataset_id): folder / "features.npz", make_looks_key(dataset_id): folder / "looks.json"}
+    for key, file in files.items():
+        worker.blobs.put(key, file)
+    digests = {key: compute_file_digest(file) for key, file in files.items()}
+    with worker.database.write() as session:
+        searches.mark_stored(session, searches.FEATURES, held, dataset_id, digests)
+    return dataset_id
+
+
+def test_without_a_pretrained_network_one_sentence_says_so_and_nothing_is_queued(client, worker):
+    for route in (MAP, SIMILAR):
+        answer = client.get(route)
+        assert (answer.status_code, answer.json()["status"]) == (200, "unavailable")
+        assert "no pretrained network" in answer.json()["explanation"]
+        assert "Everything else works." in answer.json()["explanation"]
+    with worker.database.read() as session:
+        assert jobs.count_by_status(session) == []
+
+
+@pytest.mark.usefixtures("has_network")
+def test_the_first_request_has_features_computed_and_a_later_one_shows_them(client, worker, tmp_path):
+    first = client.get(MAP)
+    assert (first.status_code, first.json()["status"]) == (202, "queued")
+    assert "Retry-After" in first.headers
+    assert client.get(SIMILAR).json()["status"] == "queued"  # the same job
+    finish(worker, client, tmp_path)
+    before = get_counts(get_ledger(client), "test")
+    similar = client.get(SIMILAR).json()
+    assert [(image["index"], image["similarity"]) for image in similar["data"]] == [(11, 0.9), (12, 0.5)]
+    assert similar["data"][0]["thumbnail"].endswith("/preview/11")
+    assert get_counts(get_ledger(client), "test") == before  # no label was shown
+    shown = client.get(MAP).json()
+    assert (shown["status"], shown["images"], shown["sampled"]) == ("ready", 5000, 20)
+    assert shown["explanation"].startswith("20 of the 5,000 images")
+    points = shown["points"]
+    assert points["index"] == list(range(20))
+    assert points["x"][10] == pytest.approx(0.5, abs=1e-3)
+    assert set(points["split"]) <= {"train", "validation", "test"}
+    assert get_counts(get_ledger(client), "test") != before
+    outside = client.get("/v1/datasets/mnist5k/images/4000/similar").json()
+    assert (outside["data"], "not in the sample" in outside["explanation"]) == ([], True)
+    assert_problem(client.get("/v1/datasets/mnist5k/images/5000/similar"), 404, "image_not_found")
+
+
+@pytest.mark.usefixtures("has_network")
+def test_lost_features_are_computed_again_only_on_request(client, worker, tmp_path):
+    client.get(MAP)
+    dataset_id = finish(worker, client, tmp_path)
+    worker.blobs.delete(make_features_key(dataset_id))
+    assert_problem(client.get(MAP), 410, "dataset_lost")
+    again = client.get(f"{MAP}?again=true")
+    assert (again.status_code, again.json()["status"]) == (202, "queued")
