@@ -39,12 +39,6 @@ def join_children(*children: Child | Iterable[Child]) -> Markup:
     return Markup("".join(_convert_to_markup(child) for child in children))
 
 
-def make_table(caption: str, rows: list[tuple[str, str]]) -> Markup:
-    """Make a small table of names and values for notebooks."""
-    cells = [tag("tr", tag("th", name, scope="row"), tag("td", value)) for name, value in rows]
-    return tag("table", tag("caption", caption), tag("tbody", cells))
-
-
 def make_visible(text: str) -> str:
     """Escape characters that cannot be seen, such as control characters and those that change the direction."""
     if text.isprintable():

@@ -10,6 +10,7 @@ from analysis.reports.contents import build_document
 from analysis.reports.key_figures import list_study_figures, sum_confusions
 from heldout import errors
 from heldout.diagnosis.gap import compute_gap
+from heldout.documents.blocks import Document
 from heldout.documents.markdown import render_markdown
 from heldout.errors.missing import UNUSABLE
 from heldout.stored.evaluation import StoredEvaluation
@@ -109,13 +110,13 @@ def collect_model_card(session: Session, blobs: Blobs, job_id: str) -> str:
         raise errors.JobNotFound(job_id)
     dataset = session.get_one(DatasetRow, job.dataset_id)
     if job.kind is not JobKind.EVALUATE:
-        return build_model_card(session, blobs, job, dataset)
+        return render_markdown(build_model_card(session, blobs, job, dataset))
     study = session.get_one(StudyRow, job.study_id)
     return render_markdown(build_document(build_study_report(session, blobs, study, build_study_view(study, dataset))))
 
 
-def build_model_card(session: Session, blobs: Blobs, job: JobRow, dataset: DatasetRow) -> str:
-    """Build the Markdown card of a job with a model.
+def build_model_card(session: Session, blobs: Blobs, job: JobRow, dataset: DatasetRow) -> Document:
+    """Build the card of a job with a model.
 
     Raises:
         SpecUnreadable, StorageUnavailable, FileOfLaterRelease.
@@ -133,7 +134,7 @@ def build_model_card(session: Session, blobs: Blobs, job: JobRow, dataset: Datas
         is_bundled=dataset.owner is None,
         shared_models=_list_shared_models(session, job),
     )
-    return render_markdown(build_card(facts))
+    return build_card(facts)
 
 
 def _list_shared_models(session: Session, job: JobRow) -> list[SharedModelFacts]:

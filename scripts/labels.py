@@ -9,7 +9,6 @@ from heldout.remedies.catalogue import REMEDIES
 from heldout.words.labels import (
     REMEDY_NAMES,
     SPEC_FIELDS,
-    STOP_REASONS,
     STUDY_KINDS,
     VERDICT_NAMES,
 )
@@ -29,7 +28,6 @@ def write_labels() -> str:
         "STUDY_STATUSES": ("('running' | 'succeeded' | 'failed' | 'cancelled')[]", [*StudyStatus]),
         "STATUSES": ("string[]", [*JobStatus]),
         "ENDED": ("ReadonlySet<string>", TERMINAL),
-        "STOP_REASONS": (words, STOP_REASONS),
         "SPEC_FIELDS": (words, SPEC_FIELDS),
     }
     return HEAD + "".join(

@@ -25,6 +25,12 @@ IN_BLOCKS: dict[int | str, dict[str, Any]] = {
         "content": {BLOCKS: {"schema": {"$ref": "#/components/schemas/Document"}}, **_TEXT},
     },
 }
+CARD_FORMS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": f"Markdown by default. `Accept` chooses `{BLOCKS}` or `text/html`.",
+        "content": IN_BLOCKS[200]["content"],
+    },
+}
 _VARY = {"Vary": "Accept"}
 _View = TypeVar("_View", bound=View)
 
@@ -40,7 +46,11 @@ def answer_in_form(
     if wanted == JSON:
         response.headers.update(_VARY)
         return view
-    document = lay_out()
+    return answer_document(lay_out(), wanted)
+
+
+def answer_document(document: Document, wanted: str) -> Response:
+    """Answer a document in one of its forms."""
     if wanted == HTML:
         headers = {**_VARY, "Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff"}
         return Response(render_page(document), media_type=HTML, headers=headers)

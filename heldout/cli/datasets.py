@@ -15,10 +15,11 @@ from heldout.cli import auditing, shown
 from heldout.cli.command import Dataset, Group, Service, explain_interrupt
 from heldout.cli.fix import different, fix
 from heldout.cli.outcome import Exit, Refused
-from heldout.cli.screen import is_terminal, print_table, say, show_waiting
+from heldout.cli.screen import is_terminal, print_blocks, print_table, say, show_waiting
 from heldout.cli.uploads import check_spec, parse_size, show_outcome, takes_upload_fields, wait_for_ingest
 from heldout.client.packing import NothingToPack, derive_name, list_hidden
 from heldout.documents.audit import SHOWN_NAMES
+from heldout.documents.dataset import lay_out_dataset
 from heldout.lifecycle.resources import DatasetStatus
 from heldout.words import format_duration, percent
 
@@ -106,7 +107,7 @@ def resize(
 
 def show(service: Service, dataset: Dataset) -> None:
     """Show a dataset."""
-    service.print(service.client.datasets.get(dataset).view, shown.show_dataset)
+    service.print(service.client.datasets.get(dataset).view, lambda found: print_blocks(lay_out_dataset(found).blocks))
 
 
 def ledger(

@@ -12,7 +12,7 @@ from heldout.cli import shown
 from heldout.cli.command import JobId, Service
 from heldout.cli.outcome import Refused
 from heldout.cli.references import DATASET, JOB, STUDY, Names
-from heldout.cli.screen import print_json, say
+from heldout.cli.screen import print_blocks, print_json, say
 
 if TYPE_CHECKING:
     from heldout.views.job import JobView
@@ -62,7 +62,9 @@ def show(
         print_json(job.spec if spec else job)
     else:
         final = client.jobs.metrics(job_id).final
-        shown.show_job(job, final, None if final is None else client.jobs.diagnosis(job_id))
+        from heldout.documents.job import build_job  # slow to load
+
+        print_blocks(build_job(job, final, None if final is None else client.jobs.diagnosis(job_id)))
 
 
 def metrics(

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from heldout.cli.command import Dataset, Detach, Group, ModelId, Service, explain_interrupt
-from heldout.cli.figures import format_moment
 from heldout.cli.outcome import Exit, exit_of_job
 from heldout.cli.references import MODEL, Names, may_be_path
-from heldout.cli.screen import print_blocks, print_fields, print_json, print_table, say
+from heldout.cli.screen import print_blocks, print_json, print_table, say
 from heldout.lifecycle.resources import ModelFormat, ModelStatus
-from heldout.words import NONE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
     from heldout.views.model import ModelView
 
 _WAIT_S = 30
-_WEIGHTS = {True: "in the file", False: "none: the file is an architecture, trained from fresh weights", None: None}
 
 
 def list_models(service: Service) -> None:
@@ -113,13 +110,15 @@ def _wait_for_upload(client: Client, model: str) -> ModelView:
 
 
 def _show_all(found: Sequence[ModelView]) -> None:
+    from heldout.documents.model import format_sizes
+
     rows = [
         (
             model.id,
             model.name,
             model.status.value,
-            format_sizes(model.input_shape),
-            format_sizes(model.output_shape),
+            format_sizes(model.input_shape) or None,
+            format_sizes(model.output_shape) or None,
             model.parameters,
         )
         for model in found
@@ -128,42 +127,9 @@ def _show_all(found: Sequence[ModelView]) -> None:
 
 
 def _show(model: ModelView) -> None:
-    fields = [
-        ("id", model.id),
-        ("name", model.name),
-        ("status", model.status.value),
-        ("format", NONE if model.format is None else model.format.value),
-        ("written by", model.made_by or NONE),
-        ("takes", format_sizes(model.input_shape)),
-        ("gives", format_sizes(model.output_shape)),
-        ("parameters", _format_parameters(model)),
-        ("weights", _WEIGHTS[model.weights]),
-        ("shared", "with all owners, by the operator" if model.shared else None),
-        ("license", model.license),
-        ("source", model.source),
-        ("created", format_moment(model.created_at)),
-        ("error", None if model.error is None else f"{model.error.code}: {model.error.detail}"),
-    ]
-    print_fields(fields)
-    if model.layers:
-        say("")
-        rows = [
-            (layer.name, layer.type, ", ".join(format_sizes(shape) for shape in layer.weights))
-            for layer in model.layers
-        ]
-        print_table(("LAYER", "TYPE", "WEIGHTS"), rows)
+    from heldout.documents.model import build_model
+
+    print_blocks(build_model(model))
     if model.status is ModelStatus.READY and model.format is ModelFormat.KERAS:
         say("")
         say(f"`heldout train --model {model.id} --dataset NAME` trains it.")
-
-
-def _format_parameters(model: ModelView) -> str:
-    if model.parameters is None:
-        return NONE
-    is_partly = model.trainable_parameters not in (None, model.parameters)
-    return f"{model.parameters:,}" + (f", {model.trainable_parameters:,} trainable" if is_partly else "")
-
-
-def format_sizes(shape: Sequence[int | None] | None) -> str:
-    """Format a shape: `28×28×1`; `any` for a free size."""
-    return NONE if shape is None else "×".join("any" if size is None else str(size) for size in shape)

@@ -11,10 +11,8 @@ from heldout.cli.screen import print_blocks, print_fields, print_table, say
 from heldout.words import NONE, format_duration, format_loss, percent
 
 if TYPE_CHECKING:
-    from heldout.stored.results import FinalView
     from heldout.views.account import EventView, OwnerEventView
     from heldout.views.dataset import DatasetView, LedgerView
-    from heldout.views.diagnosis import DiagnosisView
     from heldout.views.job import DatasetReference, EstimateView, JobView, QueueView
     from heldout.views.results import MetricsView
     from heldout.views.study import StudyView
@@ -41,68 +39,9 @@ def show_jobs(jobs: Sequence[JobView]) -> None:
     print_table(headings, rows, right=(3, 4, 5), fewest=FEWEST_COLUMNS)
 
 
-def show_job(job: JobView, final: FinalView | None, diagnosis: DiagnosisView | None = None) -> None:
-    """Print the job without its spec, then its final figures, what is wrong, and what to do about it, if available."""
-    engine = {} if job.engine is None else job.engine.model_dump()
-    fields = [
-        ("id", job.id),
-        ("name", job.name),
-        ("status", job.status + (f" ({job.stop_reason})" if job.stop_reason else "")),
-        ("error", job.error and f"{job.error.code}: {job.error.detail}"),
-        ("retry of", job.retry_of),
-        ("dataset", _name_reference(job.dataset)),
-        ("parameters", f"{job.parameters:,}"),
-        ("epochs", f"{job.progress.epoch} of {job.progress.epochs}"),
-        ("left", None if job.progress.eta_s is None else format_duration(job.progress.eta_s)),
-        ("attempt", f"{job.attempt}" + (f" ({job.failures} failed)" if job.failures else "")),
-        ("engine", ", ".join(f"{name} {value}" for name, value in engine.items() if value is not None)),
-        ("created", format_moment(job.created_at)),
-        ("started", job.started_at and format_moment(job.started_at)),
-        ("finished", job.finished_at and format_moment(job.finished_at)),
-    ]
-    print_fields(fields)
-    if final is not None:
-        say("")
-        show_final(final)
-    if diagnosis is not None:
-        from heldout.documents.diagnosis import build_diagnosis, build_gap
-
-        say("")
-        gap = [] if diagnosis.gap is None else [build_gap(diagnosis.gap)]
-        print_blocks([*gap, *build_diagnosis(diagnosis, job, with_facts=False, with_details=False)])
-
-
-def show_outcome(job: JobView, final: FinalView | None) -> None:
-    """Print how a watched job ended."""
-    head = f"{job.name} {job.status}"
-    if job.started_at is not None and job.finished_at is not None:
-        head += f" after {format_duration((job.finished_at - job.started_at).total_seconds())}"
-    epochs = f"{job.progress.epoch} of {job.progress.epochs} epochs"
-    reason = f", {job.stop_reason.replace('_', ' ')}" if job.stop_reason else ""
-    say(f"{head}: {epochs}{reason} ({job.id})")
-    if job.error:
-        say(f"{job.error.code}: {job.error.detail}")
-    if final is not None:
-        show_final(final)
-
-
-def show_final(final: FinalView) -> None:
-    """Print the results of the kept weights on each split, and the gaps."""
-    from heldout.documents.evaluation import build_other_metrics, build_splits
-
-    print_blocks([build_splits(final), *build_other_metrics(final)])
-    for held_out, gap in (("validation", final.gap.validation), ("test", final.gap.test)):
-        if gap is not None and gap.accuracy is not None and gap.loss is not None:
-            accuracy, loss = _describe_worse(100 * gap.accuracy, ".1f", " points"), _describe_worse(gap.loss, ".3f")
-            say(f"gap to {held_out}: accuracy {accuracy}, loss {loss} than on training images")
-
-
-def _describe_worse(gap: float, form: str, unit: str = "") -> str:
-    """`4.0 points worse`. gap: positive if held-out images are worse."""
-    return f"{abs(gap):{form}}{unit} {'worse' if gap >= 0 else 'better'}"
-
-
 def show_metrics(metrics: MetricsView) -> None:
+    from heldout.documents.job import build_final
+
     headings = ["EPOCH", "TRAIN", "VALIDATION", "TRAIN LOSS", "VALIDATION LOSS", "FIT LOSS", "RATE", "SECONDS"]
     if any("test_accuracy" in epoch.model_fields_set for epoch in metrics.epochs):
         headings += ["TEST", "TEST LOSS"]
@@ -121,7 +60,7 @@ def show_metrics(metrics: MetricsView) -> None:
     if metrics.final is not None:
         say("")
         say(f"kept weights: epoch {metrics.final.epoch}")
-        show_final(metrics.final)
+        print_blocks(build_final(metrics.final))
 
 
 def show_events(events: Iterable[EventView] | Iterable[OwnerEventView]) -> None:
@@ -175,26 +114,6 @@ def show_datasets(datasets: Sequence[DatasetView]) -> None:
         for dataset in datasets
     ]
     print_table(headings, rows, right=(2, 5, 6, 7, 8))
-
-
-def show_dataset(dataset: DatasetView) -> None:
-    """Print the dataset without the counts of its classes."""
-    error, size, origin = dataset.error, dataset.size_bytes, dataset.derived_from
-    fields = [
-        ("id", dataset.id),
-        ("name", f"{dataset.name}@{dataset.version}"),
-        ("description", dataset.description),
-        ("status", dataset.status),
-        ("error", error and f"{error.code}: {error.detail}"),
-        ("member", error and error.member),
-        ("images", _describe_size(dataset) if dataset.shape else None),
-        ("classes", ", ".join(dataset.classes or [])[:500]),
-        ("size", None if size is None else f"{size:,} bytes"),
-        ("sha256", dataset.sha256),
-        ("made from", origin and _name_reference(origin.dataset)),
-        ("created", format_moment(dataset.created_at)),
-    ]
-    print_fields(fields)
 
 
 def show_dataset_line(dataset: DatasetView) -> None:

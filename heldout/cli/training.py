@@ -14,7 +14,7 @@ from heldout.cli.figures import format_points
 from heldout.cli.outcome import Exit, Refused, exit_of_job
 from heldout.cli.progress import JsonLines, display, follow
 from heldout.cli.references import DATASET, JOB, MODEL, Names, may_be_path
-from heldout.cli.screen import print_json, print_table, say, say_prose
+from heldout.cli.screen import print_blocks, print_json, print_table, say, say_prose
 from heldout.cli.spec_files import Preset, apply_settings, drop_example_name, get_spec, parse, read_spec
 from heldout.client.failures import ApiProblem, ModelRejected
 from heldout.spec.documents import make_patch, merge
@@ -157,7 +157,9 @@ def watch(service: Service, job_id: JobId) -> Exit:
     if service.as_json:
         print_json(job, one_line=True)
     else:
-        shown.show_outcome(job, final)
+        from heldout.documents.job import build_outcome  # slow to load
+
+        print_blocks(build_outcome(job, final))
         show_next_steps(client, job, final)
     return exit_of_job(job.status)
 

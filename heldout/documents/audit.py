@@ -18,9 +18,8 @@ from heldout.documents.blocks import (
     Paragraph,
     strip_code,
 )
-from heldout.documents.diagnosis import SEVERITIES
 from heldout.fixes.bodies import LOOK_ALIKES, format_fix_command
-from heldout.words.labels import name_audit_finding
+from heldout.words.labels import SEVERITIES, name_audit_finding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

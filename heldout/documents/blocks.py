@@ -98,6 +98,11 @@ class Fact:
         return f"{self.text} {self.note}".rstrip()
 
 
+def keep_known(*facts: Fact) -> list[Fact]:
+    """Leave out facts without a text."""
+    return [fact for fact in facts if fact.text]
+
+
 @dataclass(frozen=True)
 class Facts:
     """Names or questions, each with its figure or explanation."""

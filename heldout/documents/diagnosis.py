@@ -12,7 +12,6 @@ from heldout.documents.blocks import (
     Block,
     Cell,
     Details,
-    Document,
     Epochs,
     Fact,
     Facts,
@@ -30,7 +29,7 @@ from heldout.verdicts import FINDING_KINDS
 from heldout.views.diagnosis import SMALLEST_LOSS, SMALLEST_SHARE
 from heldout.words import LOSS, POINTS, format_loss, format_signed, format_signed_range, percent, pluralize
 from heldout.words.data_and_models import describe_calibration
-from heldout.words.labels import TERMS, describe_remedy, get_verdict_name
+from heldout.words.labels import SEVERITIES, TERMS, describe_remedy, get_verdict_name
 from heldout.words.proofs import describe_cost
 
 if TYPE_CHECKING:
@@ -42,18 +41,10 @@ if TYPE_CHECKING:
     from heldout.views.job import JobView
     from heldout.views.proof import ProofView
 
-SEVERITIES = {"critical": "critical", "warning": "warning", "info": "note"}
 # Findings that only more images cure. A learning curve says how many are needed.
 WANT_IMAGES = frozenset({"too_little_data", "test_too_small", "class_imbalance"})
 # Findings about wrong labels, which the search for them shows.
 OF_LABELS = frozenset({"label_noise", "memorised_noise", "label_conflicts"})
-
-
-def lay_out_diagnosis(
-    diagnosis: DiagnosisView, job: JobView | None = None, dataset: str = "", proof: ProofView | None = None
-) -> Document:
-    title = "Diagnosis" if job is None else f"Diagnosis of {job.name}"
-    return Document(title, build_diagnosis(diagnosis, job, dataset, proof=proof))
 
 
 def build_diagnosis(

@@ -16,6 +16,7 @@ from heldout.documents.blocks import (
     Item,
     Items,
     Paragraph,
+    keep_known,
     strip_code,
 )
 from heldout.spec.documents import merge
@@ -49,7 +50,7 @@ def list_facts(study: StudyView) -> list[Fact]:
         *([] if budget.jobs is None else [pluralize(budget.jobs, "training")]),
         *([] if budget.seconds is None else [f"{format_duration(budget.seconds)} of computing"]),
     ]
-    facts = [
+    return keep_known(
         Fact("Study", strip_code(study.name), f"({study.id})"),
         Fact("Question", STUDY_KINDS[study.kind]),
         Fact("Status", study.status, describe_progress(study)),
@@ -64,8 +65,7 @@ def list_facts(study: StudyView) -> list[Fact]:
         Fact("As good within", "" if study.margin is None else say_margin(study.margin)),
         Fact("Budget", "" if study.recorded else join_with_and(limits or ["no limit"])),
         Fact.at("Created", study.created_at),
-    ]
-    return [fact for fact in facts if fact.text]
+    )
 
 
 def describe_progress(study: StudyView) -> str:

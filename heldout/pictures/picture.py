@@ -1,11 +1,9 @@
-"""A picture that can be shown in a notebook, printed, and saved to a file. And tables for notebooks."""
+"""A picture that can be shown in a notebook, printed, and saved to a file."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from heldout.markup import Markup, make_table, tag
-from heldout.views.job import JobView
-from heldout.words import percent
+from heldout.markup import Markup, tag
 
 SUFFIXES = (".svg", ".html", ".png")
 # Twice the size in pixels, to look sharp on screens and on paper.
@@ -67,21 +65,3 @@ def _render_png(svg: str) -> bytes:
         raise NoPng("PNG needs vl-convert-python: pip install vl-convert-python. SVG and HTML need nothing.") from None
     png: bytes = vl_convert.svg_to_png(svg, scale=PNG_SCALE)
     return png
-
-
-def build_job_table(job: JobView) -> str:
-    rows = [
-        ("status", job.status),
-        ("epochs", f"{job.progress.epoch} of {job.progress.epochs}"),
-        ("dataset", f"{job.dataset.name}@{job.dataset.version}"),
-    ]
-    best, gap = job.summary.best, job.summary.gap
-    if best is not None and best.validation_accuracy is not None:
-        rows.append(("best epoch", f"{best.epoch}: {percent(best.validation_accuracy)} of validation images right"))
-    if gap is not None and gap.test is not None and gap.test.accuracy is not None:
-        rows.append(("gap to test", f"{100 * gap.test.accuracy:+.1f} points"))
-    if job.summary.verdict is not None:
-        rows.append(("verdict", job.summary.verdict.replace("_", " ")))
-    if job.error is not None:
-        rows.append(("error", f"{job.error.code}: {job.error.detail}"))
-    return make_table(f"{job.name} ({job.id})", rows)

@@ -5,7 +5,6 @@ from typing import Any, Literal
 from pydantic import Field
 
 from heldout.lifecycle.resources import DatasetStatus
-from heldout.markup import make_table
 from heldout.stored.audit import SplitCounts
 from heldout.stored.evaluation import SplitName
 from heldout.stored.gap import HeldOutName
@@ -70,15 +69,10 @@ class DatasetView(View):
     derived_from: DerivedFromView | None = Field(None, description="Null if it was uploaded and adds to no version.")
 
     def _repr_html_(self) -> str:
-        rows = [("status", self.status.value)]
-        if self.shape is not None and self.classes is not None:
-            rows.append(("images", f"{'×'.join(map(str, self.shape))}, {len(self.classes)} classes"))
-        if self.splits is not None:
-            counts = [f"{split.count:,} {name}" for name, split in self.splits]
-            rows.append(("splits", ", ".join(counts)))
-        if self.error is not None:
-            rows.append(("error", f"{self.error.code}: {self.error.detail}"))
-        return make_table(f"{self.name}@{self.version} ({self.id})", rows)
+        from heldout.documents.dataset import lay_out_dataset
+        from heldout.documents.html import render_notebook
+
+        return render_notebook(lay_out_dataset(self).blocks)
 
 
 class IndicesView(View):

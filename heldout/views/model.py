@@ -6,7 +6,6 @@ from pydantic import Field
 
 from heldout.lifecycle.job import TERMINAL
 from heldout.lifecycle.resources import ModelFormat, ModelStatus
-from heldout.markup import make_table
 from heldout.stored.artifacts import ExportFormat, ExportStatus
 from heldout.stored.evaluation import SplitName
 from heldout.stored.results import ModelAbout, Preprocessing, SplitsResult
@@ -59,13 +58,10 @@ class ModelView(View):
         return self.status is not ModelStatus.CHECKING
 
     def _repr_html_(self) -> str:
-        rows = [("status", self.status.value)]
-        if self.input_shape is not None and self.output_shape is not None:
-            sizes = ("×".join("any" if size is None else str(size) for size in self.input_shape), self.parameters or 0)
-            rows.append(("takes", f"{sizes[0]}, {sizes[1]:,} parameters"))
-        if self.error is not None:
-            rows.append(("error", f"{self.error.code}: {self.error.detail}"))
-        return make_table(f"{self.name} ({self.id})", rows)
+        from heldout.documents.html import render_notebook
+        from heldout.documents.model import build_model
+
+        return render_notebook(build_model(self))
 
 
 class ModelPage(Page[ModelView]):

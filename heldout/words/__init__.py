@@ -134,6 +134,15 @@ def format_duration(seconds: float | None) -> str:
     return " ".join(parts)
 
 
+def format_bytes(size: float) -> str:
+    """`812 bytes`, `39.1 kB`, `1.20 GB`."""
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:,.0f} {unit}" if unit == "bytes" or size >= 100 else f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} GB"
+
+
 def format_loss(value: float | None) -> str:
     return NONE if value is None else f"{value:.{LOSS.decimals}f}"
 

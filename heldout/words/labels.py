@@ -138,6 +138,7 @@ EFFECTS: Mapping[str, str] = {
     "mixed": "better and worse",
     "may_be_chance": "may be chance",
 }
+SEVERITIES: Mapping[str, str] = {"critical": "critical", "warning": "warning", "info": "note"}
 AUDIT_FINDINGS: Mapping[str, str] = {
     "leakage": "The same images in several splits",
     "label_conflicts": "One picture with two labels",

@@ -111,7 +111,7 @@ def test_an_uploaded_model_is_dropped_measured_and_followed(
     model = client.models.get(page.url.rpartition("/")[2])
     facts = page.locator("dl.facts")
     assert (model.input_shape, model.classes, model.parameters) == ([8, 8, 1], 10, 650)
-    for text in ("ONNX", "8 × 8 × 1", "10 classes", "650"):
+    for text in ("ONNX", "8×8×1", "10 classes", "650"):
         expect(facts).to_contain_text(text)
 
     expect(page.get_by_role("button", name="Measure it")).to_be_visible()

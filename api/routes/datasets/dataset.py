@@ -18,6 +18,7 @@ from api.live.streams import Accept
 from api.routes.downloads import make_indices_response
 from heldout import errors
 from heldout.documents.audit import lay_out_audit
+from heldout.documents.dataset import lay_out_dataset
 from heldout.fixes.bodies import Body
 from heldout.fixes.changes import VersionChanges
 from heldout.fixes.offers import advise, drop_answered, make_offers, share_copies_and_differ
@@ -72,12 +73,15 @@ def list_datasets(
     return asked.fill(DatasetPage, ids, build_views)
 
 
-@router.get("/{dataset}")
-def get_dataset(dataset: Reference, context: ReadContext) -> DatasetView:
+@router.get("/{dataset}", response_model=DatasetView, responses=IN_BLOCKS)
+def get_dataset(
+    dataset: Reference, context: ReadContext, response: Response, accept: Accept = ""
+) -> Response | DatasetView:
     """Get one version of a dataset, by id, name or `name@version`."""
     row = datasets.require(context.session, context.owner, dataset)
     position = ingests.find_ingest_position(context.session, row.id) if row.status is DatasetStatus.CHECKING else None
-    return build_dataset_view(row, queue_position=position)
+    view = build_dataset_view(row, queue_position=position)
+    return answer_in_form(accept, response, view, lambda: lay_out_dataset(view))
 
 
 @router.get("/{dataset}/splits", response_model=IndicesView, dependencies=[Depends(sends_much)])

@@ -1,6 +1,6 @@
 """A job's model in several formats, the script that trains it again, and its model card."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import Depends, Query, Response
 from starlette.concurrency import run_in_threadpool
@@ -8,8 +8,10 @@ from starlette.responses import StreamingResponse
 
 from api.http.auth import CallerContext
 from api.http.deps import JobId, ReadContext
+from api.http.forms import BLOCKS, CARD_FORMS, answer_document, choose_preferred
 from api.http.problems import EXPORT_PROBLEMS, raises
 from api.http.routing import make_router
+from api.live.streams import Accept
 from api.routes import model_files
 from api.routes.downloads import attach
 from api.routes.model_files import FORMATS, Asked, Wait
@@ -18,7 +20,7 @@ from heldout.lifecycle.job import FailureCode
 from heldout.stored.artifacts import CONFIGURATION, SCRIPT, ExportFormat
 from heldout.views.base import ErrorView
 from heldout.views.model import ExportList, ExportReportView, ListedExportView
-from heldout.views.study_report import MARKDOWN
+from heldout.views.study_report import HTML, MARKDOWN
 from models.model_exports import explain_failure, find_training_with_model
 from models.plain_script import build_plain_script, read_network_configuration
 from models.store import artifacts, exports
@@ -28,9 +30,6 @@ from models.tables import ExportRow
 router = make_router("/v1/jobs/{job_id}", "jobs")
 
 _NO_MODEL = (errors.NotReady, errors.NoModel)
-_CARD: dict[int | str, dict[str, Any]] = {
-    200: {"description": "Markdown.", "content": {MARKDOWN: {"schema": {"type": "string"}}}},
-}
 FormatOrScript = Annotated[
     ExportFormat | Literal["python"] | Literal["keras_config"],
     Query(
@@ -89,13 +88,13 @@ def list_exports(job_id: JobId, context: ReadContext) -> ExportList:
     return ExportList(data=[_build_listed_view(job_id, format_, known.get(format_)) for format_ in ExportFormat])
 
 
-@router.get("/card", response_class=Response, responses=_CARD)
+@router.get("/card", response_class=Response, responses=CARD_FORMS)
 @raises(*_NO_MODEL, errors.SpecUnreadable, errors.StorageUnavailable, errors.FileOfLaterRelease)
-def get_model_card(job_id: JobId, context: ReadContext) -> Response:
+def get_model_card(job_id: JobId, context: ReadContext, accept: Accept = "") -> Response:
     """Get the model card: purpose, data, performance, the parts of the gap, and how to reproduce the model."""
     source = find_training_with_model(context.session, context.caller, job_id)
     card = build_model_card(context.session, context.blobs, source.job, source.dataset)
-    return Response(card, media_type=f"{MARKDOWN}; charset=utf-8")
+    return answer_document(card, choose_preferred(accept, (MARKDOWN, BLOCKS, HTML)))
 
 
 def _send_trained(asked: Asked) -> StreamingResponse:

@@ -20,7 +20,7 @@ from api.routes.downloads import FILE, attach, download, make_indices_response
 from api.turns import Turns
 from heldout import errors
 from heldout.documents.blocks import Document
-from heldout.documents.diagnosis import lay_out_diagnosis
+from heldout.documents.job import lay_out_job
 from heldout.integrations.keras_history import HistoryFormat, build_keras_history, write_csv
 from heldout.metrics import MEASURES
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, PredictionsFormat
@@ -195,7 +195,7 @@ def get_diagnosis(
 
     def lay_out() -> Document:
         shown = build_job_view(job, jobs.get_dataset(context.session, job))
-        return lay_out_diagnosis(view, shown, proof=find_proof(context.session, context.blobs, job))
+        return lay_out_job(shown, view, proof=find_proof(context.session, context.blobs, job))
 
     return answer_in_form(accept, response, view, lay_out)
 

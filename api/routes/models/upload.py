@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Annotated
 
-from fastapi import Header, Query, Request
+from fastapi import Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
@@ -12,13 +12,16 @@ from starlette.datastructures import FormData
 from api.http.auth import CallerContext
 from api.http.context import RequestContext
 from api.http.deps import ModelId, ReadContext, WriteContext
+from api.http.forms import IN_BLOCKS, answer_in_form
 from api.http.idempotency import IdempotentRequest, IdempotentRequestDep
 from api.http.parameters import AskedPage, make_page_dependency
 from api.http.problems import NO_ROOM, UPLOADED, raises
 from api.http.routing import make_router
 from api.http.upload_body import DIGEST, ReceivedContent, describe_body, describe_file, get_form_file, read_form_texts
+from api.live.streams import Accept
 from api.routes.long_poll import MAX_WAIT_S
 from heldout import errors
+from heldout.documents.model import lay_out_model
 from heldout.lifecycle.resources import FIRST_BYTES, MAX_ARCHITECTURE_BYTES, begins_as_architecture
 from heldout.views.model import ModelPage, ModelView
 from models.ids import make_id
@@ -147,20 +150,22 @@ def list_models(
     )
 
 
-@router.get("/{model_id}")
+@router.get("/{model_id}", response_model=ModelView, responses=IN_BLOCKS)
 async def get_model_file(
     model_id: ModelId,
     context: CallerContext,
+    response: Response,
+    accept: Accept = "",
     wait: Annotated[
         float, Query(ge=0, le=MAX_WAIT_S, description="Wait up to this many seconds for its file to be read.")
     ] = 0,
-) -> ModelView:
+) -> Response | ModelView:
     """Get a model and what its file contains, now or once the file has been read."""
     view, check_job = await run_in_threadpool(_find, context, model_id)
     if wait and not view.has_ended:
         await context.app.hub.wait_for_end(check_job, wait)
         view, _ = await run_in_threadpool(_find, context, model_id)
-    return view
+    return answer_in_form(accept, response, view, lambda: lay_out_model(view))
 
 
 @router.delete("/{model_id}", status_code=204)

@@ -16,12 +16,11 @@ from pydantic import Field, ValidationError
 from heldout import __version__
 from heldout.cli.histories import read_history
 from heldout.cli.mcp_server.words import (
-    capture_output,
+    describe_comparison,
     describe_diagnosis,
     describe_job,
     describe_refused_arguments,
     describe_study,
-    show_comparison,
 )
 from heldout.cli.outcome import Refused, rewrite_as_commands
 from heldout.cli.references import DATASET, JOB, STUDY, Names, find_ids
@@ -185,7 +184,7 @@ class Tools:
         """Compare jobs: accuracies with intervals, gaps, verdicts, and what their specs change."""
         async with self._client() as client:
             compared = [((await client.jobs.get(job)).view, (await client.jobs.metrics(job)).final) for job in jobs]
-        return capture_output(show_comparison, compared)
+        return describe_comparison(compared)
 
     async def dataset_findings(
         self, dataset: Annotated[str, Names(DATASET), Field(description="Its name, name@version, id, or last.")]

@@ -1,17 +1,14 @@
 """The tools' answers: short texts with figures, in the words of the command line."""
 
-import io
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
-from typing import Any
+from collections.abc import Sequence
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from heldout.cli.figures import format_points
-from heldout.cli.screen import print_table, say
-from heldout.cli.shown import show_outcome
+from heldout.documents.blocks import Item, Items, Paragraph, Table
 from heldout.documents.diagnosis import build_diagnosis
+from heldout.documents.job import build_outcome
 from heldout.documents.study import build_study
 from heldout.documents.terminal import render_terminal
 from heldout.spec.documents import make_patch
@@ -19,17 +16,10 @@ from heldout.stored.results import FinalView
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.job import JobView
 from heldout.views.study import StudyView
-from heldout.words import format_duration, format_range, percent
+from heldout.words import NONE, format_duration, format_range, percent
 
 # How many wrong arguments are named, and how many characters of each are shown.
 MAX_REFUSED, MAX_SHOWN = 5, 60
-
-
-def capture_output(show: Callable[..., None], *args: Any) -> str:
-    """Capture what a function of the command line prints."""
-    with redirect_stdout(io.StringIO()) as text:
-        show(*args)
-    return text.getvalue().rstrip()
 
 
 def describe_job(job: JobView, final: FinalView | None, diagnosis: DiagnosisView | None) -> str:
@@ -40,7 +30,7 @@ def describe_job(job: JobView, final: FinalView | None, diagnosis: DiagnosisView
         return (
             f"{job.name} ({job.id}) is {job.status}: epoch {done.epoch} of {done.epochs}{left}. Ask `progress` again."
         )
-    text = capture_output(show_outcome, job, final)
+    text = "\n".join(render_terminal(build_outcome(job, final)))
     return text if diagnosis is None else f"{text}\n\nDiagnosis: {describe_diagnosis(diagnosis, job)}"
 
 
@@ -55,33 +45,34 @@ def describe_study(study: StudyView) -> str:
     return text if study.status != "running" else f"{text}\nIt is still running. Ask `progress` again."
 
 
-def show_comparison(jobs: Sequence[tuple[JobView, FinalView | None]]) -> None:
-    """Print a row for each job, then the differences of its spec from the first one's."""
-    headings = ("JOB", "NAME", "STATUS", "TRAIN", "VALIDATION", "TEST", "TEST 95% INTERVAL", "GAP TO TEST", "VERDICT")
-    print_table(headings, [_build_row(job, final) for job, final in jobs])
+def describe_comparison(jobs: Sequence[tuple[JobView, FinalView | None]]) -> str:
+    """Describe each job in a row, then the differences of its spec from the first one's."""
+    headings = ("job", "name", "status", "train", "validation", "test", "test 95% interval", "gap to test", "verdict")
     first = jobs[0][0].spec.model_dump(mode="json", exclude={"name", "metadata"})
-    for job, _ in jobs[1:]:
-        changed = make_patch(first, job.spec.model_dump(mode="json", exclude={"name", "metadata"}))
-        say(f"{job.id} differs from {jobs[0][0].id} by: {changed or 'nothing'}")
-    say(
+    changes = [
+        Item(
+            f"{job.id} differs from {jobs[0][0].id} by",
+            f"{make_patch(first, job.spec.model_dump(mode='json', exclude={'name', 'metadata'})) or 'nothing'}",
+        )
+        for job, _ in jobs[1:]
+    ]
+    how = (
         "Accuracies are fractions of images. Each job is one training: differences may be chance, especially if "
         "intervals overlap. `cure` measures over several seeds."
     )
+    table = Table("", headings, [_build_row(job, final) for job, final in jobs])
+    return "\n".join(render_terminal([table, Items(changes), Paragraph(how, "hint")]))
 
 
-def _build_row(job: JobView, final: FinalView | None) -> tuple[str | None, ...]:
-    about, verdict = (job.id, job.name, job.status), job.summary.verdict
-    if final is None:
-        return (*about, None, None, None, None, None, verdict)
-    validation, test, gap = final.validation, final.test, final.gap.test
+def _build_row(job: JobView, final: FinalView | None) -> tuple[str, ...]:
+    splits = (None, None, None) if final is None else (final.train, final.validation, final.test)
+    test, gap = splits[2], None if final is None else final.gap.test
     return (
-        *about,
-        percent(final.train.accuracy),
-        None if validation is None else percent(validation.accuracy),
-        None if test is None else percent(test.accuracy),
-        None if test is None else format_range(test.interval),
-        None if gap is None or gap.accuracy is None else f"{format_points(gap.accuracy)} points",
-        verdict,
+        *(job.id, job.name, job.status),
+        *(NONE if split is None else percent(split.accuracy) for split in splits),
+        NONE if test is None else format_range(test.interval),
+        NONE if gap is None or gap.accuracy is None else f"{format_points(gap.accuracy)} points",
+        job.summary.verdict or NONE,
     )
 
 

@@ -65,9 +65,11 @@ class Job(NamedHandle[JobView, Mode], of=Jobs):
         return f"<Job {self.id} {self.name!r} {self.status}, epoch {done.epoch} of {done.epochs}>"
 
     def _repr_html_(self) -> str:
-        from heldout.pictures.picture import build_job_table
+        from heldout.documents.blocks import Facts
+        from heldout.documents.html import render_notebook
+        from heldout.documents.job import list_facts, list_results
 
-        return build_job_table(self.view)
+        return render_notebook([Facts([*list_facts(self.view), *list_results(self.view)])])
 
     @dual_self
     async def wait(self, *, progress: bool = False, check: bool = True) -> Any:

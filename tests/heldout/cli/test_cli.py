@@ -52,7 +52,7 @@ def test_a_training_is_shown_with_a_line_per_epoch_and_exits_with_0(service, cli
     assert "epoch 1/2" not in out
     assert "95.0%" in out
     assert "91.9% to 97.0%" in out
-    assert "gap to test: accuracy 4.0 points worse, loss 0.110 worse than on training images" in out
+    assert "gap to test        accuracy 4.0 points worse, loss 0.110 worse than on training images" in out
 
 
 def test_a_failed_training_exits_with_1_and_its_reason(service, client, heldout, spec_file):
@@ -298,7 +298,7 @@ def test_a_diagnosis_names_the_file_that_is_missing():
 def test_a_job_is_shown_with_its_figures(heldout, client, ended, answered):
     shown = heldout("show", ended)
     assert shown.returncode == 0
-    for part in (ended, "succeeded (completed)", "digits@1", "2 of 2", "95.0%", "91.9% to 97.0%"):
+    for part in (ended, "succeeded (All epochs are done.)", "digits@1", "2 of 2", "95.0%", "91.9% to 97.0%"):
         assert part in shown.stdout
     assert json.loads(heldout("show", ended, "--json").stdout) == answered(f"jobs/{ended}")
 

@@ -6,7 +6,8 @@ import pytest
 from heldout.diagnosis import Evaluation, History, diagnose
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.key_figures import list_key_figures
-from heldout.documents.diagnosis import build_diagnosis, lay_out_diagnosis
+from heldout.documents.blocks import Document
+from heldout.documents.diagnosis import build_diagnosis
 from heldout.documents.markdown import render_markdown
 from heldout.documents.terminal import render_terminal
 from heldout.views.diagnosis import DiagnosisView
@@ -43,7 +44,7 @@ def test_figures_are_there_whatever_the_verdict(made, audit, verdict):
         "gap": f"{100 * (train.accuracy - test.accuracy):.1f} points from training to test",
         "weakest_class": '"a" with 10 of 20 test images right',
     }
-    forms = "\n".join(render_terminal(build_diagnosis(view))), render_markdown(lay_out_diagnosis(view))
+    forms = "\n".join(render_terminal(build_diagnosis(view))), render_markdown(Document("", build_diagnosis(view)))
     forms = (*forms, view._repr_html_().replace("&quot;", '"'))
     for shown in forms:
         start = found.explanation.partition(" ")[0]

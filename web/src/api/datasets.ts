@@ -20,6 +20,7 @@ const of = (id: string, part = '') => `/v1/datasets/${encodeURIComponent(id)}${p
 
 export const getDatasets = (wanted: string, signal?: AbortSignal) => get<Page<Dataset>>(`/v1/datasets${wanted}`, { signal })
 export const getDataset = (id: string, signal?: AbortSignal) => get<Dataset>(of(id), { signal })
+export const getAbout = (id: string, signal?: AbortSignal) => getDocument(of(id), signal)
 export const getAudit = (id: string, signal?: AbortSignal) => getDocument(of(id, 'audit'), signal)
 export const getLedger = (id: string, signal?: AbortSignal) => get<Ledger>(of(id, 'ledger'), { signal })
 export const getSuspects = (id: string, asked: { after?: number; again?: string }, signal?: AbortSignal) =>

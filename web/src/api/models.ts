@@ -12,6 +12,7 @@ const of = (id: string, part = '') => `/v1/evaluations/${encodeURIComponent(id)}
 
 export const getModels = (wanted: string, signal?: AbortSignal) => get<Page<Model>>(`/v1/models${wanted}`, { signal })
 export const getModel = (id: string, signal?: AbortSignal) => get<Model>(ofModel(id), { signal })
+export const getAboutModel = (id: string, signal?: AbortSignal) => getDocument(ofModel(id), signal)
 export const removeModel = (id: string) => request<void>(ofModel(id), { method: 'DELETE' })
 export const uploadModel = (name: string, file: File, tell: (bytes: number) => void, signal: AbortSignal) =>
   sendFile<Model>('POST', `/v1/models${query({ name })}`, file, tell, signal)

@@ -106,14 +106,6 @@ export const STATUSES: string[] = [
 
 export const ENDED: ReadonlySet<string> = new Set(["cancelled", "failed", "succeeded"])
 
-export const STOP_REASONS: Record<string, string> = {
-  "completed": "All epochs are done.",
-  "early_stopped": "Early stopping ended it: validation stopped improving.",
-  "overfit_guard": "The overfitting guard stopped it.",
-  "deadline": "It reached its time limit.",
-  "cancelled": "It was cancelled."
-}
-
 export const SPEC_FIELDS: Record<string, string> = {
   "name": "Name of the job",
   "network": "Network",

@@ -1,7 +1,7 @@
 /** What a verdict, a term of the gap, a remedy or a status is called, and how serious it looks. */
 
 import { plain } from './format'
-import { REMEDIES, STOP_REASONS, VERDICTS } from './labels'
+import { REMEDIES, VERDICTS } from './labels'
 
 export { ENDED, STATUSES } from './labels'
 export type Tone = 'good' | 'bad' | 'warn' | 'plain' | 'accent'
@@ -34,5 +34,3 @@ export const STATUS_TONES: Record<string, Tone> = {
   succeeded: 'good',
   failed: 'bad',
 }
-
-export const reasonWord = (reason: string) => STOP_REASONS[reason] ?? plain(reason)

@@ -3,9 +3,18 @@
 import { useState } from 'preact/hooks'
 
 import { query } from '../../api/client'
-import { type Changes, type Dataset, getAudit, getDataset, getLedger, removeDataset, resizeUpload } from '../../api/datasets'
+import {
+  type Changes,
+  type Dataset,
+  getAbout,
+  getAudit,
+  getDataset,
+  getLedger,
+  removeDataset,
+  resizeUpload,
+} from '../../api/datasets'
 import { Confirm } from '../../parts/dialog'
-import { DocumentCards } from '../../parts/document'
+import { DocumentCards, DocumentFacts } from '../../parts/document'
 import { Fact, Facts } from '../../parts/facts'
 import { FixDialog } from '../../parts/fix'
 import { Head } from '../../parts/head'
@@ -14,15 +23,22 @@ import { attempt, notify } from '../../parts/notices'
 import { go, inQuery, setQuery } from '../../parts/router'
 import { SizeFields } from '../../parts/size_fields'
 import { Failed, Loading } from '../../parts/states'
-import { changesInWords, DATASET_TONES } from '../../words/datasets'
-import { bytes, count, moment } from '../../words/format'
+import { DATASET_TONES } from '../../words/datasets'
+import { count, moment } from '../../words/format'
 import { ImagesCard } from './images'
 import { SplitsCard } from './splits'
 import { SuspectsCard } from './suspects'
 
 export default function OneDataset({ id }: { id: string }) {
   const dataset = useLoaded(id, (signal) => getDataset(id, signal))
-  useLive((event) => event.subject.object === 'dataset' && event.subject.id === dataset.data?.id, dataset.reload)
+  const about = useLoaded(id, (signal) => getAbout(id, signal))
+  useLive(
+    (event) => event.subject.object === 'dataset' && event.subject.id === dataset.data?.id,
+    () => {
+      dataset.reload()
+      about.reload()
+    },
+  )
   if (!dataset.data) {
     return dataset.problem ? <Failed problem={dataset.problem} retry={dataset.reload} /> : <Loading what="the dataset" />
   }
@@ -33,9 +49,8 @@ export default function OneDataset({ id }: { id: string }) {
         title={`${data.name}@${data.version}`}
         badge={<span class={`badge ${DATASET_TONES[data.status] ?? 'plain'}`}>{data.status}</span>}
         actions={<Actions dataset={data} />}
-        facts={<DatasetFacts dataset={data} />}
+        facts={<DocumentFacts document={about.data} />}
       >
-        {data.description && <p>{data.description}</p>}
         {data.status !== 'ready' ? <NotReady dataset={data} onBegun={dataset.set} /> : !data.bundled && <Audit id={data.id} />}
       </Head>
       {data.status === 'ready' && <Ready dataset={data} />}
@@ -168,31 +183,6 @@ function Actions({ dataset }: { dataset: Dataset }) {
     </div>
   )
 }
-
-const DatasetFacts = ({ dataset }: { dataset: Dataset }) => (
-  <Facts>
-    {dataset.shape && <Fact name="Image">{dataset.shape.join(' × ')}</Fact>}
-    {dataset.range && (
-      <Fact name="Pixel values">
-        {dataset.dtype}, {dataset.range[0]} to {dataset.range[1]}
-      </Fact>
-    )}
-    {dataset.classes && <Fact name="Classes">{count(dataset.classes.length)}</Fact>}
-    {dataset.size_bytes !== null && <Fact name="Size">{bytes(dataset.size_bytes)}</Fact>}
-    <Fact name="Created">{moment(dataset.created_at)}</Fact>
-    {dataset.derived_from && (
-      <Fact name="Made from">
-        <a href={`/datasets/${dataset.derived_from.dataset.id}`}>
-          {dataset.derived_from.dataset.name}@{dataset.derived_from.dataset.version}
-        </a>
-        <span class="soft">
-          {' '}
-          {dataset.derived_from.changes ? changesInWords(dataset.derived_from.changes).join(' ') : 'Images were added.'}
-        </span>
-      </Fact>
-    )}
-  </Facts>
-)
 
 function LedgerCard({ dataset }: { dataset: Dataset }) {
   const ledger = useLoaded(dataset.id, (signal) => getLedger(dataset.id, signal))

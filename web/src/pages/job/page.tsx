@@ -1,17 +1,14 @@
 /** One job: its verdict, its curves, what it gets wrong, and its files. */
 
-import { query } from '../../api/client'
-import { getCell, getConfusion, getEvents, getJob, getLaidOutDiagnosis, getMetrics, type Job } from '../../api/jobs'
+import { getCell, getConfusion, getEvents, getJob, getLaidOutDiagnosis, getMetrics } from '../../api/jobs'
 import { ConfusionCard } from '../../parts/confusion'
-import { DocumentCards } from '../../parts/document'
+import { DocumentCards, DocumentFacts } from '../../parts/document'
 import { EventsCard } from '../../parts/events'
-import { Fact, Facts } from '../../parts/facts'
 import { Head } from '../../parts/head'
 import { useLive, useLoaded } from '../../parts/load'
 import { Status } from '../../parts/marks'
 import { ErrorState, Failed, Loading } from '../../parts/states'
-import { count, duration, moment } from '../../words/format'
-import { ENDED, reasonWord } from '../../words/verdicts'
+import { ENDED } from '../../words/verdicts'
 import { Actions } from './actions'
 import { CurvesCard } from './curves'
 import { ExportsCard } from './exports'
@@ -28,7 +25,7 @@ export default function OneJob({ id }: { id: string }) {
   const job = useLoaded(id, (signal) => getJob(id, signal))
   const metrics = useLoaded(id, (signal) => getMetrics(id, signal))
   const hasStarted = job.data !== undefined && job.data.status !== 'queued'
-  const diagnosis = useLoaded(hasStarted ? id : null, (signal) => getLaidOutDiagnosis(id, signal))
+  const diagnosis = useLoaded(id, (signal) => getLaidOutDiagnosis(id, signal))
   const concerns = (event: { subject: { id: string } }) => event.subject.id === id
   useLive(concerns, () => {
     job.reload()
@@ -45,11 +42,11 @@ export default function OneJob({ id }: { id: string }) {
         title={job.data.name}
         badge={<Status status={job.data.status} />}
         actions={<Actions job={job.data} onChange={job.set} />}
-        facts={<JobFacts job={job.data} />}
+        facts={<DocumentFacts document={diagnosis.data} />}
       >
         {!hasEnded && <ProgressLine job={job.data} />}
         {job.data.error && <ErrorState error={job.data.error} />}
-        {diagnosis.data && <DocumentCards label="Verdict" document={diagnosis.data} />}
+        {hasStarted && diagnosis.data && <DocumentCards label="Verdict" document={diagnosis.data} />}
         {diagnosis.problem && !diagnosis.data && <Failed problem={diagnosis.problem} retry={diagnosis.reload} />}
       </Head>
       {job.data.status === 'succeeded' && <TryCard job={job.data} />}
@@ -61,38 +58,5 @@ export default function OneJob({ id }: { id: string }) {
       <SpecCard job={job.data} />
       <EventsCard of={id} load={getEvents} often={OFTEN} oftenWord="Include epochs and checkpoints" />
     </>
-  )
-}
-
-function JobFacts({ job }: { job: Job }) {
-  const ran = job.started_at && job.finished_at ? (Date.parse(job.finished_at) - Date.parse(job.started_at)) / 1000 : null
-  return (
-    <Facts>
-      <Fact name="Dataset">
-        <a href={`/datasets/${job.dataset.id}${query({ job: job.id })}`}>
-          {job.dataset.name}@{job.dataset.version}
-        </a>
-      </Fact>
-      <Fact name="Parameters">{count(job.parameters)}</Fact>
-      <Fact name="Created">{moment(job.created_at)}</Fact>
-      {ran !== null && <Fact name="Took">{duration(ran)}</Fact>}
-      {job.stop_reason && <Fact name="Ended">{reasonWord(job.stop_reason)}</Fact>}
-      {job.engine?.device && (
-        <Fact name="Ran on">
-          {job.engine.device}
-          {job.engine.host ? `, ${job.engine.host}` : ''}
-        </Fact>
-      )}
-      {job.retry_of && (
-        <Fact name="Rerun of">
-          <a href={`/jobs/${job.retry_of}`}>the earlier job</a>
-        </Fact>
-      )}
-      {job.study_id && (
-        <Fact name="Study">
-          <a href={`/studies/${job.study_id}`}>the study it belongs to</a>
-        </Fact>
-      )}
-    </Facts>
   )
 }

@@ -3,25 +3,30 @@
 import { useState } from 'preact/hooks'
 
 import { query } from '../../api/client'
-import { getEvaluations, getModel, type Model, removeModel } from '../../api/models'
+import { getAboutModel, getEvaluations, getModel, type Model, removeModel } from '../../api/models'
 import { Confirm } from '../../parts/dialog'
+import { DocumentCards, DocumentFacts } from '../../parts/document'
 import { EvaluationTable } from '../../parts/evaluation_table'
-import { Fact, Facts } from '../../parts/facts'
 import { Title } from '../../parts/layout'
 import { useLive, useLoaded } from '../../parts/load'
 import { MeasureForm } from '../../parts/measure'
 import { attempt, notify } from '../../parts/notices'
-import { PlainTable } from '../../parts/plain_table'
 import { go } from '../../parts/router'
 import { Failed, Loading } from '../../parts/states'
-import { bytes, count, moment } from '../../words/format'
-import { formatWord, givesWord, MODEL_TONES, takesWord } from '../../words/models'
+import { MODEL_TONES } from '../../words/models'
 
 const SHOWN_EVALUATIONS = 20
 
 export default function OneModel({ id }: { id: string }) {
   const model = useLoaded(id, (signal) => getModel(id, signal))
-  useLive((event) => event.subject.id === id, model.reload)
+  const about = useLoaded(id, (signal) => getAboutModel(id, signal))
+  useLive(
+    (event) => event.subject.id === id,
+    () => {
+      model.reload()
+      about.reload()
+    },
+  )
   if (!model.data) return model.problem ? <Failed problem={model.problem} retry={model.reload} /> : <Loading what="the model" />
   const { data } = model
   return (
@@ -40,7 +45,7 @@ export default function OneModel({ id }: { id: string }) {
           {data.shared ? <span class="badge plain">shared with everyone</span> : <Delete model={data} />}
         </div>
       </div>
-      <ModelFacts model={data} />
+      <DocumentFacts document={about.data} />
       {data.status === 'checking' && (
         <p class="state" role="status">
           A worker is checking the file. This page updates by itself.
@@ -56,6 +61,7 @@ export default function OneModel({ id }: { id: string }) {
         </div>
       )}
       {data.status === 'ready' && <Ready model={data} />}
+      {about.data && <DocumentCards label="Layers" document={about.data} />}
     </>
   )
 }
@@ -78,7 +84,6 @@ const Ready = ({ model }: { model: Model }) => (
         </p>
       )}
     </section>
-    <LayersCard model={model} />
   </>
 )
 
@@ -99,46 +104,6 @@ function EvaluationsOf({ model }: { model: Model }) {
     </>
   )
 }
-
-const ModelFacts = ({ model }: { model: Model }) => (
-  <Facts>
-    {model.format && <Fact name="Format">{formatWord(model.format)[0]}</Fact>}
-    {model.input_shape && <Fact name="Image size">{takesWord(model)}</Fact>}
-    {model.gives && <Fact name="Output">{givesWord(model)}</Fact>}
-    {model.parameters !== null && (
-      <Fact name="Parameters">
-        {count(model.parameters)}
-        {model.trainable_parameters !== null && model.trainable_parameters !== model.parameters && (
-          <span class="soft"> {count(model.trainable_parameters)} trainable</span>
-        )}
-      </Fact>
-    )}
-    {model.weights === false && <Fact name="Weights">none</Fact>}
-    {model.made_by && <Fact name="Written by">{model.made_by}</Fact>}
-    <Fact name="Size">{bytes(model.size_bytes)}</Fact>
-    <Fact name="Created">{moment(model.created_at)}</Fact>
-    {model.license && <Fact name="License">{model.license}</Fact>}
-    {model.source && <Fact name="Source">{model.source}</Fact>}
-  </Facts>
-)
-
-const LayersCard = ({ model }: { model: Model }) =>
-  model.layers && model.layers.length > 0 ? (
-    <details class="card">
-      <summary>
-        <h2>Layers with weights</h2>
-      </summary>
-      <PlainTable label="Layers" columns={['Name', 'Type', 'Weights']}>
-        {model.layers.map((layer) => (
-          <tr key={layer.name}>
-            <th scope="row">{layer.name}</th>
-            <td>{layer.type}</td>
-            <td>{layer.weights.map((shape) => shape.join(' × ')).join(', ')}</td>
-          </tr>
-        ))}
-      </PlainTable>
-    </details>
-  ) : null
 
 function Delete({ model }: { model: Model }) {
   const [isAsking, setAsking] = useState(false)
