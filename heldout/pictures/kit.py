@@ -1,4 +1,4 @@
-"""Shapes shared by all pictures of the client and of reports: frames, axes, courses, intervals.
+"""Shapes shared by all pictures of the client and of reports: frames, axes, courses.
 
 Each shape has its colors as attributes, which apply if a picture stands alone, and a class, with which the page of a
 report can override them.
@@ -86,16 +86,6 @@ class Box:
         return join_children(
             *parts, *(draw_text(said, place, self.bottom + 16, anchor="middle") for place, said in columns)
         )
-
-
-def draw_upright_grid(x: Scale, top: float, bottom: float, numbers: Sequence[str]) -> Markup:
-    """Draw a line for each tick with its number below; the line at 0 is dark."""
-    parts = []
-    for tick, number in zip(x.ticks, numbers, strict=True):
-        place = x.place(tick)
-        parts.append(tag("line", x1=place, x2=place, y1=top, y2=bottom, stroke=INK if number == "0" else GRID))
-        parts.append(draw_text(number, place, bottom + 16, anchor="middle"))
-    return join_children(*parts)
 
 
 def curve(points: Sequence[tuple[float, float]], name: str) -> Markup:

@@ -57,32 +57,6 @@ def compute_reach(differences: Iterable[tuple[float, tuple[float, float] | None]
     return min(reaches[-1], MOST_TIMES_THE_MEDIAN * median or reaches[-1])
 
 
-def draw_around_zero(mean: float | None, bounds: tuple[float, float] | None, reach: float, width: int) -> str:
-    """Draw `-----o---|`: the interval, its mean as `o`, and 0 as `|`. Intervals cut off at an end get `<` or `>`.
-
-    Args:
-        mean: None if unknown.
-        reach: the distance from 0 to both ends of the row.
-        width: an odd number of characters, so that 0 has its own.
-    """
-    cells = [" "] * width
-    middle = width // 2
-
-    def find_column(value: float) -> int:
-        return middle + max(-middle, min(middle, round(value / reach * middle)))
-
-    cells[middle] = "|"
-    if mean is not None and reach > 0:
-        low, high = bounds or (mean, mean)
-        for place in range(find_column(low), find_column(high) + 1):
-            cells[place] = "-"
-        cells[middle] = "|"
-        cells[find_column(mean)] = "o"
-        cells[0] = "<" if low < -reach else cells[0]
-        cells[-1] = ">" if high > reach else cells[-1]
-    return "".join(cells).rstrip()
-
-
 def draw_braille(
     curves: Sequence[Sequence[tuple[float, float]]], x: Scale, y: Scale, width: int, height: int
 ) -> list[str]:

@@ -4,7 +4,6 @@ import { get, type Page, post, query, request, type Schemas } from './client'
 import { getDocument } from './documents'
 
 export type Study = Schemas['StudyView']
-export type Arm = Schemas['ArmView']
 export type StudyEstimate = Schemas['StudyEstimateView']
 export type StudyOrder = Record<string, unknown>
 
