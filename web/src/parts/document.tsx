@@ -54,9 +54,11 @@ function Part({ blocks, label }: { blocks: Block[]; label: string }) {
   )
 }
 
-/** The facts that a document begins with, for the head of its page. */
+/** The facts that a document begins with, for the head of its page, which has the status as a badge. */
 export const DocumentFacts = ({ document }: { document: Document | undefined }) =>
-  document?.blocks[0]?.kind === 'facts' ? <FactsBlock facts={document.blocks[0].facts} /> : null
+  document?.blocks[0]?.kind === 'facts' ? (
+    <FactsBlock facts={document.blocks[0].facts.filter(({ name, note }) => name !== 'Status' || note)} />
+  ) : null
 
 const Blocks = ({ blocks }: { blocks: Block[] }) => (
   <>
