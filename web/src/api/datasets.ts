@@ -10,6 +10,7 @@ export type Ledger = Schemas['LedgerView']
 export type Suspects = Schemas['SuspectsView']
 export type Suspect = Schemas['SuspectView']
 export type DatasetImage = Schemas['DatasetImageView']
+export type DatasetMap = Schemas['MapView']
 export type Split = DatasetImage['split']
 export type Effect = Schemas['EffectView']
 export type Changes = Record<string, unknown>
@@ -30,6 +31,10 @@ export const getImages = (
   asked: { split: Split; class: string; after: number; limit: number },
   signal?: AbortSignal,
 ) => get<Schemas['DatasetImagePage']>(of(id, `images${query(asked)}`), { signal })
+
+export const getMap = (id: string, signal?: AbortSignal) => get<DatasetMap>(of(id, 'map'), { signal })
+export const getSimilar = (id: string, index: number, signal?: AbortSignal) =>
+  get<Schemas['SimilarView']>(of(id, `images/${index}/similar`), { signal })
 
 export const createDataset = (spec: Record<string, unknown>) => post<Dataset>('/v1/datasets', spec)
 export const removeDataset = (id: string) => request<void>(of(id), { method: 'DELETE' })

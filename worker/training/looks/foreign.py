@@ -25,7 +25,7 @@ MAX_IMAGES, MIN_IMAGES, MIN_UNITS = 300, 10, 6
 PERMUTATIONS = 300
 # Images are one unit if each is among the nearest of the other. The deviations from which on a class is foreign were
 # chosen by false alarms (docs/measurements/features.md).
-MUTUAL, MIN_SIGMAS = 3, 6.0
+MUTUAL, MIN_SIGMAS = 3, 10.0
 # An image is unlike training if it is less similar than all but this share of the training images are to each other.
 NEAREST, UNLIKE_SHARE = 5, 0.01
 MAX_NAMED, MAX_EXAMPLES = 4, 12

@@ -26,6 +26,7 @@ import { Failed, Loading } from '../../parts/states'
 import { DATASET_TONES } from '../../words/datasets'
 import { count, moment } from '../../words/format'
 import { ImagesCard } from './images'
+import { MapCard } from './map'
 import { SplitsCard } from './splits'
 import { SuspectsCard } from './suspects'
 
@@ -68,6 +69,7 @@ const Ready = ({ dataset }: { dataset: Dataset }) => (
   <>
     <ImagesCard dataset={dataset} />
     <SplitsCard dataset={dataset} />
+    <MapCard dataset={dataset} />
     <SuspectsCard dataset={dataset} />
     <LedgerCard dataset={dataset} />
     <AskedFix dataset={dataset} />
