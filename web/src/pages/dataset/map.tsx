@@ -70,16 +70,16 @@ function Shown({ dataset, points, classes, explanation }: ShownProps) {
         />
         <span class="soft">{explanation} Click on a point to see its image.</span>
       </div>
-      <ul class="row legend">
+      <p class="row">
         {names.map((name, number) => (
-          <li key={name}>
+          <span key={name}>
             <span aria-hidden="true" style={{ color: `var(--series-${(number % COLORS) + 1})` }}>
               ●
             </span>{' '}
             {name}
-          </li>
+          </span>
         ))}
-      </ul>
+      </p>
       <Plot points={points} coloring={coloring} chosen={chosen} onChoose={setChosen} />
       {chosen !== null && <Similar dataset={dataset} points={points} classes={classes} place={chosen} />}
     </>
@@ -159,9 +159,7 @@ function Similar({ dataset, points, classes, place }: SimilarProps) {
       {similar.data?.data.map((image) => (
         <li key={image.index}>
           <img src={image.thumbnail} alt={`Image ${image.index}`} loading="lazy" />
-          <span>
-            {percent(image.similarity)} alike, {SPLIT_NAMES[image.split]}
-          </span>
+          <span title={SPLIT_NAMES[image.split]}>{percent(image.similarity)} alike</span>
         </li>
       ))}
     </ul>
