@@ -14,10 +14,12 @@ from heldout.fixes.changes import VersionSpec
 from heldout.lifecycle.resources import DatasetStatus
 from heldout.service.settings import Settings
 from heldout.stored.audit import IngestedContent, StoredAudit, audit_key
+from heldout.stored.looks import make_features_key, make_looks_key
 from heldout.work.kinds import JobKind
+from models import pretrained
 from models.database import Database
 from models.reconcile import discard_files
-from models.store import datasets, discards, quotas, versions
+from models.store import datasets, discards, quotas, searches, versions
 from models.tables import DatasetRow
 from tests.models.work import ALICE
 from tests.worker.supervision.bench import Bench
@@ -154,3 +156,25 @@ def test_a_new_version_is_searched_for_wrong_labels_unless_that_is_turned_off(be
     assert bench.dataset(derived.id).suspects_status == status
     claimed = bench.work.claim()
     assert (claimed is not None and claimed.kind) == (JobKind.SUSPECT if is_on else False)
+
+
+@pytest.mark.parametrize(
+    ("is_on", "network", "status"), [(True, "mod_1", "queued"), (False, "mod_1", None), (True, None, None)]
+)
+def test_a_new_version_gets_features_unless_that_is_turned_off_and_a_deletion_removes_them(
+    bench, monkeypatch, is_on, network, status
+) -> None:
+    monkeypatch.setattr(pretrained, "find_shared", lambda *_: network)
+    bench.settings = Settings(home=bench.settings.home, check_labels=False, features=is_on)
+    derived = bench.derive(exclude=[0])
+    assert bench.run().status == "succeeded"
+    assert bench.dataset(derived.id).features_status == status
+    if status is not None:
+        claimed = bench.work.claim()
+        assert claimed.kind is JobKind.FEATURES
+        for make_key in (make_features_key, make_looks_key):
+            bench.blobs.put(make_key(derived.id), b"content")
+        with bench.work.database.write() as session:
+            searches.mark_stored(session, searches.FEATURES, claimed.held, derived.id)
+        bench.delete("pets@2")
+        assert not list(bench.blobs.stored(f"datasets/{derived.id}"))
