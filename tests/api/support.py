@@ -124,7 +124,7 @@ def assert_problem(answer, status: int, code: str, *pointers: str) -> dict:
     return problem
 
 
-SPLIT = {"loss": 0.25, "accuracy": 0.9, "count": 1000, "interval": [0.88, 0.917]}
+SPLIT = {"loss": 0.25, "accuracy": 0.9, "count": 1000, "interval": [0.88, 0.917], "metrics": {}}
 FINAL: dict[str, Any] = {
     "epoch": 2,
     "train": {**SPLIT, "count": 3600},

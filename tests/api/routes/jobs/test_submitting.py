@@ -68,7 +68,8 @@ def test_missing_names_and_seeds_are_generated(client, spec):
 def test_optional_parts_may_be_null(client, spec):
     nulls = {"augmentation": None, "evaluation": None, "limits": None, "priority": None, "metadata": None}
     job = submit(client, {**spec, **nulls, "resources": {"towers": None}})
-    assert job["spec"]["evaluation"] == {"train": "every_epoch", "test": "final"}
+    usual = {"train": "every_epoch", "test": "final", "recount_batch_norm": False}
+    assert job["spec"]["evaluation"] == usual
     assert job["spec"]["metadata"] == {}
     assert job["spec"]["resources"]["towers"] == "auto"
 
