@@ -8,6 +8,7 @@ from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import HEALTHY, Finding
 from heldout.diagnosis.remedies import suggest
 from heldout.proofs.outcomes import Outcomes, Tried
+from heldout.remedies.catalogue import REMEDIES
 from heldout.verdicts import FINDING_KINDS
 
 # Which remedies follow from a proven cause; for others, those that usually help.
@@ -16,6 +17,10 @@ _REMEDIES = {
     "not_converged": ("more_epochs",),
     "underfitting": ("larger_network", "less_regularisation"),
 }
+
+
+# Causes whose sentences need what their own rule has measured: without their finding, no experiment adds them.
+_ONLY_CONFIRMED = frozenset({"evaluation_lags", "memorised_noise", "preprocessing_mismatch"})
 
 
 def apply_outcomes(findings: Sequence[Finding], outcomes: Outcomes, facts: Facts) -> list[Finding]:
@@ -28,6 +33,8 @@ def apply_outcomes(findings: Sequence[Finding], outcomes: Outcomes, facts: Facts
         if tried is None or code not in FINDING_KINDS:
             continue
         known = next((finding for finding in left if finding.code == code and finding.severity != "info"), None)
+        if known is None and code in _ONLY_CONFIRMED:
+            continue
         if known is None:
             left = [_make_finding(code, tried, facts), *left]
         else:
@@ -41,7 +48,7 @@ def is_verdict_proven(verdict: str, outcomes: Outcomes) -> bool:
 
 
 def _make_finding(code: str, tried: Tried, facts: Facts) -> Finding:
-    names = _REMEDIES.get(code) or FINDING_KINDS[code].remedies[:3]
+    names = _REMEDIES.get(code) or [name for name in FINDING_KINDS[code].remedies if name in REMEDIES][:3]
     evidence = _build_evidence(code, tried, facts)
     return Finding(code, "warning", tried.judgement.sentence, evidence, suggest(facts.base, *names))
 

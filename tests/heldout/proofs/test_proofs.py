@@ -12,12 +12,13 @@ import pytest
 from heldout.diagnosis import diagnose
 from heldout.diagnosis.history import read_history
 from heldout.proofs.catalogue import EXPERIMENTS
-from heldout.proofs.experiment import Subject
+from heldout.proofs.experiment import Judgement, Subject
 from heldout.proofs.figures import Figures, Split, compare, pack_right
-from heldout.proofs.outcomes import from_json, to_json
+from heldout.proofs.outcomes import Outcomes, Tried, from_json, to_json
 from heldout.proofs.planning import Budget, plan, spread_probabilities
 from heldout.spec.documents import merge
 from heldout.spec.job import JobSpec
+from heldout.verdicts import FINDING_KINDS
 from heldout.views.diagnosis import DiagnosisView
 
 IMAGES = 2000
@@ -288,6 +289,17 @@ def test_what_the_job_has_measured_needs_no_training() -> None:
     assert plan(of, {}, Budget(0, 0.0)).reason == "proven"
     unsure = subject("label_order_mismatch", measured={"label_order_mismatch": (0.03, 0.001, 0.059)})
     assert plan(unsure, {}, PLENTY).reason != "proven"
+
+
+@pytest.mark.parametrize("code", FINDING_KINDS)
+def test_every_proven_cause_is_diagnosed_though_nothing_else_shows_it(code: str) -> None:
+    judgement = Judgement("proven", "It was tried.", {code: "proven"}, 0.06, (0.03, 0.09))
+    outcomes = Outcomes((Tried("longer", "Longer training", "Would it help?", judgement),))
+    flat = [{"train_loss": 0.5, "validation_loss": 0.52 + 0.001 * (n % 2)} for n in range(10)]
+    view = DiagnosisView.of(diagnose(read_history(flat), spec=SPEC, outcomes=outcomes))
+    is_added = code not in {"evaluation_lags", "memorised_noise", "preprocessing_mismatch"}
+    assert (view.verdict == code, view.certainty == "proven") == (is_added, is_added)
+    assert view.headline
 
 
 @pytest.mark.proof
