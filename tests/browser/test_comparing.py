@@ -70,16 +70,16 @@ def test_jobs_ticked_in_the_list_are_compared_and_edited_in_place(
     page.get_by_role("button", name=re.compile("^other")).click()
     expect(page.get_by_label("Figures of each").locator("tbody tr")).to_have_count(2)
     assert f"job={twins[2].id}" in page.url
-    differing = [row[0] for row in cells(page, "Fields that differ")]
-    assert differing[:2] == ["training.epochs", "training.batch_size"]
-    assert not {"name", "training.seed", "training.optimizer.learning_rate"} & set(differing)
-    assert cells(page, "Fields that differ")[0][1:] == ["3", "5"]
+    differing = [row[0] for row in cells(page, "Settings that differ")]
+    assert differing[:2] == ["Epochs (times it sees all images)", "Batch size (images at once)"]
+    assert not {"Name of the job", "Random seed", "Learning rate (size of a step)"} & set(differing)
+    assert cells(page, "Settings that differ")[0][1:] == ["3", "5"]
     expect(page.get_by_label("What can be compared")).to_contain_text("on the same images")
 
     page.get_by_label("Add a job").fill(digits.id)
     page.get_by_role("button", name="Add it").click()
     expect(page.get_by_label("What can be compared")).to_contain_text("different datasets")
-    expect(page.get_by_label("Fields that differ")).to_contain_text("digits@1")
+    expect(page.get_by_label("Settings that differ")).to_contain_text("digits@1")
     page.get_by_role("button", name="Take out digits").click()
     expect(page.get_by_label("What can be compared")).to_contain_text("on the same images")
     assert digits.id not in page.url

@@ -1,6 +1,6 @@
 """`python -m worker.ingest`: audits a folder, archive, `.npz` or Parquet file, and stores nothing.
 
-`heldout datasets audit PATH` and `heldout check-data PATH` become this program.
+`heldout datasets audit PATH` and `heldout check-data PATH` run this program.
 """
 
 import argparse
@@ -106,7 +106,7 @@ def _look_closer(images: ImageSet, folder: Path, stored: StoredAudit) -> list[Au
 
 
 def _add_findings(stored: StoredAudit, added: Sequence[AuditFinding]) -> StoredAudit:
-    """Add findings, the most serious first."""
+    """Add findings, in the order of their severity."""
     findings = sorted([*stored.findings, *added], key=lambda finding: SEVERITIES.index(finding.severity))
     return stored.model_copy(update={"findings": tuple(findings)})
 
@@ -135,7 +135,7 @@ def _show(paths: Sequence[Path], made: IngestedContent, stored: StoredAudit, as_
 
 
 def _build_view(content: dict[str, Any]) -> AuditView:
-    """Return what a service would answer. Since nothing is stored, there is no id, and images have no routes."""
+    """Return the view that a service would send. Nothing is stored, so there is no id, and images have no routes."""
 
     def build_example(image: dict[str, Any]) -> dict[str, Any]:
         return {**image, "thumbnail": ""}

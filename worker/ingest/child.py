@@ -25,14 +25,14 @@ BACKGROUND_NICENESS = 10
 
 
 def main() -> None:
-    """Do what the argument says: `ingest`, `derive` or `relate`.
+    """Do the work that the argument names: `ingest`, `derive` or `relate`.
 
     The assignment, a JSON object, comes from standard input; the answer is a line on standard output.
     """
     work = sys.argv[1]
     assignment, pipe = begin()
     limits = IngestLimits(**assignment["limits"])
-    # Mapped files come on top of private memory.
+    # Mapped files do not count as private memory.
     address_bytes = limits.memory_bytes + limits.normalised_bytes + 4 * GIB
     file_bytes = max(limits.normalised_bytes, limits.unpacked_bytes) + GIB
     limit_process(limits.memory_bytes, limits.wall_s, file_bytes, address_bytes)

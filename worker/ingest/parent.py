@@ -22,7 +22,7 @@ from worker.machine.enclosed_process import EnclosedProcess, ProcessDied, descri
 SET_VARIABLES = {
     "ARROW_DEFAULT_MEMORY_POOL": "system",
     "MALLOC_ARENA_MAX": "2",
-    # Large buffers return to the system as soon as they are freed; those of ordinary blocks are reused.
+    # Large buffers go back to the system as soon as they are freed. Buffers of ordinary blocks are reused.
     "MALLOC_MMAP_THRESHOLD_": str(8 * MIB),
     "MALLOC_TRIM_THRESHOLD_": str(16 * MIB),
 }
@@ -56,10 +56,10 @@ class BoundedProcess(EnclosedProcess):
         self._work = work
 
     def receive(self, timeout_s: float) -> IngestedContent | dict[str, str] | None:
-        """Return its answer, or None after `timeout_s` without it; a search for copies answers with digests of splits.
+        """Return its answer, or None if there is none within `timeout_s`. A search for copies answers with digests of splits.
 
         Raises:
-            Rejection: the upload is rejected, or the process ended without an answer; `target` then is empty.
+            Rejection: the upload is rejected, or the process ended without an answer. `target` is empty then.
         """
         try:
             answer = super().receive(min(timeout_s, self._ends_at - time.monotonic()))
@@ -77,7 +77,7 @@ class BoundedProcess(EnclosedProcess):
     def kill(self) -> None:
         """End the process and everything that it started; does nothing if it has ended.
 
-        Unless its answer has been received, `target` is emptied.
+        Empty `target` unless its answer has been received.
         """
         super().kill()
         if not self.has_answered:
@@ -104,11 +104,11 @@ class BoundedProcess(EnclosedProcess):
 
 
 def parse_answer(work: str, answer: Mapping[str, Any]) -> IngestedContent | dict[str, str]:
-    """Return what a process has made.
+    """Parse the answer of a process.
 
     Raises:
         Rejection: it has rejected the upload.
-        ValueError: it is not an answer to this work; the process may have been taken over by a file that it read.
+        ValueError: this is not an answer to the work. A file may have taken over the process that read it.
     """
     match answer:
         case {"ingested": content} if work != "relate":
@@ -126,7 +126,7 @@ def ingest(
     target: Path,
     limits: IngestLimits = IngestLimits(),  # noqa: B008 - frozen
 ) -> IngestedContent:
-    """Do what `run` does, in a separate process. Raises Rejection, also if that process dies or is too slow."""
+    """Run `run` in a separate process. Raises Rejection, also if that process dies or is too slow."""
     assignment = {"spec": spec.model_dump(mode="json"), "base": None}
     with BoundedProcess("ingest", assignment, {"source": source}, target, limits) as process:
         while not isinstance(report := process.receive(60), IngestedContent):

@@ -51,16 +51,16 @@ def run(
     pool: ProcessPool | None = None,
     base: BaseVersion | None = None,
 ) -> IngestedContent:
-    """Ingest the upload in the file `source` into the folder `target`, which is empty or not there.
+    """Ingest the upload in the file `source` into the folder `target`, which is empty or does not exist.
 
-    Then `target` has the four files of the internal format, `audit.json` and `relations.npz`. `members.txt` has the
-    name of each image on a line, and `preview/<class>.png` is a contact sheet of each class by its number. The images
-    are never all in memory at once.
+    Writes the four files of the internal format, `audit.json`, `relations.npz`, `members.txt` with the name of each
+    image on a line, and a contact sheet `preview/<number>.png` for each class. The images are never all in memory at
+    once.
 
     Args:
-        base: the version that the images are added to; the group rule does not count if its images have no names.
+        base: the version that the images are added to. If its images have no names, the group rule is ignored.
     Raises:
-        Rejection: if the upload is rejected; `target` then is empty.
+        Rejection: the upload is rejected. `target` is empty then.
     """
     if base is not None and not base.is_named:
         spec = spec.model_copy(update={"group_by": None})
@@ -80,7 +80,7 @@ def ingest(
     limits: IngestLimits,
     pool: ProcessPool | None,
 ) -> IngestedContent:
-    """Ingest any source. Raises Rejection; `target` then is empty.
+    """Ingest any source. Raises Rejection, with `target` empty.
 
     Args: opening receives a folder to unpack into; size_bytes is the size of the source; pool is closed at the end, and
     created if None.
@@ -197,7 +197,7 @@ def _list_left_out(opened: UploadSource, stored: StoredImages) -> list[LeftOut]:
 
 
 def _describe_origins(splits: Splits, stored: StoredImages) -> dict[str, str]:
-    """Say where each split came from; those that a derived version kept come from its predecessor."""
+    """Say where each split came from. Splits that a derived version kept come from its predecessor."""
     if stored.derived is None:
         return dict(splits.origin)
     return {split: stored.derived["from"] if origin == "upload" else origin for split, origin in splits.origin.items()}
@@ -209,9 +209,9 @@ BACKGROUND = (128, 128, 128)
 
 
 def write_previews(folder: Path, dataset: IngestedDataset) -> None:
-    """Write `<class>.png` for each class, numbered from 0: at most 40 images, train first, evenly chosen.
+    """Write `<number>.png` for each class: at most 40 evenly chosen images, train first.
 
-    A class without images has a sheet without tiles.
+    A class without images gets an empty sheet.
     """
     folder.mkdir()
     order = np.lexsort((dataset.split_of, dataset.labels))
@@ -226,7 +226,7 @@ def write_previews(folder: Path, dataset: IngestedDataset) -> None:
 
 
 def draw_contact_sheet(images: NDArray[Any], value_range: tuple[float, float]) -> Image.Image:
-    """Images (count, height, width, channels) side by side, in rows of ten."""
+    """Arrange images (count, height, width, channels) in rows of ten."""
     count, height, width, _ = images.shape
     (tile_width, tile_height), _ = compute_tile_size(height, width)
     rows = max(1, -(-count // COLUMNS))
@@ -248,10 +248,10 @@ def derive(
 ) -> IngestedContent:
     """Write a version with changes into the folder `target`, as `run` writes an upload.
 
-    Pairs of images that stay keep their mark as different. If images have no names, the group rule does not apply.
+    Pairs that were marked as different stay marked. If images have no names, the group rule is ignored.
 
     Raises:
-        Rejection: also if the changes would change nothing.
+        Rejection: also if nothing would change.
     """
     if not base.is_named:
         spec = spec.model_copy(update={"group_by": None})
@@ -280,9 +280,9 @@ def relate(
     Args:
         content: the folder of the dataset's files in the internal format.
         names: a file with the name that each image had in the upload, one per line.
-        group_by: the upload's group rule. The dataset has no groups without both, or if they do not fit together.
+        group_by: the upload's group rule. There are no groups without both, or if the rule does not match the names.
     Raises:
-        Rejection: if a process of the scan dies, or one needs more memory than it may use.
+        Rejection: a process of the scan died, or needed more memory than it may use.
     """
     images = load(content)
     dataset = IngestedDataset(
@@ -308,5 +308,5 @@ def _read_groups(names: Path | None, group_by: str | None, count: int) -> NDArra
         return None
     try:
         return find_groups(of_images, group_by)
-    except Rejection:  # the names fitted at ingest; copies are worth storing even without groups
+    except Rejection:  # The names fitted at ingest. Copies are worth storing even without groups.
         return None

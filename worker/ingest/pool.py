@@ -18,14 +18,14 @@ from worker.ingest.rejection import Rejection, clean_name
 T = TypeVar("T")
 R = TypeVar("R")
 
-TASKS_PER_PROCESS = 2  # in progress at once, so that no process waits and memory use stays low
-# A fork starts at once and shares what is imported; the executor makes its threads only after it has forked. Elsewhere
-# than on Linux forks are not safe.
+TASKS_PER_PROCESS = 2  # Tasks in progress at once: no process waits, and little memory is used.
+# A fork starts at once and shares what is imported. The executor creates its threads only after forking. Forks are
+# safe only on Linux.
 _CONTEXT: Any = get_context("fork" if sys.platform == "linux" else "spawn")
 
 
 class ProcessPool:
-    """Processes for tasks that take a while. With a count of 1 there are none: tasks run in the caller's process."""
+    """Processes for slow tasks. With a count of 1, tasks run in the caller's process."""
 
     def __init__(self, count: int) -> None:
         self._at_once = TASKS_PER_PROCESS * count
@@ -41,8 +41,8 @@ class ProcessPool:
     def map(self, function: Callable[[T], R], tasks: Iterable[T], names: Callable[[T], Sequence[str]]) -> Iterator[R]:
         """Return the results of `function`, a plain function of a module, in the order of `tasks`.
 
-        The first tasks are in progress when this returns. The first failure in the tasks' order is raised, whichever
-        process failed first. `names` returns the names of a task's parts, in case its process dies: `function` reports
+        The first tasks are in progress when this returns. Of several failures, the first in the order of tasks is
+        raised. `names` returns the names of a task's parts, in case its process dies: `function` reports
         with `mark` which part it begins.
 
         Raises:
@@ -56,7 +56,7 @@ class ProcessPool:
             for task in islice(following, self._at_once - len(under_way)):
                 try:
                     future = executor.submit(_run, function, task)
-                except BrokenProcessPool as broken:  # explained when its result is awaited
+                except BrokenProcessPool as broken:  # The failure is explained when the result is awaited.
                     future = Future()
                     future.set_exception(broken)
                 under_way.append((task, future))
@@ -72,7 +72,7 @@ class ProcessPool:
                 executor.shutdown()
                 raise _explain_death(function, [task for task, _ in under_way], names) from None
             finally:
-                # Wait for the tasks that have begun: none may still write when the caller continues.
+                # Wait for tasks that have begun, so that none writes after the caller continues.
                 wait([future for _, future in under_way if not future.cancel()])
 
         hand_out()
@@ -87,9 +87,9 @@ def _run(function: Callable[[T], R], task: T) -> R:
 
 
 def _explain_death(function: Callable[[T], R], tasks: Iterable[T], names: Callable[[T], Sequence[str]]) -> Rejection:
-    """Find the task that ended its process: each task in progress is tried again in a separate process."""
+    """Find the task that ended its process, by repeating each task in progress in a separate process."""
     for task in tasks:
-        # Without an executor: its locks could not be created any more.
+        # An executor's locks could no longer be created here.
         hearing, telling = _CONTEXT.Pipe(duplex=False)
         alone = _CONTEXT.Process(target=_run_alone, args=(telling, os.getpid(), function, task))
         alone.start()
@@ -110,17 +110,17 @@ def _explain_death(function: Callable[[T], R], tasks: Iterable[T], names: Callab
     return Rejection(RejectionCode.CRASHED, "A process of the ingest was killed. Upload it again.")
 
 
-_telling: Connection | None = None  # in a process that repeats one task
+_telling: Connection | None = None  # Set in a process that repeats one task.
 
 
 def mark(part: int) -> None:
-    """Say which part of its task, counted from 0, this process begins."""
+    """Record which part of its task this process begins, counted from 0."""
     if _telling is not None:
         _telling.send(part)
 
 
 def _run_alone(telling: Connection, parent: int, function: Callable[[Any], Any], task: Any) -> None:
-    """Repeat one task in a separate process, and return the rejection with which it failed, or None."""
+    """Repeat one task in a separate process. Returns its rejection, or None if it succeeded."""
     global _telling
     end_with_parent(parent)
     _telling = telling

@@ -1,4 +1,4 @@
-"""The limits of an ingest; and why an upload was rejected: a stable code, the member at fault, and what to do."""
+"""The limits of an ingest, and rejections of uploads: a stable code, the member at fault, and what to do."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -19,16 +19,16 @@ class IngestLimits:
     """Limits of one ingest, set by the operator and not by clients."""
 
     upload_bytes: int = 2 * GIB
-    unpacked_bytes: int = 16 * GIB  # all members of an archive together
+    unpacked_bytes: int = 16 * GIB  # of all members of an archive together
     normalised_bytes: int = 8 * GIB  # images.npy
-    members: int = 500_000  # entries of an archive, whatever they are
+    members: int = 500_000  # entries of an archive of any kind
     images: int = 1_000_000  # rows of arrays and tables
     member_bytes: int = 256 * MIB  # one image file
-    pixels: int = 50_000_000  # one image, before it is resized
+    pixels: int = 50_000_000  # of one image before it is resized
     classes: int = 1_000
     memory_bytes: int = GIB  # of each process: private memory, not what is mapped from files
     wall_s: int = 3_600
-    processes: int = 2  # that decode; 1 decodes in the ingest's own process
+    processes: int = 2  # processes that decode; with 1, the ingest's own process does
 
 
 def empty_folder(folder: Path) -> None:
@@ -40,7 +40,7 @@ def empty_folder(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-# Faults that affect a single file, and the words for them in a list of files.
+# Faults of single files, as a list of files describes them.
 BROKEN_FILES = {
     RejectionCode.ARCHIVE_DAMAGED: "damaged in the archive",
     RejectionCode.UNSAFE_MEMBER: "links or special files",
@@ -53,7 +53,7 @@ BROKEN_FILES = {
     RejectionCode.IMAGE_TOO_LARGE: "of too many pixels",
     RejectionCode.IMAGE_BOMB: "of more data than its pixels need",
 }
-# What to do about some of them; files with other faults should be saved again.
+# What to do about some of them. Files with other faults should be saved again.
 REMEDIES = {
     RejectionCode.ARCHIVE_DAMAGED: "Pack the archive again.",
     RejectionCode.UNSAFE_MEMBER: "Pack the files that links lead to (`tar --dereference --hard-dereference`, `zip` "
@@ -61,11 +61,11 @@ REMEDIES = {
     RejectionCode.NAME_NOT_UTF8: "Rename files, or pack with a tool that writes UTF-8 names.",
 }
 SAVE_AGAIN = "Save images again as PNG or JPEG, or remove them."
-MAX_LISTED_FILES = 50  # of each fault
+MAX_LISTED_FILES = 50  # names shown for each fault
 
 
 class Rejection(Exception):
-    """No dataset can be made from the upload. The text is shown to the owner.
+    """An upload that cannot become a dataset. Its owner sees the text.
 
     detail says what was received, what is expected and what to do; member names the file, array or row at fault.
     """
@@ -103,7 +103,7 @@ def make_out_of_memory(limits: IngestLimits) -> Rejection:
 
 
 def make_broken_files(faults: Sequence[Rejection], *, can_skip: bool = True) -> Rejection:
-    """Combine the rejections of unreadable files: one keeps its own text, several become a list by fault.
+    """Combine the rejections of unreadable files. A single one keeps its text; several become a list by fault.
 
     Args: can_skip is whether `skip_broken` would help.
     """
@@ -129,13 +129,13 @@ def group_by_fault(faults: Sequence[Rejection]) -> Mapping[str, list[str]]:
 
 
 def list_some(words: Sequence[str], most: int = 3) -> str:
-    """`a, b, c and 2 more`."""
+    """Join the first names, as in `a, b, c and 2 more`."""
     more = f" and {len(words) - most:,} more" if len(words) > most else ""
     return ", ".join(words[:most]) + more
 
 
 def clean_name(name: str, longest: int = 200) -> str:
-    """Return a name that is safe to show: control characters escaped, the middle of a long one left out."""
+    """Make a name safe to show: escape control characters, and omit the middle of a long name."""
     shown = make_visible(name)
     if len(shown) <= longest:
         return shown

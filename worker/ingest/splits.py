@@ -1,6 +1,6 @@
-"""The splits of a dataset: those of the upload, and others cut from train by a fixed rule.
+"""The splits of a dataset: from the upload, or cut from train by a fixed rule.
 
-What belongs together, copies of one image and members of a group, is cut together.
+Copies of an image stay in one split, and so do members of a group.
 """
 
 import re
@@ -19,13 +19,13 @@ from heldout.spec.dataset import SplitSpec
 from worker.ingest.rejection import Rejection, clean_name
 
 NO_SPLIT = -1
-# Processor time in which a group rule has found the group of every name: a million take a second or two.
+# Processor time in which a group rule must match all names. A million names take a second or two.
 GROUPING_S = 30.0
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Positions of each split's images, ascending, and in words where each split came from. cut: those of our own."""
+    """Ascending positions of each split's images, and a description of where it came from. cut: splits cut from train."""
 
     indices: Mapping[str, NDArray[np.int64]]
     origin: Mapping[str, str]
@@ -33,9 +33,9 @@ class Splits:
 
 
 def find_groups(names: Sequence[str], pattern: str | None, limit_s: float = GROUPING_S) -> NDArray[np.int64] | None:
-    """(images,) a number for each group of images, numbered as they come; None without a rule.
+    """Return (images,) the number of each image's group, in order of appearance; None without a rule.
 
-    Only a process's main thread can stop a matcher, and so find groups.
+    Runs only in a process's main thread, because only that can stop a matcher.
 
     Raises:
         Rejection: `group_unmatched` with the first name that the rule does not match; `group_too_slow`.
@@ -66,7 +66,7 @@ def find_groups(names: Sequence[str], pattern: str | None, limit_s: float = GROU
 
 @contextmanager
 def _stop_after(limit_s: float, pattern: str) -> Iterator[None]:
-    """Stop matching after a while: some patterns take forever on one name. Python's matcher responds to signals."""
+    """Stop a match that takes too long. Some patterns take forever on one name, but Python's matcher handles signals."""
 
     def stop(*_: object) -> None:
         raise Rejection(
@@ -90,7 +90,7 @@ def make_splits(
     rule: SplitSpec,
     units: NDArray[np.int64] | None = None,
 ) -> Splits:
-    """Return the upload's own splits, and cut the ones that it does not have.
+    """Return the upload's own splits, and cut the missing ones from train.
 
     Args: labels (images,); given_splits (images,) positions in SPLITS or NO_SPLIT, all of which counts as train; units
         (images,) numbers, equal for images that are cut together.
@@ -129,11 +129,11 @@ def make_splits(
 def cut_off(
     labels: NDArray[np.int32], train: NDArray[np.int64], share: float, seed: int, units: NDArray[np.int64] | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Split `train` into a rest, and the last share of each class after shuffling; at least one image per class.
+    """Shuffle `train`, and cut off the last share of each class, at least one image. Returns the rest and the part.
 
-    With units, whole units are cut from the end of the shuffled order, in which a unit takes the place of its first
-    image. Units are cut while they bring the class closer to its share. A unit belongs to the class of most of its
-    images. A class's only unit stays in train.
+    With units, whole units are cut. A unit has the position of its first image, and the class of most of its images.
+    Units are cut from the end while that brings the class closer to its share. The only unit of a class stays in
+    train.
     """
     shuffled = np.random.default_rng(seed).permutation(train)
     exact = Fraction(str(share))
@@ -158,7 +158,7 @@ def _choose_whole_units(
     order = np.argsort(units[shuffled], kind="stable")
     numbers, starts = np.unique(units[shuffled][order], return_index=True)
     members = dict(zip(numbers.tolist(), np.split(shuffled[order], starts[1:]), strict=True))
-    seen = dict.fromkeys(units[shuffled].tolist())  # in shuffled order, by each unit's first image
+    seen = dict.fromkeys(units[shuffled].tolist())  # Units in shuffled order, by their first images.
     of_label: dict[int, list[NDArray[np.int64]]] = {}
     for number in seen:
         unit = members[number]
@@ -169,7 +169,7 @@ def _choose_whole_units(
         if len(of_class) == 1:
             continue
         wanted = _count_to_cut(sum(map(len, of_class)), share)
-        most_units = max(1, len(of_class) // 2)  # so that train and the next split also have some
+        most_units = max(1, len(of_class) // 2)  # Train and the next split need units too.
         taken = units_taken = 0
         for unit in reversed(of_class):
             if abs(taken + len(unit) - wanted) < abs(taken - wanted):
@@ -178,6 +178,6 @@ def _choose_whole_units(
                 units_taken += 1
             if taken >= wanted or units_taken == most_units:
                 break
-        if not taken:  # each unit is more than twice the share
+        if not taken:  # Each unit is larger than twice the share.
             held.append(min(reversed(of_class), key=len))
     return held

@@ -1,1 +1,1 @@
-"""Members of uploaded archives, read within limits."""
+"""Reads members of uploaded archives within limits."""

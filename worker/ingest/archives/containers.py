@@ -1,4 +1,4 @@
-"""Members of zips, tars and nested archives: libraries read the headers; what is unsafe is refused here."""
+"""Lists members of zips, tars and nested archives. Libraries read the headers; unsafe members are refused here."""
 
 import gzip
 import re
@@ -31,18 +31,18 @@ from worker.ingest.archives.members import (
 )
 from worker.ingest.rejection import GIB, MIB, IngestLimits, Rejection, clean_name, format_size
 
-# Average size of a directory entry. `zipfile` creates an object for every entry before it reports their number.
+# Average size of a directory entry. `zipfile` creates an object for every entry before it says how many there are.
 MAX_ENTRY_BYTES = 256
-DIRECTORY_END_BYTES = 128 * 1024  # also read: the end of the file, with its comment
+DIRECTORY_END_BYTES = 128 * 1024  # The end of the file with its comment is read too.
 METHODS = {zipfile.ZIP_STORED: ZIP_STORED, zipfile.ZIP_DEFLATED: ZIP_DEFLATED}
-ENCRYPTED = 0x1 | 0x40 | 0x2000  # flags: encrypted, strongly encrypted, its directory hidden
+ENCRYPTED = 0x1 | 0x40 | 0x2000  # Flags: encrypted, strongly encrypted, hidden directory.
 CREATED_ON_UNIX = 3
-# What `zipfile` raises on zips that are broken on purpose.
+# Errors of `zipfile` on malicious zips.
 ZIP_ERRORS = (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, struct.error, LookupError)
 
 
 def open_zip(path: Path, limits: IngestLimits) -> Archive:
-    """The members of a zip.
+    """List the members of a zip.
 
     Raises:
         Rejection: if the directory is damaged, exceeds a limit, or lists a member that cannot be extracted safely.
@@ -51,10 +51,10 @@ def open_zip(path: Path, limits: IngestLimits) -> Archive:
     found = MemberList(limits)
     spans = np.zeros((len(entries), 2), np.int64)
     for number, entry in enumerate(entries):
-        name = entry.orig_filename  # `filename` ends at a zero byte
+        name = entry.orig_filename  # `filename` ends at the first zero byte.
         _check(entry, name)
         start = entry.header_offset
-        if start < 0:  # its directory says that it begins later than it does
+        if start < 0:  # The directory claims to begin later than it does.
             raise make_damaged("a member lies before the data")
         spans[number] = start, start + LOCAL_HEADER_BYTES + len(name.encode()) + entry.compress_size
         mode = entry.external_attr >> 16 if entry.create_system == CREATED_ON_UNIX else 0
@@ -74,7 +74,7 @@ def open_zip(path: Path, limits: IngestLimits) -> Archive:
 
 
 def _read_directory(path: Path, limits: IngestLimits) -> tuple[list[zipfile.ZipInfo], int]:
-    """The entries, and where the directory begins. Raises Rejection."""
+    """Return the entries, and the offset of the directory. Raises Rejection."""
     most_bytes = DIRECTORY_END_BYTES + limits.members * MAX_ENTRY_BYTES
     try:
         with (
@@ -99,7 +99,7 @@ def _read_directory(path: Path, limits: IngestLimits) -> tuple[list[zipfile.ZipI
 
 
 def _check(entry: zipfile.ZipInfo, name: str) -> None:
-    """Refuse a member that cannot be followed safely. Raises Rejection."""
+    """Raise Rejection if a member is unsafe to extract."""
     if entry.flag_bits & ENCRYPTED:
         raise Rejection(
             RejectionCode.UNSUPPORTED_ARCHIVE, f"{clean_name(name)!r} is encrypted. Pack it without a password.", name
@@ -118,10 +118,8 @@ def _check(entry: zipfile.ZipInfo, name: str) -> None:
 
 
 BLOCK = tarfile.BLOCKSIZE
-MAX_HEADER_BYTES = 64 * 1024  # of one member, whose long name and attributes take separate blocks
-MIN_TAR_BOMB_BYTES = (
-    100 * MIB
-)  # tars hold whole blocks for small files, so small archives unpack to many times their size
+MAX_HEADER_BYTES = 64 * 1024  # of one member; a long name and attributes take separate blocks
+MIN_TAR_BOMB_BYTES = 100 * MIB  # Tars store whole blocks, so an archive of small files unpacks to many times its size.
 REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE)
 SPECIAL = {
     tarfile.LNKTYPE: "a hard link",
@@ -131,12 +129,12 @@ SPECIAL = {
     tarfile.FIFOTYPE: "a pipe",
     tarfile.GNUTYPE_SPARSE: "a sparse file",
 }
-# What `tarfile` raises on tars that are broken on purpose.
+# Errors of `tarfile` on malicious tars.
 TAR_ERRORS = (tarfile.TarError, ValueError, ArithmeticError, LookupError, OSError, RecursionError)
 
 
 def is_tar(head: bytes) -> bool:
-    """Whether a file with these first bytes is a tar: one whose first header has the right checksum."""
+    """Whether these first bytes are a tar header with the right checksum."""
     try:
         tarfile.TarInfo.frombuf(head[:BLOCK], "utf-8", "surrogateescape")
     except tarfile.TarError:
@@ -145,10 +143,10 @@ def is_tar(head: bytes) -> bool:
 
 
 def open_tar(path: Path, limits: IngestLimits, kind: str = "tar") -> Archive:
-    """The members of a tar that is not compressed.
+    """List the members of an uncompressed tar.
 
     Raises:
-        Rejection: if it is cut off, passes a limit, or holds what cannot be followed safely.
+        Rejection: it is cut off, exceeds a limit, or has an unsafe member.
     """
     found = MemberList(limits)
     length = path.stat().st_size
@@ -170,10 +168,10 @@ def open_tar(path: Path, limits: IngestLimits, kind: str = "tar") -> Archive:
 
 
 def gunzip(source: Path, target: Path, limits: IngestLimits) -> None:
-    """Unpack a gzip, of one or more members, to the file `target`.
+    """Unpack a gzip with one or more members into the file `target`.
 
     Raises:
-        Rejection: if it is damaged, or unpacks to more than it may.
+        Rejection: it is damaged, or too large when unpacked.
     """
     packed = source.stat().st_size
     most = min(limits.unpacked_bytes, max(MIN_TAR_BOMB_BYTES, BOMB_RATIO * packed))
@@ -200,7 +198,7 @@ def _iterate_members(path: Path) -> Iterator[tarfile.TarInfo]:
             yield member
             archive.members.clear()  # type: ignore[attr-defined]  # of which it would keep all
             file.renew()
-        # The library stops silently at a broken or missing header.
+        # The library stops at a broken or missing header without an error.
         file.renew()
         file.seek(archive.offset)
         end = file.read(BLOCK)
@@ -211,7 +209,7 @@ def _iterate_members(path: Path) -> Iterator[tarfile.TarInfo]:
 
 
 def _find_fault(member: tarfile.TarInfo) -> Rejection | None:
-    """Why a member cannot be followed safely."""
+    """Return why a member is unsafe to extract, or None."""
     name = member.name
     if not name.isascii() and any("\udc80" <= char <= "\udcff" for char in name):
         shown = name.encode("utf-8", "surrogateescape").decode("ascii", "backslashreplace")
@@ -258,12 +256,12 @@ def open_nested(
 ) -> Archive:
     """Return the members of all archives in `outer`, each archive as a folder with its name, and its other members.
 
-    All of them are copied into one file in the folder `scratch`, so that members can be read in any order. An archive
-    within one of these archives is not opened.
+    All members are copied into one file in the folder `scratch`, so that they can be read in any order. Archives
+    nested more deeply are not opened.
 
     Args: open_archive returns the members of one archive, or None for any other file.
     Raises:
-        Rejection: if one of them is refused, all together exceed a limit, or two members have the same name.
+        Rejection: an archive is refused, all together exceed a limit, or two members have the same name.
     """
     path, part = scratch / "nested", scratch / "part"
     found, junk = MemberList(limits), outer.junk
@@ -276,7 +274,7 @@ def open_nested(
             start = together.tell()
             with part.open("wb") as copy:
                 copy.writelines(outer.stream(row))
-            # Counted before they are copied, so that limits hold on the disk too.
+            # Counted before copying, so that limits hold on the disk too.
             try:
                 inner = open_archive(part) if _EXTENSION.search(name) else None
             except Rejection as rejection:

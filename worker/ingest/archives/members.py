@@ -1,4 +1,4 @@
-"""Members of an archive: their names and sizes within limits, and reading one by its place in the file."""
+"""Members of an archive: names and sizes within limits, and reads of single members by offset."""
 
 import io
 import os
@@ -21,12 +21,12 @@ UNCOMPRESSED, ZIP_STORED, ZIP_DEFLATED = 0, 1, 2
 TABLE = np.dtype([("offset", "<u8"), ("packed", "<u8"), ("size", "<u8"), ("crc", "<u4"), ("method", "u1")])
 _ROW = struct.Struct("<QQQIB")  # of TABLE
 LOCAL_HEADER_BYTES = 30
-EXTRA_FIELD_BYTES = 256  # bytes read past a member, for the extra fields of its local header
+EXTRA_FIELD_BYTES = 256  # bytes to read beyond a member, for the extra fields of its local header
 CHUNK_BYTES = MIB
 MAX_SHOWN_NAMES = 20
-MAX_FAULTS = 10_000  # of faults that are kept; each takes memory
+MAX_FAULTS = 10_000  # faults to keep, because each takes memory
 
-# Images are compressed already. Beyond a harmless size, an archive that unpacks to this many times its size is a bomb.
+# Images are already compressed, so a large archive that unpacks to this many times its size is a bomb.
 BOMB_RATIO = 200
 MIN_BOMB_BYTES = 10 * MIB
 
@@ -35,9 +35,9 @@ MIN_BOMB_BYTES = 10 * MIB
 class Archive:
     """A file whose members can be read in any order.
 
-    names: of its files, without folders and junk. table: (files,) of TABLE, `offset` being that of the local header in
-    a zip and of the data elsewhere. junk: how many files were passed over. folders: those that it lists. faults: of
-    members that are left out.
+    names: of its files, without folders and junk. table: (files,) of TABLE; `offset` is that of the local header in a
+    zip, and of the data elsewhere. junk: the number of junk files. folders: the listed folders. faults: of members
+    that are left out.
     """
 
     path: Path
@@ -49,11 +49,11 @@ class Archive:
     faults: tuple[Rejection, ...] = ()
 
     def select(self, rows: NDArray[np.int64]) -> "Archive":
-        """The same file with some of its members, in the order of `rows`."""
+        """Return the archive with some of its members, in the order of `rows`."""
         return Archive(self.path, self.kind, [self.names[row] for row in rows], self.table[rows], self.junk)
 
     def head(self, row: int, count: int) -> bytes:
-        """Return the first `count` bytes of a member, or all of them if it is shorter, unverified. Raises Rejection."""
+        """Return up to `count` first bytes of a member, unverified. Raises Rejection."""
         if self.table["method"][row] != UNCOMPRESSED and self.table["size"][row] == 0:
             return b""
         offset, packed, size, _, method = self.table[row].item()
@@ -68,10 +68,10 @@ class Archive:
         try:
             return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, count)
         except zlib.error:
-            return b""  # the checksum is verified when the member is read
+            return b""  # The checksum is verified when the whole member is read.
 
     def stream(self, row: int) -> Iterator[bytes]:
-        """One member in pieces of at most a megabyte, checked at its end. Raises Rejection."""
+        """Yield a member in pieces of at most a megabyte, and verify it at the end. Raises Rejection."""
         with self.path.open("rb", buffering=0) as file:
             yield from _stream(file.fileno(), self.table[row].item(), self.names[row])
 
@@ -85,15 +85,15 @@ class ReadTooMuch(Exception):
 
 
 class BoundedReader(io.BufferedReader):
-    """A file for a library that believes the sizes in it: all reads together get at most `most_bytes`."""
+    """Limits all reads together to `most_bytes`, for a library that trusts the sizes in a file."""
 
     def __init__(self, path: Path, most_bytes: int) -> None:
         super().__init__(io.FileIO(path))
         self._most_bytes = self._left = most_bytes
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Raises ReadTooMuch, before any memory is taken."""
-        if size is None or size < 0:  # so `zipfile` of Python 3.11 reads the end of the file
+        """Raises ReadTooMuch before any memory is allocated."""
+        if size is None or size < 0:  # This is how `zipfile` of Python 3.11 reads the end of the file.
             size = max(0, os.fstat(self.fileno()).st_size - self.tell())
         if size > self._left:
             raise ReadTooMuch
@@ -101,24 +101,24 @@ class BoundedReader(io.BufferedReader):
         return super().read(size)
 
     def renew(self) -> None:
-        """Allow as many bytes again."""
+        """Allow `most_bytes` again."""
         self._left = self._most_bytes
 
 
 class MemberList:
-    """The members of an archive in their order. A member that exceeds a limit or has an unsafe name is refused."""
+    """Collects the members of an archive in order, and refuses those with unsafe names or beyond a limit."""
 
     def __init__(self, limits: IngestLimits) -> None:
         self._limits = limits
         self._names: dict[str, None] = {}
-        self._table = bytearray()  # as rows of TABLE, because tuples would take ten times the memory
+        self._table = bytearray()  # Rows of TABLE, because tuples would take ten times the memory.
         self._folders: dict[str, None] = {}
         self._faults: list[Rejection] = []
         self._twice: dict[str, None] = {}
         self._seen = self._junk = self._size = self._packed = 0
 
     def leave_out(self, fault: Rejection) -> None:
-        """Record a member that is left out. Raises Rejection if more than this member is affected."""
+        """Record a member that is left out. Raises Rejection if the fault is not the member's alone."""
         if fault.code not in BROKEN_FILES or len(self._faults) == MAX_FAULTS:
             raise fault
         self._faults.append(fault)
@@ -221,7 +221,7 @@ def _iterate_pieces(inflater: Any, data: bytes, name: str, *, is_last: bool) -> 
             yield inflater.decompress(data, CHUNK_BYTES)
             data = inflater.unconsumed_tail
         if is_last:
-            yield inflater.flush()  # a few bytes may remain after all input is consumed
+            yield inflater.flush()  # A few bytes may remain after all input is consumed.
     except zlib.error:
         raise make_damaged(f"{clean_name(name)!r} cannot be unpacked", name) from None
 
@@ -253,7 +253,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_\-+ ()\[\],=@#&!~]+(?:[./][A-Za-z0-9_\-+ ()\[\]
 
 
 def decode_name(raw: bytes) -> str:
-    """The text of a name.
+    """Decode a name.
 
     Raises:
         Rejection: `name_not_utf8`.
@@ -271,7 +271,7 @@ def decode_name(raw: bytes) -> str:
 
 
 def make_safe(name: str) -> str:
-    """A relative path with `/` between its parts, in Unicode's composed form; a folder keeps its last `/`.
+    """Return a relative path with `/` as separator, in composed Unicode. A folder keeps its trailing `/`.
 
     Raises:
         Rejection: `unsafe_path`.
@@ -280,12 +280,12 @@ def make_safe(name: str) -> str:
         return name
     if any(unicodedata.category(char) in ("Cc", "Cs") for char in name):
         raise _make_unsafe(name, "has control characters")
-    # Windows' own packer writes backslashes.
+    # The packer of Windows writes backslashes.
     name = unicodedata.normalize("NFC", name.replace("\\", "/"))
     if len(name.encode()) > MAX_NAME_BYTES:
         raise _make_unsafe(name, f"is longer than {MAX_NAME_BYTES} bytes")
     parts = [part for part in name.split("/") if part not in ("", ".")]
-    # After `./` the first part may be a drive, too: `./C:/x` is `C:/x`.
+    # A drive may also come after `./`: `./C:/x` is `C:/x`.
     if name.startswith("/") or (parts and re.match(r"[A-Za-z]:", parts[0])):
         raise _make_unsafe(name, "is absolute")
     if ".." in parts:
@@ -294,7 +294,7 @@ def make_safe(name: str) -> str:
 
 
 def is_junk(name: str) -> bool:
-    """Whether the file is one that operating systems and editors leave behind."""
+    """Whether operating systems or editors leave such files behind."""
     return _JUNK.search(name) is not None
 
 

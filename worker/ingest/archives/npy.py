@@ -17,7 +17,7 @@ BLOCK_BYTES = 4 * MIB
 
 
 class StoredArray:
-    """One array of an .npz, read in blocks and never unpickled: its key, its shape and its type.
+    """One array of an .npz, with its key, shape and type. It is read in blocks and never unpickled.
 
     Raises:
         Rejection: `pickle_refused`, `bad_array`, `archive_damaged`.
@@ -52,7 +52,7 @@ class StoredArray:
             raise self._make_bad("is stored column by column", f"Save numpy.ascontiguousarray({clean_name(self.key)}).")
 
     def blocks(self) -> Iterator[NDArray[Any]]:
-        """The array in pieces along its first axis, of some megabytes. Raises Rejection."""
+        """Yield pieces of some megabytes along the first axis. Raises Rejection."""
         row_bytes = prod(self.shape[1:]) * self.dtype.itemsize
         if not row_bytes:
             return
@@ -69,7 +69,7 @@ class StoredArray:
             yield self._parse_array(bytes(waiting))
 
     def read(self) -> NDArray[Any]:
-        """The whole array; for labels. Raises Rejection."""
+        """Read the whole array, for labels. Raises Rejection."""
         blocks = list(self.blocks())
         return np.concatenate(blocks) if blocks else np.empty(self.shape, self.dtype)
 

@@ -1,1 +1,1 @@
-"""Formats of uploads: each is read into names, labels and splits, and writes its pixels on request."""
+"""Formats of uploads. Each reads names, labels and splits, and writes pixels on request."""

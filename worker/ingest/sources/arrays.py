@@ -21,7 +21,7 @@ from worker.ingest.sources.labels import CLASS_NAME_KEYS, flatten_labels, number
 from worker.ingest.sources.split_folders import split_named
 from worker.ingest.splits import NO_SPLIT
 
-# For each family of keys: the split, and the keys of its images and labels. The first one present is used.
+# For each family of keys: the split, and the keys of its images and labels. The first family present is used.
 FAMILIES: tuple[tuple[tuple[str | None, str, str], ...], ...] = (
     (
         ("train", "x_train", "y_train"),
@@ -44,7 +44,7 @@ EXACT_IN_FLOAT32 = 2**24
 
 
 class RowNames(Sequence[str]):
-    """`x_train[0]`, `x_train[1]` and so on, made on request: a list of a million takes 70 MB."""
+    """Names such as `x_train[0]`, made on request, because a list of a million takes 70 MB."""
 
     def __init__(self, arrays: Sequence[tuple[str, int]]) -> None:
         self._arrays = arrays
@@ -64,11 +64,11 @@ class RowNames(Sequence[str]):
 
 
 class ArraySource(UploadSource):
-    """An .npz of images and labels, or several, each in a folder of its name."""
+    """One .npz of images and labels, or several, each in a folder with its name."""
 
     def __init__(self, archive: Archive, limits: IngestLimits) -> None:
         by_key = {name.removesuffix(".npy"): row for row, name in enumerate(archive.names) if name.endswith(".npy")}
-        # Read all headers: objects are refused anywhere.
+        # Read all headers, because objects are refused in any array.
         stored = {key: StoredArray(archive, row) for key, row in by_key.items()}
         by_file = _group_by_file(stored)
         self.kind = "arrays in npz" if len(by_file) == 1 else f"arrays in {len(by_file)} npz files"
@@ -95,7 +95,7 @@ class ArraySource(UploadSource):
         self.passed_over = sorted(set(by_key) - used - {array.key for array in names})
 
     def store(self, path: Path, spec: DatasetSpec, limits: IngestLimits, pool: ProcessPool) -> StoredImages:
-        """Copy the pixels: uint8 unchanged, other whole numbers from 0 to 255 as uint8, everything else as float32."""
+        """Copy the pixels: uint8 unchanged, other integers from 0 to 255 as uint8, everything else as float32."""
         shape = self._check_shape(spec, limits)
         is_uint8 = all(images.dtype.kind in "bu" and images.dtype.itemsize == 1 for images in self._images)
         values = None if is_uint8 else _measure_values(self._images)
@@ -119,7 +119,7 @@ class ArraySource(UploadSource):
         return StoredImages(pixels, value_range, encodings)
 
     def _check_shape(self, spec: DatasetSpec, limits: IngestLimits) -> tuple[int, int, int, int]:
-        """(count, height, width, channels) of what is stored. Raises Rejection if the arrays' images differ in size."""
+        """Return the stored (count, height, width, channels). Raises Rejection if images of the arrays differ in size."""
         first = self._images[0]
         height, width, _ = _get_image_shape(first)
         for images in self._images:
@@ -148,7 +148,7 @@ def _group_by_file(stored: dict[str, StoredArray]) -> dict[str, dict[str, Stored
 
 
 def _pair_files(by_file: dict[str, dict[str, StoredArray]]) -> list[tuple[str | None, StoredArray, StoredArray]]:
-    """Pair the arrays of all files. If there are several, the name of a file says which split its one pair is."""
+    """Pair the arrays of all files. If there are several files, the name of each says which split its pair is."""
     pairs = []
     for file, arrays in by_file.items():
         for split, images, labels in _pair_arrays(arrays):
@@ -164,7 +164,7 @@ def _pair_files(by_file: dict[str, dict[str, StoredArray]]) -> list[tuple[str | 
 
 
 def _find_class_names(by_file: dict[str, dict[str, StoredArray]]) -> list[StoredArray]:
-    """Return the array of class names of each file that has one. Raises Rejection if they differ."""
+    """Return the array of class names of each file that has such an array. Raises Rejection if they differ."""
     first = [next((arrays[key] for key in CLASS_NAME_KEYS if key in arrays), None) for arrays in by_file.values()]
     found = [names for names in first if names is not None]
     if len(found) > 1 and len({tuple(read_texts(names)) for names in found}) > 1:
@@ -236,7 +236,7 @@ def _measure_values(arrays: Sequence[StoredArray]) -> tuple[float, float]:
         row = 0
         for block in images.blocks():
             if block.dtype.kind == "f":
-                with np.errstate(over="ignore"):  # values that float32 cannot hold become infinite, and are found
+                with np.errstate(over="ignore"):  # Values beyond float32 become infinite, and are found here.
                     block = block.astype(np.float32)
                 finite = np.isfinite(block).reshape(len(block), -1).all(axis=1)
                 if not finite.all():
@@ -265,9 +265,9 @@ def _choose_range(values: tuple[float, float] | None, key: str) -> tuple[float, 
 
 
 def find_usual_range(lowest: float, highest: float) -> tuple[float, float] | None:
-    """The first usual range that holds all values; None if none does."""
+    """Return the first usual range that contains all values, or None."""
     for low, high in USUAL_RANGES:
-        # Values that leave most of 0–255 unused have another scale.
+        # Values that use little of 0–255 have another scale.
         if lowest >= low and highest <= high and (high <= 1 or highest > high / 2):
             return low, high
     return None

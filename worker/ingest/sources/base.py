@@ -1,4 +1,4 @@
-"""The interface of all formats: names, labels and splits when opened, and pixels when stored."""
+"""The interface of all formats: opening reads names, labels and splits; storing writes pixels."""
 
 import unicodedata
 from abc import ABC, abstractmethod
@@ -40,10 +40,9 @@ NAME_A_SIZE = (
 class StoredImages:
     """Pixels on disk. `encodings` counts the formats of the files, e.g. {"PNG L": 60000}.
 
-    skipped: rows of the source that `pixels` does not have, ascending: broken files, or copies of a derived version.
-    faults: of all files left out, both skipped ones and those without rows in the source. notes: sentences that tell
-    the owner how values were read. derived: the changes of a derived version. different: (pairs, 2) rows of `pixels`
-    that were marked as different in the version it is derived from.
+    skipped: ascending rows of the source that are missing in `pixels`: broken files, or copies of a derived version.
+    faults: of all files left out, skipped or without a row. notes: tell the owner how values were read. derived: the
+    changes of a derived version. different: (pairs, 2) rows of `pixels` that its base has marked as different.
     """
 
     pixels: Pixels
@@ -58,19 +57,18 @@ class StoredImages:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Members that are not in the dataset though the owner may expect them; `what` describes them."""
+    """Members that the dataset lacks although the owner may expect them. `what` describes them."""
 
     what: str
     names: list[str]
 
 
 class UploadSource(ABC):
-    """An upload, its format known and its labels read.
+    """An upload of a known format, with its labels.
 
-    names: (images,) what each image is called in the upload. labels: (images,) positions in `classes`.
-    given_splits: (images,) positions in SPLITS, or -1. passed_over: names of files that are not images. left_out:
-    images that are not in the dataset though the owner may expect them. notes: sentences that tell the owner how the
-    upload was understood.
+    names: (images,) the name of each image in the upload. labels: (images,) positions in `classes`. given_splits:
+    (images,) positions in SPLITS, or -1. passed_over: names of files that are not images. left_out: images that the
+    dataset lacks although the owner may expect them. notes: tell the owner how the upload was read.
     """
 
     kind: str
@@ -94,20 +92,20 @@ class ImageFiles(UploadSource):
 
     @abstractmethod
     def iterate_parts(self, row_bytes: int) -> Iterator[tuple[Sequence[str], Callable[[int], bytes]]]:
-        """Yield the names of some images after the other, and what reads the file of one of them, or raises Rejection.
+        """Yield parts: the names of some images, and a function that reads the file of one, or raises Rejection.
 
         Args:
-            row_bytes: of the pixels of an image: those of a part are at most `BATCH_BYTES`, unless it has one image.
+            row_bytes: size of one image's pixels. A part has at most `BATCH_BYTES` of them, or one image.
         """
 
     def store(self, path: Path, spec: DatasetSpec, limits: IngestLimits, pool: ProcessPool) -> StoredImages:
         """Decode all files into `images.npy` at `path`.
 
-        With `colour: auto` three channels are used as soon as one image has color; decoding then starts over. It also
-        starts over when the first 16-bit image is found: all images are then stored as float32.
+        Decoding starts over when the first color image is found (with `colour: auto`, all images get three channels)
+        and when the first 16-bit image is found (all images are stored as float32).
 
         Raises:
-            Rejection: with the image that cannot be taken.
+            Rejection: names the image that cannot be stored.
         """
         sized_by, wanted = self._find_first_readable(limits)
         if spec.colour != "auto":
@@ -150,7 +148,7 @@ class ImageFiles(UploadSource):
             first += len(names)
 
     def _find_first_readable(self, limits: IngestLimits) -> tuple[str, TargetShape]:
-        """Return the name of the first image that is not broken, and its own form. Raises Rejection."""
+        """Return the name and the form of the first readable image. Raises Rejection."""
         faults = list(self.faults)
         for [name], read in self.iterate_parts(BATCH_BYTES):
             try:
@@ -168,7 +166,7 @@ class ImageFiles(UploadSource):
 def _choose_range(pixels: Pixels, decoded: Decoded, bits: Literal[8, 16]) -> tuple[tuple[float, float], Sequence[str]]:
     """Return the range of the images, and a note about it.
 
-    The white of 8-bit images becomes that of the 16-bit ones.
+    White of 8-bit images is stored as white of 16-bit images.
     """
     if bits == 8:
         return choose_range(255.0), ()
@@ -178,7 +176,7 @@ def _choose_range(pixels: Pixels, decoded: Decoded, bits: Literal[8, 16]) -> tup
     low, white = choose_range(highest)
     if not decoded.shallow:
         return (low, white), ()
-    for row in decoded.shallow if white < WHITE else ():  # stored with the white of 16 bits
+    for row in decoded.shallow if white < WHITE else ():  # stored with the white of 16-bit images
         pixels.write(row, (pixels.read(row, 1) * np.float32(white / WHITE)).tobytes())
     deep_count = pixels.count - len(decoded.shallow) - len(decoded.broken)
     note = (
@@ -192,7 +190,7 @@ def _choose_range(pixels: Pixels, decoded: Decoded, bits: Literal[8, 16]) -> tup
 def _make_mixed_sizes(
     names: Sequence[str], wanted: TargetShape, decoded: Decoded, unreadable: Rejection | None
 ) -> Rejection:
-    """Reject with all sizes, their counts and an example of each, and other faults of files."""
+    """Make a rejection that lists all sizes with counts and examples, and other faults of files."""
     first_other = min(rows[0] for rows in decoded.other_sizes.values())
     faulty = {*decoded.broken, *(row for rows in decoded.other_sizes.values() for row in rows)}
     sized = next(row for row in range(len(names)) if row not in faulty)
@@ -215,7 +213,7 @@ def _make_mixed_sizes(
 def check_shape(
     shape: tuple[int, int, int, int], itemsize: int, limits: IngestLimits, member: str
 ) -> tuple[int, int, int, int]:
-    """Return the shape, unless it is too large or too small to be trained on or stored.
+    """Return the shape if it is not too large or too small to train on or to store.
 
     Raises:
         Rejection: `size_out_of_bounds`, `normalised_too_large`.
@@ -240,7 +238,7 @@ def check_shape(
 
 
 def check_classes(classes: Sequence[str], limits: IngestLimits, least: int = 2) -> tuple[str, ...]:
-    """Return the names of the classes, if their number is allowed.
+    """Return the class names if their number is allowed.
 
     Raises:
         Rejection: `too_few_classes`, `too_many_classes`, `bad_labels`.

@@ -22,7 +22,7 @@ def number_classes(
     """Return positions in the class names, over all parts in order, and the names. Raises Rejection.
 
     Args:
-        names: of the classes that whole numbers stand for; None if the values themselves are the names.
+        names: of the classes that integers stand for. None if the values are the names.
     """
     if len({part.dtype.kind for part in parts}) > 1:
         raise make_bad_labels("Some labels are numbers and others text. Save all as one type.", member)
@@ -43,7 +43,7 @@ def number_classes(
 
 
 def flatten_labels(labels: StoredArray, limits: IngestLimits) -> NDArray[Any]:
-    """Read the labels of images: (images,) whole numbers or text. Raises Rejection."""
+    """Read labels, (images,) integers or text. Raises Rejection."""
     key, shape = labels.key, labels.shape
     if len(shape) != 1 and prod(shape[1:]) != 1:
         received = f"The labels {clean_name(key)!r} have the shape {clean_name(str(shape), 80)}."
@@ -91,7 +91,7 @@ def read_texts(names: StoredArray) -> list[str]:
 
 
 def _check_text(values: NDArray[Any], key: str) -> NDArray[Any]:
-    """Return the text if all of it is valid Unicode, which numpy does not check. Raises Rejection."""
+    """Return the text if it is valid Unicode, which NumPy does not check. Raises Rejection."""
     codes = np.ascontiguousarray(values).view(np.dtype(np.uint32).newbyteorder(values.dtype.byteorder))
     if np.any((codes > sys.maxunicode) | ((codes >= 0xD800) & (codes < 0xE000))):
         raise make_bad_labels(f"The text in {clean_name(key)!r} is damaged. Save it again.", key)

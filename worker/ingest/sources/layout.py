@@ -25,10 +25,10 @@ MAX_SHOWN_FOLDERS = 3
 
 
 class FolderSource(ImageFiles):
-    """An archive of image files in folders, in the order of split, class and name: however a folder was packed.
+    """An archive of image files in folders, sorted by split, class and name, however it was packed.
 
     Raises:
-        Rejection: with a member that does not fit.
+        Rejection: names a member that does not fit.
     """
 
     def __init__(self, archive: Archive, spec: DatasetSpec, limits: IngestLimits) -> None:
@@ -46,7 +46,7 @@ class FolderSource(ImageFiles):
             self._archive = archive.select(self._place(archive, images, spec, limits))
         except Rejection as rejection:
             if self.faults and not spec.skip_broken:
-                # All files of a class or a split may be unreadable.
+                # Perhaps no file of a class or a split is readable.
                 raise make_broken_files(self.faults) from rejection
             if rejection.code in (RejectionCode.UNEXPECTED_LAYOUT, RejectionCode.TOO_FEW_CLASSES):
                 hint = describe_labels_elsewhere(archive.names, self.passed_over)
@@ -57,13 +57,13 @@ class FolderSource(ImageFiles):
     def _place(
         self, archive: Archive, images: Sequence[int], spec: DatasetSpec, limits: IngestLimits
     ) -> NDArray[np.int64]:
-        """Read classes and splits from the names of `images`, and return the members that are used, in order."""
+        """Read classes and splits from the names of `images`. Returns the members to use, in order."""
         names, uses = archive.names, spec.splits.folders
         if spec.adds_to and not uses:
             uses = _find_only_split(names)
         paths = [names[row] for row in images]
         wrapper = ""
-        # Folders around everything are left out, unless no class would remain.
+        # Drop folders around everything, unless no class would remain.
         while (
             len({path.partition("/")[0] for path in paths}) == 1
             and min(path.count("/") for path in paths) > 1
@@ -75,11 +75,11 @@ class FolderSource(ImageFiles):
             raise _make_stray(wrapper, strays, len(paths))
         placed = place_images(paths, uses)
         of_class = [path.partition("/")[0] for path in placed.paths]
-        # One class is enough for images that are added to a dataset.
+        # Images added to a dataset may be of one class.
         self.classes = check_classes(sorted(set(of_class)), limits, 1 if spec.adds_to else 2)
         label_of = {name: label for label, name in enumerate(self.classes)}
         members = [images[row] for row in placed.rows]
-        # Zeros in the place of slashes sort folder by folder.
+        # Zeros instead of slashes sort folder by folder.
         keys = [
             (split, path.replace("/", "\0"), names[member])
             for split, path, member in zip(placed.splits, placed.paths, members, strict=True)
@@ -102,9 +102,9 @@ class FolderSource(ImageFiles):
 
 
 def _find_images(archive: Archive, limits: IngestLimits) -> tuple[list[int], list[Rejection], list[str]]:
-    """Return positions of images, faults of those that cannot be read, and names of files that are not images.
+    """Return positions of images, faults of unreadable ones, and names of files that are not images.
 
-    Content decides if the name does not.
+    The content decides where the name does not.
     """
     images: list[int] = []
     ignored: list[str] = []
@@ -140,14 +140,14 @@ def _iterate_too_large(archive: Archive, limits: IngestLimits) -> Iterator[Rejec
 
 
 def _find_only_split(names: Sequence[str]) -> dict[str, FolderUse]:
-    """The one folder around all images, if it is called like a split: so more test images alone can be added."""
+    """Return the one folder around all images if it is named like a split, so that test images alone can be added."""
     tops = {name.partition("/")[0] for name in names}
     said = split_named(next(iter(tops))) if len(tops) == 1 else None
     return {next(iter(tops)): cast(FolderUse, said[0])} if said and not said[1] else {}
 
 
 def _find_strays(paths: Sequence[str]) -> list[str]:
-    """Refuse images that are in no class folder: at the top, or next to the class folders."""
+    """Refuse images outside of class folders: at the top, or next to class folders."""
     flat = [path for path in paths if "/" not in path]
     tops = {path.partition("/")[0] for path in paths}
     if flat or len(tops) > 1:
@@ -197,7 +197,7 @@ def _iterate_left_out(
 
 
 def _iterate_without_images(folders: Sequence[str], names: Sequence[str], images: Sequence[int]) -> Iterator[LeftOut]:
-    """Return the highest folders without an image, next to or below folders with images."""
+    """Yield the topmost folders without images, next to or below folders with images."""
     full = {""}
     for row in images:
         parent = names[row]
@@ -213,13 +213,13 @@ def _iterate_without_images(folders: Sequence[str], names: Sequence[str], images
 
 
 _TABLE_EXTENSIONS = frozenset({"csv", "tsv", "xlsx", "xls"})
-_NOTE_EXTENSIONS = frozenset({"txt", "xml"})  # a file for each image, as in YOLO and Pascal VOC
+_NOTE_EXTENSIONS = frozenset({"txt", "xml"})  # one file per image, as in YOLO and Pascal VOC
 
 
 def describe_labels_elsewhere(names: Sequence[str], others: Sequence[str]) -> str:
-    """Describe files that probably hold the labels, and what to do; empty if there are none.
+    """Describe files that probably contain the labels, and say what to do. Empty without such files.
 
-    Args: names are those of all files, others of those that are not images.
+    Args: names are of all files, others of files that are not images.
     """
     notes = [name for name in others if _get_extension(name) in _NOTE_EXTENSIONS]
     stems = {_get_stem(name) for name in set(names) - set(others)}

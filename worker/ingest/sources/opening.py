@@ -1,4 +1,4 @@
-"""Opens an upload, recognized by its first bytes and not by its name: alone, or after a stored version's images."""
+"""Opens an upload, alone or appended to a stored version. Its first bytes tell the format, not its name."""
 
 from collections import Counter
 from pathlib import Path
@@ -37,10 +37,10 @@ OTHER_FORMATS = {
 
 
 def open_source(source: Path, spec: DatasetSpec, scratch: Path, limits: IngestLimits) -> UploadSource:
-    """Read names, labels and splits of an upload; files are unpacked into the folder `scratch`.
+    """Read names, labels and splits of an upload. Files are unpacked into the folder `scratch`.
 
     Raises:
-        Rejection: if its format is unknown, it exceeds a limit, or its names and labels do not fit.
+        Rejection: the format is unknown, a limit is exceeded, or names and labels do not fit.
     """
     size = source.stat().st_size
     if size > limits.upload_bytes:
@@ -107,10 +107,10 @@ def _list_extensions(archive: Archive) -> set[str]:
 
 
 class AddedSource(UploadSource):
-    """The images of a version as they are, then those of an upload.
+    """The unchanged images of a version, followed by the images of an upload.
 
-    The version's splits stay. An uploaded image is in the split that the upload says, and in train where it says none,
-    so that held-out images stay what they were. New classes come after the version's.
+    The version's splits stay. An uploaded image goes to the split that the upload names, else to train, so that
+    held-out images stay the same. New classes come after the version's.
 
     Raises:
         Rejection: `too_many_classes`, `bad_labels`.
@@ -129,10 +129,10 @@ class AddedSource(UploadSource):
         self.notes = [*upload.notes, f"The first {len(base.names):,} images are those of {base.called}."]
 
     def store(self, path: Path, spec: DatasetSpec, limits: IngestLimits, pool: ProcessPool) -> StoredImages:
-        """Decode the upload to the size and the channels of the version, and write its pixels after the version's.
+        """Decode the upload to the version's size and channels, and append its pixels.
 
         Raises:
-            Rejection: also if the upload cannot have them.
+            Rejection: also if the upload cannot be converted.
         """
         images, count = self._base.images, len(self._base.names)
         height, width, channels = images.shape

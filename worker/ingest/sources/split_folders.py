@@ -1,4 +1,4 @@
-"""Finds the folders of an archive that are splits. An ambiguous folder is refused, never guessed.
+"""Finds the split folders of an archive. An ambiguous folder is refused, never guessed.
 
 Two layouts are understood: `split/class/file` and `class/split/file`.
 """
@@ -27,7 +27,7 @@ SPLIT_NAMES = {
 FILLER_WORDS = frozenset({"set", "data", "dataset", "split", "image", "images", "img", "imgs", "pictures", "folder"})
 # Folders of images without known labels, such as the `seg_pred` of a competition.
 UNLABELLED_WORDS = frozenset({"pred", "predict", "prediction", "predictions", "unlabeled", "unlabelled", "nolabel"})
-# The images in these folders are never a class, whatever is next to them.
+# These folders are never a class, whatever is next to them.
 NEVER_A_CLASS = frozenset({"unlabeled", "unlabelled", "nolabel"})
 FOLD_NAME = re.compile(r"(?:k?fold|cv|split|part|set|dataset|batch|subset)[_\-. ]?\d+", re.IGNORECASE)
 _FUSED = re.compile(rf"({'|'.join(SPLIT_NAMES)})(?:{'|'.join(sorted(FILLER_WORDS, key=len, reverse=True))})")
@@ -38,9 +38,8 @@ SHOWN_FOLDERS = 5
 class PlacedImages:
     """The splits of images. Rows are positions in the given paths.
 
-    splits, paths: for each kept row, its position in SPLITS or NO_SPLIT, and its path starting at the class.
-    unlabelled,
-    ignored: rows left out, by folder: those without labels, and those that the dataset spec ignores.
+    splits, paths: of each kept row, its position in SPLITS or NO_SPLIT, and its path from the class on. unlabelled,
+    ignored: rows left out, by folder: without labels, or ignored by the dataset spec.
     """
 
     rows: list[int] = field(default_factory=list)
@@ -51,10 +50,10 @@ class PlacedImages:
 
 
 def place_images(paths: Sequence[str], uses: Mapping[str, FolderUse]) -> PlacedImages:
-    """Separate splits from classes. Each path has at least one folder; `uses` is the dataset spec's rules for folders.
+    """Separate splits from classes. Each path has at least one folder. `uses` has the dataset spec's rules for folders.
 
     Raises:
-        Rejection: `unexpected_layout` with the folder or file that is not understood.
+        Rejection: `unexpected_layout`, with the folder or file that does not fit.
     """
     top: dict[str, list[int]] = {}
     for row, path in enumerate(paths):
@@ -100,7 +99,7 @@ def place_images(paths: Sequence[str], uses: Mapping[str, FolderUse]) -> PlacedI
                 f"{_suggest_what_to_say(twin, splits[name])}",
                 twin,
             )
-    # Archives of a single split often have one folder around their classes.
+    # An archive of a single split often has one folder around its classes.
     are_wrapped = all(
         min(paths[row].count("/") for row in top[name]) > 2
         and len({paths[row].split("/")[1] for row in top[name]}) == 1
@@ -118,7 +117,7 @@ def place_images(paths: Sequence[str], uses: Mapping[str, FolderUse]) -> PlacedI
 
 
 def split_named(name: str) -> tuple[str, frozenset[str]] | None:
-    """Return the split that a folder's name means, and its other words; None if it names no split, or several."""
+    """Return the split that a folder's name means, and its other words. None if it names no split or several."""
     words = _split_words(name)
     hits = words & SPLIT_NAMES.keys()
     if len(hits) != 1:
@@ -146,7 +145,7 @@ def _find_known(names: Sequence[str], is_flat: Mapping[str, bool], has_splits: b
             unlabelled = any(_split_words(name) - UNLABELLED_WORDS == rest != _split_words(name) for name in names)
             if len(set(alike.values())) + unlabelled > 1:
                 plain |= alike
-    # Among several other classes a flat folder `train` is the vehicle.
+    # Next to several other classes, a flat folder `train` is the vehicle.
     if not has_splits and [name.lower() for name in plain] == ["train"] and is_flat[next(iter(plain))]:
         others = [name for name in names if name not in plain and not _split_words(name) & UNLABELLED_WORDS]
         if len(others) > 1 and all(not FOLD_NAME.fullmatch(name) for name in others):
@@ -161,7 +160,7 @@ def _list_folders(paths: Sequence[str], rows: Iterable[int]) -> set[str]:
 def _add_classes(
     placed: PlacedImages, paths: Sequence[str], top: Mapping[str, list[int]], *, check_folders: bool
 ) -> None:
-    """Folders that are classes, perhaps with splits in them."""
+    """Add folders that are classes, perhaps with splits in them."""
     rows = [row for of_folder in top.values() for row in of_folder]
     second = {row: parts[1] for row in rows if len(parts := paths[row].split("/")) > 2}
     splits = {row: said[0] for row, name in second.items() if (said := split_named(name)) and not said[1]}
@@ -195,7 +194,7 @@ def _add_classes(
 
 
 def _strip_split_folder(paths: Sequence[str], rows: Sequence[int], folder: str, *, is_wrapped: bool) -> list[str]:
-    """The paths inside of a split's folder, without folders that name no class: `train/train/…`, `train/images/…`."""
+    """Return paths inside a split's folder without folders that name no class: `train/train/…`, `train/images/…`."""
     below = [paths[row].split("/", 2 if is_wrapped else 1)[-1] for row in rows]
     while len(wrappers := {path.partition("/")[0] for path in below}) == 1 and all("/" in path for path in below):
         wrapper = next(iter(wrappers))
@@ -212,7 +211,7 @@ def _make_without_classes(
     top: Mapping[str, list[int]],
     below: Mapping[str, list[str]],
 ) -> Rejection:
-    """Splits with images that lie in no class folder."""
+    """Reject splits whose images are in no class folder."""
     found = {name: [row for row, path in zip(top[name], below[name], strict=True) if "/" not in path] for name in flat}
     row = found[flat[0]][0]
     count = sum(map(len, found.values()))

@@ -1,4 +1,4 @@
-"""A version that is stored already, with changes to labels, pixels and images: the source of a derived version."""
+"""The source of a derived version: a stored version with changed labels, pixels and images."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -36,9 +36,9 @@ from worker.ingest.splits import NO_SPLIT
 
 @dataclass(frozen=True)
 class BaseVersion:
-    """The version that is changed.
+    """The version to change.
 
-    names: (images,) the names of its images. is_named: whether the upload gave them; only then they can be grouped by
+    names: (images,) the names of its images. is_named: whether the upload gave them, so that a group rule applies to
     them. different: (pairs, 2) images that a user marked as different.
     """
 
@@ -65,7 +65,7 @@ def read_base(
 
     Args:
         content: the folder of its files, in the internal format.
-        names: a file with the name of each image, one per line. Without names, they are called `digits[0]` and so on.
+        names: a file with the name of each image, one per line. Images without names are called `digits[0]` and so on.
         called, sha256: its `name@version` and content address.
         different: pairs of its images that a user marked as different.
     """
@@ -80,10 +80,10 @@ def read_base(
 
 
 class DerivedSource(UploadSource):
-    """The images of a version that stay, with the labels and the pixels that they are to have.
+    """The remaining images of a version, with their new labels and pixels.
 
     Raises:
-        Rejection: if the changes name an image that is not there, or leave a split or all classes but one empty.
+        Rejection: the changes name an unknown image, or leave a split empty or fewer than two classes.
     """
 
     kind = "a version that was stored"
@@ -102,7 +102,7 @@ class DerivedSource(UploadSource):
         had, has = (
             np.bincount(each, minlength=len(classes)) > 0 for each in (position[images.labels], labels[self._rows])
         )
-        # A class that has lost its last image is gone, as it would be from an upload.
+        # A class without images is dropped, as in an upload.
         gone = np.flatnonzero(had & ~has)
         self._gone = [classes[label] for label in gone.tolist()]
         left = [label for label in range(len(classes)) if label not in set(gone.tolist())]
@@ -117,7 +117,7 @@ class DerivedSource(UploadSource):
         self._require_splits(self.given_splits)
 
     def _require_splits(self, given_splits: NDArray[np.int8]) -> None:
-        """Raise Rejection if a split has lost all its images and is not split again."""
+        """Raise Rejection if a split would be empty and images are not split again."""
         for code, split in enumerate(SPLITS):
             if not self._changes.resplit and not (given_splits == code).any():
                 raise Rejection(
@@ -126,7 +126,7 @@ class DerivedSource(UploadSource):
                 )
 
     def store(self, path: Path, spec: DatasetSpec, limits: IngestLimits, pool: ProcessPool) -> StoredImages:
-        """Write the pixels, changed; then find copies among them, where these are to be left out."""
+        """Write the changed pixels. Then find copies among them if these are to be left out."""
         images = self._base.images
         pixels = Pixels.create(path, (len(self._rows), *images.shape), images.images.dtype)
         changes = self._changes.pixel_values.group_by_split() if self._changes.pixel_values else {}
@@ -157,7 +157,7 @@ class DerivedSource(UploadSource):
     def _find_copies(
         self, pixels: Pixels, value_range: tuple[float, float], pool: ProcessPool
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Search the pixels as they are now: inverted images were not copies before."""
+        """Search the changed pixels: inverted images were not copies before."""
         splits = {split: np.flatnonzero(self.given_splits == code) for code, split in enumerate(SPLITS)}
         different = keep_pairs(self._base.different, self._rows)
         dataset = IngestedDataset(
@@ -167,7 +167,7 @@ class DerivedSource(UploadSource):
         return find_superfluous_copies(build_relations(copies, None).copy_of, self.labels, dataset.split_of)
 
     def _describe_done(self, copies: int, conflicting: int, changes: dict[Any, PixelChange]) -> dict[str, Any]:
-        """What was changed, counted and in words."""
+        """Describe and count the changes."""
         excluded = len(self._base.names) - len(self._rows)
         changed = {split: int((self.given_splits == SPLITS.index(split)).sum()) for split in changes}
         merged = len(self._base.images.classes) - len(self._gone) - len(self.classes)
@@ -199,7 +199,7 @@ class DerivedSource(UploadSource):
 
 
 def _choose_range(pixels: Pixels, before: tuple[float, float]) -> tuple[float, float]:
-    """The range of changed pixels: that of whole numbers stays, floats have the usual one that an upload would get."""
+    """Return the range of changed pixels. Integers keep their range; floats get the default range of an upload."""
     if pixels.dtype == np.uint8:
         return before
     extremes = [(float(block.min()), float(block.max())) for block in pixels.blocks()]
@@ -208,10 +208,10 @@ def _choose_range(pixels: Pixels, before: tuple[float, float]) -> tuple[float, f
 
 
 def find_rows(images: Sequence[int | str], names: Sequence[str]) -> list[int]:
-    """The positions of images, each named by its position or its file name.
+    """Return the positions of images, which are given by position or file name.
 
     Raises:
-        Rejection: `unknown_image`, with all that are not there.
+        Rejection: `unknown_image`, with all unknown images.
     """
     by_name = (
         {name: row for row, name in enumerate(names)} if any(parse_index(image) is None for image in images) else {}
@@ -237,7 +237,7 @@ def find_rows(images: Sequence[int | str], names: Sequence[str]) -> list[int]:
 
 
 def map_rows_to_labels(relabel: Mapping[str, str], names: Sequence[str]) -> dict[int, str]:
-    """The new class of images by position.
+    """Return the new class of images, by position.
 
     Raises:
         Rejection: `unknown_image`; `bad_labels` if an image is given two classes.
@@ -254,6 +254,6 @@ def map_rows_to_labels(relabel: Mapping[str, str], names: Sequence[str]) -> dict
 
 
 def keep_pairs(pairs: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(pairs, 2) of images that stay, as positions in `rows`, which are ascending."""
+    """Return the (pairs, 2) whose images stay, as positions in the ascending `rows`."""
     places = np.searchsorted(rows, pairs).clip(max=len(rows) - 1)
     return places[(rows[places] == pairs).all(axis=1)]

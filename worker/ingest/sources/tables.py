@@ -29,7 +29,7 @@ SPLIT_IN_NAME = re.compile(rf"(?:^|[/_.-])({'|'.join(SPLIT_NAMES)})(?=[/_.-])", 
 class _Table:
     """One Parquet file, called `name`.
 
-    split: that its name says. rows: how many. classes: the names that numbers among its labels stand for.
+    split: according to its name. rows: their number. classes: names for integer labels.
     """
 
     def __init__(self, path: Path, name: str) -> None:
@@ -70,7 +70,7 @@ class _Table:
         self.classes = tuple(map(str, names)) if isinstance(names, list) else None
 
     def read_labels(self) -> list[NDArray[Any]]:
-        """Return the labels in parts: whole numbers, or text."""
+        """Return the labels in parts, as integers or text."""
         return [self._convert_labels(column) for column in self._iterate_column(self.label, 65_536)]
 
     def _convert_labels(self, column: Any) -> NDArray[Any]:
@@ -89,7 +89,7 @@ class _Table:
             return column.to_numpy(zero_copy_only=False).astype(str if is_text else np.int64)
 
     def read_names(self) -> list[str]:
-        """Return what each image is called."""
+        """Return the name of each image."""
         unnamed = (f"{self.name}[{row}]" for row in range(self.rows))
         if not self._path_in_image:
             return list(unnamed)
@@ -101,7 +101,7 @@ class _Table:
         return names
 
     def iterate_files(self, most: int) -> Iterator[list[bytes]]:
-        """Yield the images as files, at most `most` at a time; rows without an image are empty files."""
+        """Yield image files, at most `most` at a time. Rows without an image are empty files."""
         empty = 0
         for column in self._iterate_column(self._image, most):
             empty += column.null_count
@@ -116,7 +116,7 @@ class _Table:
             )
 
     def _iterate_column(self, column: str, batch_rows: int) -> Iterator[Any]:
-        # Pages are read one at a time: a whole row group may not fit in memory.
+        # Pages are read one at a time, because a row group may not fit in memory.
         with self._guard_reading(), pq.ParquetFile(self._path, pre_buffer=False, buffer_size=BATCH_BYTES) as file:
             seen = 0
             for batch in file.iter_batches(batch_rows, columns=[column], use_threads=False):
@@ -146,7 +146,7 @@ class _Table:
 
 
 class TableSource(ImageFiles):
-    """One Parquet file, or several in an archive, a split or a part of one each."""
+    """One Parquet file, or several in an archive, each with a split or a part of one."""
 
     def __init__(self, files: Sequence[tuple[Path, str]], passed_over: Sequence[str], limits: IngestLimits) -> None:
         self.kind = "parquet" if len(files) == 1 else f"parquet, {len(files)} files"
@@ -184,7 +184,7 @@ class TableSource(ImageFiles):
 
 
 def unpack_tables(archive: Archive, scratch: Path) -> list[tuple[Path, str]]:
-    """The Parquet files of an archive, unpacked into `scratch`, in the order of their splits and names."""
+    """Unpack the Parquet files of an archive into `scratch`, sorted by split and name."""
     rows = [row for row, name in enumerate(archive.names) if name.lower().endswith(".parquet")]
     files = []
     for row in sorted(rows, key=lambda row: (_order(archive.names[row]), archive.names[row])):
@@ -206,7 +206,7 @@ def _split_in(name: str) -> str | None:
 
 
 def _read_features(schema: Any) -> dict[str, dict[str, Any]]:
-    """What Hugging Face's library notes about columns; nothing if it is not there or not as expected."""
+    """Read what Hugging Face's library notes about columns. Empty if it is missing or malformed."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         return {str(key): feature for key, feature in features.items() if isinstance(feature, dict)}
