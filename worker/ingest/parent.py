@@ -56,7 +56,7 @@ class BoundedProcess(EnclosedProcess):
         self._work = work
 
     def receive(self, timeout_s: float) -> IngestedContent | dict[str, str] | None:
-        """Return its answer, or None if there is none within `timeout_s`. A search for copies answers with digests of splits.
+        """Return its answer, or None if it takes longer than `timeout_s`. A search for copies answers with digests.
 
         Raises:
             Rejection: the upload is rejected, or the process ended without an answer. `target` is empty then.

@@ -25,7 +25,7 @@ GROUPING_S = 30.0
 
 @dataclass(frozen=True)
 class Splits:
-    """Ascending positions of each split's images, and a description of where it came from. cut: splits cut from train."""
+    """Ascending positions of each split's images, and where it came from in words. cut: splits cut from train."""
 
     indices: Mapping[str, NDArray[np.int64]]
     origin: Mapping[str, str]
@@ -66,7 +66,7 @@ def find_groups(names: Sequence[str], pattern: str | None, limit_s: float = GROU
 
 @contextmanager
 def _stop_after(limit_s: float, pattern: str) -> Iterator[None]:
-    """Stop a match that takes too long. Some patterns take forever on one name, but Python's matcher handles signals."""
+    """Stop a match that takes too long: some patterns take forever. Python's matcher handles signals."""
 
     def stop(*_: object) -> None:
         raise Rejection(

@@ -3,7 +3,7 @@
 import { useState } from 'preact/hooks'
 
 import type { Schemas } from '../api/client'
-import { moment } from '../words/format'
+import { moment, plain } from '../words/format'
 import { useLive, useLoaded } from './load'
 import { inQuery, setQuery } from './router'
 import { Scroll } from './scroll'
@@ -72,7 +72,7 @@ export function EventsCard(props: Props) {
             {shown.map((event) => (
               <tr key={event.id} class={event.level}>
                 <td class="soft">{moment(event.created_at)}</td>
-                <td class="mono">{event.type.split('.').slice(1).join('.')}</td>
+                <td>{plain(event.type.split('.').slice(1).join(' '))}</td>
                 <td>{event.message}</td>
               </tr>
             ))}

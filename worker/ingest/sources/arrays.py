@@ -119,7 +119,7 @@ class ArraySource(UploadSource):
         return StoredImages(pixels, value_range, encodings)
 
     def _check_shape(self, spec: DatasetSpec, limits: IngestLimits) -> tuple[int, int, int, int]:
-        """Return the stored (count, height, width, channels). Raises Rejection if images of the arrays differ in size."""
+        """Return the stored (count, height, width, channels). Raises Rejection if the arrays' images differ in size."""
         first = self._images[0]
         height, width, _ = _get_image_shape(first)
         for images in self._images:

@@ -4,9 +4,9 @@ import { useEffect, useState } from 'preact/hooks'
 
 import { Labelled } from '../../parts/labelled'
 import { Typed } from '../../parts/typed'
-import { ITEMS, labelOf } from '../../words/fields'
+import { ITEMS, labelOf, withFieldWords } from '../../words/fields'
 import { plain } from '../../words/format'
-import { fieldName, parted } from './labels'
+import { parted } from './labels'
 import { at, changed, type Field, fieldOf, type Path, pointerOf, type Schema, type Schemas, tagOf, type Value } from './schema'
 
 export type Form = {
@@ -31,8 +31,8 @@ const OFF_WHEN_ABSENT = new Set([
   'unfreeze_at',
 ])
 
-/** The field's own name before what it means: as JSON and the command line call it. */
-const hintOf = (path: Path, ...said: string[]) => [`\`${fieldName(path)}\``, ...said].filter(Boolean).join(' · ')
+/** What a field means, and its bounds. */
+const hintOf = (description: string, bounds = '') => [withFieldWords(description), bounds].filter(Boolean).join(' · ')
 
 export function AnyField({ form, path, schema }: Props) {
   const field = fieldOf(schema, form.all)
@@ -205,7 +205,7 @@ function Plain({ form, path, field }: { form: Form; path: Path; field: PlainFiel
   const usual = field.default === null ? '' : String(field.default)
   if (field.kind === 'switch') {
     return (
-      <Labelled id={id} label={labelOf(path)} hint={hintOf(path, field.description)} error={error} inline>
+      <Labelled id={id} label={labelOf(path)} hint={hintOf(field.description)} error={error} inline>
         <input
           {...common}
           type="checkbox"
@@ -217,7 +217,7 @@ function Plain({ form, path, field }: { form: Form; path: Path; field: PlainFiel
   }
   if (field.kind === 'choice') {
     return (
-      <Labelled id={id} label={labelOf(path)} hint={hintOf(path, field.description)} error={error}>
+      <Labelled id={id} label={labelOf(path)} hint={hintOf(field.description)} error={error}>
         <select {...common} value={String(value ?? usual)} onChange={(event) => set(event.currentTarget.value || undefined)}>
           {field.mayBeNull && <option value="">default</option>}
           {field.choices.map((choice) => (
@@ -232,7 +232,7 @@ function Plain({ form, path, field }: { form: Form; path: Path; field: PlainFiel
   const bounds =
     field.kind === 'number' && field.least !== undefined ? `${field.least} to ${field.most?.toLocaleString('en')}` : ''
   return (
-    <Labelled id={id} label={labelOf(path)} hint={hintOf(path, field.description, bounds)} error={error}>
+    <Labelled id={id} label={labelOf(path)} hint={hintOf(field.description, bounds)} error={error}>
       <Typed
         {...common}
         inputMode={field.kind === 'number' ? (field.whole ? 'numeric' : 'decimal') : undefined}

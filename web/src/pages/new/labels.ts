@@ -15,9 +15,6 @@ const FIRST: Record<string, string[]> = {
 
 const keyOf = (path: Path) => path.filter((part) => typeof part === 'string').join('.')
 
-/** The field's own name, by which JSON, the command line and the reference call it. */
-export const fieldName = (path: Path) => String(path[path.length - 1])
-
 /** Fields of a group, parted into those that are shown at once and those behind "More settings". */
 export function parted<T>(path: Path, fields: [string, T][]): [shown: [string, T][], folded: [string, T][]] {
   const first = FIRST[keyOf(path)]

@@ -87,7 +87,7 @@ function ModelField({ form, onRead }: Props) {
   const error = chosen?.error?.detail ?? (value ? form.errors.get(id) : undefined)
   return (
     <div class="fields">
-      <Labelled id={id} label={labelOf(['network', 'model'])} hint={chosen ? describe(chosen) : '`model`'} error={error}>
+      <Labelled id={id} label={labelOf(['network', 'model'])} hint={chosen ? describe(chosen) : ''} error={error}>
         <select
           id={id}
           value={value}
