@@ -5,7 +5,7 @@ from math import sqrt
 from statistics import fmean, stdev
 from typing import get_args
 
-from heldout.diagnosis.bounds import Bounds
+from heldout.diagnosis.bounds import Bounds, mirror
 from heldout.diagnosis.gap import Gap, Term, TermCode
 from heldout.documents.blocks import Block, Heading, Paragraph, Table
 from heldout.metrics import Measure
@@ -21,9 +21,8 @@ from heldout.words.labels import TERMS, describe_remedy
 
 _TITLE = "What is the gap from training to test made of?"
 _HOW_TO_READ = (
-    "Each row is one part of the gap from training to test. Together the parts add up to the whole gap. A part with a "
-    "plus makes the gap wider, and a part with a minus makes it narrower. If a part's range includes 0, it may be "
-    "chance. The last row matters most."
+    "Each row is one step from training to test, and together the steps add up to the whole gap. A step that lowers "
+    "accuracy or raises loss widens the gap. If a step's range includes 0, it may be chance. The last row matters most."
 )
 
 
@@ -55,6 +54,8 @@ def _build_table(caption: str, budgets: Sequence[ReportBudgetView], measure: Mea
     The table of accuracy also explains each part.
     """
     unit, is_loss = (LOSS, True) if measure == "loss" else (POINTS, False)
+    # As in a diagnosis: terms that widen the gap are positive, and they lower accuracy.
+    sign = 1 if is_loss else -1
     rows = [_build_level_row("training images", [budget.gap.train for budget in budgets], is_loss=is_loss)]
     shown = {term.code for budget in budgets for term in budget.gap.terms if not term.is_nothing}
     for code in (code for code in TERMS if code in shown):
@@ -64,13 +65,18 @@ def _build_table(caption: str, budgets: Sequence[ReportBudgetView], measure: Mea
             value, bounds = (
                 (None, None) if term is None else (getattr(term, measure), getattr(term, f"{measure}_interval"))
             )
+            value = None if value is None else sign * value
+            bounds = mirror(bounds) if bounds is not None and not is_loss else bounds
             row += [format_signed(unit, value, bounds), format_signed_range(unit, value, bounds)]
         rows.append([*row, _explain_meaning(code, budgets)])
-    wholes = [format_signed(unit, getattr(budget.whole, measure)) for budget in budgets]
+    wholes = [
+        format_signed(unit, None if (whole := getattr(budget.whole, measure)) is None else sign * whole)
+        for budget in budgets
+    ]
     rows.append(["the whole gap", *(cell for whole in wholes for cell in (whole, "")), ""])
     rows.append(_build_level_row("test images", [budget.gap.test for budget in budgets], is_loss=is_loss))
     names = ["base" if budget.arm == BASE_ARM else describe_remedy(budget.arm) for budget in budgets]
-    headings = ["part", *(heading for name in names for heading in (name, "very likely between")), "what it is"]
+    headings = ["step", *(heading for name in names for heading in (name, "very likely between")), "what it is"]
     last = -1 if is_loss else len(headings)
     return Table(
         caption, headings[:last], [row[:last] for row in rows], (len(rows) - 2,), tuple(range(1, 1 + 2 * len(budgets)))

@@ -1,5 +1,7 @@
 """The contents of a report, block by block: first the answer, then the evidence, then how to repeat the study."""
 
+import re
+
 from analysis.reports.budgets import build_budget_blocks
 from analysis.reports.changes import WINNER_FILE, render_script
 from analysis.reports.courses import build_course_blocks
@@ -10,7 +12,7 @@ from heldout.documents.blocks import Block, Document, Facts, Heading, Listing, P
 from heldout.documents.study import build_answer, list_facts
 from heldout.views.study import StudyView
 from heldout.views.study_report import StudyReportView
-from heldout.words.labels import join_remedies
+from heldout.words.labels import SPEC_FIELDS, join_remedies
 from heldout.words.study_answers import say_done
 
 _TRAINING_WORDS = (
@@ -66,7 +68,7 @@ def _change_blocks(report: StudyReportView) -> list[Block]:
     for arm in (report.study.arms[0], *sort_arms(report.study)):
         shown = reported[arm.name]
         result = [shown.explanation, *([] if arm.why is None else [arm.why])]
-        changes = "; ".join(shown.changes) or "nothing"
+        changes = "; ".join(name_field_change(change) for change in shown.changes) or "nothing"
         rows.append((format_arm_name(report.study, arm), shown.idea or words.NONE, changes, " ".join(result)))
     dropped = [arm.name for arm in report.study.arms if arm.status == "dropped"]
     said = (
@@ -81,9 +83,7 @@ def _change_blocks(report: StudyReportView) -> list[Block]:
     return [
         Heading("What did each remedy change, and what was the result?", is_folded=True),
         Paragraph(said),
-        Table(
-            "Fields of the spec that each remedy changes, and the result", ("remedy", "idea", "changes", "result"), rows
-        ),
+        Table("Settings that each remedy changes, and the result", ("remedy", "idea", "changes", "result"), rows),
     ]
 
 
@@ -128,3 +128,15 @@ def _build_again_blocks(report: StudyReportView) -> list[Block]:
     if report.winning_spec is not None:
         blocks.append(Paragraph(f"{WINNER_FILE} is the complete chosen spec, with all its defaults."))
     return blocks + [Listing(command.what, render_script(command), "sh") for command in report.commands]
+
+
+def name_field_change(change: str) -> str:
+    """`network.blocks[all].dropout: 0 → 0.25` as forms call it: `Dropout of all blocks: 0 → 0.25`."""
+    path, _, values = change.partition(": ")
+    label = SPEC_FIELDS.get(re.sub(r"\[\w+\]", "", path))
+    if label is None and path.partition(".")[0] not in SPEC_FIELDS:  # a parameter of an external training
+        return change
+    name = re.sub(r" \(.*\)$", "", label) if label else path.rpartition(".")[2].replace("_", " ")
+    if place := re.search(r"\[(all|\d+)\]", path):
+        name += " of all blocks" if place[1] == "all" else f" of block {int(place[1]) + 1}"
+    return f"{name}: {values.replace('null', 'none').replace(chr(34), '')}"

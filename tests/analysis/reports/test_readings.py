@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from analysis.reports.changes import describe_changes
-from analysis.reports.contents import build_document
+from analysis.reports.contents import build_document, name_field_change
 from analysis.reports.key_figures import list_study_figures, sum_confusions
 from heldout.documents.html import render_page
 from tests.analysis.reports import made_studies as made
@@ -24,6 +24,9 @@ def test_a_report_names_the_winner_its_spec_and_what_each_remedy_changed():
     }
     assert found.winning_spec.network.blocks[2].dropout == 0.25
     assert found.arms[1].changes == ["network.blocks[all].dropout: 0 → 0.25"]
+    assert name_field_change(found.arms[1].changes[0]) == "Dropout of all blocks: 0 → 0.25"
+    assert name_field_change('training.class_weights: null → "balanced"') == "Class weights: none → balanced"
+    assert name_field_change("width: 2") == "width: 2", "the parameter of a script keeps its name"
 
 
 def test_a_report_begins_with_the_figures_of_base_and_winner():
