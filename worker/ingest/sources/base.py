@@ -101,8 +101,8 @@ class ImageFiles(UploadSource):
     def store(self, path: Path, spec: DatasetSpec, limits: IngestLimits, pool: ProcessPool) -> StoredImages:
         """Decode all files into `images.npy` at `path`.
 
-        Decoding starts over when the first color image is found (with `colour: auto`, all images get three channels)
-        and when the first 16-bit image is found (all images are stored as float32).
+        Decoding starts over when the first color image is found with `colour: auto`: all get three channels then.
+        It also starts over at the first 16-bit image: all images are then stored as float32.
 
         Raises:
             Rejection: names the image that cannot be stored.
