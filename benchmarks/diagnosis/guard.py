@@ -87,7 +87,7 @@ def early_stopping(patience: int) -> Replay:
     def replay(record: Record) -> tuple[int, int]:
         state = StoppingState()
         for epoch, loss in enumerate(record.history["validation_loss"], 1):
-            state = judge_epoch(spec, state, epoch, loss or 0.0)
+            state = judge_epoch(spec, state, epoch, loss or 0.0, sign=1)
             if state.stopped:
                 return epoch, state.best_epoch
         return _epochs(record), state.best_epoch

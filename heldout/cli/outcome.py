@@ -12,6 +12,7 @@ from heldout.fixes.bodies import format_fix_command
 # Routes as the service's texts name them, and the commands that send them. The longest come first.
 _COMMANDS_OF_ROUTES = (
     (r"POST /v1/jobs/(\S+)/retry", r"`heldout retry \1`"),
+    (r"POST /v1/jobs/(\S+)/proof", r"`heldout diagnose \1 --prove`"),
     (r"POST /v1/(?:jobs|studies)/(\S+)/model\?format=(\w+)", r"`heldout export \1 --format \2 --again`"),
     (r"POST /v1/datasets/\S+/versions with \{.*\}", "The command below"),
     (r"`data: fix`", "`--fix`"),

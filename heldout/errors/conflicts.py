@@ -48,7 +48,7 @@ class ProofNotRunning(HeldoutError, code="proof_not_running", status=409, title=
     def __init__(self, job_id: str) -> None:
         super().__init__(
             f"No proof of job {job_id} is running, so there is nothing to cancel. "
-            f"POST /v1/jobs/{job_id}/proof starts one."
+            f"Start one: POST /v1/jobs/{job_id}/proof."
         )
 
 

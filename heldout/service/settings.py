@@ -162,7 +162,7 @@ class Settings(BaseSettings):
     )
 
     prove_idle_s: float = Field(
-        60,
+        0,
         ge=0,
         le=86_400,
         description="The most seconds that an idle worker spends by itself on short trainings that make sure of a "

@@ -4,7 +4,7 @@ import pytest
 
 from heldout.spec.job import JobSpec
 from heldout.spec.layers import plan_network
-from heldout.work.kinds import KINDS, KINDS_OF_WORKERS, JobKind
+from heldout.work.kinds import EXPERIMENT_KINDS, KINDS, KINDS_OF_WORKERS, JobKind
 from heldout.work.memory import MemoryKill, could_hold, estimate_training_bytes, find_fitting_batch_size
 
 GIB = 2**30
@@ -58,5 +58,12 @@ def test_work_of_every_kind_reserves_memory():
     # None means that the amount depends on the spec. Any process that loads NumPy or TensorFlow takes at least 0.5 GiB.
     reserved = {kind: about.memory_bytes for kind, about in KINDS.items() if about.memory_bytes is not None}
     assert all(amount >= 2**29 for amount in reserved.values()), reserved
-    depend_on_spec = {JobKind.TRAIN, JobKind.EVALUATE, JobKind.EXPORT, JobKind.CHECK_MODEL, JobKind.MEASURE}
+    depend_on_spec = {
+        JobKind.TRAIN,
+        JobKind.EVALUATE,
+        JobKind.EXPORT,
+        JobKind.CHECK_MODEL,
+        JobKind.MEASURE,
+        *EXPERIMENT_KINDS,
+    }
     assert depend_on_spec == set(KINDS_OF_WORKERS) - reserved.keys()

@@ -130,7 +130,7 @@ def test_early_stopping_stops_and_keeps_where_keras_does(figures, patience, min_
     state, epoch = StoppingState(), 0
     while epoch < len(figures) and not state.stopped:
         epoch += 1
-        state = judge_epoch(spec, state, epoch, figures[epoch - 1])
+        state = judge_epoch(spec, state, epoch, figures[epoch - 1], 1 if figure == "loss" else -1)
     callback = keras.callbacks.EarlyStopping(
         f"val_{figure}",
         min_delta=min_delta,
@@ -145,7 +145,7 @@ def test_early_stopping_stops_and_keeps_where_keras_does(figures, patience, min_
 
 def test_without_restoring_the_last_epoch_is_kept():
     spec = small_spec(training={"early_stopping": {"restore_best": False}}).training.early_stopping
-    state = judge_epoch(spec, judge_epoch(spec, StoppingState(), 1, 0.1), 2, 0.2)
+    state = judge_epoch(spec, judge_epoch(spec, StoppingState(), 1, 0.1, 1), 2, 0.2, 1)
     assert (state.best_epoch, get_kept_epoch(spec, state, 2)) == (1, 2)
     assert get_kept_epoch(None, StoppingState(), 5) == 5
-    assert judge_epoch(None, StoppingState(), 1, 0.1) == StoppingState()
+    assert judge_epoch(None, StoppingState(), 1, 0.1, 1) == StoppingState()

@@ -5,6 +5,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from types import MappingProxyType
 from typing import Any, cast
 
 import keras
@@ -235,7 +236,7 @@ def measure_predictions(
 
 
 def build_final_figures(
-    epoch: int, measured: Mapping[str, Measured], metrics: Mapping[str, dict[str, MetricResult]]
+    epoch: int, measured: Mapping[str, Measured], metrics: Mapping[str, dict[str, MetricResult]] = MappingProxyType({})
 ) -> FinalView:
     """Return the results of the kept weights, of `epoch`; `measured` lacks held-out splits that are not measured.
 
