@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -161,7 +162,7 @@ def test_a_newcomer_reaches_a_prediction_and_fixes_a_set_in_a_terminal(
         assert wanted.answer in answer
     found = run(service, program, "datasets", "push", str(sets / "inverted"))
     assert "The test images are inverted." in found
-    [command] = [line.split() for line in found.splitlines() if line.startswith("  heldout datasets fix")]
+    [command] = [text.split() for text in re.findall("`(heldout datasets fix[^`]+)`", found)]
     preview = run(service, program, *command[1:], "--dry-run")
     assert "Changes 200 of 200 test images." in preview
     fixed = run(service, program, *command[1:], "--yes")

@@ -143,6 +143,7 @@ def _without_ids(study: StudyView) -> Mapping[str, Any]:
     found = study.model_dump(mode="json", include={"status", "arms", "conclusion", "ensemble"})
     for arm in found["arms"]:
         arm["jobs"] = len(arm["jobs"])
+        del arm["seconds"]
     found["conclusion"]["refit"] = None
     return found
 
