@@ -51,6 +51,7 @@ def test_the_audit_finds_exactly_what_the_reference_lists():
     folders = (ingest / "audit", ingest / "local_audit")
     files = [path for folder in folders for path in folder.glob("*.py")]
     files += [ingest / "__main__.py", root / "heldout" / "fixes" / "offers.py"]
+    files += (root / "worker/training/looks").glob("*.py")
     source = "".join(path.read_text(encoding="utf-8") for path in files)
     named = re.findall(r'\bcode(?:, \w+)? ?= ?"(\w+)"|PreparationMistake\("(\w+)"', source)
     assert {first or other for first, other in named} | {LOOK_ALIKES} == CODES

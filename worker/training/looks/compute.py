@@ -19,6 +19,7 @@ from heldout.work.memory import FEATURE_BLOCK as BLOCK
 from heldout.work.memory import FEATURE_BLOCKS
 from worker.messages import FeaturesAssignment
 from worker.training.features.feature_cache import NotCached, open_features
+from worker.training.model_files.keras_file import load_model
 
 # More images would take more time and room than the answers are worth. Each class has its share.
 MAX_IMAGES = 10_000
@@ -43,7 +44,7 @@ def choose_size(height: int, width: int) -> tuple[int, int]:
 
 def compute_features(assignment: FeaturesAssignment, images: ImageSet, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return (rows, features). Blocks that an earlier attempt on this machine completed are read, not computed."""
-    model = keras.models.load_model(assignment.model)
+    model = load_model(assignment.model)
     pooled = keras.Model(model.input, keras.layers.GlobalAveragePooling2D()(model.output))
     size = choose_size(*images.shape[:2])
     shape = (len(rows), prod(pooled.output_shape[1:]))
