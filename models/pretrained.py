@@ -13,10 +13,10 @@ import structlog
 from heldout.lifecycle.resources import ModelRejectionCode, ModelStatus
 from models.blobs import Blobs
 from models.database import Database, Session
-from models.digests import FileDigest, compute_file_digest
+from models.digests import compute_file_digest
 from models.ids import make_id
 from models.store import models
-from models.store.models import ModelFile, SharedModel
+from models.store.models import SharedModel
 from models.tables import ModelRow
 
 log = structlog.get_logger()
@@ -126,14 +126,3 @@ def find_shared(session: Session, name: str) -> ModelRow | None:
     """Find the newest shared model of this name that can be used."""
     ready = (row for row in models.list_shared(session, name) if row.status is ModelStatus.READY)
     return next(ready, None)
-
-
-def find_onnx(session: Session, name: str) -> ModelFile | None:
-    """Find the ONNX file of a shared model: from pixels of 0 to 255, of any size, to the feature map.
-
-    None if there is no such model, or if the worker that converted it cannot write ONNX.
-    """
-    row = find_shared(session, name)
-    if row is None or row.onnx is None:
-        return None
-    return ModelFile(row.onnx["key"], FileDigest(row.onnx["size_bytes"], row.onnx["sha256"]))

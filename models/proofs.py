@@ -89,7 +89,7 @@ def look(session: Session, blobs: Blobs, owner: str, job_id: str, budget: ProofB
     return Progress(job, proof, subject, plan(subject, done, left), further)
 
 
-def order(
+def create_proof(
     session: Session,
     blobs: Blobs,
     owner: str,
@@ -164,10 +164,10 @@ def find_unproven(session: Session, but: Collection[str]) -> JobRow | None:
     ).one_or_none()
 
 
-def order_idle(session: Session, blobs: Blobs, job: JobRow, most_s: float, *, max_parameters: int) -> None:
-    """Begin the proof of a job that no one has asked for, for less than the job itself took. Raises as `order`."""
+def create_idle_proof(session: Session, blobs: Blobs, job: JobRow, most_s: float, *, max_parameters: int) -> None:
+    """Begin the proof of a job that no one has asked for, for less than the job took. Raises like `create_proof`."""
     budget = ProofBudget(trainings=MAX_IDLE_TRAININGS, seconds=max(MIN_BASE_S, min(most_s, job.runtime_s)))
-    order(session, blobs, job.owner, job.id, budget, max_parameters=max_parameters, is_automatic=True)
+    create_proof(session, blobs, job.owner, job.id, budget, max_parameters=max_parameters, is_automatic=True)
 
 
 def _hurry(session: Session, proof: ProofRow) -> None:

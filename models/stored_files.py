@@ -102,24 +102,25 @@ def read_suspects(session: Session, blobs: Blobs, dataset: DatasetRow, as_: type
     Raises:
         DatasetLost, DatasetDamaged, StorageUnavailable, FileOfLaterRelease.
     """
-    if dataset.suspects_status is not SearchStatus.STORED:
-        return None
-    key = make_suspects_key(dataset.id)
-    try:
-        content = read_file(session, blobs, key)
-    except BlobMissing as error:
-        if dataset.deleted_at is not None:
-            return None
-        raise DatasetLost(dataset.name) from error
-    with guard_reading(key):
-        return as_.from_bytes(content)
+    return _read_found(session, blobs, dataset, dataset.suspects_status, make_suspects_key(dataset.id), as_.from_bytes)
 
 
 def read_looks(session: Session, blobs: Blobs, dataset: DatasetRow) -> StoredLooks | None:
     """Read what a dataset's features show. None if they were not computed. Raises like `read_suspects`."""
-    if dataset.features_status is not SearchStatus.STORED:
-        return None
     key = make_looks_key(dataset.id)
+    return _read_found(session, blobs, dataset, dataset.features_status, key, StoredLooks.from_bytes)
+
+
+def _read_found(
+    session: Session,
+    blobs: Blobs,
+    dataset: DatasetRow,
+    status: SearchStatus | None,
+    key: str,
+    read: Callable[[bytes], Read],
+) -> Read | None:
+    if status is not SearchStatus.STORED:
+        return None
     try:
         content = read_file(session, blobs, key)
     except BlobMissing as error:
@@ -127,7 +128,7 @@ def read_looks(session: Session, blobs: Blobs, dataset: DatasetRow) -> StoredLoo
             return None
         raise DatasetLost(dataset.name) from error
     with guard_reading(key):
-        return StoredLooks.from_bytes(content)
+        return read(content)
 
 
 def read_picture(session: Session, blobs: Blobs, dataset: DatasetRow) -> Picture:

@@ -143,8 +143,8 @@ def _complete(
 class MinimumEstimate:
     """The lowest share of an arm's classes or groups minus the base's, with conservative bounds.
 
-    The difference is that of the arm's share in one stratum and the base's share in one, perhaps another. Which strata
-    these are is uncertain, so the bounds hold for all pairs of strata that may be the lowest.
+    The arm and the base may be lowest in different strata. Which strata these are is uncertain, so the bounds hold for
+    every pair of strata that may be the lowest.
 
     own, base, difference: of each stratum, the shares of the arm and of the base, and their difference on equal images.
     counts: images of each.

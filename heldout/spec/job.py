@@ -293,7 +293,7 @@ class JobSpec(SpecPart):
 
     @property
     def followed(self) -> MonitoredFigure:
-        """The figure of an epoch that says how good it is: that of the `objective`."""
+        """The figure that ranks epochs. It follows the `objective`."""
         return get_followed(self.objective)
 
     @property

@@ -24,8 +24,8 @@ Objective = Annotated[
     Measure | None,
     Field(
         description="The measure of validation that decides, fixed when the study is ordered. Only it is compared, so "
-        "its intervals allow for half as many comparisons. null: that of the base, if it has one; otherwise a cure "
-        "makes accuracy or loss better, and neither worse."
+        "its intervals allow for half as many comparisons. null: the objective of the base. If the base has "
+        "none, either, a cure must improve accuracy or loss and make neither worse."
     ),
 ]
 

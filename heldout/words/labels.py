@@ -280,7 +280,7 @@ def get_verdict_name(verdict: str) -> str:
 
 
 def name_audit_finding(code: str) -> str:
-    """The name of an audit's finding: its own, or that of the verdict with its code."""
+    """Name an audit finding. Without a name of its own, it has the name of the verdict with its code."""
     return AUDIT_FINDINGS.get(code) or get_verdict_name(code).capitalize()
 
 

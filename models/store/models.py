@@ -200,7 +200,7 @@ def mark_ready(
     """End a check as succeeded, unless it was cancelled. May be called twice. Raises LeaseLost.
 
     Args:
-        made: the files that replace the one that was read.
+        made: the converted files, which replace the uploaded one.
     """
     if not has_succeeded(session, held):
         require_held(session, held)

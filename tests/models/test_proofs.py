@@ -42,7 +42,9 @@ class Proving:
 
     def order(self, budget: ProofBudget = PLENTY, *, is_automatic: bool = False) -> None:
         with self.work.database.write() as session:
-            proofs.order(session, self.blobs, ALICE, self.job, budget, max_parameters=10**7, is_automatic=is_automatic)
+            proofs.create_proof(
+                session, self.blobs, ALICE, self.job, budget, max_parameters=10**7, is_automatic=is_automatic
+            )
 
     def advance(self) -> None:
         with self.work.database.write() as session:
@@ -262,7 +264,7 @@ def test_a_running_job_and_one_without_figures_cannot_be_proven(proving: Proving
     work.cancel(ended)
     for job_id, refusal in ((running.job_id, JobNotFinished), (ended, NothingToProve)):
         with pytest.raises(refusal), work.database.write() as session:
-            proofs.order(session, proving.blobs, ALICE, job_id, PLENTY, max_parameters=10**7)
+            proofs.create_proof(session, proving.blobs, ALICE, job_id, PLENTY, max_parameters=10**7)
 
 
 @sqlite_only

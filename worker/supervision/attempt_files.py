@@ -14,7 +14,6 @@ from heldout.errors import DatasetDamaged, StorageUnavailable
 from heldout.errors.missing import Damaged
 from heldout.lifecycle.job import FailureCode
 from heldout.service.settings import Settings
-from models import pretrained
 from models.blobs import BlobMissing
 from models.digests import FileDigest, compute_file_digest, describe, make_damaged_error
 from models.store import file_digests
@@ -90,18 +89,6 @@ class AttemptFiles:
         """Copy a blob to a file."""
         expected = self._lease.read(lambda session: file_digests.find(session, key))
         self.retry_while_away(lambda: self._lease.blobs.fetch(key, target, expected, watch=self._check_stop))
-
-    def fetch_pretrained(self, target: Path) -> str | None:
-        """Copy the ONNX file of the service's pretrained network to a file, and return its digest.
-
-        None if the operator has left such networks out, or if the weights are not there or not converted yet.
-        """
-        name = self._settings.pretrained
-        found = self._lease.read(lambda session: pretrained.find_onnx(session, name))
-        if found is None:
-            return None
-        self.retry_while_away(lambda: self._lease.blobs.fetch(found.key, target, found.digest, watch=self._check_stop))
-        return found.digest.sha256
 
     def store(self, files: Mapping[str, Path]) -> dict[str, FileDigest]:
         """Store files of a dataset by their keys; returns their digests, which belong in the row's transaction."""

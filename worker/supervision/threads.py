@@ -241,7 +241,7 @@ def prove_while_idle(
                 job = None if claims.find_work(session)[1] else proofs.find_unproven(session, refused)
             if job is not None:
                 with database.write() as session:
-                    proofs.order_idle(
+                    proofs.create_idle_proof(
                         session, blobs, job, settings.prove_idle_s, max_parameters=settings.max_parameters
                     )
         except DatabaseUnavailable:

@@ -43,7 +43,7 @@ def start_proof(
     continues with the new budget. Test labels are not read unless an experiment's `reads_test` says so.
     """
     session = context.session
-    proofs.order(
+    proofs.create_proof(
         session, context.blobs, context.owner, job_id, asked.budget, max_parameters=context.app.settings.max_parameters
     )
     return build_proof_view(session, proofs.look(session, context.blobs, context.owner, job_id))

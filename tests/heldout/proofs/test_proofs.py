@@ -75,12 +75,12 @@ def test_the_first_experiment_settles_most_of_the_verdict_for_its_work() -> None
 
 def test_without_a_state_longer_training_begins_anew_and_costs_more() -> None:
     early = {**SPEC, "training": {**SPEC["training"], "early_stopping": {"patience": 2}}}
-    kept, anew = (
+    continued, restarted = (
         next(step for step in plan(of, {}, PLENTY).steps if step.experiment == "longer")
         for of in (subject(), subject(spec=early, can_continue=False, stopped_early=True))
     )
-    assert anew.work > 2 * kept.work
-    [variant] = anew.variants
+    assert restarted.work > 2 * continued.work
+    [variant] = restarted.variants
     assert not variant.continues
     assert variant.patch["training"] == {"epochs": 15, "early_stopping": {"patience": 15}}
 
