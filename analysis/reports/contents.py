@@ -139,4 +139,5 @@ def name_field_change(change: str) -> str:
     name = re.sub(r" \(.*\)$", "", label) if label else path.rpartition(".")[2].replace("_", " ")
     if place := re.search(r"\[(all|\d+)\]", path):
         name += " of all blocks" if place[1] == "all" else f" of block {int(place[1]) + 1}"
-    return f"{name}: {values.replace('null', 'none').replace(chr(34), '')}"
+    values = re.sub(r'"(\w+)":', lambda key: key[0].replace("_", " "), values)
+    return f"{name}: " + re.sub(r'[{}"]', "", values).replace("null", "none")

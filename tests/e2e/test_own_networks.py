@@ -70,7 +70,7 @@ def test_a_keras_model_is_trained_diagnosed_cured_and_taken_back(service: Servic
     [_, cured] = report.arms
     assert cured.changes[0].startswith("augmentation: null → ")
     study.save_report(tmp_path / "report.html")
-    assert "augmentation: null → " in (tmp_path / "report.html").read_text()
+    assert "Change training images at random: none → rotation degrees: " in (tmp_path / "report.html").read_text()
 
     file, configuration = tmp_path / "cured.keras", tmp_path / "cured.json"
     client.jobs.download_model(winner.jobs[0], file)

@@ -26,6 +26,8 @@ def test_a_report_names_the_winner_its_spec_and_what_each_remedy_changed():
     assert found.arms[1].changes == ["network.blocks[all].dropout: 0 → 0.25"]
     assert name_field_change(found.arms[1].changes[0]) == "Dropout of all blocks: 0 → 0.25"
     assert name_field_change('training.class_weights: null → "balanced"') == "Class weights: none → balanced"
+    rotated = name_field_change('augmentation: null → {"rotation_degrees": 10.0, "mixup": null}')
+    assert rotated == "Change training images at random: none → rotation degrees: 10.0, mixup: none"
     assert name_field_change("width: 2") == "width: 2", "the parameter of a script keeps its name"
 
 
