@@ -103,7 +103,7 @@ def test_a_worker_at_rest_begins_the_proof_of_a_recent_job_for_less_than_it_took
     with bench.work.database.write() as session:
         job = proofs.find_unproven(session, ())
         assert job is not None
-        proofs.order_idle(session, bench.blobs, job, 60, max_parameters=10**7)
+        proofs.create_idle_proof(session, bench.blobs, job, 60, max_parameters=10**7)
     row = bench.row()
     assert row.is_automatic
     assert row.budget["work"] == pytest.approx(1.0)
