@@ -88,7 +88,8 @@ def _build_history(epochs: Sequence[EpochRow], spec: Mapping[str, Any]) -> Histo
     unmeasured.append(("fit_loss", spec["training"].get("loss", {}).get("name") == "focal"))
     left_out = tuple(prefix for prefix, is_left_out in unmeasured if is_left_out)
     names = [name for name in CURVES if not name.startswith(left_out)]
-    return read_history([{name: getattr(row, name) for name in names} for row in epochs])
+    history = read_history([{name: getattr(row, name) for name in names} for row in epochs])
+    return replace(history, looks=metrics.read_looks(epochs))
 
 
 def _build_evaluation(

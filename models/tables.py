@@ -350,6 +350,7 @@ class EpochRow(Base):
     seconds: Mapped[float | None]
     evaluation_seconds: Mapped[float | None]
     images_per_second: Mapped[float | None]
+    inside: Mapped[dict[str, Any] | None]  # an `EpochInside`; null after epochs without a look
 
 
 class ResultRow(Base):

@@ -203,6 +203,7 @@ class EpochDone(FromTraining):
     values: dict[str, float | None]
     checkpoint: Path | None  # the checkpoint written after it
     usual_s: float = 0.0  # seconds of such an epoch, measuring included, without the work that only the first one has
+    inside: dict[str, Any] | None = None  # an `EpochInside`, as JSON
 
 
 @dataclass(frozen=True)

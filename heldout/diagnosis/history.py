@@ -1,12 +1,13 @@
 """The curves of a training, whichever program recorded them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile
 from reprlib import repr as short
 from typing import Any
 
 from heldout.diagnosis.thresholds import MAX_FIGURE
+from heldout.stored.inside import EpochInside
 
 Curve = tuple[float | None, ...]
 
@@ -18,6 +19,7 @@ class History:
     `train_*` and `validation_*` were measured in inference mode on the same weights; `fit_*` are what Keras' `fit`
     reports. Losses may be on any scale, and training and validation loss may have different objectives.
     numbers: the number of each epoch, counted from 1; empty if they are 1, 2, 3 …
+    looks: what was seen inside the network, by epoch.
     """
 
     train_loss: Curve = ()
@@ -27,6 +29,7 @@ class History:
     fit_loss: Curve = ()
     fit_accuracy: Curve = ()
     numbers: tuple[int, ...] = ()
+    looks: Mapping[int, EpochInside] = field(default_factory=dict)
 
     @property
     def epoch_numbers(self) -> Sequence[int]:

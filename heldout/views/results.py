@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from heldout.stored.inside import EpochInside
 from heldout.stored.results import Figure, FinalView
 from heldout.views.base import NumberedPage, View, dump_json
 from heldout.views.dataset import ImageView
@@ -28,6 +29,9 @@ class EpochView(View):
     images_per_second: Figure
     test_loss: Figure = Field(None, description="Absent unless `evaluation.test` is `every_epoch`.")
     test_accuracy: Figure = Field(None, description="Absent unless `evaluation.test` is `every_epoch`.")
+    inside: EpochInside | None = Field(
+        None, description="What was seen inside the network; absent after epochs without a look."
+    )
 
     @property
     def measures_training(self) -> bool:
@@ -53,7 +57,8 @@ class MetricsView(View):
         except ImportError:
             raise ImportError("to_pandas needs pandas: pip install pandas.") from None
         return pd.DataFrame(
-            [dump_json(epoch) for epoch in self.epochs], columns=list(EpochView.model_fields)
+            [dump_json(epoch) for epoch in self.epochs],
+            columns=[name for name in EpochView.model_fields if name != "inside"],
         ).set_index("epoch")
 
 

@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, and_, exists, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from analysis.reports.courses import EpochFigures
+from heldout.stored.inside import EpochInside
 from heldout.stored.results import FinalView
 from heldout.views.base import make_view
 from heldout.views.job import BestEpochView, JobCurveView, SummaryView
@@ -18,6 +19,11 @@ def list_epochs(session: Session, job_id: str) -> Sequence[EpochRow]:
     return session.scalars(
         select(EpochRow).where(EpochRow.job_id == job_id, ~_is_superseded()).order_by(EpochRow.epoch)
     ).all()
+
+
+def read_looks(epochs: Sequence[EpochRow]) -> dict[int, EpochInside]:
+    """Read what was seen inside the network, by epoch."""
+    return {row.epoch: EpochInside.model_validate(row.inside) for row in epochs if row.inside is not None}
 
 
 def get_curves(session: Session, job_ids: Collection[str]) -> dict[str, list[EpochFigures]]:

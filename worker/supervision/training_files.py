@@ -158,7 +158,7 @@ def record_epoch(lease: AttemptLease, done: EpochDone, *, epochs: int, eta_s: fl
     """
 
     def write(session: Session) -> None:
-        if not claims.record_epoch(session, lease.held, done.epoch, done.values):
+        if not claims.record_epoch(session, lease.held, done.epoch, done.values, done.inside):
             return
         claims.record_progress(session, lease.held, epoch=done.epoch, eta_s=eta_s)
         events.add(

@@ -1,6 +1,6 @@
 """Trains the epochs of one job, from the first or from a checkpoint: train, measure, decide, write a checkpoint."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from math import isfinite
 from pathlib import Path
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from analysis.answers.answers import Answers, Predictions
 from analysis.answers.metrics import contribute
 from heldout.spec.job import JobSpec
-from heldout.stored.results import drop_not_finite
 from worker import messages
 from worker.training.data.training_data import TrainingData
 from worker.training.engine import training_policy
@@ -23,10 +22,12 @@ from worker.training.engine.checkpoint import (
     Position,
     describe_fault,
     read_checkpoint,
+    warn_of_other_facts,
     write_checkpoint,
 )
 from worker.training.engine.engine import Engine
 from worker.training.measuring.evaluate import Evaluator
+from worker.training.measuring.inside import Looker, Looks
 from worker.training.second_phase import SecondPhase
 
 # The longest part of an epoch that can be lost with its worker.
@@ -44,6 +45,7 @@ class Trainer:
         facts: what must be equal for a resumed training to give the same bits.
         after_tracing: called once, after the graph of the steps is traced; then others may be traced in a thread.
         second_phase: what trains from some epoch on.
+        looks_inside: whether to look inside the network before the first step and after epochs.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Trainer:
         facts: dict[str, Any] | None = None,
         after_tracing: Callable[[], None] = lambda: None,
         second_phase: SecondPhase | None = None,
+        looks_inside: bool = True,
     ) -> None:
         self.position = Position(plateau=training_policy.PlateauState(rate=spec.training.optimizer.learning_rate))
         self._spec = spec
@@ -82,6 +85,7 @@ class Trainer:
         if spec.evaluation.train == "every_epoch":
             self.loss_sums = LossSums(np.zeros(len(data.rows["train"]), np.float32), 0)
         self._pace = training_policy.StepPace()
+        self._looks = self._make_looks() if looks_inside else Looks(None, spec, data.rows["train"])
         self._first_step_sent = False
         self._written: list[Path] = []
 
@@ -128,6 +132,7 @@ class Trainer:
         assert self._second_phase is not None
         self._engine, self._evaluator, self._data = self._second_phase.begin(self._engine)
         self._second_phase = None
+        self._looks = self._make_looks()
         self._traced, self._pace = False, training_policy.StepPace()
         self._after_tracing = lambda: None
 
@@ -184,29 +189,25 @@ class Trainer:
             }
         except KeyError as missing:
             raise CheckpointDamaged(path, "lacks the weights of an epoch that it needs") from missing
-        changed = sorted(name for name in self._facts if about["facts"].get(name) != self._facts[name])
-        if changed:
-            self._send(
-                messages.Warned(
-                    f"Resumed under another {', '.join(changed)}: the rest may differ in its last digits from what an "
-                    "uninterrupted training would have given.",
-                    {name: {"before": about["facts"].get(name), "now": self._facts[name]} for name in changed},
-                )
-            )
+        if (warning := warn_of_other_facts(about["facts"], self._facts)) is not None:
+            self._send(warning)
 
     def _train_epoch(self) -> None:
         training, steps, epoch = self._spec.training, self._engine.steps_per_epoch, self.position.epoch
         rates = training_policy.compute_epoch_rates(training, self.position.plateau, epoch, steps)
         if self._second_phase is not None and self._second_phase.epoch == epoch:
             self._begin_second_phase()
+        if not self.started:
+            self.position = replace(self.position, start=self._looks.look_at_start())
         if self.position.step < steps:
             self._engine.begin_epoch(epoch, rates)
             self._trace()
         while self.position.step < steps:
             first = self.position.step
-            last = min(steps, first + self._pace.steps)
+            last = min(self._looks.find_next_stop(epoch, first, steps), first + self._pace.steps)
             started = perf_counter()
-            sums = self._engine.run(first, last, self.position.sums)
+            with self._looks.watch_step(epoch, first, steps):
+                sums = self._engine.run(first, last, self.position.sums)
             seconds = perf_counter() - started
             self._steady = self._steady.after(self._pace, last - first, seconds)
             self._pace = self._pace.after(last - first, seconds)
@@ -229,11 +230,12 @@ class Trainer:
         """Measure the epoch, decide by its figures, keep the weights, and report it."""
         epoch, training = self.position.epoch, self._spec.training
         values, train_losses = self._measure()
+        self._evaluator.wait()
+        inside = self._looks.look_after(epoch, self.position.start)
         usual_s = self._steady.epoch_s(self._engine.steps_per_epoch, values["seconds"]) + values["evaluation_seconds"]
         self._steady = training_policy.SteadySteps()
-        broken = [name for name, value in values.items() if not isfinite(value)]
-        if broken:
-            self._send(messages.EpochDone(epoch, _report_figures(values), None))
+        if broken := [name for name, value in values.items() if not isfinite(value)]:
+            self._send(messages.EpochDone(epoch, training_policy.report_figures(values), None, inside=inside))
             raise training_policy.Diverged(epoch, broken)
         early = training.early_stopping
         monitored, objective = self._spec.monitored, self._spec.objective
@@ -257,6 +259,7 @@ class Trainer:
             guard=guard,
             kept=kept,
             best=best,
+            start=self.position.start if inside is None else None,
         )
         if self.loss_sums is not None:
             self.loss_sums = LossSums(self.loss_sums.sums + train_losses, epoch)
@@ -264,10 +267,12 @@ class Trainer:
         self._weights = {e: weights for e, weights in self._weights.items() if e in needed}
         if epoch in needed:
             self._weights[epoch] = self._engine.weights()
-        message = messages.EpochDone(
-            epoch, _report_figures(values), self._write_or_warn(f"after epoch {epoch}", epoch), usual_s
-        )
-        self._send(message)
+        file = self._write_or_warn(f"after epoch {epoch}", epoch)
+        self._send(messages.EpochDone(epoch, training_policy.report_figures(values), file, usual_s, inside))
+
+    def _make_looks(self) -> Looks:
+        looker = None if self._engine.has_copies else Looker(self._engine.network, self._engine.read)
+        return Looks(looker, self._spec, self._data.rows["train"])
 
     def _watch(self, values: dict[str, float]) -> training_policy.GuardState:
         """Apply the guard to an epoch. It is reported before a checkpoint holds it: better twice than never."""
@@ -342,9 +347,3 @@ class Trainer:
         why = self._requested_stop()
         if why is not None:
             raise training_policy.StopRequested(why)
-
-
-def _report_figures(values: Mapping[str, float]) -> dict[str, float | None]:
-    """Return an epoch's figures as reported; those of training are null if they are only measured at the end."""
-    unmeasured: dict[str, float | None] = {"train_loss": None, "train_accuracy": None}
-    return unmeasured | {name: drop_not_finite(value) for name, value in values.items()}

@@ -1,6 +1,7 @@
 """Results of a job: metrics, splits, predictions, diagnosis, confusion matrices, and images that were hard to learn."""
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from itertools import chain
 from typing import Annotated, Any
 
@@ -20,6 +21,7 @@ from api.routes.downloads import FILE, attach, download, make_indices_response
 from api.turns import Turns
 from heldout import errors
 from heldout.documents.blocks import Document
+from heldout.documents.inside import build_inside
 from heldout.documents.job import lay_out_job
 from heldout.integrations.keras_history import HistoryFormat, build_keras_history, write_csv
 from heldout.metrics import MEASURES
@@ -94,7 +96,9 @@ def get_metrics(
     shown = epochs if points is None else thin_out(epochs, points)
     view = MetricsView(
         object="metrics",
-        epochs=[EpochView(**{name: getattr(row, name) for name in names}) for row in shown],
+        epochs=[
+            EpochView(**{name: getattr(row, name) for name in names if name != "inside" or row.inside}) for row in shown
+        ],
         final=final,
     )
     if format_ == "keras":
@@ -195,7 +199,9 @@ def get_diagnosis(
 
     def lay_out() -> Document:
         shown = build_job_view(job, jobs.get_dataset(context.session, job))
-        return lay_out_job(shown, view, proof=find_proof(context.session, context.blobs, job))
+        document = lay_out_job(shown, view, proof=find_proof(context.session, context.blobs, job))
+        seen = build_inside(metrics.read_looks(metrics.list_epochs(context.session, job_id)))
+        return replace(document, blocks=[*document.blocks, *seen])
 
     return answer_in_form(accept, response, view, lay_out)
 

@@ -92,18 +92,28 @@ def record_progress(session: Session, held: HeldAttempt, *, epoch: int, eta_s: f
     write_held(session, held, epoch=epoch, eta_s=eta_s, version=JobRow.version + 1)
 
 
-def record_epoch(session: Session, held: HeldAttempt, epoch: int, values: Mapping[str, float | None]) -> bool:
+def record_epoch(
+    session: Session,
+    held: HeldAttempt,
+    epoch: int,
+    values: Mapping[str, float | None],
+    inside: Mapping[str, Any] | None = None,
+) -> bool:
     """Record a measured epoch of the attempt that holds the job, with its label reads. Returns whether it is new.
 
     An attempt measures an epoch once, so an existing row comes from its own unacknowledged commit.
 
+    Args:
+        inside: an `EpochInside`, as JSON.
     Raises:
         LeaseLost: if the attempt no longer holds the job. Nothing is written.
     """
     row = require_held(session, held)
     if session.get(EpochRow, (held.job_id, held.attempt, epoch)) is not None:
         return False
-    session.execute(insert(EpochRow).values(job_id=held.job_id, attempt=held.attempt, epoch=epoch, **values))
+    session.execute(
+        insert(EpochRow).values(job_id=held.job_id, attempt=held.attempt, epoch=epoch, inside=inside, **values)
+    )
     if "validation_loss" in values:
         spec = read_spec(row)
         assert isinstance(spec, JobSpec)

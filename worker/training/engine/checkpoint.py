@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from heldout.errors import HeldoutError
 from heldout.lifecycle.job import FailureCode
+from worker.messages import Warned
 from worker.training.engine.training_policy import ALL_CURVES, BestEpochs, GuardState, PlateauState, StoppingState
 
 
@@ -49,6 +50,7 @@ class Position:
     guard: GuardState = field(default_factory=GuardState)
     kept: int = 0  # epoch of the weights that would be exported now; 0 before the first epoch is complete
     best: BestEpochs = field(default_factory=BestEpochs)
+    start: dict[str, Any] | None = None  # what was seen inside the network before its first step, until it is reported
 
     @property
     def needed_epochs(self) -> set[int]:
@@ -140,3 +142,15 @@ def read_checkpoint(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]
     with np.load(io.BytesIO(payload)) as stored:
         arrays = {name: stored[name] for name in stored.files}
     return arrays, json.loads(arrays.pop(_ABOUT).tobytes())
+
+
+def warn_of_other_facts(before: Mapping[str, Any], now: Mapping[str, Any]) -> Warned | None:
+    """Warn that a training continues with other facts, on which bits depend, than it began with."""
+    names = [name for name in sorted(now) if before.get(name) != now[name]]
+    if not names:
+        return None
+    return Warned(
+        f"Resumed under another {', '.join(names)}: the rest may differ in its last digits from what an "
+        "uninterrupted training would have given.",
+        {name: {"before": before.get(name), "now": now[name]} for name in names},
+    )

@@ -173,6 +173,17 @@ class Engine:
         finally:
             self.network.set_weights(trained)
 
+    @property
+    def has_copies(self) -> bool:
+        """Whether several GPUs each have a copy of the network."""
+        return self._replicas.count > 1
+
+    def read(self, rows: NDArray[np.int32]) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return what the network takes from some training images, and their labels."""
+        self._source.expect(rows, len(rows))
+        images, labels = self._source.batch(tf.constant(rows))
+        return self._see(images), labels
+
     def begin_epoch(self, epoch: int, rates: NDArray[np.float32]) -> None:
         """Prepare `epoch` (from 1): its order, its changes of images, and the learning rate of each step."""
         rows = self._data.rows["train"]

@@ -14,6 +14,7 @@ from heldout.metrics import METRICS, Measure
 from heldout.spec.job import EarlyStoppingSpec, TrainingSpec
 from heldout.spec.objective import MonitoredFigure
 from heldout.spec.optimization import PlateauSchedule
+from heldout.stored.results import drop_not_finite
 from worker.messages import StopCause
 
 _PLATEAU_MIN_DELTA = 1e-4  # Keras' own default: smaller gains do not count
@@ -242,8 +243,16 @@ class StepPace:
         """Return the pace after a call of `steps` took `seconds`."""
         if not self.traced:
             return StepPace(steps=4, traced=True)
+        if steps == 1 < self.steps:  # a step that is measured by itself says nothing about calls of many
+            return self
         fitting = CALL_S * steps / max(seconds, 1e-6)
         return StepPace(steps=max(1, int(min(fitting, steps * _MAX_GROWTH))), traced=True)
+
+
+def report_figures(values: Mapping[str, float]) -> dict[str, float | None]:
+    """Return an epoch's figures as reported; those of training are null if they are only measured at the end."""
+    unmeasured: dict[str, float | None] = {"train_loss": None, "train_accuracy": None}
+    return unmeasured | {name: drop_not_finite(value) for name, value in values.items()}
 
 
 class StopRequested(Exception):

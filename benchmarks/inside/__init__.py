@@ -1,0 +1,1 @@
+"""What looking inside networks costs, and which planted faults of networks it finds."""
