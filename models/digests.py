@@ -18,6 +18,7 @@ DATASET_FILES = {
     "about.json": "the class names",
     "audit.json": "the audit",
     "members.txt": "the file names",
+    "columns.json": "the columns",
     "relations.npz": "the copies and groups",
     "suspects.json": "the suspected labels",
     "features.npz": "the features",

@@ -235,22 +235,6 @@ def _anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_the_script_in_the_guide_sorts_images_into_folders_by_their_labels(tmp_path, monkeypatch):
-    page = (ROOT / "docs" / "how-to" / "datasets.md").read_text()
-    [lines] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    (tmp_path / "images").mkdir()
-    for number in range(3):
-        (tmp_path / "images" / f"{number}.png").write_bytes(b"x")
-    (tmp_path / "labels.csv").write_text("\ufefffile,label\n0.png,cat\n1.png,dog\n2.png,cat\n", encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    exec(compile(lines, "datasets.md", "exec"), {})
-    assert sorted(path.relative_to(tmp_path).as_posix() for path in (tmp_path / "pets").rglob("*.png")) == [
-        "pets/cat/0.png",
-        "pets/cat/2.png",
-        "pets/dog/1.png",
-    ]
-
-
 def test_the_manual_lists_the_responses_for_each_damaged_file():
     assert as_markdown() in (ROOT / "docs" / "how-to" / "backup.md").read_text()
 

@@ -36,6 +36,10 @@ def fix(
     exclude: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Images to leave out: one file name or position per line.")
     ] = None,
+    columns: Annotated[
+        Path | None,
+        typer.Option(metavar="CSV", help="Columns to add, such as patient or camera: `image` and one for each."),
+    ] = None,
     rename_classes: Annotated[
         list[str] | None,
         typer.Option(
@@ -82,6 +86,7 @@ def fix(
     ordered = {
         "exclude": _read_lines(exclude) if exclude else None,
         "relabel": _read_labels(relabel) if relabel else None,
+        "columns": _read_columns(columns) if columns else None,
         "rename_classes": _parse_renamed(rename_classes or []),
         "pixel_values": _parse_pixel_changes(pixel_values or []),
         "resplit": (cut or True) if resplit else None,
@@ -177,6 +182,21 @@ def _read_labels(file: Path) -> dict[str, str]:
             raise Refused(f"--relabel {file}: line {number}: {image} is {found[image]} in a line before")
     if not found:
         raise Refused(f"--relabel {file}: expected a line `image,label`, then a line for each image")
+    return found
+
+
+def _read_columns(file: Path) -> dict[str, dict[str, str]]:
+    rows = _read(file, lambda text: list(csv.DictReader(text)))
+    found: dict[str, dict[str, str]] = {}
+    for number, row in enumerate(rows, 2):
+        image = next((row.pop(name) for name in ("image", "file", "file_name") if row.get(name)), None)
+        if image is None or None in row or None in row.values():
+            raise Refused(f"--columns {file}: line {number}: expected an `image` and a value for each column")
+        for name, value in row.items():
+            if value:
+                found.setdefault(name, {})[image] = value
+    if not found:
+        raise Refused(f"--columns {file}: expected a line such as `image,patient`, then a line for each image")
     return found
 
 

@@ -48,6 +48,9 @@ def upload_fields(
     group_by: Annotated[
         str | None, typer.Option(metavar="REGEX", help="Images whose names match the same group stay together.")
     ] = None,
+    group_column: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Images with the same value in this column stay together.")
+    ] = None,
     resize: Annotated[str | None, typer.Option(metavar="HxW", help="One size for all, such as 64x64.")] = None,
     rule: Annotated[str, typer.Option(help="How an image gets that size: pad, crop or stretch.")] = "pad",
     colour: Annotated[str, typer.Option(help="auto, grey or rgb.")] = "auto",
@@ -56,6 +59,8 @@ def upload_fields(
     ] = False,
 ) -> dict[str, Any]:
     """Return the given fields of a dataset's spec. Raises Refused."""
+    if group_by is not None and group_column is not None:
+        raise Refused("Give either --group-by or --group-column: images belong together by one rule")
     splits = {
         "test": test,
         "validation": validation,
@@ -65,7 +70,7 @@ def upload_fields(
     }
     fields = {
         "splits": {field: value for field, value in splits.items() if value is not None} or None,
-        "group_by": group_by,
+        "group_by": group_by if group_column is None else {"column": group_column},
         "resize": None if resize is None else parse_size(resize, rule),
         "colour": None if colour == "auto" else colour,
         "skip_broken": skip_broken or None,

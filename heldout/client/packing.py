@@ -89,14 +89,15 @@ def pack_together(paths: Sequence[Path]) -> Iterator[bytes]:
 
     Raises, before anything is yielded, unless a file changes meanwhile or a member is damaged:
         NothingToPack: if two paths have the same name, or an archive is damaged, encrypted, or contains links. Each
-            path must be a folder, a zip or a tar, or all must be Parquet files, or all `.npz` files.
+            path must be a folder, a zip, a tar, or a table next to the images; or all must be Parquet files, or all
+            `.npz` files.
         OSError: if a path cannot be read.
     """
     stems = [_strip_extensions(path) for path in paths]
     twin = next((stem for number, stem in enumerate(stems) if stem in stems[:number]), None)
     if twin is not None:
         raise NothingToPack(f"Two paths have the name {twin}. Rename one: each becomes a folder of its name.")
-    kinds = {path.suffix.lower() if _is_table(path) else "" for path in paths}
+    kinds = {path.suffix.lower() if _is_table(path) else "" for path in paths if not _lies_beside(path)}
     if len(kinds) > 1:
         raise NothingToPack("Parquet and .npz files can be uploaded together only with files of the same kind.")
     for path in paths:
@@ -142,7 +143,7 @@ def read_members(path: Path) -> Iterator[Member]:
         yield from _read_folder_members(path, f"{stem}/", list_files(path))
         return
     path.open("rb").close()
-    if _is_table(path):
+    if _is_table(path) or _lies_beside(path):
         yield Member(path.name, path.stat().st_size, partial(_open, path))
     elif zipfile.is_zipfile(path):
         yield from _read_zip_members(path, stem)
@@ -150,13 +151,20 @@ def read_members(path: Path) -> Iterator[Member]:
         yield from _read_tar_members(path, stem)
     else:
         raise NothingToPack(
-            f"{path} is not a folder, zip or tar. Several paths can be uploaded together only if each is."
+            f"{path} is not a folder, zip or tar. Several paths can be uploaded together only if each is, or is a "
+            "table of their images: `labels.csv`, `metadata.csv`, the same as `.tsv` or `.parquet`, or COCO's `.json`."
         )
 
 
 def _is_table(path: Path) -> bool:
     """Return whether the service reads the file as a whole."""
-    return path.suffix.lower() in (".parquet", ".npz") and not path.is_dir()
+    return path.suffix.lower() in (".parquet", ".npz") and not path.is_dir() and not _lies_beside(path)
+
+
+def _lies_beside(path: Path) -> bool:
+    """Return whether the file is a table of images that are elsewhere."""
+    is_named = path.stem.lower() in ("labels", "metadata") and path.suffix.lower() in (".csv", ".tsv", ".parquet")
+    return (is_named or path.suffix.lower() == ".json") and not path.is_dir()
 
 
 def _read_folder_members(folder: Path, prefix: str, files: list[tuple[str, int]]) -> Iterator[Member]:

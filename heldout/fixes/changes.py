@@ -1,7 +1,7 @@
 """The changes that turn a ready version of a dataset into a new version, frozen and bounded.
 
-They are applied in this order, whatever the order in the body: `exclude`, `rename_classes` of single splits, `relabel`,
-`rename_classes` of all splits, `pixel_values`, `drop_copies`, `resplit`.
+They are applied in this order, whatever the order in the body: `columns`, `exclude`, `rename_classes` of single splits,
+`relabel`, `rename_classes` of all splits, `pixel_values`, `drop_copies`, `resplit`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from heldout.errors.base import FieldError
-from heldout.spec.dataset import DATASET_NAME, Share, check_name
+from heldout.spec.dataset import DATASET_NAME, MAX_COLUMNS, MAX_VALUE_CHARACTERS, ColumnName, Share, check_name
 from heldout.spec.documents import make_pointer
 from heldout.spec.job import MAX_CLASS_NAMES_BYTES
 from heldout.spec.part import MAX_SEED, SpecPart
@@ -22,6 +22,7 @@ MAX_FACTOR, MAX_OFFSET = 1e6, 1e9
 Index = Annotated[int, Field(ge=0, le=2**31 - 1)]
 MemberName = Annotated[str, Field(min_length=1, max_length=1024)]
 ClassName = Annotated[str, Field(min_length=1, max_length=128)]
+ColumnValue = Annotated[str, Field(max_length=MAX_VALUE_CHARACTERS)] | int | float | bool | None
 NamedPixelChange = Literal[
     "invert", "swap_channels", "transpose", "turn_left", "turn_right", "upside_down", "flip_vertical", "flip_horizontal"
 ]
@@ -75,6 +76,12 @@ class ResplitSpec(SpecPart):
 class VersionChanges(SpecPart):
     """Changes applied to an existing version. At least one is required."""
 
+    columns: dict[ColumnName, dict[MemberName, ColumnValue]] = Field(
+        default={},
+        max_length=MAX_COLUMNS,
+        description="`{column: {image: value}}`, by position or file name: adds columns such as the patient or the "
+        "camera, or changes values of existing ones. null removes a value.",
+    )
     exclude: tuple[Index | MemberName, ...] = Field(
         (),
         max_length=MAX_NAMED_IMAGES,
@@ -117,8 +124,8 @@ class VersionChanges(SpecPart):
     def _check_changes_something(self) -> Self:
         if not self.body():
             raise ValueError(
-                "no change is given; expected at least one of exclude, relabel, rename_classes, pixel_values, resplit, "
-                "drop_copies"
+                "no change is given; expected at least one of columns, exclude, relabel, rename_classes, pixel_values, "
+                "resplit, drop_copies"
             )
         return self
 
@@ -185,6 +192,7 @@ def _check_images(changes: VersionChanges, images: int) -> Iterator[FieldError]:
     named: list[tuple[tuple[str | int, ...], str | int]] = [
         *((("exclude", place), image) for place, image in enumerate(changes.exclude)),
         *((("relabel", image), image) for image in changes.relabel),
+        *((("columns", name, image), image) for name, values in changes.columns.items() for image in values),
     ]
     for where, image in named:
         index = parse_index(image)

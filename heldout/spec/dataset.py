@@ -11,6 +11,8 @@ MIN_SIDE, MAX_SIDE = 8, 512
 Side = Annotated[int, Field(ge=MIN_SIDE, le=MAX_SIDE, description="Pixels.")]
 FolderUse = Literal["train", "validation", "test", "class", "ignore"]
 MAX_FOLDERS = 100
+MAX_COLUMNS, MAX_COLUMN_CHARACTERS, MAX_VALUE_CHARACTERS = 50, 64, 200
+ColumnName = Annotated[str, Field(min_length=1, max_length=MAX_COLUMN_CHARACTERS)]
 Share = Annotated[float, Field(gt=0, le=0.5)]
 DATASET_NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
@@ -58,6 +60,12 @@ class SplitSpec(SpecPart):
     )
 
 
+class GroupColumn(SpecPart):
+    """Images with the same value in this column stay in one split, such as those of one patient."""
+
+    column: ColumnName = Field(description="A column of the table next to the images.")
+
+
 class DatasetSpec(SpecPart):
     """A dataset to be created from one upload."""
 
@@ -72,12 +80,10 @@ class DatasetSpec(SpecPart):
         "size and the channels that this version has.",
     )
     splits: SplitSpec = SplitSpec()
-    group_by: str | None = Field(
+    group_by: Annotated[str, Field(min_length=1, max_length=200)] | GroupColumn | None = Field(
         None,
-        min_length=1,
-        max_length=200,
         description="A regular expression with one group, searched in each file's name (`class/file.png`). Images "
-        "whose group matches the same text stay in one split.",
+        "whose group matches the same text stay in one split. Or a column of the table next to the images.",
     )
     resize: ResizeSpec | None = Field(None, description="Required if the images differ in size.")
     colour: Literal["auto", "grey", "rgb"] = Field(
@@ -89,9 +95,9 @@ class DatasetSpec(SpecPart):
 
     @field_validator("group_by")
     @classmethod
-    def _has_one_group(cls, pattern: str | None) -> str | None:
-        if pattern is None:
-            return None
+    def _has_one_group(cls, pattern: str | GroupColumn | None) -> str | GroupColumn | None:
+        if not isinstance(pattern, str):
+            return pattern
         try:
             groups = re.compile(pattern).groups
         except re.error as error:

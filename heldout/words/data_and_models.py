@@ -33,6 +33,11 @@ _WORDS: Mapping[str, Words] = {
         "Each copy counts as a separate image.",
         "Keep one of each unless you want the extra weight",
     ),
+    "column_across_splits": Words(
+        "Images with the same value of a column are in several splits.",
+        "If the column names patients or the like, results look better than they are.",
+        "Split the images again, grouped by that column",
+    ),
     "group_across_splits": Words(
         "Images of the same group are in several splits.",
         "A network recognizes groups that it has seen, so results look better than they are.",

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from analysis.arrays.columns import make_columns_key
 from heldout.lifecycle.job import JobEvent, JobStatus, StopReason
 from heldout.lifecycle.resources import DatasetEvent, DatasetStatus, RelationsStatus
 from heldout.stored.audit import IngestedContent
@@ -87,7 +88,16 @@ def mark_ready(
         DatasetRow.sha256 == content.sha256,
         DatasetRow.id != row.id,
     )
-    same_as = session.scalar(same.order_by(DatasetRow.version).limit(1))
+    # A version stands for an earlier one only if that one has its columns, too.
+    columns = file_digests.find(session, make_columns_key(dataset_id))
+    same_as = next(
+        (
+            earlier
+            for earlier in session.scalars(same.order_by(DatasetRow.version))
+            if columns is None or file_digests.find(session, make_columns_key(earlier)) == columns
+        ),
+        None,
+    )
     message = "Ready to train on." if same_as is None else "Ready to train on. An earlier version has the same content."
     move_datasets(
         session,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from analysis.arrays.columns import make_columns_key
 from analysis.arrays.dataset import FILES
 from analysis.arrays.file_names import make_members_key
 from analysis.arrays.relations import make_relations_key
@@ -100,8 +101,8 @@ def _iterate_of_dataset(row: DatasetRow, digests: Container[str]) -> Iterator[tu
     if row.status is DatasetStatus.READY and row.same_as is None:
         if row.owner is not None:
             keys += [audit_key(row.id), *(preview_key(row.id, number) for number in range(len(row.classes or ())))]
-        if make_members_key(row.id) in digests:  # nothing else records whether the file exists
-            keys.append(make_members_key(row.id))
+        # Nothing else records whether these files exist.
+        keys += [key for key in (make_members_key(row.id), make_columns_key(row.id)) if key in digests]
         if row.relations_status is RelationsStatus.STORED:
             keys.append(make_relations_key(row.id))
         if row.suspects_status is SearchStatus.STORED:

@@ -39,7 +39,8 @@ def queue(session: Session, dataset_id: str) -> str | None:
     ).one_or_none()
     if queued is None:
         return None
-    spec, name = RelateSpec(group_by=(queued.spec or {}).get("group_by")), f"{queued.name}@{queued.version}"
+    rule = (queued.spec or {}).get("group_by")
+    spec, name = RelateSpec(group_by=rule if isinstance(rule, str) else None), f"{queued.name}@{queued.version}"
     return new_jobs.add(session, NewJob(spec=spec, owner=NO_OWNER, name=name, dataset_id=dataset_id)).id
 
 

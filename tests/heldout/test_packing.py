@@ -99,11 +99,14 @@ def test_folders_and_archives_are_packed_together_under_their_names(folder, tmp_
     with tarfile.open(tmp_path / "test.tar.gz", "w:gz") as archive:
         for path in sorted(folder.rglob("*.png")):
             archive.add(path, path.relative_to(folder).as_posix())
-    pieces = list(pack_together([tmp_path / "train.zip", tmp_path / "test.tar.gz", folder]))
+    (tmp_path / "labels.csv").write_bytes(b"file,label\n")
+    together = ["train.zip", "test.tar.gz", "pets", "labels.csv"]
+    pieces = list(pack_together([tmp_path / name for name in together]))
     with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as archive:
         found = {member.name: archive.extractfile(member).read() for member in archive if member.isfile()}
     of_folder = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.png")}
     assert found == {
+        "labels.csv": b"file,label\n",  # a table next to the images
         "train/a/1.png": b"one" * 100_000,
         **{f"test/{name}": data for name, data in of_folder.items()},
         **{f"pets/{name}": data for name, data in of_folder.items()},

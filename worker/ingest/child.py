@@ -53,7 +53,8 @@ def _answer(work: str, given: dict[str, Any], limits: IngestLimits, pool: Proces
             return {"related": relate(content, target, limits, names=names, group_by=group_by, pool=pool)}
         spec, base = DatasetSpec.model_validate(given["spec"]), None
         if given["base"] is not None:
-            base = read_base(Path(given["content"]), names, **given["base"])
+            columns = given.get("columns") and Path(given["columns"])
+            base = read_base(Path(given["content"]), names, **given["base"], columns=columns)
         if work == "derive":
             assert base is not None
             made = derive(base, spec, VersionChanges.model_validate(given["changes"]), target, limits, pool)

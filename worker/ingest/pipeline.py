@@ -2,7 +2,7 @@
 
 import errno
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from analysis.arrays.columns import COLUMNS_FILE, Columns, read_columns, write_columns
 from analysis.arrays.dataset import FILES, compute_content_address, compute_split_digests, load, save_beside
 from analysis.arrays.file_names import MEMBERS_FILE
 from analysis.arrays.pictures import compute_tile_size, draw_tile
 from analysis.arrays.relations import FILE_NAME, find_units, save_relations
 from heldout.fixes.changes import VersionChanges
 from heldout.lifecycle.resources import RejectionCode
-from heldout.spec.dataset import DatasetSpec
+from heldout.spec.dataset import DatasetSpec, GroupColumn
 from heldout.stored.audit import IngestedContent, StoredAudit
 from worker.ingest.audit import audit, compare_splits, look_again
 from worker.ingest.audit.copies import build_relations, find_copies
@@ -36,6 +37,7 @@ from worker.ingest.rejection import (
     make_out_of_memory,
 )
 from worker.ingest.sources.base import LeftOut, StoredImages, UploadSource
+from worker.ingest.sources.file_tables import group_by_column
 from worker.ingest.sources.opening import AddedSource, open_source
 from worker.ingest.sources.stored import BaseVersion, DerivedSource
 from worker.ingest.splits import Splits, find_groups, make_splits
@@ -62,7 +64,7 @@ def run(
     Raises:
         Rejection: the upload is rejected. `target` is empty then.
     """
-    if base is not None and not base.is_named:
+    if base is not None and not base.is_named and not isinstance(spec.group_by, GroupColumn):
         spec = spec.model_copy(update={"group_by": None})
 
     def open_all(scratch: Path) -> UploadSource:
@@ -93,16 +95,18 @@ def ingest(
         scratch.mkdir()
         opened = opening(scratch)
         names, labels, given_splits = opened.names, opened.labels, opened.given_splits
+        columns = opened.columns
         count = len(names)
-        groups = find_groups(names, spec.group_by)
+        groups = _find_groups(names, columns, spec)
         splits = make_splits(labels, given_splits, spec.splits, groups)
         stored = opened.store(target / "images.npy", spec, limits, pool)
         shutil.rmtree(scratch)
         if stored.skipped:
             kept = np.setdiff1d(np.arange(count), stored.skipped)
             names, labels, given_splits = [names[row] for row in kept.tolist()], labels[kept], given_splits[kept]
+            columns = {name: [values[row] for row in kept.tolist()] for name, values in columns.items()}
             count = len(names)
-            groups = find_groups(names, spec.group_by)
+            groups = _find_groups(names, columns, spec)
             splits = make_splits(labels, given_splits, spec.splits, groups)
         dataset = IngestedDataset(
             stored.pixels, labels, splits.indices, opened.classes, names, stored.value_range, groups, stored.different
@@ -118,11 +122,14 @@ def ingest(
         save_beside(target, dataset.labels, dataset.splits, dataset.classes, dataset.value_range)
         compared = compare_splits(dataset, pool)
         copies = look_again(dataset, compared.undone_by, copies, pool)
-        found = audit(dataset, seen, copies, compared)
+        by = spec.group_by.column if isinstance(spec.group_by, GroupColumn) else None
+        found = audit(dataset, seen, copies, compared, {name: columns[name] for name in columns if name != by})
         save_relations(build_relations(copies, groups), target / FILE_NAME)
         write_previews(target / "preview", dataset)
         with (target / MEMBERS_FILE).open("w", encoding="utf-8") as file:
             file.writelines(f"{name}\n" for name in names)
+        if columns:
+            write_columns(columns, target / COLUMNS_FILE)
         written = load(target)
         content = IngestedContent(
             sha256=compute_content_address(written),
@@ -141,6 +148,12 @@ def ingest(
         audited = StoredAudit.model_validate({"sha256": content.sha256, "source": described, **vars(found)})
         (target / StoredAudit.file_name).write_bytes(audited.to_bytes())
         return content
+
+
+def _find_groups(names: Sequence[str], columns: Columns, spec: DatasetSpec) -> NDArray[np.int64] | None:
+    if isinstance(spec.group_by, GroupColumn):
+        return group_by_column(columns, spec.group_by.column, names)
+    return find_groups(names, spec.group_by)
 
 
 @contextmanager
@@ -182,6 +195,7 @@ def _describe_source(
         ],
         "notes": [*opened.notes, *stored.notes],
         "splits": _describe_origins(splits, stored),
+        **({"columns": list(opened.columns)} if opened.columns else {}),
         "groups": None if dataset.groups is None else int(np.max(dataset.groups)) + 1,
         **({} if stored.derived is None else {"changes": dict(stored.derived)}),
     }
@@ -253,10 +267,11 @@ def derive(
     Raises:
         Rejection: also if nothing would change.
     """
-    if not base.is_named:
+    if not base.is_named and not isinstance(spec.group_by, GroupColumn):
         spec = spec.model_copy(update={"group_by": None})
     report = ingest(lambda scratch: DerivedSource(base, changes, limits), base.size_bytes, spec, target, limits, pool)
-    if report.sha256 == base.sha256:
+    columns = read_columns(target / COLUMNS_FILE)
+    if report.sha256 == base.sha256 and columns == base.columns:
         empty_folder(target)
         other = " Cut with another `seed`." if changes.resplit else ""
         raise Rejection(

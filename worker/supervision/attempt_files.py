@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import structlog
 
+from analysis.arrays.columns import COLUMNS_FILE, make_columns_key
 from analysis.arrays.dataset import FILES
 from analysis.arrays.file_names import MEMBERS_FILE, make_members_key
 from analysis.arrays.relations import FILE_NAME, make_relations_key
@@ -115,7 +116,13 @@ class AttemptFiles:
 
     def fetch_names(self, dataset_id: str, folder: Path) -> Path | None:
         """Return the names of a dataset's images; None for bundled datasets and those of early releases."""
-        file, key = folder / MEMBERS_FILE, make_members_key(dataset_id)
+        return self._fetch_if_stored(make_members_key(dataset_id), folder / MEMBERS_FILE)
+
+    def fetch_columns(self, dataset_id: str, folder: Path) -> Path | None:
+        """Return the columns of a dataset; None if it has none."""
+        return self._fetch_if_stored(make_columns_key(dataset_id), folder / COLUMNS_FILE)
+
+    def _fetch_if_stored(self, key: str, file: Path) -> Path | None:
         try:
             self.fetch(key, file)
         except BlobMissing as error:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from analysis.arrays.columns import COLUMNS_FILE
 from analysis.arrays.dataset import FILES
 from analysis.arrays.file_names import MEMBERS_FILE
 from analysis.arrays.relations import FILE_NAME as RELATIONS_FILE
@@ -30,7 +31,7 @@ from worker.supervision.attempt import Attempt
 log = structlog.get_logger()
 
 # Stored for this dataset and not by content: they reveal the owner's file names, or depend on its group rule.
-OWN_FILES = (StoredAudit.file_name, MEMBERS_FILE, RELATIONS_FILE, "preview")
+OWN_FILES = (StoredAudit.file_name, MEMBERS_FILE, COLUMNS_FILE, RELATIONS_FILE, "preview")
 
 OfData = TypeVar("OfData", bound=IngestSpec | DeriveSpec | RelateSpec)
 
@@ -99,6 +100,7 @@ class IngestAttempt(BoundedAttempt[IngestSpec | DeriveSpec]):
             base = spec.base
             inputs["content"] = self.files.open_dataset(spec.base_sha256, in_use.enter_context)
             inputs["names"] = self.files.fetch_names(base, self.folder)
+            inputs["columns"] = self.files.fetch_columns(base, self.folder)
             different = self.lease.read(lambda session: versions.find_different(session, base))
             assignment["base"] = {"called": spec.base_name, "sha256": spec.base_sha256, "different": different}
         return BoundedProcess(

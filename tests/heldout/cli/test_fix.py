@@ -52,7 +52,10 @@ def request_version(heldout, client, *arguments: str) -> dict:
 def test_every_change_can_be_requested_by_options(heldout, client, tmp_path):
     (tmp_path / "fixes.csv").write_text("\ufeffprobability,image,label\n0.9,3,7\n0.8,12,1\n", encoding="utf-8")
     (tmp_path / "list.txt").write_text("4\n\n5\n")
+    (tmp_path / "columns.csv").write_text("image,patient,day\n3,p1,\n12,p2,monday\n", encoding="utf-8")
     assert request_version(heldout, client, "--drop-copies") == {"drop_copies": True}
+    columns = {"patient": {"3": "p1", "12": "p2"}, "day": {"12": "monday"}}
+    assert request_version(heldout, client, "--columns", "columns.csv") == {"columns": columns}
     assert request_version(
         heldout, client, "--relabel", "fixes.csv", "--exclude", "list.txt", "--resplit", "--seed", "3"
     ) == {

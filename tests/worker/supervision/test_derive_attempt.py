@@ -1,5 +1,6 @@
 """Attempts at derived versions, with real processes: they succeed, are retried after a crash, or report the reason."""
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -76,6 +77,18 @@ def bench(database: Database, tmp_path: Path):
     bench = DeriveBench(database, tmp_path)
     yield bench
     bench.scratch.close()
+
+
+def test_columns_make_a_version_of_the_same_images_and_equal_columns_stand_for_it(bench: DeriveBench) -> None:
+    for number, camera, same_as in ((2, "A", None), (3, "B", None), (4, "B", 3)):
+        derived = bench.derive(columns={"camera": {"3.png": camera}})
+        assert bench.run().status == "succeeded"
+        row = bench.dataset(derived.id)
+        assert (row.version, row.sha256) == (number, bench.sha256)
+        earlier = None if row.same_as is None else bench.dataset(row.same_as).version
+        assert earlier == same_as
+        stored = json.loads(bench.blobs.read(f"datasets/{derived.id}/columns.json"))
+        assert stored == {"camera": [None, None, None, camera, *[None] * 26]}
 
 
 class KilledProcess(BoundedProcess):

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.arrays.columns import Columns
 from analysis.arrays.dataset import SPLITS
 from analysis.arrays.relations import LabelPairs, count_label_pairs, find_twin_labels
 from heldout.diagnosis.copy_labels import is_disproved_by_copies
@@ -14,6 +16,7 @@ from heldout.fixes.changes import PixelChange, PixelValues
 from heldout.stored.audit import AuditFinding
 from heldout.stored.evaluation import SplitName
 from heldout.words import rough_percent
+from worker.ingest.audit.columns import find_leaking_columns
 from worker.ingest.audit.copies import Copies, build_relations, find_copies
 from worker.ingest.audit.counts import compute_statistics, count_findings, count_per_class, find_value_faults
 from worker.ingest.audit.dataset import IngestedDataset
@@ -95,14 +98,25 @@ def look_again(
     return Copies(found.original, near[first], is_bounded, how[first], found.look_alikes, tuple(changes))
 
 
-def audit(dataset: IngestedDataset, seen: Scan, copies: Copies, compared: SplitsCompared) -> Audit:
-    """Audit a dataset whose scan and copies are known, and whose splits were compared."""
+def audit(
+    dataset: IngestedDataset,
+    seen: Scan,
+    copies: Copies,
+    compared: SplitsCompared,
+    columns: Columns = MappingProxyType({}),
+) -> Audit:
+    """Audit a dataset whose scan and copies are known, and whose splits were compared.
+
+    Args:
+        columns: further values of the images, by which they are not grouped.
+    """
     pairs = count_pairs_of_copies(dataset, build_relations(copies, None).copy_of)
     of_splits = [finding for finding in compared.findings if not _is_disproved(finding, dataset, pairs)]
     is_renamed = any(finding.code == "label_order_mismatch" for finding in of_splits)
     findings = [
         *count_findings(dataset),
         *list_group_findings(dataset),
+        *find_leaking_columns(dataset, columns),
         *find_value_faults(dataset, seen),
         # In another order, all labels of copies differ.
         *list_copy_findings(dataset, copies, () if is_renamed else sum(pairs.values(), ())),

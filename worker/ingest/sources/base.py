@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.arrays.columns import Columns
 from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import MAX_SIDE, MIN_SIDE, DatasetSpec
 from heldout.spec.job import MAX_CLASS_CHARACTERS, MAX_CLASS_NAMES_BYTES
@@ -68,7 +70,8 @@ class UploadSource(ABC):
 
     names: (images,) the name of each image in the upload. labels: (images,) positions in `classes`. given_splits:
     (images,) positions in SPLITS, or -1. passed_over: names of files that are not images. left_out: images that the
-    dataset lacks although the owner may expect them. notes: tell the owner how the upload was read.
+    dataset lacks although the owner may expect them. notes: tell the owner how the upload was read. columns: further
+    values of each image by name, such as its patient; None where unknown.
     """
 
     kind: str
@@ -79,6 +82,7 @@ class UploadSource(ABC):
     passed_over: Sequence[str] = ()
     left_out: Sequence[LeftOut] = ()
     notes: Sequence[str] = ()
+    columns: Columns = MappingProxyType({})
 
     @abstractmethod
     def store(self, path: Path, spec: DatasetSpec, limits: IngestLimits, pool: ProcessPool) -> StoredImages:

@@ -11,9 +11,19 @@ from heldout.spec.dataset import DatasetSpec, FolderUse
 from worker.ingest.archives.members import Archive
 from worker.ingest.images.batches import iterate_cuts
 from worker.ingest.images.formats import HEAD_BYTES, is_image, is_refused_image
-from worker.ingest.rejection import IngestLimits, Rejection, clean_name, format_size, make_broken_files, make_no_images
+from worker.ingest.rejection import (
+    IngestLimits,
+    Rejection,
+    clean_name,
+    format_size,
+    list_some,
+    make_broken_files,
+    make_no_images,
+)
 from worker.ingest.sources.base import ImageFiles, LeftOut, check_classes
+from worker.ingest.sources.file_tables import FileTable, find_folder_split, read_file_tables, require_agreement
 from worker.ingest.sources.split_folders import place_images, split_named
+from worker.ingest.splits import NO_SPLIT
 
 READ_EXTENSIONS = frozenset({"png", "jpg", "jpeg", "jpe", "jfif", "webp", "bmp", "dib"})
 # Skipping these would lose images silently.
@@ -42,17 +52,75 @@ class FolderSource(ImageFiles):
                 "The archive has no PNG, JPEG, WebP or BMP file. Pack folders named after the classes, with images in "
                 f"them.{example}"
             )
+        table = read_file_tables(archive, limits)
+        self.passed_over = [name for name in self.passed_over if name not in set(table.names)]
+        row_of, missing = table.match(names := [archive.names[row] for row in images])
+        if table.names:
+            table.require_images(row_of, names)
         try:
-            self._archive = archive.select(self._place(archive, images, spec, limits))
+            if table.labels is not None:
+                members = np.array(images)[self._place_by_table(names, row_of, table, spec, limits)]
+            else:
+                members = self._place(archive, images, spec, limits)
+            self._archive = archive.select(members)
         except Rejection as rejection:
             if self.faults and not spec.skip_broken:
                 # Perhaps no file of a class or a split is readable.
                 raise make_broken_files(self.faults) from rejection
             if rejection.code in (RejectionCode.UNEXPECTED_LAYOUT, RejectionCode.TOO_FEW_CLASSES):
-                hint = describe_labels_elsewhere(archive.names, self.passed_over)
+                hint = describe_labels_elsewhere(archive.names, self.passed_over, table.unread)
                 raise Rejection(rejection.code, f"{rejection.detail} {hint}".rstrip(), rejection.member) from rejection
             raise
         self.names = self._archive.names
+        self.notes = [*self.notes, *(describe_unread(name, keys) for name, keys in table.unread.items())]
+        if table.names:
+            row_at = dict(zip(names, row_of.tolist(), strict=True))
+            self._take_columns(table, [row_at[name] for name in self.names], missing)
+
+    def _take_columns(self, table: FileTable, rows: Sequence[int], missing: list[str]) -> None:
+        """Keep the columns of the images, and list rows and images that have no counterpart."""
+        self.columns = {
+            name: [None if row < 0 else values[row] for row in rows] for name, values in table.columns.items()
+        }
+        if missing:
+            self.left_out = [*self.left_out, LeftOut(f"rows of {table.called} without an image", missing)]
+        without = [name for name, row in zip(self.names, rows, strict=True) if row < 0]
+        if without and table.labels is None:
+            self.left_out = [*self.left_out, LeftOut(f"columns of images without a row in {table.called}", without)]
+
+    def _place_by_table(
+        self,
+        names: Sequence[str],
+        row_of: NDArray[np.int64],
+        table: FileTable,
+        spec: DatasetSpec,
+        limits: IngestLimits,
+    ) -> NDArray[np.int64]:
+        """Read classes and splits from a table, and return the places in `names` that are used, in order."""
+        assert table.labels is not None
+        labels = [None if row < 0 else table.labels[row] for row in row_of.tolist()]
+        kept = [place for place, label in enumerate(labels) if label is not None]
+        without_row = sorted(names[place] for place in np.flatnonzero(row_of < 0).tolist())
+        without_label = sorted(
+            name for name, row, label in zip(names, row_of, labels, strict=True) if row >= 0 and not label
+        )
+        of_class = [label for label in labels if label is not None]
+        require_agreement([names[place] for place in kept], of_class, table)
+        self.classes = check_classes(sorted(set(of_class)), limits, 1 if spec.adds_to else 2)
+        label_of = {name: label for label, name in enumerate(self.classes)}
+        splits = [table.splits[row_of[place]] for place in kept]
+        if all(split == NO_SPLIT for split in splits):
+            splits = [find_folder_split(names[place]) for place in kept]
+        keys = list(zip(splits, of_class, (names[place] for place in kept), strict=True))
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+        self.labels = np.array([label_of[name] for name in of_class], np.int32)[order]
+        self.given_splits = np.array(splits, np.int8)[order]
+        self.left_out = [
+            *([LeftOut(f"images without a row in {table.called}", without_row)] if without_row else []),
+            *([LeftOut(f"images without a label in {table.called}", without_label)] if without_label else []),
+        ]
+        self.notes = [f"Labels are those of the table {table.called}."]
+        return np.array(kept, np.int64)[order]
 
     def _place(
         self, archive: Archive, images: Sequence[int], spec: DatasetSpec, limits: IngestLimits
@@ -212,14 +280,20 @@ def _iterate_without_images(folders: Sequence[str], names: Sequence[str], images
         yield LeftOut("folders without images", empty)
 
 
+def describe_unread(name: str, columns: Sequence[str]) -> str:
+    """Say why a table next to the images is not read."""
+    has = list_some([repr(clean_name(column)) for column in columns], MAX_SHOWN_FOLDERS)
+    return f"The table {clean_name(name)!r} is not read: it has {has}, but no column `file` or `file_name`."
+
+
 _TABLE_EXTENSIONS = frozenset({"csv", "tsv", "xlsx", "xls"})
 _NOTE_EXTENSIONS = frozenset({"txt", "xml"})  # one file per image, as in YOLO and Pascal VOC
 
 
-def describe_labels_elsewhere(names: Sequence[str], others: Sequence[str]) -> str:
+def describe_labels_elsewhere(names: Sequence[str], others: Sequence[str], unread: Mapping[str, Sequence[str]]) -> str:
     """Describe files that probably contain the labels, and say what to do. Empty without such files.
 
-    Args: names are of all files, others of files that are not images.
+    Args: names are of all files, others of files that are not images, unread of tables, with their columns.
     """
     notes = [name for name in others if _get_extension(name) in _NOTE_EXTENSIONS]
     stems = {_get_stem(name) for name in set(names) - set(others)}
@@ -232,10 +306,12 @@ def describe_labels_elsewhere(names: Sequence[str], others: Sequence[str]) -> st
             "objects out, and put each into a folder named after its class."
         )
     table = next((name for name in others if _get_extension(name) in _TABLE_EXTENSIONS), None)
+    if unread:
+        return describe_unread(*next(iter(unread.items())))
     if table is not None:
         return (
-            f"The table {clean_name(table)!r} may say the classes, but it is not read: put each image into a folder "
-            'named after its class. "Labels in a table" in docs/how-to/datasets.md has the lines of Python for it.'
+            f"The table {clean_name(table)!r} may say the classes. It is read if it is called `labels.csv` and has the "
+            "columns `file` and `label`."
         )
     return ""
 

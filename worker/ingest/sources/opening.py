@@ -125,6 +125,11 @@ class AddedSource(UploadSource):
         self.labels: NDArray[np.int32] = np.concatenate([base.images.labels, label_of[upload.labels]])
         self.given_splits: NDArray[np.int8] = np.concatenate([base.list_splits(), upload.given_splits])
         self.names = [*base.names, *upload.names]
+        unknown = ([None] * len(base.names), [None] * len(upload.names))
+        self.columns = {
+            name: [*base.columns.get(name, unknown[0]), *upload.columns.get(name, unknown[1])]
+            for name in dict.fromkeys([*base.columns, *upload.columns])
+        }
         self.passed_over, self.left_out = upload.passed_over, upload.left_out
         self.notes = [*upload.notes, f"The first {len(base.names):,} images are those of {base.called}."]
 

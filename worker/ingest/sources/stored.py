@@ -4,15 +4,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analysis.arrays.changed_labels import change_labels, rename_classes
+from analysis.arrays.columns import Columns, read_columns
 from analysis.arrays.dataset import FILES, SPLITS, ImageSet, load
 from analysis.arrays.relations import find_superfluous_copies
-from heldout.fixes.changes import PixelChange, VersionChanges, parse_index
+from heldout.fixes.changes import ColumnValue, PixelChange, VersionChanges, parse_index
 from heldout.lifecycle.resources import RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from worker.ingest.audit import IngestedDataset
@@ -49,6 +51,7 @@ class BaseVersion:
     names: Sequence[str]
     is_named: bool
     different: NDArray[np.int64]
+    columns: Columns = MappingProxyType({})
 
     def list_splits(self) -> NDArray[np.int8]:
         """(images,) positions in SPLITS."""
@@ -59,7 +62,12 @@ class BaseVersion:
 
 
 def read_base(
-    content: Path, names: Path | None, called: str, sha256: str, different: Sequence[Sequence[int]] = ()
+    content: Path,
+    names: Path | None,
+    called: str,
+    sha256: str,
+    different: Sequence[Sequence[int]] = (),
+    columns: Path | None = None,
 ) -> BaseVersion:
     """Return a stored version.
 
@@ -68,7 +76,9 @@ def read_base(
         names: a file with the name of each image, one per line. Images without names are called `digits[0]` and so on.
         called, sha256: its `name@version` and content address.
         different: pairs of its images that a user marked as different.
+        columns: a file with further values of its images.
     """
+    known = {} if columns is None else read_columns(columns)
     images = load(content)
     count = len(images.labels)
     listed = [] if names is None else names.read_text(encoding="utf-8").split("\n")[:-1]
@@ -76,7 +86,7 @@ def read_base(
     shown = listed if is_named else RowNames([(called.partition("@")[0], count)])
     size_bytes = sum((content / name).stat().st_size for name in FILES)
     pairs = np.array(different, np.int64).reshape(-1, 2)
-    return BaseVersion(called, sha256, size_bytes, images, shown, is_named, pairs)
+    return BaseVersion(called, sha256, size_bytes, images, shown, is_named, pairs, known)
 
 
 class DerivedSource(UploadSource):
@@ -112,6 +122,9 @@ class DerivedSource(UploadSource):
         self.labels: NDArray[np.int32] = renumbered[labels[self._rows]]
         self.given_splits: NDArray[np.int8] = splits[self._rows]
         self.names = [base.names[row] for row in self._rows.tolist()]
+        columns = change_columns(base.columns, changes.columns, base.names)
+        self.columns = {name: [values[row] for row in self._rows.tolist()] for name, values in columns.items()}
+        self._columns = list(changes.columns)
         named = [base.names[row] for row in excluded.tolist()]
         self.left_out = [LeftOut("images that were named", named)] if named else []
         self._require_splits(self.given_splits)
@@ -173,6 +186,7 @@ class DerivedSource(UploadSource):
         merged = len(self._base.images.classes) - len(self._gone) - len(self.classes)
         renamed = sum(old != new for old, new in self._changes.get_for_all_splits().items())
         said = [
+            (len(self._columns), "column added or changed", "columns added or changed"),
             (excluded, "image that was named left out", "images that were named left out"),
             (self._relabelled, "label changed", "labels changed"),
             (renamed, "class renamed", "classes renamed"),
@@ -186,6 +200,7 @@ class DerivedSource(UploadSource):
         return {
             "from": self._base.called,
             "summary": "; ".join([*words, *(["all images split again"] if self._changes.resplit else [])]),
+            "columns": self._columns,
             "excluded": excluded,
             "relabelled": self._relabelled,
             "renamed_classes": renamed,
@@ -251,6 +266,21 @@ def map_rows_to_labels(relabel: Mapping[str, str], names: Sequence[str]) -> dict
                 names[row],
             )
     return found
+
+
+def change_columns(
+    columns: Columns,
+    changed: Mapping[str, Mapping[str, ColumnValue]],
+    names: Sequence[str],
+) -> dict[str, list[str | None]]:
+    """Return the columns with new ones and changed values, as text. Raises Rejection, as `find_rows` does."""
+    found = {name: list(values) for name, values in columns.items()}
+    for name, values in changed.items():
+        column = found.setdefault(name, [None] * len(names))
+        for row, value in zip(find_rows(list(values), names), values.values(), strict=True):
+            column[row] = None if value is None or value == "" else str(value)
+    # As in a table: a column without values is none.
+    return {name: values for name, values in found.items() if any(value is not None for value in values)}
 
 
 def keep_pairs(pairs: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:

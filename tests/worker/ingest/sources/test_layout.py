@@ -156,8 +156,8 @@ def test_images_without_labels_next_to_classes_are_left_out_too(tmp_path):
         (make_folder("set1", "set2"), "look like parts of one dataset"),
         ({**make_folder("my"), "my/preview.png": make_picture("x")}, "'my/preview.png' is in no class folder"),
         (
-            {"1.png": make_picture("1"), "2.png": make_picture("2"), "labels.csv": b"file,label"},
-            "The table 'labels.csv' may say",
+            {"1.png": make_picture("1"), "2.png": make_picture("2"), "labels.csv": b"path,label\n1.png,cat"},
+            "The table 'labels.csv' is not read: it has 'path', 'label', but no column `file`",
         ),
         ({**make_flat("images"), "labels.xlsx": b"x"}, "The table 'labels.xlsx' may say"),
         ({**make_flat("train/images"), "train/labels/0.txt": b"0 1 1 1 1"}, "'train/labels/0.txt' looks like boxes"),
