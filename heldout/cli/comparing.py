@@ -77,7 +77,7 @@ def compare(
         for option, value in {"--by": by, "--base": base, "--seed": seed, "--experiment": experiment}.items():
             if value is not None:
                 raise Refused(f"{option} belongs to --csv and --mlflow. The first arm is the base.")
-        given: Mapping[str, Any] = _read_arms(arms, metric)
+        given: Mapping[str, Any] = read_arms(arms, metric)
         named = metric or "accuracy"
     else:
         rows = read_csv_rows(table) if table is not None else read_mlflow_rows(mlflow or Path(), experiment)
@@ -111,7 +111,7 @@ def compare(
     return exit_of_job(study.status)
 
 
-def _read_arms(arms: Sequence[str], metric: str | None) -> dict[str, list[Any]]:
+def read_arms(arms: Sequence[str], metric: str | None) -> dict[str, list[Any]]:
     from heldout.client.recordings import name_runs
 
     found: dict[str, list[Path]] = {}
@@ -119,7 +119,7 @@ def _read_arms(arms: Sequence[str], metric: str | None) -> dict[str, list[Any]]:
         name, equals, pattern = text.partition("=")
         if not equals or not name or not pattern:
             raise Refused(f"{text}: expected ARM=FILES, such as base='runs/base-*.npz'.")
-        found.setdefault(name, []).extend(_list_runs(pattern))
+        found.setdefault(name, []).extend(list_runs(pattern))
     runs = {name: name_runs(name, paths) for name, paths in found.items()}
     return {
         name: [run if holds_predictions(Path(str(run.recorded))) else _read_figure(run, metric) for run in of_arm]
@@ -127,7 +127,7 @@ def _read_arms(arms: Sequence[str], metric: str | None) -> dict[str, list[Any]]:
     }
 
 
-def _list_runs(pattern: str) -> list[Path]:
+def list_runs(pattern: str) -> list[Path]:
     """Return the files that a pattern names, or the runs in a folder."""
     paths = [Path(path) for path in sorted(glob.glob(pattern))]
     if not paths:

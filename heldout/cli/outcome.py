@@ -61,6 +61,11 @@ class Exit(IntEnum):
     REFUSED = 2  # wrong usage, or a request that the service refused
     CANCELLED = 3
     NO_SERVICE = 4  # or the key lacks the right
+    # Answers of `heldout judge`, for which 0 means better.
+    AS_GOOD = 10
+    WORSE = 11
+    CANNOT_TELL = 12
+    SPENT = 13
     INTERRUPTED = 130
     BROKEN_PIPE = 141  # as a shell reports a program ended by SIGPIPE
 
@@ -72,6 +77,11 @@ class Refused(Exception):
 def exit_of_job(status: str) -> Exit:
     """Return the exit code for the status of a job that has ended."""
     return Exit[status.upper()]
+
+
+def exit_of_answer(answer: str) -> Exit:
+    """Return the exit code for an answer of a judge."""
+    return Exit.SUCCEEDED if answer == "better" else Exit[answer.upper()]
 
 
 def exit_of_problem(problem: ApiProblem) -> Exit:

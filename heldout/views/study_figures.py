@@ -13,6 +13,8 @@ Side = Literal["better", "worse", "may_be_chance"]
 Effect = Literal["better", "worse", "mixed", "may_be_chance"]
 # Whether an arm is as good as the base within a margin.
 Answer = Literal["as_good", "worse", "cannot_tell"]
+# Whether a candidate is better than the base, as good or worse; `spent`: no look is left.
+JudgeAnswer = Literal["better", "as_good", "worse", "cannot_tell", "spent"]
 
 # An interval of fewer seeds spans tens of points, so it is only shown if it proves something all the same.
 MIN_SEEDS_OF_RANGE = 3

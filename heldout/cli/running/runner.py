@@ -30,9 +30,9 @@ TURN_S, SHOW_S = 0.1, 5.0
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run, where its files go, how many trainings run at once, and what each may take."""
+    """What to run for each arm, where its files go, how many trainings run at once, and what each may take."""
 
-    script: Script
+    scripts: Mapping[str, Script]
     folder: Path
     jobs: int
     limits: Limits
@@ -115,8 +115,9 @@ class Runner:
         base = self._folder / f"{run.arm}-seed{run.seed}"
         answers = get_answers(base).absolute()  # the script may change its folder
         given = {"arm": run.arm, "seed": run.seed, "fold": run.fold, "folds": run.folds, "out": str(answers)}
-        command = self._plan.script.fill({**run.parameters, **given})
-        self._running.append(start(run, command, base, self._plan.limits, self._choose_gpu()))
+        script = self._plan.scripts[run.arm]
+        command = script.fill({**run.parameters, **given})
+        self._running.append(start(run, command, base, self._plan.limits, self._choose_gpu(), script.folder))
         self._held.keep(training.run for training in self._running)
 
     def _give_back(self) -> None:

@@ -6,6 +6,7 @@ import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from heldout.cli.outcome import Refused
@@ -23,9 +24,13 @@ Parameters = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Script:
-    """A command, argument by argument. No shell reads it, so values cannot become more than text of an argument."""
+    """A command, argument by argument. No shell reads it, so values cannot become more than text of an argument.
+
+    folder: where it starts; None: here.
+    """
 
     arguments: tuple[str, ...]
+    folder: Path | None = None
 
     @property
     def names(self) -> set[str]:

@@ -16,7 +16,7 @@ from heldout.cli.progress import JsonLines, make_study_display
 from heldout.cli.running.embedded import run_service
 from heldout.cli.running.memory import FOLDER, StudiesOfFolder
 from heldout.cli.running.runner import Plan, Runner
-from heldout.cli.running.script import check, parse_arms, parse_script
+from heldout.cli.running.script import Script, check, parse_arms, parse_script
 from heldout.cli.running.training import Limits
 from heldout.cli.screen import say
 from heldout.cli.shown import print_study
@@ -83,15 +83,47 @@ def run_study(
         for warning in () if service.as_json else study.warnings:
             say(f"Note: {warning}", file=sys.stderr)
         check(script, {arm.name: arm.patch for arm in study.arms}, study.splits)
-        display = JsonLines() if service.as_json else make_study_display()
-        ends = "--again starts over." if embedded else f"`heldout studies cancel {study.id}` ends it."
-        later = f"The same command continues where it was; {ends}"
-        with explain_interrupt("The study", later, now="has stopped here"):
-            study = Runner(client, study, Plan(script, folder, jobs, limits), display).run()
-        if embedded:
-            save_report(client, study.id)
+        plan = Plan({arm.name: script for arm in study.arms}, folder, jobs, limits)
+        study = follow_here(service, client, study, plan, embedded=embedded)
     service.print(study, partial(print_study, says_more=not embedded), one_line=True)
     return exit_of_job(study.status)
+
+
+def order_and_follow(
+    service: Service,
+    command: str,
+    order: Mapping[str, Any],
+    scripts: Mapping[str, Script],
+    *,
+    jobs: int,
+    limits: Limits,
+    again: bool,
+    embedded: bool,
+) -> "StudyView":
+    """Order a study of trainings that each have their own script, or continue it, and run them here to its end.
+
+    Args:
+        command: what identifies the order in this folder.
+        order: the body of the study. scripts: of each arm.
+    """
+    folder = Path(FOLDER)
+    folder.mkdir(exist_ok=True)
+    with open_embedded_service() if embedded else nullcontext(service.client) as client:
+        where = SERVICE if embedded else client.url
+        study = _find_or_create(client, where, {"kind": "external", **order}, command, folder, again=again)
+        return follow_here(service, client, study, Plan(scripts, folder, jobs, limits), embedded=embedded)
+
+
+def follow_here(service: Service, client: "Client", study: "StudyView", plan: Plan, *, embedded: bool) -> "StudyView":
+    """Run a study's trainings here until it has ended, and return it."""
+    display = JsonLines() if service.as_json else make_study_display()
+    ends = "--again starts over." if embedded else f"`heldout studies cancel {study.id}` ends it."
+    later = f"The same command continues where it was; {ends}"
+    with explain_interrupt("The study", later, now="has stopped here"):
+        study = Runner(client, study, plan, display).run()
+    if embedded:
+        save_report(client, study.id)
+    return study
 
 
 _EXAMPLE = {"seed": 0, "fold": 0, "folds": 8, "out": f"{FOLDER}/STUDY/ARM-seed0.npz"}

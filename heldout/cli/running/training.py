@@ -99,8 +99,10 @@ class Training:
         return f"{how}: {last}" if last else f"{how}."
 
 
-def start(run: AssignedRunView, command: list[str], base: Path, limits: Limits, gpu: str | None) -> Training:
-    """Start a training. What an earlier attempt wrote is removed, and its log is kept."""
+def start(
+    run: AssignedRunView, command: list[str], base: Path, limits: Limits, gpu: str | None, folder: Path | None = None
+) -> Training:
+    """Start a training in a folder. What an earlier attempt wrote is removed, and its log is kept."""
     for file in (*list_answers(base), *base.parent.glob(f"{base.name}.history*")):
         if file.is_file():
             file.unlink()
@@ -116,6 +118,7 @@ def start(run: AssignedRunView, command: list[str], base: Path, limits: Limits, 
             stdout=log,
             stderr=log,
             env=environment,
+            cwd=folder,
             # Ctrl-C ends this command first, which then ends its trainings.
             start_new_session=True,
         )

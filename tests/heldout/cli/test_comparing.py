@@ -200,3 +200,16 @@ def test_arrays_and_figures_are_compared_from_python(client):
         client.studies.recorded(
             {**arms, "other": {0: {"validation": {"labels": [0], "probabilities": [[1, 0, 0]]}}, 1: run(1, 0)}}
         )
+
+
+def test_two_folders_of_answers_are_judged_with_one_answer_and_its_exit_code(heldout, tmp_path):
+    for name, shift in (("base", 1.5), ("same", 1.5), ("bad", 0.0)):
+        write_answers(tmp_path / name, "run", shift)
+    worse = heldout("judge", "base", "bad", "--markdown", "answer.md")
+    assert worse.returncode == Exit.WORSE, worse.stderr
+    assert worse.stdout.startswith("The candidate is worse than the base.")
+    assert "# Heldout: The candidate is worse than the base." in (tmp_path / "answer.md").read_text()
+    same = heldout("judge", "base", "same", "--json")
+    found = json.loads(same.stdout)
+    assert (same.returncode, found["answer"], found["study"]["kind"]) == (Exit.AS_GOOD, "as_good", "recorded")
+    assert heldout("judge", "bad", "base").returncode == 0
