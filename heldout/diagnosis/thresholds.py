@@ -74,9 +74,9 @@ MIN_LAG = 0.1
 MAX_LOSS_OVER_GUESSING = 1.1
 # The same. An epoch whose mean loss was higher has destroyed what was learned before it. (zoo, open sets)
 MAX_PEAK_OVER_GUESSING = 10.0
-# Learning rates, by optimizer. If a network only guesses after training at such a rate, the rate is the reason.
-# (zoo, open sets, for Adam; ten times and thirty times Keras' defaults)
-MIN_HIGH_RATE = {"adam": 0.01, "adamw": 0.01, "rmsprop": 0.01, "sgd": 0.3}
+# If a network only guesses after training at such a learning rate, the rate is the reason. Ten times Keras' default,
+# and for SGD thirty times. (zoo, open sets, for Adam)
+MIN_HIGH_RATE, MIN_HIGH_RATE_OF_SGD = 0.01, 0.3
 # Share of the first training loss. A network whose loss fell by less has learned nothing that it could lose.
 # (draws 1-6)
 MIN_DESCENT_TO_LOSE = 0.1

@@ -59,7 +59,8 @@ def _find_high_rate(facts: Facts) -> Finding | None:
         return None
     optimizer = spec["training"]["optimizer"]
     rate, guessing = optimizer["learning_rate"], log(classes)
-    if rate < thresholds.MIN_HIGH_RATE[optimizer["name"]] or train.loss < thresholds.MIN_LOSS_OF_GUESSING * guessing:
+    least = thresholds.MIN_HIGH_RATE_OF_SGD if optimizer["name"] == "sgd" else thresholds.MIN_HIGH_RATE
+    if rate < least or train.loss < thresholds.MIN_LOSS_OF_GUESSING * guessing:
         return None
     return Finding(
         "diverged",
