@@ -75,8 +75,8 @@ def find_backbone(
         made, own_layers = make_own_network(network, facts, dataset.image, len(dataset.classes))
         return BackboneSource(made, file, own_layers)
     assert network.backbone is not None
-    layers = () if facts.feature_map is None else facts.feature_map.layers
-    return BackboneSource(make_backbone(network.backbone, facts), file, layers)
+    made, layers = make_backbone(network.backbone, facts, dataset.image)
+    return BackboneSource(made, file, layers)
 
 
 def find_network_facts(session: Session, owner: str, model_id: str | None) -> NetworkFacts | None:
@@ -102,8 +102,10 @@ def _find_copy(
         had = read_training_spec(ended).network.model_copy(update=uncounted)
         is_same = ended.dataset_id == dataset.row.id and had == network
         return BackboneSource(known, file) if is_same else None
-    # Unless the spec sets the pixels' range, the range detected then still applies.
     asked = network.backbone
+    if known.size is not None and (asked and asked.size) not in {None, known.size}:
+        return None  # its cost at another size is in the model's facts
+    # Unless the spec sets the pixels' range, the range detected then still applies.
     return BackboneSource(replace(known, pixels=(asked and asked.pixels) or known.pixels), file)
 
 

@@ -74,11 +74,10 @@ def create_job(
     quotas.require_room(session, owner, *quotas.OF_NEW_JOBS, spec_bytes=count_bytes(spec.model_dump_json()) or 0)
     examined = examine_spec(session, blobs, owner, spec, dataset, max_parameters, retry_of)
     row, job_id = examined.ready.row, make_id("job")
-    uploaded = examined.plan.backbone
     complete = spec.complete(
         name=spec.generate_name(row.name, job_id),
         seed=secrets.randbelow(MAX_SEED + 1),
-        pixels=None if uploaded is None else uploaded.pixels,
+        uploaded=examined.plan.backbone,
     )
     job = queue_examined(
         session,

@@ -13,6 +13,7 @@ from heldout.diagnosis.gap import compute_gap
 from heldout.documents.blocks import Document
 from heldout.documents.markdown import render_markdown
 from heldout.errors.missing import UNUSABLE
+from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.evaluation import StoredEvaluation
 from heldout.stored.gap import GapOnTest, StoredGap
 from heldout.studies.spec import BASE_ARM
@@ -24,9 +25,9 @@ from models.blobs import Blobs
 from models.database import Session
 from models.job_diagnosis import diagnose_job
 from models.specs import read_training_spec
-from models.store import metrics
+from models.store import artifacts, metrics, models
 from models.stored_files import find_and_read, read_audit, read_unless_lost
-from models.tables import DatasetRow, JobRow, ModelRow, StudyRow
+from models.tables import DatasetRow, JobRow, StudyRow
 from models.views.job import build_job_view
 from models.views.study import build_study_view
 
@@ -140,10 +141,7 @@ def build_model_card(session: Session, blobs: Blobs, job: JobRow, dataset: Datas
 def _list_shared_models(session: Session, job: JobRow) -> list[SharedModelFacts]:
     """List the shared models that the spec names, also those that have been withdrawn."""
     spec = read_training_spec(job)
-    named = {spec.network.uploaded_model, None if spec.initial is None else spec.initial.model} - {None}
-    rows = [session.get(ModelRow, model_id) for model_id in sorted(filter(None, named))]
-    return [
-        SharedModelFacts(row.id, row.name, row.license or "", row.source or "")
-        for row in rows
-        if row is not None and row.owner is None
-    ]
+    named = [name for name in (spec.network.uploaded_model, spec.initial and spec.initial.model) if name]
+    file = artifacts.find(session, job.id, ArtifactName.BACKBONE, ArtifactFormat.KERAS)
+    rows = models.list_used_shared(session, named, None if file is None else file.sha256)
+    return [SharedModelFacts(row.id, row.name, row.license or "", row.source or "") for row in rows]

@@ -16,12 +16,13 @@ _CHANGES = {"rotation_degrees": 20, "width_shift": 0.2, "height_shift": 0.2, "ho
 
 
 class Preset(StrEnum):
-    """A network that memorizes its training images, one that is regularized, one with augmentation, and a ResNet."""
+    """A network that memorizes its images, regularized and augmented ones, a ResNet, and pretrained features."""
 
     OVERFIT = "overfit"
     REGULARIZED = "regularized"
     AUGMENTED = "augmented"
     RESNET20 = "resnet20"
+    PHOTOS = "photos"
 
 
 def _list_resnet_blocks(repeat: int) -> list[dict[str, Any]]:

@@ -32,6 +32,11 @@ class SpecModelNotFound(InvalidSpec, code="model_not_found", title="The body nam
 
     def __init__(self, name: str, pointer: str = "/model") -> None:
         detail = f"No model of this key's owner has the id {name[:80]!r}. List them with GET /v1/models."
+        if not name.startswith("mod_"):
+            detail = (
+                f"No shared model has the name {name[:80]!r}. List them with GET /v1/models. Pretrained networks are "
+                "missing if the operator left them out (`HELDOUT_PRETRAINED=none`), or their package is not installed."
+            )
         super().__init__(detail, pointer=pointer)
 
 

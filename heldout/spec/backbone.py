@@ -2,17 +2,26 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from math import prod
+from math import ceil, prod
 from typing import Any, get_args
 
 from heldout.errors import InvalidSpec
 from heldout.lifecycle.resources import ModelFormat
-from heldout.spec.model_facts import WITHOUT_WEIGHTS, ModelFacts, NetworkFacts, NetworkLayer
-from heldout.spec.network import BackboneSpec, OwnNetworkSpec, Pixels
+from heldout.spec.model_facts import (
+    WITHOUT_WEIGHTS,
+    FeatureMapFacts,
+    MapLayer,
+    ModelFacts,
+    NetworkFacts,
+    NetworkLayer,
+)
+from heldout.spec.network import SIZE_STEP, BackboneSpec, OwnNetworkSpec, Pixels
 
 Sizes = tuple[int, int, int]
 # The parts of a spec that name an uploaded model.
 POINTER, OWN_POINTER = "/network/backbone", "/network"
+# A suitable size is at least the first and at most the last; images are enlarged up to the second.
+MIN_SUITABLE_SIZE, ENOUGH_ENLARGED, MAX_SUITABLE_SIZE = 64, 128, 224
 _SAVE_WITHOUT_TOP = (
     "Upload it without its head: `keras.applications.…(include_top=False)`, or "
     "`keras.Model(model.input, model.get_layer('…').output)` up to the last convolution."
@@ -31,6 +40,7 @@ class Backbone:
     layers: number of layers. normalizes: whether it has batch normalization.
     divides: whether parts of a batch can be computed apart, as towers do.
     gained: operations of an image that 16 bits save on processors with units for them; 0 if unknown.
+    size: the height and width that were chosen for a backbone that takes any; None for others.
     """
 
     model: str
@@ -46,6 +56,7 @@ class Backbone:
     normalizes: bool = True
     divides: bool = False
     gained: int = 0
+    size: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Convert to the JSON that a job's row stores."""
@@ -60,44 +71,62 @@ class Backbone:
         return cls(**values)
 
 
-def make_backbone(asked: BackboneSpec, facts: ModelFacts) -> Backbone:
-    """Make the backbone that a spec requests from an uploaded model.
+def choose_size(image: Sizes) -> int:
+    """Choose the height and width at which a backbone computes, for images of a dataset.
 
-    Raises:
-        InvalidSpec: if it gives no feature map, takes images of any size, or its pixel values are unknown.
+    Small images are enlarged twice, because the maps of pretrained networks are 32 times smaller than their input.
     """
-    takes, gives, found = facts.input_shape, facts.output_shape, facts.feature_map
+    side = max(image[:2])
+    wanted = min(max(2 * side, MIN_SUITABLE_SIZE), max(side, ENOUGH_ENLARGED))
+    return min(-(-wanted // SIZE_STEP) * SIZE_STEP, MAX_SUITABLE_SIZE)
+
+
+def make_backbone(asked: BackboneSpec, facts: ModelFacts, image: Sizes) -> tuple[Backbone, tuple[MapLayer, ...]]:
+    """Make the backbone that a spec requests from a model, and list its layers.
+
+    Args:
+        image: (height, width, channels) of the dataset's images.
+    Raises:
+        InvalidSpec: if it gives no feature map, cannot compute at this size, or its pixel values are unknown.
+    """
+    gives, found = facts.output_shape, facts.feature_map
+    pointer = f"{POINTER}/model"
     if facts.format is not ModelFormat.KERAS:
-        raise InvalidSpec.at(
-            "/network/backbone/model",
-            f"Model {asked.model} is an ONNX file, which cannot be trained. Upload a .keras file.",
-        )
+        detail = f"Model {asked.model} is an ONNX file, which cannot be trained. Upload a .keras file."
+        raise InvalidSpec.at(pointer, detail)
     if not facts.weights:
-        raise InvalidSpec.at(
-            "/network/backbone/model", f"{WITHOUT_WEIGHTS} A backbone needs weights: upload the `.keras` file."
-        )
+        raise InvalidSpec.at(pointer, f"{WITHOUT_WEIGHTS} A backbone needs weights: upload the `.keras` file.")
     if facts.gives != "feature_map":
-        size = "a list of any length" if gives[0] is None else f"{gives[0]:,} figures"
-        detail = f"Model {asked.model} gives {size} for an image, not a feature map. {_SAVE_WITHOUT_TOP}"
-        raise InvalidSpec.at("/network/backbone/model", detail)
-    if None in (*takes, *gives):
+        given = "a list of any length" if gives[0] is None else f"{gives[0]:,} figures"
+        detail = f"Model {asked.model} gives {given} for an image, not a feature map. {_SAVE_WITHOUT_TOP}"
+        raise InvalidSpec.at(pointer, detail)
+    is_open = None in facts.input_shape or None in gives
+    if is_open and (found is None or found.stride is None):
         raise InvalidSpec.at(
-            "/network/backbone/model",
-            f"Model {asked.model} takes images of any size, so its cost is unknown. Save it for one size, such as "
-            "`input_shape=(96, 96, 3)`, and upload it again.",
+            pointer,
+            f"Model {asked.model} takes images of any size, and its feature map does not shrink them evenly. Save it "
+            "for one size, such as `input_shape=(96, 96, 3)`, and upload it again.",
         )
     if found is None:
         detail = f"Model {asked.model} was read by an earlier release, which recorded less about it. Upload it again."
-        raise InvalidSpec.at("/network/backbone/model", detail)
+        raise InvalidSpec.at(pointer, detail)
     pixels = asked.pixels
     if pixels is None and not found.scales_pixels:
         raise InvalidSpec.at(
-            "/network/backbone/pixels",
+            f"{POINTER}/pixels",
             f"Model {asked.model} does not scale pixels itself: it has no `Rescaling` or `Normalization` before its "
             "first weights. Say which pixel values it was trained with: "
             f"{', '.join(f'`{kind}`' for kind in get_args(Pixels))}.",
         )
-    return Backbone(
+    takes, size = facts.input_shape, None
+    if is_open:
+        size = asked.size or choose_size(image)
+        found, takes = _count_at(found, size), (size, size, takes[2])
+        gives = (size // (found.stride or 1),) * 2 + gives[2:]
+    elif asked.size is not None and (asked.size, asked.size) != takes[:2]:
+        detail = f"Received {asked.size}; model {asked.model} only takes images of {takes[0]}×{takes[1]}. Leave it out."
+        raise InvalidSpec.at(f"{POINTER}/size", detail)
+    backbone = Backbone(
         model=asked.model,
         takes=(takes[0] or 0, takes[1] or 0, takes[2] or 0),
         gives=(gives[0] or 0, gives[1] or 0, gives[2] or 0),
@@ -108,7 +137,26 @@ def make_backbone(asked: BackboneSpec, facts: ModelFacts) -> Backbone:
         values=found.values,
         largest=found.largest,
         layers=len(found.layers),
+        size=size,
     )
+    return backbone, found.layers
+
+
+def _count_at(facts: FeatureMapFacts, size: int) -> FeatureMapFacts:
+    """Return the facts about a model of any size for images of this height and width."""
+    assert facts.figures_at is not None
+    height, width = facts.figures_at
+    area = size * size / (height * width)
+    layers = [
+        layer.model_copy(
+            update={"shape": (ceil(layer.shape[0] * size / height), ceil(layer.shape[1] * size / width), *layer.shape[2:])}
+        )
+        if len(layer.shape) == 3
+        else layer
+        for layer in facts.layers
+    ]
+    scaled = {name: int(getattr(facts, name) * area) for name in ("flops", "values", "largest")}
+    return facts.model_copy(update={"layers": tuple(layers), **scaled})
 
 
 def require_fit(image: Sizes, backbone: Backbone, pointer: str = POINTER) -> None:

@@ -8,7 +8,8 @@ from pydantic_core import PydanticCustomError
 
 from heldout.metrics import Measure
 from heldout.spec.augmentation import AugmentationSpec, Fraction
-from heldout.spec.network import MAX_BLOCKS, MAX_LISTED_BLOCKS, AnyNetworkSpec, Pixels
+from heldout.spec.backbone import Backbone
+from heldout.spec.network import MAX_BLOCKS, MAX_LISTED_BLOCKS, AnyNetworkSpec
 from heldout.spec.objective import Costs, MonitoredFigure, get_followed, require_costs
 from heldout.spec.optimization import (
     ConstantSchedule,
@@ -321,12 +322,12 @@ class JobSpec(SpecPart):
         tail = f" {'-'.join(parts)} · {job_id[-6:]}"
         return dataset[: MAX_NAME_CHARACTERS - len(tail)] + tail
 
-    def complete(self, *, name: str, seed: int, pixels: Pixels | None = None) -> "JobSpec":
-        """Return this spec with its name, seed and an uploaded network's pixels filled in if they were absent."""
+    def complete(self, *, name: str, seed: int, uploaded: Backbone | None = None) -> "JobSpec":
+        """Return this spec with its name, seed and an uploaded network's input filled in if they were absent."""
         training = self.training
         if training.seed is None:
             training = training.model_copy(update={"seed": seed})
-        network = self.network if pixels is None else self.network.note_pixels(pixels)
+        network = self.network if uploaded is None else self.network.note_input(uploaded.pixels, uploaded.size)
         return self.model_copy(update={"name": self.name or name, "network": network, "training": training})
 
     def replace_choices(

@@ -37,7 +37,7 @@ class MapLayer(SpecPart):
 
 
 class FeatureMapFacts(SpecPart):
-    """The cost of a model that gives a feature map of one size.
+    """The cost of a model that gives a feature map.
 
     trainable_parameters: if all layers are trained. flops: FLOPs of one image's forward pass. values: number of values
     that all layers output. largest: the most that a single layer outputs.
@@ -49,6 +49,12 @@ class FeatureMapFacts(SpecPart):
     values: int
     largest: int
     layers: tuple[MapLayer, ...] = Field(strict=False)
+    figures_at: Shape | None = Field(
+        None, description="Height and width for which costs and shapes were counted, for a model of any size."
+    )
+    stride: int | None = Field(
+        None, description="For a model of any size: the pixels of a side for each position of its feature map."
+    )
 
 
 class NetworkLayer(MapLayer):
@@ -95,7 +101,7 @@ class ModelFacts(SpecPart):
     weights: bool = Field(True, description="False for an architecture alone, which can only be trained from scratch.")
     layers: tuple[ModelLayer, ...] = Field((), strict=False, description="Layers with weights, in order.")
     feature_map: FeatureMapFacts | None = Field(
-        None, description="For a Keras model that gives a feature map and takes images of one size."
+        None, description="For a Keras model that gives a feature map, of images of one size or of any."
     )
     network: NetworkFacts | None = Field(None, description="For a Keras model: its cost as a job's whole network.")
     made_by: str = Field("", max_length=200, description="The program that wrote the file, with its version.")

@@ -12,6 +12,9 @@ MAX_LISTED_BLOCKS = 8
 # As in the paper on group normalization (Wu and He 2018), but with fewer groups if these would be smaller than this.
 MAX_GROUPS, MIN_FILTERS_A_GROUP = 32, 4
 
+# Sizes at which a backbone that takes images of any size can compute.
+SIZE_STEP, MAX_SIZE = 32, 512
+
 Activation = Literal["relu", "elu", "gelu", "silu", "tanh"]
 DropoutRate = Annotated[float, Field(ge=0, lt=1, description="Share of units dropped during training.")]
 Penalty = Annotated[float, Field(ge=0, le=1, description="Factor of the L2 penalty.")]
@@ -113,15 +116,32 @@ class UnfreezeSpec(SpecPart):
     learning_rate: float = Field(
         gt=0, le=1, description="Learning rate of the layers that were frozen; the schedule changes it in the same way."
     )
+    layers: int | None = Field(
+        None,
+        ge=1,
+        le=20_000,
+        description="How many of the model's last layers are trained; the others stay frozen. null: all.",
+    )
 
 
 class BackboneSpec(SpecPart):
-    """An uploaded Keras model whose feature map is the input of the blocks.
+    """A Keras model whose feature map is the input of the blocks.
 
     Images are converted to the size, channels and pixel values that it expects.
     """
 
-    model: str = Field(max_length=40, description="`mod_…`, of the same owner.")
+    model: str = Field(
+        max_length=128,
+        description="`mod_…`, of the same owner; or the name of a shared model, such as `efficientnet_lite0`.",
+    )
+    size: int | None = Field(
+        None,
+        ge=SIZE_STEP,
+        le=MAX_SIZE,
+        multiple_of=SIZE_STEP,
+        description="Height and width to which images are resized, for a model that takes any. null: a size that suits "
+        "the images, from 64 to 224.",
+    )
     trainable: bool = Field(
         False,
         description="Whether the backbone is trained too; otherwise it stays fixed, batch normalization included.",
@@ -165,11 +185,12 @@ class NetworkSpec(SpecPart):
         """The uploaded model that the network needs."""
         return None if self.backbone is None else self.backbone.model
 
-    def note_pixels(self, pixels: Pixels) -> "NetworkSpec":
-        """Return this spec with the pixel values that its backbone gets, if it leaves them open."""
-        if self.backbone is None or self.backbone.pixels is not None:
+    def note_input(self, pixels: Pixels, size: int | None) -> "NetworkSpec":
+        """Return this spec with the pixel values and the size that its backbone gets, if it leaves them open."""
+        if self.backbone is None:
             return self
-        return self.model_copy(update={"backbone": self.backbone.model_copy(update={"pixels": pixels})})
+        chosen = {"pixels": self.backbone.pixels or pixels, "size": self.backbone.size or size}
+        return self.model_copy(update={"backbone": self.backbone.model_copy(update=chosen)})
 
     @property
     def starts_from_upload(self) -> bool:
@@ -197,7 +218,7 @@ LayerName = Annotated[str, Field(min_length=1, max_length=200)]
 class OwnNetworkSpec(SpecPart):
     """An uploaded Keras model as the whole network, from images to one figure per class."""
 
-    model: str = Field(max_length=40, description="`mod_…`, of the same owner.")
+    model: str = Field(max_length=128, description="`mod_…`, of the same owner; or the name of a shared model.")
     weights: Literal["fresh", "uploaded"] = Field(
         "fresh", description="`fresh`: drawn from each layer's own initializers by the job's seed."
     )
@@ -257,7 +278,7 @@ class OwnNetworkSpec(SpecPart):
         """The uploaded model that the network needs."""
         return self.model
 
-    def note_pixels(self, pixels: Pixels) -> "OwnNetworkSpec":
+    def note_input(self, pixels: Pixels, size: int | None) -> "OwnNetworkSpec":
         """Return this spec with the pixel values that the model gets, if it leaves them open."""
         return self if self.pixels is not None else self.model_copy(update={"pixels": pixels})
 

@@ -90,7 +90,13 @@ def add(
 
 
 def find(session: Session, owner: str, model_id: str) -> ModelRow:
-    """Find the owner's model, or a shared one. Raises ModelNotFound."""
+    """Find the owner's model, or a shared one, also by the name of a shared one. Raises ModelNotFound."""
+    if not model_id.startswith("mod_"):
+        named = list_shared(session, model_id)
+        ready = [row for row in named if row.status is ModelStatus.READY]
+        if not named:
+            raise ModelNotFound(model_id)
+        return (ready or named)[0]
     of_all = or_(ModelRow.owner == owner, ModelRow.owner.is_(None))
     return find_one(session, select(ModelRow).where(of_all, ModelRow.id == model_id), ModelNotFound(model_id))
 
@@ -157,6 +163,13 @@ def list_shared(session: Session, name: str) -> Sequence[ModelRow]:
     """List the shared models of this name, also those that cannot be used, newest first."""
     shared = select(ModelRow).where(ModelRow.owner.is_(None), ModelRow.name == name)
     return session.scalars(shared.order_by(ModelRow.id.desc())).all()
+
+
+def list_used_shared(session: Session, named: Sequence[str], sha256: str | None) -> Sequence[ModelRow]:
+    """List the shared models with these ids, or with these names and the digest of the file that a job has."""
+    is_named = and_(ModelRow.name.in_(named), ModelRow.sha256 == sha256)
+    shared = select(ModelRow).where(ModelRow.owner.is_(None), or_(ModelRow.id.in_(named), is_named))
+    return session.scalars(shared.order_by(ModelRow.id)).all()
 
 
 def withdraw(session: Session, model_id: str) -> list[str]:

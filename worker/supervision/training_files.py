@@ -79,11 +79,12 @@ def fetch_backbone(attempt: Attempt[Any], in_use: ExitStack) -> AssignedBackbone
     except BlobMissing as error:
         detail = "The file of its uploaded model is not in the blob store."
         raise CannotBegin(FailureCode.BACKBONE_UNAVAILABLE, detail) from error
-    kept = _KeptFiles(attempt, file, in_use)
+    size = backbone.known.size
+    kept = _KeptFiles(attempt, file, size, in_use)
     if kept.are_whole:
         file.unlink()
         return AssignedBackbone(kept.folder, backbone.known.pixels, backbone.known)
-    if (refusal := _take_out(attempt, "backbone", file, target)) is not None:
+    if (refusal := _take_out(attempt, "backbone", file, target, size)) is not None:
         detail = f"Its network cannot be read from the uploaded model. {refusal}".rstrip()
         raise CannotBegin(FailureCode.BACKBONE_UNAVAILABLE, detail)
     file.unlink()
@@ -94,9 +95,9 @@ def fetch_backbone(attempt: Attempt[Any], in_use: ExitStack) -> AssignedBackbone
 class _KeptFiles:
     """What was extracted from a model's file, in the cache of features. Without room nothing is kept."""
 
-    def __init__(self, attempt: Attempt[Any], model: Path, in_use: ExitStack) -> None:
+    def __init__(self, attempt: Attempt[Any], model: Path, size: int | None, in_use: ExitStack) -> None:
         releases = heldout.__version__, version("keras")
-        named = "/".join((attempt.claimed.owner, compute_file_digest(model).sha256, *releases))
+        named = "/".join((attempt.claimed.owner, compute_file_digest(model).sha256, f"{size}", *releases))
         self.folder = attempt.settings.home_path / "features" / sha256(named.encode()).hexdigest()
         self._cap_bytes = attempt.settings.feature_cache_bytes
         self._lock: int | None = None
@@ -127,10 +128,12 @@ class _KeptFiles:
             remove_unless_used(self.folder, self._lock)
 
 
-def _take_out(attempt: Attempt[Any], work: Literal["weights", "backbone"], model: Path, target: Path) -> str | None:
+def _take_out(
+    attempt: Attempt[Any], work: Literal["weights", "backbone"], model: Path, target: Path, size: int | None = None
+) -> str | None:
     """Have the sandboxed process write `target`; returns why it could not, or None if it did."""
     ends_at, memory_bytes = time.monotonic() + MAX_S, get_model_memory_bytes(model)
-    assignment, inputs = {"file": WEIGHTS_FILE}, {"model": model}
+    assignment, inputs = {"file": WEIGHTS_FILE, "size": size}, {"model": model}
     attempt.watch.begin()
     with UploadedModelProcess(work, assignment, inputs, target, memory_bytes=memory_bytes, wall_s=MAX_S) as process:
         while time.monotonic() < ends_at:

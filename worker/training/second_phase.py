@@ -14,6 +14,7 @@ from worker.training.engine.checkpoint import Position
 from worker.training.engine.engine import Engine
 from worker.training.measuring.evaluate import Evaluator, make_evaluator
 from worker.training.networks.backbone import set_trainable
+from worker.training.networks.own_network import list_steps
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class SecondPhase:
         assert unfreezing is not None
         assert self.network is not None, "it was built, because its frozen part is trained, too"
         self.beside.submit(lambda: None).result()
-        set_trainable(self.network, True)
+        unfreeze(self.network, unfreezing.layers)
         engine = Engine(
             self.network,
             self.data,
@@ -65,3 +66,14 @@ class SecondPhase:
         )
         evaluator = make_evaluator(self.spec, self.network, self.images, engine.weights, self.policy, self.build)
         return engine, evaluator, self.data
+
+
+def unfreeze(network: keras.Model, layers: int | None) -> None:
+    """Train all layers of a network, or only the last `layers` of those that were frozen, and what comes after them."""
+    steps = list_steps(network)
+    frozen = [place for place, step in enumerate(steps) if not getattr(step, "trainable", True)]
+    kept = [] if layers is None or not frozen else steps[: max(0, frozen[-1] + 1 - layers)]
+    set_trainable(network, True)
+    for step in kept:
+        if isinstance(step, keras.layers.Layer):
+            step.trainable = False

@@ -47,7 +47,7 @@ def _answer(work: str, assignment: dict[str, Any], pipe: FileIO) -> dict[str, An
         if work == "backbone":
             from worker.training.uploaded_models.keras_model import save_backbone
 
-            return {"backbone": save_backbone(model, Path(assignment["target"]))}
+            return {"backbone": save_backbone(model, Path(assignment["target"]), assignment["size"])}
         from worker.training.uploaded_models.measure import measure_model
 
         measured = measure_model(

@@ -11,6 +11,7 @@ from keras.src.utils.naming import to_snake_case
 
 from analysis.scheduling.cost import FLOPS_LOST_BY_ACTIVATION, FLOPS_LOST_BY_DEPTHWISE, FLOPS_LOST_BY_NORM
 from heldout.spec.model_facts import FeatureMapFacts, MapLayer, NetworkFacts, NetworkLayer
+from heldout.spec.network import SIZE_STEP
 from worker.ingest.rejection import clean_name
 from worker.training.engine.towers import can_divide
 from worker.training.model_files.keras_file import build_model, find_failed_layer, name_failed_layers
@@ -25,20 +26,33 @@ Shapes = dict[int, list[Shape]]
 # Layers that bfloat16 makes faster, and some that it may slow down.
 _PRODUCTS = {"Conv1D", "Conv2D", "Conv2DTranspose", "Dense", "EinsumDense", "MultiHeadAttention"}
 _DEPTHWISE = {"DepthwiseConv2D", "SeparableConv2D"}
+# Divisors of the step between the sizes that a spec may ask for.
+_STRIDES = {divisor for divisor in range(1, SIZE_STEP + 1) if SIZE_STEP % divisor == 0}
 _NORMS = {"LayerNormalization", "GroupNormalization", "RMSNormalization", "UnitNormalization"}
 # Layers and operations that change pixel values if they come before the first weights.
 _SCALING = {"Rescaling", "Normalization", "TrueDivide", "Divide", "Multiply", "Subtract", "Add"}
 
 
+# Two sizes at which a model for any size must shrink images by the same factor.
+_SIZES = (224, 96)
+
+
 def describe_feature_map(model: keras.Model) -> FeatureMapFacts | None:
-    """Compute the cost of a model for images of one size that gives a feature map, if all its layers are trainable.
+    """Compute the cost of a model that gives a feature map, if all its layers are trainable.
 
     Changes the model: all its layers are trainable afterwards.
+
+    Returns:
+        None for other models, and for one that takes any size of which only one side is open.
     """
-    ends = [model.inputs[0].shape[1:], model.outputs[0].shape[1:]]
-    if len(ends[1]) != 3 or any(None in end for end in ends):
+    takes, gives = model.inputs[0].shape[1:], model.outputs[0].shape[1:]
+    if len(gives) != 3 or None in {takes[2], gives[2]}:
         return None
-    steps, shapes = list_steps(model), _trace_shapes(model, ends[0])
+    is_open = None in (*takes, *gives)
+    if is_open and takes[:2] != (None, None):
+        return None
+    figures_at = (_SIZES[0], _SIZES[0]) if is_open else None
+    steps, shapes = list_steps(model), _trace_shapes(model, (*(figures_at or takes[:2]), takes[2]))
     values = [_count_values(shapes[id(step)]) for step in steps]
     set_trainable(model, True)
     return FeatureMapFacts(
@@ -51,7 +65,22 @@ def describe_feature_map(model: keras.Model) -> FeatureMapFacts | None:
             MapLayer(name=step.name, shape=_get_last(shapes[id(step)]), parameters=_count_parameters(step))
             for step in steps
         ),
+        figures_at=figures_at,
+        stride=_find_stride(model) if is_open else None,
     )
+
+
+def _find_stride(model: keras.Model) -> int | None:
+    """Find by how much a model for any size shrinks images; None if not by one factor that divides all sizes."""
+    found = set[float]()
+    for size in _SIZES:
+        try:
+            shape = model.compute_output_shape((1, size, size, model.inputs[0].shape[3]))
+        except Exception:  # noqa: BLE001 - anything that mismatched layers raise
+            return None
+        found |= {size / side if side else 0.0 for side in shape[1:3]}
+    [stride, *others] = found
+    return int(stride) if not others and stride in _STRIDES else None
 
 
 def describe_network(model: keras.Model, size: tuple[int, int]) -> NetworkFacts:

@@ -177,19 +177,31 @@ class KerasAnswers:
         return self._call(tf.constant(images)).numpy()
 
 
-def save_backbone(file: Path, target: Path) -> int:
+def save_backbone(file: Path, target: Path, size: int | None = None) -> int:
     """Write the layers and the weights of a model into the folder `target`, and return the number of weights.
 
+    Args:
+        size: height and width of its images, for a model that takes any; None leaves them open.
     Raises:
         ModelRefused.
     """
     model = _replace_normalization(load_model(file))
+    if size is not None:
+        model = _fix_size(model, size)
     shape = model.output_shape
     config = keras.saving.serialize_keras_object(model) | {GIVES_MAP: len(shape) == 4, GIVES: shape[1:]}
     (target / CONFIG).write_text(json.dumps(config), encoding="utf-8")
     weights = model.get_weights()
     np.savez(target / WEIGHTS, **{str(place): weight for place, weight in enumerate(weights)})
     return len(weights)
+
+
+def _fix_size(model: keras.Model, size: int) -> keras.Model:
+    """Return the model for images of one height and width."""
+    images = keras.Input((size, size, model.inputs[0].shape[3]), dtype=model.inputs[0].dtype)
+    fixed = keras.models.clone_model(model, input_tensors=images)
+    fixed.set_weights(model.get_weights())
+    return fixed
 
 
 def _replace_normalization(model: keras.Model) -> keras.Model:
