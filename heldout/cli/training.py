@@ -76,8 +76,8 @@ def train(
     """Queue a training job and watch it until it ends."""
     if [spec, preset, model, source].count(None) != 3:
         raise Refused(
-            "Give one of: a spec's file; --preset overfit, regularized, augmented or resnet20; --model FILE, a Keras "
-            "network; --from JOB, a job that has ended."
+            "Give one of: a spec's file; --preset overfit, regularized, augmented, resnet20 or photos; --model FILE, a "
+            "Keras network; --from JOB, a job that has ended."
         )
     if model is not None and dataset is None:
         raise Refused(f"--model {model} needs --dataset: what it is trained on.")

@@ -20,8 +20,7 @@ from heldout.spec.network import SIZE_STEP, BackboneSpec, OwnNetworkSpec, Pixels
 Sizes = tuple[int, int, int]
 # The parts of a spec that name an uploaded model.
 POINTER, OWN_POINTER = "/network/backbone", "/network"
-# A suitable size is at least the first and at most the last; images are enlarged up to the second.
-MIN_SUITABLE_SIZE, ENOUGH_ENLARGED, MAX_SUITABLE_SIZE = 64, 128, 224
+MIN_SUITABLE_SIZE, MAX_SUITABLE_SIZE = 64, 224
 _SAVE_WITHOUT_TOP = (
     "Upload it without its head: `keras.applications.…(include_top=False)`, or "
     "`keras.Model(model.input, model.get_layer('…').output)` up to the last convolution."
@@ -74,11 +73,10 @@ class Backbone:
 def choose_size(image: Sizes) -> int:
     """Choose the height and width at which a backbone computes, for images of a dataset.
 
-    Small images are enlarged twice, because the maps of pretrained networks are 32 times smaller than their input.
+    Images are enlarged twice, because the maps of pretrained networks are 32 times smaller than their input.
     """
-    side = max(image[:2])
-    wanted = min(max(2 * side, MIN_SUITABLE_SIZE), max(side, ENOUGH_ENLARGED))
-    return min(-(-wanted // SIZE_STEP) * SIZE_STEP, MAX_SUITABLE_SIZE)
+    steps = ceil(2 * max(image[:2]) / SIZE_STEP)
+    return min(max(steps * SIZE_STEP, MIN_SUITABLE_SIZE), MAX_SUITABLE_SIZE)
 
 
 def make_backbone(asked: BackboneSpec, facts: ModelFacts, image: Sizes) -> tuple[Backbone, tuple[MapLayer, ...]]:
@@ -149,7 +147,9 @@ def _count_at(facts: FeatureMapFacts, size: int) -> FeatureMapFacts:
     area = size * size / (height * width)
     layers = [
         layer.model_copy(
-            update={"shape": (ceil(layer.shape[0] * size / height), ceil(layer.shape[1] * size / width), *layer.shape[2:])}
+            update={
+                "shape": (ceil(layer.shape[0] * size / height), ceil(layer.shape[1] * size / width), *layer.shape[2:])
+            }
         )
         if len(layer.shape) == 3
         else layer

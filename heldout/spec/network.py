@@ -139,8 +139,8 @@ class BackboneSpec(SpecPart):
         ge=SIZE_STEP,
         le=MAX_SIZE,
         multiple_of=SIZE_STEP,
-        description="Height and width to which images are resized, for a model that takes any. null: a size that suits "
-        "the images, from 64 to 224.",
+        description="Height and width to which images are resized, for a model that takes any. null: twice the "
+        "size of the images, but from 64 to 224.",
     )
     trainable: bool = Field(
         False,

@@ -82,7 +82,7 @@ FULL = {
     "name": "full",
     "network": {
         **COMPLETE["network"],
-        "backbone": {"model": "mod_1", "trainable": True, "pixels": "unit", "unfreeze_at": None},
+        "backbone": {"model": "mod_1", "size": None, "trainable": True, "pixels": "unit", "unfreeze_at": None},
         "dense": [{"units": 8, "activation": "gelu", "dropout": 0.5, "l2": 0.001}],
     },
     "augmentation": {
@@ -132,7 +132,8 @@ BOUNDS = {
     "validation.fold": ([0, 4], [-1, 5, 20]),
     "name": (["a", "a" * 128, None], ["", "a" * 129]),
     "dataset": (["d", "pets@3"], [""]),
-    "network.backbone.model": (["mod_1", "m" * 40], ["m" * 41, 7, None]),
+    "network.backbone.model": (["mod_1", "m" * 128], ["m" * 129, 7, None]),
+    "network.backbone.size": ([None, 32, 224, 512], [0, 31, 33, 544, 64.5]),
     "network.blocks": ([[], [{"filters": 1}], [{"filters": 1}] * 64], [[{"filters": 1}] * 65]),
     "network.blocks.0.filters": ([1, 1024], [0, 1025, None]),
     "network.blocks.0.strides": ([1, 4], [0, 5, 2.0, True]),

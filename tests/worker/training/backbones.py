@@ -45,4 +45,5 @@ def read_again(file: Path, pixels: Pixels = "bytes") -> UploadedBackbone:
 
 def read_facts_of(file: Path, pixels: Pixels | None = None) -> Backbone:
     """Return the backbone as plans and costs use it."""
-    return make_backbone(BackboneSpec(model="mod_1", pixels=pixels), read_facts(file))
+    made, _ = make_backbone(BackboneSpec(model="mod_1", pixels=pixels), read_facts(file), (28, 28, 1))
+    return made

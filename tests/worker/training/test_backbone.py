@@ -9,19 +9,24 @@ import pytest
 import tensorflow as tf
 
 from analysis.arrays.dataset import ImageSet
+from heldout.spec.backbone import make_backbone
 from heldout.spec.job import JobSpec
 from heldout.spec.layers import BACKBONE, plan_network
+from heldout.spec.network import BackboneSpec
 from heldout.stored.artifacts import ArtifactName
 from tests.worker.training.backbones import read_again, read_facts_of, small_backbone, taken_apart
 from tests.worker.training.processes import get_path
 from tests.worker.training.trainings import assert_gives_served_figures, fewer, fit_in_same_order, small_spec
-from worker.messages import Finished
+from worker.messages import AssignedBackbone, Finished
 from worker.training.exports import litert
 from worker.training.exports.exported_model import describe_model
 from worker.training.exports.proof import ProofImages
 from worker.training.model_files.refusal import ModelRefused
-from worker.training.networks.backbone import resize
+from worker.training.networks.backbone import UploadedBackbone, resize, set_trainable
 from worker.training.networks.network import build_network
+from worker.training.second_phase import unfreeze
+from worker.training.uploaded_models.child import read_facts
+from worker.training.uploaded_models.keras_model import save_backbone
 
 EPOCHS = 2
 SEED = 7
@@ -66,6 +71,49 @@ def test_the_operations_of_a_backbone_are_those_that_tensorflow_counts(file):
     options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
     counted = tf.compat.v1.profiler.profile(graph.graph, options=options | {"output": "none"}).total_float_ops
     assert read_facts_of(file).flops == pytest.approx(counted, rel=0.1)
+
+
+@pytest.fixture(scope="module")
+def of_any_size(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    keras.utils.set_random_seed(5)
+    pixels = keras.Input((None, None, 3))
+    maps = keras.layers.Conv2D(4, 3, strides=16, padding="same")(keras.layers.Rescaling(1 / 255)(pixels))
+    maps = keras.layers.BatchNormalization()(keras.layers.MaxPooling2D()(maps))
+    model = keras.Model(pixels, keras.layers.Conv2D(5, 1)(maps))
+    file = tmp_path_factory.mktemp("any") / "any.keras"
+    model.save(file)
+    return file
+
+
+def test_a_backbone_for_any_size_is_built_for_the_size_of_its_plan(of_any_size):
+    facts = read_facts(of_any_size)
+    assert facts.feature_map.stride == 32
+    planned, layers = make_backbone(BackboneSpec(model="mod_1", size=96), facts, (28, 28, 1))
+    folder = of_any_size.with_suffix("")
+    folder.mkdir(exist_ok=True)
+    save_backbone(of_any_size, folder, planned.size)
+    built = UploadedBackbone.read(AssignedBackbone(folder, "bytes"))
+    assert built.gives == planned.gives == (3, 3, 5)
+    assert layers[-1].shape == (3, 3, 5)
+    images = np.random.default_rng(4).random((2, 96, 96, 3)).astype(np.float32) * 255
+    pixels, spec = keras.Input((96, 96, 3)), BackboneSpec(model="mod_1", size=96)
+    ours = keras.Model(pixels, built.make_maps(pixels, spec, iter(range(9))))
+    np.testing.assert_allclose(ours(images / 255), keras.saving.load_model(of_any_size)(images), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("layers", "trained"), [(None, {"conv", "norm", "last", "head"}), (2, {"last", "head", "norm"})]
+)
+def test_only_the_last_frozen_layers_are_trained_later(layers, trained):
+    pixels = keras.Input((8, 8, 1))
+    maps = keras.layers.Conv2D(2, 3, name="conv")(pixels)
+    maps = keras.layers.Conv2D(2, 1, name="last")(keras.layers.BatchNormalization(name="norm")(maps))
+    inner = keras.Model(pixels, maps, name=BACKBONE)
+    set_trainable(inner, False)
+    network = keras.Model(pixels, keras.layers.Dense(2, name="head")(keras.layers.Flatten()(inner(pixels))))
+    assert {weight.path.split("/")[-2] for weight in network.trainable_weights} == {"head"}
+    unfreeze(network, layers)
+    assert {weight.path.split("/")[-2] for weight in network.trainable_weights} == trained
 
 
 @pytest.mark.parametrize(("pixels", "mode"), [("symmetric", "tf"), ("imagenet", "torch"), ("caffe", "caffe")])

@@ -130,6 +130,43 @@ def test_unsuitable_backbones_are_refused_with_advice(client, worker, spec):
     submit(client, with_field(body, "network.backbone.pixels", "symmetric"))
 
 
+ANY_SIZE = FACTS.model_copy(
+    update={
+        "input_shape": (None, None, 3),
+        "output_shape": (None, None, 6),
+        "feature_map": COST.model_copy(
+            update={
+                "figures_at": (224, 224),
+                "stride": 32,
+                "layers": (MapLayer(name="conv", shape=(7, 7, 6), parameters=186),),
+            }
+        ),
+    }
+)
+
+
+def test_a_backbone_for_any_size_gets_twice_the_size_of_the_images_or_the_requested_one(client, worker, spec):
+    model = add_model(client, worker, ANY_SIZE)
+
+    def estimate(**backbone):
+        answer = client.post("/v1/jobs?dry_run=true", json=add_backbone(spec, model, **backbone))
+        assert answer.status_code == 200, answer.text
+        return {layer["name"]: layer["shape"] for layer in answer.json()["layers"]}
+
+    assert estimate()["backbone_size"] == [64, 64, 1], "28 pixels are fewer than half of the smallest size"
+    large = estimate(size=160)
+    assert (large["backbone_size"], large["backbone/conv"]) == ([160, 160, 1], [5, 5, 6])
+    job = submit(client, add_backbone(spec, model))
+    assert job["spec"]["network"]["backbone"]["size"] == 64
+    worker.fail(worker.claim())
+    larger = {"patch": {"network": {"backbone": {"size": 96}}}}
+    assert client.post(f"/v1/jobs/{job['id']}/retry", json=larger).json()["spec"]["network"]["backbone"]["size"] == 96
+    fixed = add_backbone(spec, add_model(client, worker, FACTS), size=96)
+    refused = client.post("/v1/jobs", json=fixed)
+    detail = assert_problem(refused, 422, "invalid_spec", "/network/backbone/size")["detail"]
+    assert "only takes images of 20×18" in detail
+
+
 def test_options_that_a_backbone_rules_out_are_refused_by_pointer(client, stranger, worker, spec):
     model = add_model(client, worker, FACTS)
     body = add_backbone(spec, model)

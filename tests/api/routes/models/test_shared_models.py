@@ -90,6 +90,22 @@ def test_a_withdrawn_model_is_no_longer_offered_but_stays_on_model_cards(client,
         assert models.find(session, "anyone", shared).license == "Apache-2.0"
 
 
+def test_a_network_names_a_shared_model_and_its_card_says_where_that_is_from(client, stranger, worker, spec, shared):
+    named = add_backbone(spec, ABOUT.name)
+    refused = assert_problem(client.post("/v1/jobs", json=named), 422, "model_unavailable", "/network/backbone/model")
+    assert f"GET /v1/models/{shared}" in refused["detail"]
+    end_check(worker, shared)
+    job = submit(stranger, named)
+    assert job["spec"]["network"]["backbone"]["model"] == ABOUT.name
+    worker.succeed(worker.claim())
+    card = stranger.get(f"/v1/jobs/{job['id']}/card").text
+    assert f"small net ({shared})" in card
+    assert "Apache-2.0" in card
+    unknown = client.post("/v1/jobs", json=add_backbone(spec, "efficientnet_lite0"))
+    detail = assert_problem(unknown, 422, "model_not_found", "/network/backbone/model")["detail"]
+    assert "HELDOUT_PRETRAINED=none" in detail
+
+
 def test_a_card_without_a_shared_model_does_not_name_one(client, worker, spec):
     job = submit(client, spec)["id"]
     worker.succeed(worker.claim())

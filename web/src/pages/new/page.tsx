@@ -4,11 +4,13 @@ import { useMemo, useState } from 'preact/hooks'
 
 import augmented from '../../../../examples/augmented.json'
 import overfit from '../../../../examples/overfit.json'
+import photos from '../../../../examples/photos.json'
 import regularized from '../../../../examples/regularized.json'
 import resnet20 from '../../../../examples/resnet20.json'
 import { get, Problem } from '../../api/client'
 import { type Dataset, getDatasets } from '../../api/datasets'
 import { createJob, estimate, getJob, type Spec } from '../../api/jobs'
+import { getModels } from '../../api/models'
 import { useDryRun } from '../../parts/dry_run'
 import { Labelled } from '../../parts/labelled'
 import { Title } from '../../parts/layout'
@@ -19,19 +21,21 @@ import { Failed, Loading } from '../../parts/states'
 import { Typed } from '../../parts/typed'
 import { EstimatePanel } from './estimate'
 import { AnyField, type Form } from './fields'
-import { fitted, isOwn } from './fitting'
+import { type Fitted, fitted, isOwn, suitsPretrained } from './fitting'
 import { JsonPane } from './json'
 import { NetworkField } from './network'
 import { changed, type Schema, type Schemas } from './schema'
 
 /** Without names: the service names a job after its dataset and network. */
 const PRESETS: Record<string, Spec> = Object.fromEntries(
-  Object.entries({ overfit, regularized, augmented, resnet20 }).map(([key, { name: _, ...preset }]) => [key, preset]),
+  Object.entries({ overfit, regularized, augmented, resnet20, photos }).map(([key, { name: _, ...preset }]) => [key, preset]),
 )
+const PRETRAINED = photos.network.backbone.model
 const PRESET_HINTS: Record<string, string> = {
   overfit: 'a large network without any regularization: it memorizes its images',
   regularized: 'dropout and an L2 penalty',
   augmented: 'a small network on images that are rotated, shifted and mirrored',
+  photos: 'pretrained features of color photographs, and a small network that learns from them',
   resnet20: 'a residual network of 20 layers with batch normalization (He et al. 2015)',
 }
 /** In this order; what comes after is folded away. */
@@ -39,6 +43,8 @@ const MAIN = ['training', 'augmentation']
 const REST = ['validation', 'initial', 'evaluation', 'limits', 'resources', 'priority', 'metadata']
 
 const EDITED = ' (edited)'
+const PHOTOS_SAID =
+  'These images are in color and large enough for pretrained features, so that is where this job starts. Choose another start above to train a network from scratch.'
 
 /** The spec to begin with: that of another job without its name and seed, or a preset, perhaps with an uploaded network. */
 async function firstSpec(from: string, dataset: string, model: string): Promise<Spec> {
@@ -81,27 +87,57 @@ export default function NewJob() {
       },
     ),
   )
+  // Pretrained features are only proposed where the service has them.
+  const pretrained = useLoaded('pretrained', (signal) =>
+    getModels('?limit=200', signal).then(
+      ({ data }) => data.some(({ name, shared, status }) => shared && status === 'ready' && name === PRETRAINED),
+      (error: unknown) => {
+        if (error instanceof Problem) return false
+        throw error
+      },
+    ),
+  )
   const first = useLoaded(`spec:${from}`, () => firstSpec(from, inQuery('dataset'), inQuery('model')))
   if (schema.problem) return <Failed problem={schema.problem} retry={schema.reload} />
   if (first.problem) return <Failed problem={first.problem} retry={first.reload} />
-  if (!schema.data || !first.data || !datasets.data) return <Loading what="the form" />
-  return <Editor key={from} all={schema.data} first={first.data} datasets={datasets.data} />
+  if (!schema.data || !first.data || !datasets.data || pretrained.data === undefined) return <Loading what="the form" />
+  return <Editor key={from} all={schema.data} first={first.data} datasets={datasets.data} hasPretrained={pretrained.data} />
 }
 
-function Editor({ all, first, datasets }: { all: Schemas; first: Spec; datasets: Dataset[] }) {
+type EditorProps = { all: Schemas; first: Spec; datasets: Dataset[]; hasPretrained: boolean }
+
+function Editor({ all, first, datasets, hasPretrained }: EditorProps) {
   const from = inQuery('from')
+  // What the form has proposed changes with the dataset; what a person has chosen stays.
+  const [isChosen, setChosen] = useState(Boolean(from || inQuery('model')))
   // A network from a job is left as it is. One that the form proposes has to fit the images.
   const proposed = (proposal: Spec) => {
     const shape = shapeOf(datasets, String(proposal.dataset ?? ''))
     return shape ? fitted(proposal, shape) : { spec: proposal, said: '' }
   }
-  const [begun] = useState(() => (from && !inQuery('dataset') ? { spec: first, said: '' } : proposed(first)))
+  const suggested = (dataset: string): Fitted<Spec> => {
+    const shape = shapeOf(datasets, dataset)
+    const isForPhotos = hasPretrained && shape !== null && suitsPretrained(shape)
+    const preset = structuredClone(isForPhotos ? PRESETS.photos! : PRESETS.regularized!)
+    return isForPhotos ? { spec: { ...preset, dataset }, said: PHOTOS_SAID } : proposed({ ...preset, dataset })
+  }
+  const [begun] = useState(() => {
+    if (!isChosen) return suggested(String(first.dataset ?? ''))
+    return from && !inQuery('dataset') ? { spec: first, said: '' } : proposed(first)
+  })
   const [spec, setSpec] = useState<Spec>(begun.spec)
   const [fit, setFit] = useState(begun.said)
-  const propose = (proposal: Spec) => {
-    const found = proposed(proposal)
+  const show = (found: Fitted<Spec>) => {
     setSpec(found.spec)
     setFit(found.said)
+  }
+  const propose = (proposal: Spec) => {
+    setChosen(true)
+    show(proposed(proposal))
+  }
+  const edit = (next: Spec) => {
+    setChosen(true)
+    setSpec(next)
   }
   const checked = useDryRun(spec, estimate)
   const [busy, setBusy] = useState(false)
@@ -112,7 +148,7 @@ function Editor({ all, first, datasets }: { all: Schemas; first: Spec; datasets:
   const form: Form = {
     all,
     spec,
-    set: (next) => setSpec(next as Spec),
+    set: (next) => edit(next as Spec),
     errors,
     quiet: new Set(fit ? ['seed', 'padding', 'pool'] : ['seed']),
   }
@@ -159,7 +195,7 @@ function Editor({ all, first, datasets }: { all: Schemas; first: Spec; datasets:
               datasets={datasets}
               error={errors.get('/dataset')}
               value={String(spec.dataset ?? '')}
-              onDone={(text) => propose(unnamed(changed(spec, ['dataset'], text) as Spec))}
+              onDone={(text) => (isChosen ? propose(unnamed(changed(spec, ['dataset'], text) as Spec)) : show(suggested(text)))}
             />
             {part('name')}
           </div>
@@ -188,7 +224,7 @@ function Editor({ all, first, datasets }: { all: Schemas; first: Spec; datasets:
           <button type="submit" class="primary" disabled={busy || Boolean(checked.problem)}>
             {busy ? 'Sending …' : 'Train'}
           </button>
-          <JsonPane spec={spec} onChange={setSpec} />
+          <JsonPane spec={spec} onChange={edit} />
         </div>
       </form>
     </>
