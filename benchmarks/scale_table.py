@@ -64,9 +64,14 @@ def main(sizes: tuple[int, ...]) -> None:
             fill(database, template, last, size)
             last = size
             with _administering(database) as run:
-                [row] = run("SELECT pg_total_relation_size('jobs'), pg_relation_size('jobs'), pg_database_size(current_database())")
-            print(f"{size:,} jobs in {time.monotonic() - began:.0f} s: {row[2] / 1e9:.2f} GB, of which the table of jobs "
-                  f"{row[1] / 1e9:.2f} and its indexes {(row[0] - row[1]) / 1e9:.2f}", flush=True)
+                [row] = run(
+                    "SELECT pg_total_relation_size('jobs'), pg_relation_size('jobs'), pg_database_size('heldout')"
+                )
+            print(
+                f"{size:,} jobs in {time.monotonic() - began:.0f} s: {row[2] / 1e9:.2f} GB, of which the table of jobs "
+                f"{row[1] / 1e9:.2f} and its indexes {(row[0] - row[1]) / 1e9:.2f}",
+                flush=True,
+            )
             for what, ms in measure(database, url, folder, key).items():
                 found.setdefault(what, []).append(ms)
         print(f"\n{'p50, ms':<44}" + "".join(f"{size:>13,}" for size in sizes))
@@ -82,8 +87,10 @@ def _administering(database: Database) -> Iterator[Callable[..., Any]]:
         connection.execute(text("SET statement_timeout = 0"))
         connection.execute(text("SET default_transaction_read_only = off"))
         connection.execute(text("SET maintenance_work_mem = '512MB'"))
-        yield lambda statement, **values: (
-            done.all() if (done := connection.execute(text(statement), values)).returns_rows else None
+        yield (
+            lambda statement, **values: (
+                done.all() if (done := connection.execute(text(statement), values)).returns_rows else None
+            )
         )
 
 
@@ -100,7 +107,10 @@ def fill(database: Database, template: str, low: int, high: int) -> None:
             run(
                 f"INSERT INTO jobs ({', '.join(columns)}) SELECT {chosen} "
                 "FROM jobs t, generate_series(cast(:low AS bigint), cast(:high AS bigint)) n WHERE t.id = :template",
-                low=first, high=min(high, first + AT_ONCE - 1), template=template, whole_from=high - 10 * WITH_SPEC,
+                low=first,
+                high=min(high, first + AT_ONCE - 1),
+                template=template,
+                whole_from=high - 10 * WITH_SPEC,
             )
         if high - low > AT_ONCE:
             for _, definition in indexes:
@@ -110,17 +120,23 @@ def fill(database: Database, template: str, low: int, high: int) -> None:
                 {"id": "t.id || '-' || n", "owner": f"'owner ' || (n % {OWNERS})"}.get(name, f"t.{name}")
                 for name in columns
             )
-            run(f"INSERT INTO jobs ({', '.join(columns)}) SELECT {waiting} FROM jobs t, generate_series(1, {QUEUED}) n "
-                "WHERE t.id = :template", template=template)
+            run(
+                f"INSERT INTO jobs ({', '.join(columns)}) SELECT {waiting} FROM jobs t, generate_series(1, {QUEUED}) n "
+                "WHERE t.id = :template",
+                template=template,
+            )
             run("INSERT INTO owners (owner) SELECT DISTINCT owner FROM jobs ON CONFLICT (owner) DO NOTHING")
         if low < WITH_EPOCHS:
             numbers = f"generate_series(cast({low + 1} AS bigint), cast({min(high, WITH_EPOCHS)} AS bigint)) n"
             job = _OF_EACH["id"]
-            run(f"INSERT INTO attempts (job_id, attempt, worker, started_at) "
-                f"SELECT {job}, 1, 'w', now() FROM {numbers}")
-            run(f"INSERT INTO epochs (job_id, attempt, epoch, train_loss, train_accuracy, validation_loss, "
+            run(
+                f"INSERT INTO attempts (job_id, attempt, worker, started_at) SELECT {job}, 1, 'w', now() FROM {numbers}"
+            )
+            run(
+                f"INSERT INTO epochs (job_id, attempt, epoch, train_loss, train_accuracy, validation_loss, "
                 f"validation_accuracy, seconds) SELECT {job}, 1, e, 1.0 / e, 0.9, 1.1 / e, 0.8, 3 "
-                f"FROM {numbers}, generate_series(1, {EPOCHS}) e")
+                f"FROM {numbers}, generate_series(1, {EPOCHS}) e"
+            )
         run("VACUUM ANALYZE")
 
 
