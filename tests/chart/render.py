@@ -8,9 +8,9 @@ import json
 import sys
 from typing import Any
 
-import kubernetes_validate
+import kubernetes_validate  # type: ignore[import-not-found]
 import yaml
-from helm_python import Chart, HelmError, lint
+from helm_python import Chart, HelmError, lint  # type: ignore[import-not-found]
 
 # The oldest release of Kubernetes that the chart allows, and the newest with schemas here.
 RELEASES = ("1.25", "1.37")
