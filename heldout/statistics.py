@@ -117,6 +117,29 @@ def _compute_wilson(share: float, total: float, confidence: float) -> tuple[floa
     return (share + z * z / (2 * total)) / scale, spread / scale
 
 
+def compute_lower_tail(group: tuple[int, int], others: tuple[int, int]) -> float:
+    """Compute how probable it is that a group has so few right answers or fewer, if it is like the others.
+
+    Args:
+        group, others: right answers and images of each.
+    Source: Fisher 1935, The Logic of Inductive Inference (exact test, one-sided).
+    """
+    (right, count), (right_of_others, count_of_others) = group, others
+    rights, images = right + right_of_others, count + count_of_others
+
+    def choose(of: int, taken: int) -> float:
+        return lgamma(of + 1) - lgamma(taken + 1) - lgamma(of - taken + 1)
+
+    whole, total = choose(images, count), 0.0
+    # Starts with the most probable of these, so that the sum can end once terms are too small to matter.
+    for fewer in range(right, max(0, count - (images - rights)) - 1, -1):
+        term = exp(choose(rights, fewer) + choose(images - rights, count - fewer) - whole)
+        total += term
+        if right * images < count * rights and term < RELATIVE_ERROR * total:
+            break
+    return min(1.0, total)
+
+
 def compute_newcombe_interval(
     first: tuple[float, float], second: tuple[float, float], confidence: float = 0.95
 ) -> tuple[float, float]:

@@ -78,6 +78,7 @@ FINDING_KINDS: Mapping[str, FindingKind] = {
         remedies=("class_weights", "balanced_sampling", "augmentation", "label_smoothing", "longer_cosine"),
         part="an unrecognized class",
     ),
+    "worst_group": FindingKind("a group that is worse", "new_images", is_curable=False),
     "evaluation_lags": FindingKind(
         "evaluation lags behind",
         "one_training",

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from heldout.diagnosis import Diagnosis, Evaluation, diagnose
-from heldout.diagnosis.evaluation import SplitFigures
+from heldout.diagnosis.evaluation import SplitFigures, make_split_figures
 from heldout.diagnosis.history import History
 from heldout.errors import HeldoutError, ModelDoesNotFit
 from heldout.stored.evaluation import SPLIT_NAMES, StoredEvaluation
@@ -62,6 +62,5 @@ def _collect_figures(measured: SplitsResult, scores: StoredEvaluation | None) ->
     for name in SPLIT_NAMES:
         figures = getattr(measured, name)
         if figures is not None:
-            confusion = () if scores is None or name not in scores.splits else scores.splits[name].confusion
-            found[name] = SplitFigures(figures.accuracy, figures.count, figures.loss, confusion)
+            found[name] = make_split_figures(figures, None if scores is None else scores.splits.get(name))
     return found

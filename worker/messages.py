@@ -41,6 +41,7 @@ class AssignedDataset:
     sha256: str = ""
     relations: Path | None = None  # file of its relations (analysis/arrays/relations.py)
     names: Path | None = None  # file with the name of each image in the upload (analysis/arrays/file_names.py)
+    columns: Path | None = None  # file of its columns (analysis/arrays/columns.py)
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class Assignment:
     def _drop_own(self) -> "Assignment":
         training = self.spec.training.model_copy(update={"seed": None})
         spec = self.spec.model_copy(update={"training": training, "name": None, "metadata": {}})
-        dataset = replace(self.dataset, relations=None, names=None)
+        dataset = replace(self.dataset, relations=None, names=None, columns=None)
         return replace(self, job_id="", spec=spec, dataset=dataset, scratch=Path())
 
 

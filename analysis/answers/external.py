@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.answers.answers import Answers, compare_renamed_labels, divide_by_copies, split_into_halves
+from analysis.answers.groups import measure_groups
 from analysis.answers.received import Column, ExternalAnswers
 from analysis.answers.renamed_labels import choose_renaming, count_confusion
 from analysis.answers.temperature import measure_calibration
@@ -18,7 +19,7 @@ from heldout.diagnosis.history import Curve, History
 from heldout.diagnosis.renaming import list_usual_renamings
 from heldout.histories.recorded import ReadHistory
 from heldout.histories.verdict import diagnose_read
-from heldout.stored.evaluation import SplitName
+from heldout.stored.evaluation import SplitName, StoredColumn
 from heldout.stored.gap import Calibration, HeldOutName, LabelsRenamed, StoredGap
 
 # Probabilities from which a temperature is fitted, in some forty passes; of more images a random sample is used. That
@@ -31,18 +32,40 @@ def build_evaluation(answers: ExternalAnswers) -> Evaluation:
     confusions = {
         name: count_confusion(predictions, len(answers.classes)) for name, predictions in answers.splits.items()
     }
+    columns = _measure_columns(answers)
     figures: dict[str, SplitFigures] = {
         name: SplitFigures(
             accuracy=float(predictions.right.mean()),
             count=len(predictions),
             loss=None if predictions.probabilities is None else float(predictions.losses.mean()),
             confusion=tuple(map(tuple, confusions[name].tolist())),
+            columns=columns.get(name, ()),
         )
         for name, predictions in answers.splits.items()
     }
     return Evaluation(
         figures, answers.classes, gap=_compute_gap(answers, confusions), calibration=_compute_calibration(answers)
     )
+
+
+def _measure_columns(answers: ExternalAnswers) -> dict[str, tuple[StoredColumn, ...]]:
+    """Compute the results for the values of each column, whose bins are those of all splits together."""
+    splits: dict[str, Answers] = {split: said for split, said in answers.splits.items()}  # noqa: C416 - other keys
+    counts = {split: len(said) for split, said in answers.splits.items()}
+    names = dict.fromkeys(name for columns in answers.columns.values() for name in columns)
+    joined = {
+        name: [
+            value
+            for split, count in counts.items()
+            for value in answers.columns.get(split, {}).get(name, [None] * count)
+        ]
+        for name in names
+    }
+    ends = dict(zip(counts, np.cumsum([*counts.values()]).tolist(), strict=True))
+    source: dict[str, NDArray[np.int64]] = {
+        split: np.arange(ends[split] - count, ends[split]) for split, count in counts.items()
+    }
+    return measure_groups(joined, splits, source)
 
 
 def _compute_gap(answers: ExternalAnswers, confusions: dict[SplitName, NDArray[np.int64]]) -> StoredGap | None:

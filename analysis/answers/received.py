@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from reprlib import repr as short
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from analysis.answers.answers import Answers, Path, PredictionsRefused
 from analysis.answers.probabilities import check_probabilities, replace_zeros
+from analysis.arrays.columns import Columns
 from heldout.stored.evaluation import SplitName
 from heldout.words import pluralize
 from heldout.words.labels import SEVERAL_LABELS
@@ -31,13 +33,14 @@ class GivenSplit:
     probabilities: Column | None = None
     answers: Column | None = None
     hashes: Column | None = None
+    columns: Columns = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class ExternalAnswers:
     """Answers of a network that another program trained.
 
-    hashes: of the images, if sent; equal hashes mean copies.
+    hashes: of the images, if sent; equal hashes mean copies. columns: further values of the images of each split.
     notes: sentences that tell the user how the figures were read.
     """
 
@@ -45,6 +48,7 @@ class ExternalAnswers:
     splits: Mapping[SplitName, Answers]
     hashes: Mapping[SplitName, Column]
     notes: tuple[str, ...] = field(default=())
+    columns: Mapping[SplitName, Columns] = field(default_factory=dict)
 
 
 def receive_answers(
@@ -97,6 +101,7 @@ def receive_answers(
             if split.hashes is not None
         },
         notes=notes,
+        columns={name: split.columns for name, split in splits.items() if split.columns},
     )
 
 

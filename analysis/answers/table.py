@@ -16,6 +16,7 @@ from analysis.answers.received import MAX_CLASSES, MAX_VALUES, ExternalAnswers, 
 from heldout.histories.names import parse_number
 from heldout.histories.prediction_names import get_column_class, list_first, split_and_what, split_of
 from heldout.histories.rows import SEPARATORS
+from heldout.spec.dataset import MAX_COLUMNS
 from heldout.stored.evaluation import SPLIT_NAMES, SplitName
 
 _EXPECTED = (
@@ -25,12 +26,17 @@ CHUNK_BYTES = 1024 * 1024
 _MAX_COLUMNS = MAX_CLASSES + 20
 # Class names; the same number can be written in several ways.
 MAX_NAMES = 4 * MAX_CLASSES
+# Columns with a value of its own for each image do not name groups.
+_OF_SINGLE_IMAGES = frozenset(
+    {"", "index", "id", "image", "file", "file_name", "filename", "path", "member", "name", "image_id"}
+)
 
 
 def read_table(file: BinaryIO, classes: int | list[str] | None = None) -> ExternalAnswers:
     """Read lines below `split,label,answer` or `split,label,p_cat,p_dog`; a column `hash` identifies copies.
 
-    A column `probability` without `answer` belongs to the second of two classes. Other columns are ignored.
+    A column `probability` without `answer` belongs to the second of two classes. Other columns, such as `camera`, name
+    groups of images. Those that name single images are ignored.
 
     Raises:
         PredictionsRefused: if it is not such a table, or `receive_answers` refuses it.
@@ -80,6 +86,7 @@ class _Cells:
     answers: list[str] = field(default_factory=list)
     probabilities: "array[float]" = field(default_factory=lambda: array("d"))
     hashes: list[str] = field(default_factory=list)
+    columns: dict[str, list[str | None]] = field(default_factory=dict)
 
 
 class _Columns:
@@ -103,6 +110,14 @@ class _Columns:
         self._names = names
         self._split, self._label = whats["split"], whats["labels"]
         self._hash = whats.get("hashes")
+        classes = {place for place, _ in of_class}
+        self._others = {
+            name: place
+            for place, name in enumerate(names)
+            if place not in classes and split_and_what(name)[1] is None and name.lower() not in _OF_SINGLE_IMAGES
+        }
+        if len(self._others) > MAX_COLUMNS:
+            self._others = {}
         self._probabilities = [place for place, _ in of_class]
         if not of_class and "probabilities" in whats and "answers" not in whats:
             self._probabilities = [whats["probabilities"]]  # of the second of two classes
@@ -110,6 +125,7 @@ class _Columns:
         self._values = 0
         self._cells: dict[SplitName, _Cells] = {}
         self._known: dict[str, str] = {}
+        self._values_of_columns: dict[str, str] = {}
 
     def add(self, cells: Sequence[str], line: int) -> None:
         if len(cells) != len(self._names):
@@ -135,6 +151,8 @@ class _Columns:
             found.probabilities.extend(self._parse_number(cells[place], line) for place in self._probabilities)
         if self._hash is not None:
             found.hashes.append(cells[self._hash].strip())
+        for name, place in self._others.items():
+            found.columns.setdefault(name, []).append(self._intern(cells[place].strip()) or None)
 
     def splits(self) -> dict[SplitName, GivenSplit]:
         width = len(self._probabilities)
@@ -144,10 +162,15 @@ class _Columns:
                 answers=cells.answers if width == 0 else None,
                 probabilities=np.frombuffer(cells.probabilities, np.float64).reshape(-1, width) if width else None,
                 hashes=None if self._hash is None else cells.hashes,
+                columns=cells.columns,
             )
             for split in SPLIT_NAMES
             if (cells := self._cells.get(split)) is not None
         }
+
+    def _intern(self, cell: str) -> str:
+        """Return the value, as one object for all lines that have it."""
+        return self._values_of_columns.setdefault(cell, cell)
 
     def _get_class(self, cell: str) -> str:
         """Return the class name, as one object for all lines that use it."""

@@ -151,6 +151,11 @@ def diagnose(
         summary=summary,
         is_proven=is_proven,
         tried=tuple(outcomes.tried),
+        groups={
+            split: figures.columns
+            for split, figures in (("validation", facts.validation), ("test", facts.test))
+            if figures is not None and figures.columns
+        },
         figures=list_key_figures(
             {"train": facts.train, "validation": facts.validation, "test": facts.test}, facts.classes, history
         ),

@@ -191,6 +191,7 @@ _EFFECTS: Mapping[Tier, Callable[[Finding, Facts, Gap | None], Effect | None]] =
     "figures_not_true": _measure_false_figure,
     "training_broken": _measure_broken_training,
     "rest_of_gap": _measure_part_of_gap,
+    "other": lambda finding, _facts, _gap: _get_evidence_effect(finding) if finding.code == "worst_group" else None,
 }
 
 

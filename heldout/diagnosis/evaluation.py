@@ -3,19 +3,32 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from heldout.stored.evaluation import SPLIT_NAMES, LastEpochScores, Matrix, SplitName, StoredEvaluation
+from heldout.stored.evaluation import (
+    SPLIT_NAMES,
+    LastEpochScores,
+    Matrix,
+    SplitName,
+    StoredColumn,
+    StoredEvaluation,
+    StoredSplitScores,
+)
 from heldout.stored.gap import Calibration, StoredGap
 from heldout.stored.results import FinalView, Preprocessing, SplitResult
 
 
 @dataclass(frozen=True)
 class SplitFigures:
-    """Results on one split. confusion[i][j] counts images of class i that were taken for j; empty if unknown."""
+    """Results on one split.
+
+    confusion[i][j] counts images of class i that were taken for j; empty if unknown. columns: results for the values of
+    each column of the dataset.
+    """
 
     accuracy: float
     count: int
     loss: float | None = None
     confusion: Matrix = ()
+    columns: tuple[StoredColumn, ...] = ()
 
     @property
     def correct(self) -> int:
@@ -61,14 +74,18 @@ def build_from_final(
     gap: StoredGap | None = None,
 ) -> Evaluation:
     """Build from the API's `metrics.final` and the worker's stored files, which old results do not have."""
-    confusion = {} if stored is None else {name: split.confusion for name, split in stored.splits.items()}
+    scores = {} if stored is None else stored.splits
     results: dict[SplitName, SplitResult | None] = {name: getattr(final, name) for name in SPLIT_NAMES}
     splits: dict[str, SplitFigures] = {
-        name: SplitFigures(result.accuracy, result.count, result.loss, confusion.get(name, ()))
-        for name, result in results.items()
-        if result is not None
+        name: make_split_figures(result, scores.get(name)) for name, result in results.items() if result is not None
     }
     return Evaluation(splits, tuple(classes), None if stored is None else stored.last_epoch, gap)
+
+
+def make_split_figures(result: SplitResult, scores: StoredSplitScores | None) -> SplitFigures:
+    """Join the figures of a split with what its file has class by class and group by group, if there is one."""
+    confusion, columns = ((), ()) if scores is None else (scores.confusion, scores.columns)
+    return SplitFigures(result.accuracy, result.count, result.loss, confusion, columns)
 
 
 def compute_skill(accuracy: float, chance: float) -> float:

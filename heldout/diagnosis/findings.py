@@ -1,5 +1,6 @@
 """The parts of a diagnosis: findings with their evidence, remedies that can be posted, and one verdict."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -8,6 +9,7 @@ from heldout.diagnosis.gap import Gap
 from heldout.diagnosis.key_figures import KeyFigure
 from heldout.errors import HeldoutError
 from heldout.proofs.outcomes import Tried
+from heldout.stored.evaluation import StoredColumn
 from heldout.stored.gap import Calibration
 from heldout.verdicts import Effort
 from heldout.words import whole_percents
@@ -130,6 +132,7 @@ class Diagnosis:
     left_out: why stored files that belong to the job could not be used.
     figures: accuracy on each split, the gap and the weakest class; empty if no accuracy is known.
     is_proven: whether experiments prove the verdict. tried: the experiments, in order.
+    groups: results for the values of each column, by held-out split.
     """
 
     verdict: str
@@ -148,6 +151,7 @@ class Diagnosis:
     figures: tuple[KeyFigure, ...] = ()
     is_proven: bool = False
     tried: tuple[Tried, ...] = ()
+    groups: Mapping[str, tuple[StoredColumn, ...]] = field(default_factory=dict)
 
 
 NOT_STARTED = Diagnosis(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
-from heldout.diagnosis.rules import classes, data, inside, label_order, labels, learning, rising
+from heldout.diagnosis.rules import classes, data, groups, inside, label_order, labels, learning, rising
 from heldout.verdicts import require_every_kind
 
 
@@ -51,6 +51,7 @@ RULES = (
     Rule("collapsed_class", classes.find_collapsed_in_validation, silent_beside=("evaluation_lags",)),
     Rule("collapsed_class", classes.find_collapsed_in_test, silent_beside=("split_shift", "evaluation_lags")),
     Rule("collapsed_class", classes.find_rare_in_test, silent_beside=("label_order_mismatch", "scale_mismatch")),
+    Rule("worst_group", groups.find_worst_group),
     Rule("evaluation_lags", inside.find_lagging_averages),
     Rule("diverged", learning.find_diverged, silent_beside=("evaluation_lags",)),
     # Memorizing noise is overfitting too, but it has a different cure.

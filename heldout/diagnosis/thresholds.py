@@ -155,6 +155,7 @@ MIN_CLASS_IMAGES = 8
 # Validation images of a class. With fewer, only test can show that it is not recognized. (chosen)
 MIN_VALIDATION_OF_CLASS = 10
 # Probability of a false alarm, shared by the classes of a split. (draws 1-4)
+MIN_GROUP_GAP = 0.05  # a group of images is worse by this much
 MAX_FALSE_ALARMS = 0.05
 
 # --- splits ------------------------------------------------------------------------------------------

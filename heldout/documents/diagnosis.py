@@ -22,6 +22,7 @@ from heldout.documents.blocks import (
     Paragraph,
     Table,
 )
+from heldout.documents.groups import build_groups
 from heldout.documents.strips import Mark, Strip, make_axis, make_mark
 from heldout.fixes.bodies import format_fix_command
 from heldout.pictures.scales import choose_scale
@@ -159,6 +160,7 @@ def _build_evidence(diagnosis: DiagnosisView, offers: _Offers, level: int) -> li
     if (found := diagnosis.calibration) is not None:
         calibrated = describe_calibration(found.split, found.temperature, found.error_before, found.error_after)
         blocks.append(Paragraph(calibrated))
+    blocks += build_groups(diagnosis.groups, level)
     after = {cause.code: cause.figure_after.explanation for cause in diagnosis.causes if cause.figure_after is not None}
     for finding in diagnosis.findings:
         name, marks = _capitalize(get_verdict_name(finding.code)), [SEVERITIES[finding.severity]]

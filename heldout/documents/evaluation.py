@@ -8,11 +8,10 @@ from heldout.documents.blocks import Block, Document, Fact, Facts, Heading, Para
 from heldout.documents.diagnosis import build_diagnosis
 from heldout.metrics import METRICS
 from heldout.words import NONE, format_duration, format_loss, format_range, percent
-from heldout.words.changes import format_measure
+from heldout.words.changes import format_metric
 
 if TYPE_CHECKING:
-    from heldout.metrics import Measure
-    from heldout.stored.results import MetricResult, SplitResult, SplitsResult
+    from heldout.stored.results import SplitResult, SplitsResult
     from heldout.views.diagnosis import DiagnosisView
     from heldout.views.model import EvaluationView
 
@@ -75,19 +74,9 @@ def build_other_metrics(figures: SplitsResult) -> list[Block]:
     for metric in METRICS:
         found = {name: of_split[metric] for name, of_split in known.items() if metric in of_split}
         if any(result.value is not None for result in found.values()):
-            shown = (_format_metric(metric, found[name]) if name in found else NONE for name in known)
+            shown = (format_metric(metric, found[name]) if name in found else NONE for name in known)
             rows.append((METRICS[metric].name, *shown))
             notes |= {f"{name.capitalize()}: {result.why}": None for name, result in found.items() if result.why}
     if not rows:
         return []
     return [Table("Other metrics, very likely between", ("metric", *known), rows, note=" ".join(notes))]
-
-
-def _format_metric(metric: Measure, result: MetricResult) -> str:
-    """`87.5% (81.2% to 92.0%)`; without the range if it is unknown."""
-    if result.value is None:
-        return NONE
-    value = format_measure(metric, result.value)
-    if result.interval is None:
-        return value
-    return f"{value} ({' to '.join(format_measure(metric, bound) for bound in result.interval)})"

@@ -4,9 +4,10 @@ from array import array
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
-from pydantic import InstanceOf
+from pydantic import Field, InstanceOf
 
 from heldout.stored.file import StoredFile, StoredPart
+from heldout.stored.results import MetricResult
 
 SplitName = Literal["train", "validation", "test"]
 # Matrices with more rows are not kept as Python integers.
@@ -43,18 +44,42 @@ class StoredMistake(StoredPart):
     probability: float
 
 
+class StoredGroup(StoredPart):
+    """Results for the images with one value of a column, or with numbers in one bin."""
+
+    value: str
+    count: int
+    right: int
+    metrics: dict[str, MetricResult] = Field(
+        description="Every metric by name, with intervals that hold together for all groups of the column. Empty if "
+        "there are too few images."
+    )
+    why: str | None = Field(None, description="Why there are no metrics.")
+
+
+class StoredColumn(StoredPart):
+    """Results for each value of a column of the dataset, such as each camera."""
+
+    name: str
+    groups: tuple[StoredGroup, ...]
+    without_value: int = Field(0, description="How many images have no value.")
+    why: str | None = Field(None, description="Why there are no groups, such as too many values.")
+
+
 class StoredSplitScores(StoredPart):
     """Scores of one split.
 
     confusion: (classes, classes) counts; rows are labels and columns are answers.
     calibration_error: expected calibration error over 15 equal bins of the answer's probability; null without images.
     mistakes: wrong answers, the most confident first.
+    columns: results for the values of each column, of held-out splits.
     """
 
     confusion: Matrix
     per_class: tuple[StoredClassScores, ...]
     calibration_error: float | None
     mistakes: tuple[StoredMistake, ...]
+    columns: tuple[StoredColumn, ...] = ()
 
 
 class PairedDifference(StoredPart):

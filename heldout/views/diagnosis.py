@@ -10,6 +10,7 @@ from heldout.diagnosis.findings import Cause, SuggestedRemedy, Tier
 from heldout.diagnosis.gap import How, TermCode
 from heldout.diagnosis.key_figures import FigureCode
 from heldout.proofs.outcomes import Tried
+from heldout.stored.evaluation import StoredColumn
 from heldout.stored.gap import Calibration
 from heldout.stored.results import Figure, SplitResult
 from heldout.verdicts import Effort
@@ -187,6 +188,9 @@ class DiagnosisView(View):
     confidence: float | None = Field(None, description="Probability that the verdict is right; null if not calibrated.")
     calibration: Calibration | None = Field(None, description="Null if probabilities are unknown.")
     tried: list[TriedView] = Field([], description="The experiments that were tried to make sure, in order.")
+    groups: dict[str, list[StoredColumn]] = Field(
+        {}, description="Results for the values of each column of the dataset, by held-out split."
+    )
     left_out: list[ErrorView] = Field([], description="Lost or damaged files that the verdict could not use.")
 
     def __str__(self) -> str:

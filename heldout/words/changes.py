@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from heldout.metrics import METRICS
-from heldout.words import percent
+from heldout.words import NONE, percent
 from heldout.words.labels import name_measure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from heldout.metrics import Measure
+    from heldout.stored.results import MetricResult
     from heldout.views.study_figures import DifferenceView
 
 
@@ -44,6 +45,16 @@ def format_change(measure: Measure, change: float) -> str:
 def format_measure(measure: Measure, value: float) -> str:
     """A figure of a measure: `87.5%`, or `0.412` for losses and costs."""
     return percent(value) if METRICS[measure].is_share else f"{value:.3f}"
+
+
+def format_metric(metric: Measure, result: MetricResult) -> str:
+    """`87.5% (81.2% to 92.0%)`; without the range if it is unknown."""
+    if result.value is None:
+        return NONE
+    value = format_measure(metric, result.value)
+    if result.interval is None:
+        return value
+    return f"{value} ({' to '.join(format_measure(metric, bound) for bound in result.interval)})"
 
 
 def describe_changes(difference: DifferenceView, base_loss: float | None, measures: Sequence[Measure] = ()) -> str:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from heldout.verdicts import FINDING_KINDS, require_every_kind
-from heldout.words import Words, of_100, pluralize, quote_name, verdicts_of_data
+from heldout.words import Words, of_100, percent, pluralize, quote_name, verdicts_of_data
 
 if TYPE_CHECKING:
     from heldout.diagnosis.evaluation import SplitFigures
@@ -147,6 +147,19 @@ def describe_collapsed(facts: Facts, finding: Finding) -> Words:
     )
 
 
+def describe_worst_group(facts: Facts, finding: Finding) -> Words:
+    evidence = finding.evidence
+    name = f"{quote_name(evidence['column'])} {quote_name(evidence['value'])}"
+    images = pluralize(evidence["count"], f"{evidence['split']} image")
+    right, others = evidence["right"] / evidence["count"], evidence["others"][0] / evidence["others"][1]
+    return Words(
+        f"Images of {name} are answered worse.",
+        f"{percent(right, 0)} of {images} of it are right, others {percent(others, 0)}.",
+        "Look at the mistakes in that group, and collect more images of it",
+        "look at that group",
+    )
+
+
 def describe_lagging(facts: Facts, finding: Finding) -> Words:
     during, after = of_100(finding.evidence["fit_accuracy"]), of_100(finding.evidence["train_accuracy"])
     return Words(
@@ -272,6 +285,7 @@ WORDS: Mapping[str, Callable[[Facts, Finding], Words]] = {
     "memorised_noise": verdicts_of_data.describe_memorized_noise,
     "class_imbalance": describe_imbalance,
     "collapsed_class": describe_collapsed,
+    "worst_group": describe_worst_group,
     "evaluation_lags": describe_lagging,
     "diverged": describe_diverged,
     "underfitting": describe_underfitting,

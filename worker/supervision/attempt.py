@@ -313,4 +313,5 @@ class ComputedAttempt(Attempt[Computed]):
         content = self.files.open_dataset(self.claimed.dataset.sha256, in_use.enter_context)
         relations = self.files.fetch_relations(self.claimed, self.folder, needed=needs_relations)
         names = self.files.fetch_names_if_there(self.claimed, self.folder) if with_names else None
-        return AssignedDataset(content, self.claimed.dataset.sha256, relations, names)
+        columns = self.files.fetch_columns_if_there(self.claimed, self.folder) if with_names else None
+        return AssignedDataset(content, self.claimed.dataset.sha256, relations, names, columns)

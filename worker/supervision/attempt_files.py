@@ -150,6 +150,11 @@ class AttemptFiles:
         file = folder / MEMBERS_FILE
         return file if self.fetch_if_there(make_members_key(claimed.dataset.id), file) else None
 
+    def fetch_columns_if_there(self, claimed: Claimed, folder: Path) -> Path | None:
+        """Return the columns of the dataset, if it has any; jobs can do without."""
+        file = folder / COLUMNS_FILE
+        return file if self.fetch_if_there(make_columns_key(claimed.dataset.id), file) else None
+
     def retry_while_away(self, use_store: Callable[[], T]) -> T:
         """Do something with the blob store, and retry while it is unavailable."""
         for attempt in range(1, STORAGE_TRIES + 1):

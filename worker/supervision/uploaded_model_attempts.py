@@ -207,6 +207,7 @@ class MeasureAttempt(UploadedModelAttempt[MeasureSpec]):
                 "dataset": dataset,
                 "relations": self.files.fetch_relations(self.claimed, self.folder, needed=False),
                 "names": self.files.fetch_names_if_there(self.claimed, self.folder),
+                "columns": self.files.fetch_columns_if_there(self.claimed, self.folder),
             },
             self.written,
             memory_bytes=get_model_memory_bytes(model) + GIB + _COPIES_OF_IMAGES * images_bytes,

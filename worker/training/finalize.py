@@ -31,6 +31,7 @@ from worker.training.exports.exported_model import MODEL_FILE, PreparedExport, d
 from worker.training.measuring.evaluate import (
     build_evaluation,
     build_final_figures,
+    measure_columns,
     measure_predictions,
     read_image_names,
 )
@@ -77,7 +78,8 @@ def finish(
     save_predictions(predictions, data, kept, names, about, trainer.loss_sums)
     cost = _measure_last_epoch(predictor, data, weights, kept)
     evaluation = scratch / StoredEvaluation.file_name
-    scores = build_evaluation(data, {split: said.probabilities for split, said in kept.items()}, cost, names)
+    columns = measure_columns(assignment.dataset.columns, data, kept, assignment.spec.costs)
+    scores = build_evaluation(data, {split: said.probabilities for split, said in kept.items()}, cost, names, columns)
     evaluation.write_bytes(scores.to_bytes())
     if is_cancelled():
         return Stopped(None, model=model)

@@ -13,6 +13,7 @@ export const VERDICTS: Record<string, string> = {
   "memorised_noise": "labels that do not fit",
   "class_imbalance": "class imbalance",
   "collapsed_class": "unrecognized class",
+  "worst_group": "a group that is worse",
   "evaluation_lags": "evaluation lags behind",
   "diverged": "diverged",
   "overfitting": "overfitting",

@@ -1,5 +1,6 @@
 """Finds columns next to the images whose values are in several splits, such as patients."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +15,8 @@ from worker.ingest.audit.dataset import ADJECTIVES, IngestedDataset
 # A sex or a camera is in all splits anyway; a patient should not be.
 MIN_VALUES = 10
 MAX_SHARE_OF_VALUE = 0.2
+# Numbers are mostly measurements, such as an age. They only name groups if the column's name says so.
+_NAMES_SOMETHING = re.compile(r"(^|[^a-z])(id|patient|subject|person|case|scene|series|session|video|animal|object)")
 
 
 def find_leaking_columns(dataset: IngestedDataset, columns: Columns) -> list[AuditFinding]:
@@ -23,7 +26,7 @@ def find_leaking_columns(dataset: IngestedDataset, columns: Columns) -> list[Aud
 
 def _find_leak(dataset: IngestedDataset, column: str, values: Sequence[str | None]) -> AuditFinding | None:
     known = np.array([value is not None for value in values])
-    if not known.any():
+    if not known.any() or (_are_numbers(values) and not _NAMES_SOMETHING.search(column.lower())):
         return None
     _, groups = np.unique(np.array([value or "" for value in values], str), return_inverse=True)
     _, counts = np.unique(groups[known], return_counts=True)
@@ -56,3 +59,12 @@ def _find_leak(dataset: IngestedDataset, column: str, values: Sequence[str | Non
         "in one split each.",
         examples=dataset.examples(rows),
     )
+
+
+def _are_numbers(values: Sequence[str | None]) -> bool:
+    try:
+        for value in {value for value in values if value is not None}:
+            float(value)
+    except ValueError:
+        return False
+    return True

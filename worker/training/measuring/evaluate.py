@@ -13,13 +13,17 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from analysis.answers.answers import Answers, Predictions
+from analysis.answers.groups import measure_groups
 from analysis.answers.temperature import compute_scores
+from analysis.arrays.columns import read_columns
 from analysis.arrays.file_names import FileNames
 from analysis.scheduling.cost import INFERENCE_BATCH_SIZE
 from heldout.spec.job import JobSpec
 from heldout.spec.network import OwnNetworkSpec
+from heldout.spec.objective import Costs
 from heldout.statistics import compute_wilson_interval
-from heldout.stored.evaluation import LastEpochScores, SplitName, StoredEvaluation
+from heldout.stored.evaluation import LastEpochScores, SplitName, StoredColumn, StoredEvaluation
 from heldout.stored.results import FinalView, GapsView, GapView, MetricResult, SplitResult
 from worker.machine.devices import Policy
 from worker.training.data.training_data import BatchSource, TrainingData
@@ -282,6 +286,7 @@ def build_evaluation(
     probabilities: Mapping[str, NDArray[np.float32]],
     last_epoch: LastEpochScores | None = None,
     names: FileNames | None = None,
+    columns: Mapping[str, tuple[StoredColumn, ...]] = MappingProxyType({}),
 ) -> StoredEvaluation:
     """Compute scores of each split of the dataset.
 
@@ -289,12 +294,25 @@ def build_evaluation(
         probabilities: for each split (images, classes), in the order of its rows.
         last_epoch: the cost of the last epoch's weights compared with the kept ones.
         names: the images' names, if they had any.
+        columns: results for the values of each column, by split.
     """
     return StoredEvaluation(
         classes=tuple(data.classes),
         splits={
-            cast(SplitName, split): compute_scores(said, data.labels[data.rows[split]], data.source[split], names)
+            cast(SplitName, split): compute_scores(
+                said, data.labels[data.rows[split]], data.source[split], names
+            ).model_copy(update={"columns": columns.get(split, ())})
             for split, said in probabilities.items()
         },
         last_epoch=last_epoch,
     )
+
+
+def measure_columns(
+    columns: Path | None, data: TrainingData, said: Mapping[str, Predictions], costs: Costs = None
+) -> dict[str, tuple[StoredColumn, ...]]:
+    """Compute the results for the values of each column of the dataset, by split; nothing without columns."""
+    if columns is None:
+        return {}
+    answers = {split: Answers.to(data.labels[data.rows[split]], predictions) for split, predictions in said.items()}
+    return measure_groups(read_columns(columns), answers, data.source, costs)

@@ -57,6 +57,7 @@ def _answer(work: str, assignment: dict[str, Any], pipe: FileIO) -> dict[str, An
             Path(assignment["target"]),
             relations=assignment["relations"] and Path(assignment["relations"]),
             names=assignment["names"] and Path(assignment["names"]),
+            columns=assignment["columns"] and Path(assignment["columns"]),
             resident_bytes=assignment["resident_bytes"],
         )
         return {"measured": measured.model_dump(mode="json")}

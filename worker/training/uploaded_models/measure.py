@@ -27,6 +27,7 @@ from worker.training.data.training_data import BatchSource, TrainingData, make_s
 from worker.training.measuring.evaluate import (
     build_evaluation,
     build_final_figures,
+    measure_columns,
     measure_predictions,
     read_image_names,
 )
@@ -168,12 +169,13 @@ def measure_model(
     *,
     relations: Path | None,
     names: Path | None,
+    columns: Path | None,
     resident_bytes: int | None,
 ) -> Measurement:
     """Measure the model, and write `evaluation.json` and `gap.json` into `target`.
 
     Args:
-        relations, names: files of the dataset; None if it has none.
+        relations, names, columns: files of the dataset; None if it has none.
     Raises:
         ModelRefused: if the file can no longer be read.
     """
@@ -189,6 +191,7 @@ def measure_model(
         data,
         {split: predictions.probabilities for split, predictions in said.items()},
         names=read_image_names(names, data),
+        columns=measure_columns(columns, data, said),
     )
     (target / StoredEvaluation.file_name).write_bytes(scores.to_bytes())
     gap = _measure_gap(answering, data, said, None if relations is None else load_relations(relations))
