@@ -39,6 +39,7 @@ GUIDES: dict[str, list[str]] = {
         "POST /v1/studies/{study_id}/runs/{run_id}/result",
         "heldout compare",
     ],
+    "../how-to/judge.md": ["heldout judge"],
     "../how-to/dashboard.md#logging-in": ["POST /v1/session"],
     "../how-to/datasets.md": [
         "POST /v1/datasets",

@@ -1,7 +1,9 @@
 """The one answer of a judge, from a study's interval and conclusion."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -82,3 +84,10 @@ def test_sides_are_scripts_configurations_or_commits(tmp_path, monkeypatch):
         with pytest.raises(Refused, match=why):
             find_candidate(text, given)
     assert subprocess.run(["git", "status"], capture_output=True, cwd=tmp_path, check=False).returncode
+
+
+def test_the_manual_gives_each_answer_with_its_exit_code():
+    page = (Path(__file__).parents[2] / "docs/how-to/judge.md").read_text()
+    rows = re.findall(r"^\| ([a-z ]+) \| (\d+) \|", page, re.MULTILINE)
+    listed = {answer.replace(" ", "_"): int(code) for answer, code in rows}
+    assert listed == {answer: exit_of_answer(answer) for answer in ANSWERS}
