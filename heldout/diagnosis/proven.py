@@ -20,7 +20,7 @@ _REMEDIES = {
 
 
 # Causes whose sentences need what their own rule has measured: without their finding, no experiment adds them.
-_ONLY_CONFIRMED = frozenset({"evaluation_lags", "memorised_noise", "preprocessing_mismatch"})
+_ONLY_CONFIRMED = frozenset({"evaluation_lags", "memorised_noise", "preprocessing_mismatch", "worst_group"})
 
 
 def apply_outcomes(findings: Sequence[Finding], outcomes: Outcomes, facts: Facts) -> list[Finding]:

@@ -83,30 +83,36 @@ def cancel(session: Session, owner: str, job_id: str) -> JobRow:
     return _reload(session, row)
 
 
-def cancel_matching(session: Session, owner: str, filters: Filters, *, limit: int) -> tuple[int, int, bool]:
-    """Cancel the oldest `limit` of the owner's jobs that match the filters and can still be cancelled.
+def list_cancellable(session: Session, owner: str, filters: Filters, *, limit: int) -> tuple[list[str], bool]:
+    """List the oldest `limit` of the owner's jobs that match the filters and may still be cancelled.
 
-    Returns the number of waiting jobs that were cancelled, the number of running jobs whose worker was asked to cancel
-    them, and whether there are more.
+    Returns their ids in order, and whether there are more.
+    """
+    statuses = [status for status in filters.statuses or CANCELLABLE_STATUSES if status in CANCELLABLE_STATUSES]
+    if not statuses:
+        return [], False
+    ids = select_matching_ids(session, owner, replace(filters, statuses=statuses), limit=limit + 1, newest_first=False)
+    found = sorted(session.scalars(ids))
+    return found[:limit], len(found) > limit
+
+
+def cancel_listed(session: Session, job_ids: Collection[str]) -> tuple[int, int]:
+    """Cancel those of the listed jobs that can still be cancelled.
+
+    Returns the number of waiting jobs that were cancelled, and of running jobs whose worker was asked to cancel them.
     """
     can_be_cancelled = or_(
         JobRow.status.in_([JobStatus.QUEUED, JobStatus.PAUSED]),
         and_(JobRow.status == JobStatus.RUNNING, or_(JobRow.request.is_(None), JobRow.request != JobRequest.CANCEL)),
     )
-    statuses = [status for status in filters.statuses or CANCELLABLE_STATUSES if status in CANCELLABLE_STATUSES]
-    if not statuses:
-        return 0, 0, False
-    ids = select_matching_ids(session, owner, replace(filters, statuses=statuses), limit=limit + 1, newest_first=False)
-    found = session.scalars(ids).all()
-    # Rows are always locked in the same order, to avoid deadlocks. Some jobs may have ended since they were found, so
-    # the condition is checked again on the locked rows.
-    query = select(JobRow).where(JobRow.id.in_(sorted(found)[:limit]), can_be_cancelled).order_by(JobRow.id)
+    # Rows are always locked in the same order, to avoid deadlocks. Some jobs may have ended since they were listed.
+    query = select(JobRow).where(JobRow.id.in_(job_ids), can_be_cancelled).order_by(JobRow.id)
     rows = session.scalars(query.with_for_update(of=JobRow)).all()
     running = sum(row.status is JobStatus.RUNNING for row in rows)
     studies.lock_of_jobs(session, rows)
     for row in rows:
         cancel_locked(session, row)
-    return len(rows) - running, running, len(found) > limit
+    return len(rows) - running, running
 
 
 def cancel_named(

@@ -1,5 +1,7 @@
 """Cancelling many jobs makes the same transition as for single jobs, in limited numbers and for one owner."""
 
+from sqlalchemy.event import listen
+
 from api.routes.jobs import job as cancellations
 from tests.api.support import assert_problem, sqlite_only, submit, with_field
 
@@ -40,6 +42,16 @@ def test_one_request_cancels_a_limited_number_of_jobs_oldest_first(client, spec,
     made = [submit(client, spec) for _ in range(3)]
     answers = [client.post("/v1/jobs/cancel?status=queued&dataset=mnist5k").json() for _ in range(2)]
     assert [(answer["cancelled"], answer["has_more"]) for answer in answers] == [(2, True), (1, False)]
+    assert {get_status(client, job) for job in made} == {"cancelled"}
+
+
+def test_jobs_of_a_request_are_cancelled_in_several_transactions(client, app, spec, monkeypatch):
+    monkeypatch.setattr(cancellations, "JOBS_AT_ONCE", 2)
+    made = [submit(client, spec) for _ in range(5)]
+    commits = []
+    listen(app.state.context.database._writer, "commit", commits.append)
+    assert client.post("/v1/jobs/cancel?status=queued").json()["cancelled"] == 5
+    assert len(commits) >= 1 + 3  # the activity log first, then two jobs, two jobs and one
     assert {get_status(client, job) for job in made} == {"cancelled"}
 
 
