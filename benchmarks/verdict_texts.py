@@ -1,7 +1,8 @@
 """The first text that people read of a diagnosis, 80 times: `python -m benchmarks.verdict_texts` writes the page.
 
 The texts are those of real trainings: of the zoo's first lot and, for verdicts that these lack, of the collection that
-the first rules were made with. No training shows which pixels a model expects; those four are constructed.
+the first rules were made with. No training shows which pixels a model expects, and the sets have no columns; those six
+are constructed.
 """
 
 import re
@@ -15,6 +16,7 @@ from benchmarks.zoo.draw import sets_of_lot
 from benchmarks.zoo.record import read_set
 from heldout.diagnosis import Evaluation, History, diagnose
 from heldout.diagnosis.evaluation import SplitFigures
+from heldout.stored.evaluation import StoredColumn, StoredGroup
 from heldout.stored.results import Preprocessing
 from heldout.words.labels import VERDICT_NAMES
 
@@ -58,7 +60,7 @@ def all_texts() -> Iterator[Text]:
 
 
 def _made() -> Iterator[Text]:
-    """Uploaded models that expect other pixels than they are given."""
+    """Uploaded models that expect other pixels than they are given, and a group that is answered worse."""
     for kind, words, given, right in (
         ("unit", "pixels from 0 to 1", 0.12, 0.94),
         ("symmetric", "pixels from −1 to 1", 0.31, 0.885),
@@ -82,6 +84,13 @@ def _made() -> Iterator[Text]:
                 as_given=_splits(given),
             ),
         )
+        yield Text(found.verdict, found.headline, found.summary)
+    for value, right in (("B", 177), ("night", 121)):
+        cameras = (StoredGroup(value="A", count=760, right=707), StoredGroup(value=value, count=240, right=right))
+        accuracy = (707 + right) / 1000
+        columns = (StoredColumn(name="camera", groups=cameras),)
+        splits = {"train": SplitFigures(accuracy, 1000), "validation": SplitFigures(accuracy, 1000, columns=columns)}
+        found = diagnose(History(), None, Evaluation(splits))
         yield Text(found.verdict, found.headline, found.summary)
 
 
@@ -143,8 +152,8 @@ def page_of(found: Sequence[Text]) -> str:
             "40 words, with what to do next), and the details. These are",
             f"{len(found)} headlines and summaries, every verdict among them. They are from trainings on the open sets "
             "of the zoo, and of the collection that the first rules were made with. Only",
-            f'those of "{VERDICT_NAMES["preprocessing_mismatch"]}" are made up. `python -m benchmarks.verdict_texts` '
-            "writes this page.",
+            f'those of "{VERDICT_NAMES["preprocessing_mismatch"]}" and "{VERDICT_NAMES["worst_group"]}" are made up. '
+            "`python -m benchmarks.verdict_texts` writes this page.",
             "",
             f"Reading grade (Flesch–Kincaid, numbers counted as one syllable), on average: headlines {headline:.1f}, "
             f"summaries {summary:.1f}, both together {both:.1f}.",

@@ -10,9 +10,7 @@ import typer
 from heldout.cli.command import Objective, Service
 from heldout.cli.outcome import Exit, Refused, exit_of_answer, exit_of_job
 from heldout.cli.screen import print_blocks, print_json
-from heldout.judging import CANDIDATE_ARM, find_needs, judge_study
 from heldout.metrics import USUAL_MARGIN
-from heldout.studies.spec import BASE_ARM
 
 if TYPE_CHECKING:
     from heldout.views.study import StudyView
@@ -53,6 +51,9 @@ def judge(
     ] = None,
 ) -> Exit | None:
     """Judge a candidate against a base: better, as good, worse, or cannot tell. Several seeds each, one answer."""
+    from heldout.judging import CANDIDATE_ARM, judge_study  # loads what only this needs
+    from heldout.studies.spec import BASE_ARM
+
     if embedded and service.home is not None:
         raise Refused("--embedded and --home exclude each other. Give only one.")
     measure = objective or "accuracy"
@@ -110,6 +111,8 @@ def _compare_trainings(
     from heldout.cli.running.candidates import check_out, find_candidate  # loads what only this needs
     from heldout.cli.running.study import order_and_follow
     from heldout.cli.running.training import Limits
+    from heldout.judging import CANDIDATE_ARM
+    from heldout.studies.spec import BASE_ARM
 
     given = {BASE_ARM: find_candidate(base, command), CANDIDATE_ARM: find_candidate(candidate, command)}
     if given[BASE_ARM].parameters == given[CANDIDATE_ARM].parameters:
@@ -138,6 +141,7 @@ def _show(
 ) -> None:
     from heldout.documents.judging import build_judgement, build_judgement_page
     from heldout.documents.markdown import render_markdown
+    from heldout.judging import find_needs
     from heldout.words.judging import explain_answer, say_headline
 
     if markdown is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from heldout.cli.outcome import Refused
-from heldout.remedies.pretrained import START_FOR_PHOTOGRAPHS, suits_pretrained
+from heldout.spec.pretrained import START_FOR_PHOTOGRAPHS, suits_pretrained
 
 EXAMPLE_DATASET = "mnist5k"
 _TRAINING = {"epochs": 10, "batch_size": 32, "optimizer": {"name": "adam", "learning_rate": 0.001}, "seed": 7}

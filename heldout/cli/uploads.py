@@ -19,7 +19,7 @@ from heldout.cli.spec_files import build_command
 from heldout.documents.audit import build_audit
 from heldout.errors import InvalidSpec
 from heldout.lifecycle.resources import DatasetStatus
-from heldout.remedies.pretrained import PRETRAINED_MODEL
+from heldout.spec.pretrained import PRETRAINED_MODEL
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -113,13 +113,20 @@ class RejectionCode(CodeWithMeaning):
     PICKLE_REFUSED = "pickle_refused", "An array contains Python objects, which are never unpickled."
     BAD_ARRAY = "bad_array", "An array has a shape, a type or values that are not images."
     BAD_LABELS = "bad_labels", "Labels are missing, do not fit the images, or are not one class per image."
-    BAD_TABLE = "bad_table", "A Parquet file has no image or label column, or cannot be read."
+    BAD_TABLE = (
+        "bad_table",
+        "A Parquet file has no image or label column. Or a table next to the images cannot be read, fits no image, or "
+        "contradicts the class folders.",
+    )
     UNEXPECTED_LAYOUT = "unexpected_layout", "Files are not arranged as `class/file` or `split/class/file`."
     NO_IMAGES = "no_images", "The upload has no images."
     TOO_FEW_CLASSES = "too_few_classes", "There are fewer than two classes."
     TOO_MANY_CLASSES = "too_many_classes", "There are more classes than the limit."
     TOO_FEW_IMAGES = "too_few_images", "A split would be empty."
-    GROUP_UNMATCHED = "group_unmatched", "The group rule does not match a name."
+    GROUP_UNMATCHED = (
+        "group_unmatched",
+        "The group rule does not match a name, or its column is missing or has no value for an image.",
+    )
     GROUP_TOO_SLOW = "group_too_slow", "The group rule takes too long to match."
     # One image.
     UNREADABLE_MEMBER = "unreadable_member", "An image file is not an image, or is broken."

@@ -51,8 +51,9 @@ class StoredGroup(StoredPart):
     count: int
     right: int
     metrics: dict[str, MetricResult] = Field(
+        {},
         description="Every metric by name, with intervals that hold together for all groups of the column. Empty if "
-        "there are too few images."
+        "there are too few images.",
     )
     why: str | None = Field(None, description="Why there are no metrics.")
 

@@ -43,7 +43,7 @@ from models.views.job import build_job_view
 
 router = make_router("/v1/jobs", "jobs")
 
-# Cancelling so many jobs takes a few hundredths of a second, for which SQLite's other writers wait.
+# This many are cancelled in a few hundredths of a second, for which SQLite's other writers wait.
 JOBS_AT_ONCE = 50
 
 

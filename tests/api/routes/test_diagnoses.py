@@ -19,7 +19,7 @@ LOSSES = [2.0, 1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.002]
 TURNED = [2.0, 1.1, 0.7, 0.5, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8]
 PAIRS = list(zip(LOSSES, TURNED, strict=True))
 FIELDS = ["object", "verdict", "headline", "summary", "figures", "certainty", "causes", "best_epoch", "onset_epoch"]
-FIELDS += ["explanation", "findings", "caveats", "gap", "confidence", "calibration", "tried", "left_out"]
+FIELDS += ["explanation", "findings", "caveats", "gap", "confidence", "calibration", "tried", "groups", "left_out"]
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ def test_a_model_that_gives_a_feature_map_is_recognized(tmp_path):
     assert (found.scales_pixels, found.trainable_parameters, len(found.layers)) == (True, 112 + 8, 4)
     assert (found.largest, found.values) == (192, 192 + 3 * 144)
     any_size = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(4, 3)])
-    assert read_facts(save(any_size, tmp_path)).feature_map is None
+    assert read_facts(save(any_size, tmp_path)).feature_map.figures_at == (224, 224)
     with_channels_first = tmp_path / "first.onnx"
     with_channels_first.write_bytes(dense_onnx(np.ones((192, 2)), np.ones(2), image=(3, 8, 8)))
     facts = read_facts(with_channels_first)

@@ -1,4 +1,4 @@
-"""Remedies that start from a network that was trained on photographs."""
+"""The start of a network for photographs: features of a pretrained network, and which images suit them."""
 
 from typing import Any
 
