@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from heldout.diagnosis import Diagnosis
+from heldout.diagnosis.proven import list_tiers
+from heldout.diagnosis.rules.learning import has_high_rate
 from heldout.errors import ArtifactLost, JobNotFinished, NothingToProve
 from heldout.lifecycle.job import TERMINAL, StopReason
 from heldout.proofs.experiment import Subject
@@ -58,7 +60,16 @@ def make_subject(session: Session, blobs: Blobs, job: JobRow) -> Subject:
         leave_out=_list_harmful(session, blobs, dataset, spec, codes),
         can_continue=can_continue,
         stopped_early=job.stop_reason in {StopReason.EARLY_STOPPED, StopReason.OVERFIT_GUARD},
+        tiers=list_tiers(found.causes),
+        suspected_split=find_suspected_split(found),
+        has_high_rate=has_high_rate(job.spec),
     )
+
+
+def find_suspected_split(found: Diagnosis) -> str | None:
+    """Find the held-out split of which a finding says that its images are of another kind."""
+    splits = (finding.evidence.get("split") for finding in found.findings if finding.code == "split_shift")
+    return next((split for split in splits if split in ("validation", "test")), None)
 
 
 def list_measured(found: Diagnosis) -> dict[str, tuple[float, float, float]]:

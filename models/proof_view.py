@@ -4,7 +4,8 @@ from heldout.errors import JobNotFinished, NothingToProve
 from heldout.lifecycle.resources import ProofStatus
 from heldout.proofs.catalogue import EXPERIMENTS
 from heldout.proofs.figures import Figures
-from heldout.proofs.planning import Step, is_proven, list_impossible
+from heldout.proofs.order import is_proven
+from heldout.proofs.planning import Step, list_impossible
 from heldout.views.diagnosis import build_tried
 from heldout.views.proof import CostView, NotTriedView, PlannedView, ProofView, TrialView
 from heldout.words.labels import get_verdict_name
@@ -45,7 +46,7 @@ def build_proof_view(session: Session, progress: Progress) -> ProofView:
         reason=reason,
         is_automatic=row is not None and row.is_automatic,
         verdict=plan.verdict,
-        certainty="proven" if is_proven(plan.verdict, plan.outcomes) else None,
+        certainty="proven" if is_proven(plan.verdict, progress.subject.known, plan.outcomes) else None,
         summary=describe_state(
             status,
             reason,

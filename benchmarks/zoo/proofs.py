@@ -21,6 +21,8 @@ from benchmarks.zoo.record import ZooRecord, read_set, unpack
 from benchmarks.zoo.truth import causes_of, first_of, is_known
 from heldout.diagnosis.confidence import get_certainty
 from heldout.diagnosis.findings import CANNOT_TELL
+from heldout.diagnosis.proven import list_tiers
+from heldout.diagnosis.rules.learning import has_high_rate
 from heldout.proofs.catalogue import EXPERIMENTS
 from heldout.proofs.experiment import Experiment, Subject, Variant
 from heldout.proofs.figures import Figures, Split, pack_right
@@ -29,7 +31,7 @@ from heldout.spec.documents import merge
 from heldout.statistics import compute_wilson_interval
 from heldout.stored.results import FinalView
 from heldout.work.kinds import ExperimentSpec
-from models.proof_subject import list_measured
+from models.proof_subject import find_suspected_split, list_measured
 
 KEPT = Path(__file__).parent / "proofs.jsonl"
 SEED = "proofs of the zoo"
@@ -84,6 +86,9 @@ def make_subject(record: ZooRecord) -> Subject:
         patches=dict(list(patches.items())[:MAX_PATCHES]),
         measured=list_measured(found),
         can_continue=record.training.schedule == "constant",
+        tiers=list_tiers(found.causes),
+        suspected_split=find_suspected_split(found),
+        has_high_rate=has_high_rate(record.spec.model_dump(mode="json")),
     )
 
 

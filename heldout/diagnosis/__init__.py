@@ -17,7 +17,7 @@ from heldout.diagnosis.findings import CANNOT_TELL, Cause, Diagnosis, Finding, S
 from heldout.diagnosis.history import History, measures_training_at_end
 from heldout.diagnosis.key_figures import list_key_figures
 from heldout.diagnosis.precedence import GRAVITY, collect_findings
-from heldout.diagnosis.proven import apply_outcomes, is_verdict_proven
+from heldout.diagnosis.proven import apply_outcomes, list_tiers, make_known
 from heldout.diagnosis.restrict import (
     ALL_SPLITS,
     WITHOUT_TEST,
@@ -28,6 +28,7 @@ from heldout.diagnosis.restrict import (
 )
 from heldout.diagnosis.rules.data import prefer_resplit
 from heldout.diagnosis.unexplained import judge_without_findings
+from heldout.proofs.order import is_proven as is_verdict_proven
 from heldout.proofs.outcomes import NOTHING_TRIED, Outcomes
 from heldout.remedies.change import RemedyBase
 from heldout.spec.model_facts import NetworkFacts
@@ -133,7 +134,7 @@ def diagnose(
         confidence = (
             compute_verdict_confidence(verdict, causes, gap) if confidences and verdict != CANNOT_TELL else None
         )
-    is_proven = is_verdict_proven(verdict, outcomes)
+    is_proven = is_verdict_proven(verdict, make_known(list_tiers(causes), facts), outcomes)
     if causes and not is_proven and get_certainty(confidence) == "not sure":
         headline = soften(headline, verdict)
     return Diagnosis(

@@ -14,6 +14,7 @@ from heldout.diagnosis.findings import Cause, Diagnosis, FigureAfter, Finding, T
 from heldout.diagnosis.gap import Gap, Term
 from heldout.diagnosis.precedence import GRAVITY
 from heldout.fixes.bodies import combine_bodies
+from heldout.proofs.order import OF_FIGURES, ORDER_OF_TRAINING
 from heldout.proofs.outcomes import OF_TRAINING
 from heldout.statistics import compute_newcombe_interval
 from heldout.verdicts import FINDING_KINDS
@@ -21,16 +22,6 @@ from heldout.verdicts import FINDING_KINDS
 TIERS: tuple[Tier, ...] = ("figures_not_true", "training_broken", "rest_of_gap", "loss_only", "other")
 # Findings that make figures misleading without explaining a gap. They are listed in addition to the verdict.
 CAVEATS = {code: kind.caveat for code, kind in FINDING_KINDS.items() if kind.caveat}
-# Broken training: the order in which to fix it.
-_ORDER_OF_TRAINING = (
-    "evaluation_lags",
-    "diverged",
-    "memorised_noise",
-    "collapsed_class",
-    "underfitting",
-    "not_converged",
-    "overconfidence",
-)
 # Terms that measure how wrong a reported figure is.
 _FIGURE_TERMS = ("label_order", "pixel_values", "copies_in_validation", "copies_in_test")
 
@@ -74,7 +65,7 @@ def _rank(cause: Cause, finding: Finding) -> tuple[int, float, int, int]:
     """Sort key: tier, then fixed order (training) or size, then caveats last, then severity."""
     tier, explains, size = TIERS.index(cause.tier), finding.explains, cause.points or 0.0
     if cause.tier == "training_broken":
-        return tier, _ORDER_OF_TRAINING.index(cause.code), 0, 0
+        return tier, ORDER_OF_TRAINING.index(cause.code), 0, 0
     if cause.tier == "loss_only" and explains is not None and explains.matters_by_loss:
         size = explains.loss
     return tier, -size, cause.code in CAVEATS, GRAVITY.index(finding.severity)
@@ -103,6 +94,8 @@ def _build_cause(finding: Finding, facts: Facts, gap: Gap | None) -> Cause:
 
 def _measure_false_figure(finding: Finding, facts: Facts, gap: Gap | None) -> Effect | None:
     """How wrong a reported figure is, or None if that does not matter."""
+    if "proof" in finding.evidence and finding.code in OF_FIGURES:
+        return _get_evidence_effect(finding)
     if finding.code == "preprocessing_mismatch":
         needed = facts.preprocessing
         if needed is None:

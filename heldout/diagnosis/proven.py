@@ -1,15 +1,19 @@
 """What experiments change about the findings of a diagnosis: refuted ones go, proven ones are certain."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from heldout.diagnosis.facts import Facts
-from heldout.diagnosis.findings import HEALTHY, Finding
+from heldout.diagnosis.findings import Cause, Finding
 from heldout.diagnosis.remedies import suggest
+from heldout.diagnosis.rules.learning import has_high_rate
+from heldout.proofs.known import Known
+from heldout.proofs.order import ORDER_OF_TRAINING, TRAINING, is_training_left_poor
 from heldout.proofs.outcomes import Outcomes, Tried
 from heldout.remedies.catalogue import REMEDIES
 from heldout.verdicts import FINDING_KINDS
+from heldout.words import percent
 
 # Which remedies follow from a proven cause; for others, those that usually help.
 _REMEDIES = {
@@ -40,11 +44,32 @@ def apply_outcomes(findings: Sequence[Finding], outcomes: Outcomes, facts: Facts
         else:
             confirmed = replace(known, evidence=known.evidence | _build_evidence(code, tried, facts))
             left = [confirmed if finding is known else finding for finding in left]
+    blamed = {finding.code: TRAINING for finding in findings if finding.code in ORDER_OF_TRAINING}
+    serious = [finding.code for finding in left if finding.severity != "info"]
+    if is_training_left_poor(serious, make_known(blamed, facts), outcomes):
+        left = [_make_left_poor(outcomes, facts), *left]
     return left
 
 
-def is_verdict_proven(verdict: str, outcomes: Outcomes) -> bool:
-    return outcomes.is_healthy() if verdict == HEALTHY else outcomes.get_answer(verdict) == "proven"
+def make_known(tiers: Mapping[str, str], facts: Facts) -> Known:
+    """What the training shows of the order of its causes. tiers: of the causes that are listed."""
+    splits = {"train": facts.train, "validation": facts.validation, "test": facts.test}
+    counts = {name: figures.counts for name, figures in splits.items() if figures is not None}
+    return Known(tiers, counts, has_high_rate(facts.spec))
+
+
+def list_tiers(causes: Sequence[Cause]) -> dict[str, str]:
+    return {cause.code: cause.tier for cause in causes}
+
+
+def _make_left_poor(outcomes: Outcomes, facts: Facts) -> Finding:
+    """What is left of a fault of training that was refuted: training images that the network does not know."""
+    assert facts.train is not None
+    answers = ((tried, tried.judgement.answers) for tried in outcomes.tried)
+    sentences = [tried.judgement.sentence for tried, of in answers if "refuted" in map(of.get, ORDER_OF_TRAINING)]
+    text = f"{' '.join(sentences)} But only {percent(facts.train.accuracy)} of its training images are right."
+    numbers = {"train_accuracy": facts.train.accuracy}
+    return Finding("underfitting", "warning", text, numbers, suggest(facts.base, *_REMEDIES["underfitting"]))
 
 
 def _make_finding(code: str, tried: Tried, facts: Facts) -> Finding:

@@ -5,7 +5,8 @@ from typing import Any
 
 from heldout.proofs import thresholds
 from heldout.proofs.experiment import Evidence, Experiment, Judgement, Status, Subject, Variant, conclude
-from heldout.proofs.figures import Z_OF_INTERVAL, Z_OF_PROOF, compare_recalls, compare_splits
+from heldout.proofs.figures import Z_OF_INTERVAL, Z_OF_PROOF, compare_recalls, compare_splits, subtract
+from heldout.proofs.order import FIGURES
 from heldout.remedies.change import MAX_EPOCHS, MAX_PATIENCE_EPOCHS, Change
 from heldout.remedies.training import add_class_weights
 from heldout.words import pluralize
@@ -37,6 +38,9 @@ def _judge_half(subject: Subject, evidence: Evidence) -> Judgement:
     if _knows_training_better(subject):
         proven["overfitting"] = "proven"
     status, answers = conclude(effect, proven, {"too_little_data": "refuted"}, sign=-1)
+    if status == "refuted" and subject.only_guesses:
+        # What is no better than guessing cannot get worse.
+        status, answers = "open", {}
     so = {
         "proven": "more images would help, too",
         "refuted": "more of the same images would hardly help",
@@ -103,20 +107,30 @@ def _split_again(subject: Subject) -> Sequence[Variant]:
 
 def _judge_resplit(subject: Subject, evidence: Evidence) -> Judgement:
     found, own = evidence.get("resplit"), subject.figures
-    name = "test" if own.test is not None and found is not None and found.test is not None else "validation"
-    before, after = getattr(own, name), None if found is None else getattr(found, name)
-    if before is None or after is None:
+    splits = ("test", "validation") if subject.suspected_split != "validation" else ("validation", "test")
+    effects = {
+        name: compare_splits(before, after)
+        for name in splits
+        if (before := getattr(own, name)) is not None and (after := getattr(found, name, None)) is not None
+    }
+    if not effects:
         return Judgement("open", "The images could not be split again.")
-    effect = compare_splits(before, after)
-    what = f"With all images split again, accuracy on {name} images"
-    status, answers = conclude(effect, {"split_shift": "proven"}, {"split_shift": "refuted"})
-    so = {
-        "proven": f"the {name} images are of another kind",
-        "refuted": f"the {name} images are no harder than others",
-        "open": UNDECIDED,
-    }[status]
-    change = describe_change(effect.points, effect.interval)
-    return Judgement(status, f"{what} {change}: {so}.", answers, effect.points, effect.interval)
+    name, effect = next(iter(effects.items()))
+    text = f"With all images split again, accuracy on {name} images {describe_change(effect.points, effect.interval)}"
+    if effect.is_no_gain():
+        text = f"{text}: the {name} images are no harder than others."
+        return Judgement("refuted", text, {"split_shift": "refuted"}, effect.points, effect.interval)
+    others = [effects[other] for other in splits[1:] if other in effects]
+    if not others:
+        return Judgement("open", f"{text}: {UNDECIDED}.", {}, effect.points, effect.interval)
+    # What makes both held-out splits easier, such as relatives of their images in training, says nothing about one.
+    special = subtract(effect, others[0])
+    text = f"{text}, and on {splits[1]} images {describe_change(others[0].points, others[0].interval)}"
+    is_of_labels = subject.tiers.get("label_order_mismatch") == FIGURES
+    if effect.is_gain() and special.is_gain() and not is_of_labels:
+        text = f"{text}: the {name} images are of another kind."
+        return Judgement("proven", text, {"split_shift": "proven"}, special.points, special.interval)
+    return Judgement("open", f"{text}: {UNDECIDED}.", {}, special.points, special.interval)
 
 
 def _weigh_classes(subject: Subject) -> Sequence[Variant]:
@@ -132,10 +146,11 @@ def _judge_class_weights(subject: Subject, evidence: Evidence) -> Judgement:
     if effect is None:
         return Judgement("open", "Weights for classes could not be tried.")
     code = "collapsed_class" if subject.verdict == "collapsed_class" else "class_imbalance"
-    status, answers = conclude(effect, {code: "proven"}, {code: "refuted"})
+    # Weights add no images, so a class that they do not help may be a rare one all the same.
+    status, answers = conclude(effect, {code: "proven"}, {})
     so = {
         "proven": "the classes were out of balance",
-        "refuted": "the weak classes are hard, not rare",
+        "refuted": "weights do not help the weak classes",
         "open": UNDECIDED,
     }[status]
     change = describe_change(effect.points, effect.interval)
@@ -146,15 +161,16 @@ def _judge_class_weights(subject: Subject, evidence: Evidence) -> Judgement:
 def _undo_first_cause(subject: Subject) -> Sequence[Variant]:
     if subject.counts.get("validation", 0) == 0:
         return ()
-    epochs = [patch.get("training", {}).get("epochs", subject.training["epochs"]) for patch in subject.patches.values()]
+    patches = {name: subject.patches[name] for name in _list_undoing(subject)}
+    epochs = [patch.get("training", {}).get("epochs", subject.training["epochs"]) for patch in patches.values()]
     return [
         Variant(f"flip_{name}", patch, subject.estimate_work(epochs=max(subject.figures.epochs, most)))
-        for (name, patch), most in zip(subject.patches.items(), epochs, strict=True)
+        for (name, patch), most in zip(patches.items(), epochs, strict=True)
     ]
 
 
 def _judge_flip(subject: Subject, evidence: Evidence) -> Judgement:
-    effects = {name: evidence.compare(f"flip_{name}") for name in subject.patches}
+    effects = {name: evidence.compare(f"flip_{name}") for name in _list_undoing(subject)}
     known = {name: effect for name, effect in effects.items() if effect is not None}
     if not known:
         return Judgement("open", "The first cause could not be undone.")
@@ -164,7 +180,22 @@ def _judge_flip(subject: Subject, evidence: Evidence) -> Judgement:
     if effect.is_gain():
         text = f"{tried}: it was the cause."
         return Judgement("proven", text, {subject.verdict: "proven"}, effect.points, effect.interval)
+    if subject.verdict in _UNDONE_WHOLLY and effect.is_no_gain():
+        text = f"{tried}: it costs nothing on new images."
+        return Judgement("refuted", text, {subject.verdict: "refuted"}, effect.points, effect.interval)
     return Judgement("open", f"{tried}: {UNDECIDED}.", {}, effect.points, effect.interval)
+
+
+# Causes that one remedy takes away wholly. If it brings nothing, they were not the cause. Other remedies only help
+# against their cause, so nothing follows from one that does not.
+_UNDONE_WHOLLY = {"evaluation_lags": "recount_batch_norm"}
+
+
+def _list_undoing(subject: Subject) -> list[str]:
+    if subject.verdict not in FLIP.settles:
+        return []
+    undoing = _UNDONE_WHOLLY.get(subject.verdict)
+    return [name for name in subject.patches if undoing is None or name == undoing]
 
 
 # Causes that a job measures by undoing them in its own answers, and how.
@@ -239,7 +270,7 @@ FLIP = Experiment(
     "flip",
     "First cause undone",
     "Was it the cause?",
-    {"overfitting": 0.5, "overconfidence": 0.2, "evaluation_lags": 0.7, "memorised_noise": 0.2},
+    {"overfitting": 0.5, "evaluation_lags": 0.7},
     _undo_first_cause,
     _judge_flip,
     why_not="No change of the spec undoes the first cause.",

@@ -6,7 +6,9 @@ from typing import Any, Literal, Self
 
 from heldout.proofs import thresholds
 from heldout.proofs.figures import Effect, Figures, compare
+from heldout.proofs.known import Known
 from heldout.remedies.change import RemedyBase
+from heldout.statistics import compute_wilson_interval
 
 Status = Literal["proven", "refuted", "open"]
 SplitsAgain = Literal["train_and_validation", "all"]
@@ -26,6 +28,9 @@ class Subject:
     measured: by cause: how much a figure of the job changes once it is undone, with its 95% interval, as the job itself
         has measured it on the same images.
     can_continue: whether its last state is kept, and more epochs continue it.
+    tiers: of the causes that the diagnosis lists, in its order.
+    suspected_split: the held-out split whose images may be of another kind; None if no finding names one.
+    has_high_rate: whether its learning rate is far above its optimizer's usual one.
     """
 
     spec: Mapping[str, Any]
@@ -38,6 +43,9 @@ class Subject:
     measured: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
     can_continue: bool = False
     stopped_early: bool = False
+    tiers: Mapping[str, str] = field(default_factory=dict)
+    suspected_split: str | None = None
+    has_high_rate: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -54,6 +62,22 @@ class Subject:
     def training(self) -> Mapping[str, Any]:
         training: Mapping[str, Any] = self.spec["training"]
         return training
+
+    @property
+    def known(self) -> Known:
+        own = self.figures
+        splits = {"train": own.train, "validation": own.validation, "test": own.test}
+        counts = {name: split.right_of_all for name, split in splits.items() if split is not None}
+        return Known(self.tiers, counts, self.has_high_rate)
+
+    @property
+    def only_guesses(self) -> bool:
+        """Whether validation images are answered no better than by naming the most frequent class."""
+        validation, counts = self.figures.validation, [count for _, count in self.figures.recalls]
+        if validation is None or not sum(counts):
+            return False
+        low, _ = compute_wilson_interval(*validation.right_of_all)
+        return low <= max(counts) / sum(counts)
 
     @property
     def train_images(self) -> int:

@@ -22,6 +22,10 @@ class Split:
     loss: float | None
     count: int
 
+    @property
+    def right_of_all(self) -> tuple[int, int]:
+        return round(self.accuracy * self.count), self.count
+
 
 @dataclass(frozen=True)
 class Figures:
@@ -108,6 +112,11 @@ def compare_splits(one: Split, other: Split) -> Effect:
     """Compare two trainings by their accuracies on different images."""
     of_images = _compute_variance(one) + _compute_variance(other)
     return Effect(other.accuracy - one.accuracy, sqrt(of_images + 2 * thresholds.SEED_DEVIATION**2), 1)
+
+
+def subtract(one: Effect, other: Effect) -> Effect:
+    """By how much more one effect is than another, of other images."""
+    return Effect(one.points - other.points, sqrt(one.deviation**2 + other.deviation**2), one.seeds)
 
 
 def compare_recalls(one: Figures, other: Figures) -> Effect | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from heldout.proofs import thresholds
 from heldout.proofs.experiment import Evidence, Experiment, Judgement, Status, Subject, Variant, conclude
+from heldout.proofs.figures import compare_splits
 from heldout.remedies.change import Change, RemedyBase
 from heldout.remedies.network import enlarge_network, reduce_regularization
 from heldout.spec.documents import make_patch, merge
@@ -70,9 +71,16 @@ def _judge_larger(subject: Subject, evidence: Evidence) -> Judgement:
     if effect is None or figures is None:
         return Judgement("open", f"{what} could not be trained.")
     status, answers = conclude(effect, {"underfitting": "proven"}, {"underfitting": "refuted"})
+    if status == "proven" and not subject.known.is_poor:
+        # It knows its training images well, so that more is lost by what it makes of new ones.
+        answers = {}
+    learned_more = compare_splits(subject.figures.train, figures.train).is_gain()
+    if status == "refuted" and subject.known.is_poor and not learned_more:
+        # The larger one has not learned more either, so nothing follows from its answers to new images.
+        status, answers = "open", {}
     gained = describe_gain(effect.points, effect.interval).replace("gains", "gain", 1).replace("costs", "cost", 1)
     so = {
-        "proven": "the network was too small, or held back too much",
+        "proven": "the network was too small, or held back too much" if answers else "a larger one helps, too",
         "refuted": "its size is not the fault",
         "open": UNDECIDED,
     }[status]

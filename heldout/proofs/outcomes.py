@@ -6,6 +6,7 @@ from typing import Any
 
 from heldout.proofs.experiment import Judgement, Status
 
+HEALTHY = "healthy"
 # Causes that a fault of training brings about. What is proven of them comes before the parts of a gap.
 OF_TRAINING = ("diverged", "underfitting", "not_converged")
 

@@ -12,18 +12,13 @@ from typing import Literal
 from heldout.proofs.catalogue import EXPERIMENTS
 from heldout.proofs.experiment import Evidence, Experiment, Subject, Variant
 from heldout.proofs.figures import Figures
-from heldout.proofs.outcomes import OF_TRAINING, Outcomes, Tried
+from heldout.proofs.order import find_verdict, is_proven, list_open
+from heldout.proofs.outcomes import Outcomes, Tried
 
-HEALTHY = "healthy"
 # Experiments that are expected to settle less than this share of the verdict are not worth a training.
 MIN_VALUE = 0.05
 # A second seed settles less often what the first one left open.
 VALUE_OF_REPEATING = 0.5
-# Findings whose figures are not true come before anything that training could be blamed for.
-OF_FIGURES = frozenset(
-    {"leakage", "label_order_mismatch", "scale_mismatch", "preprocessing_mismatch", "label_conflicts", "split_shift"}
-)
-
 Done = Mapping[str, Figures | None]
 EndReason = Literal["proven", "budget", "nothing_left"]
 
@@ -72,8 +67,8 @@ def plan(subject: Subject, done: Done, budget: Budget, experiments: Mapping[str,
     """
     outcomes = judge(subject, done, experiments)
     probabilities = revise(subject.probabilities, outcomes)
-    verdict = find_verdict(subject, outcomes, probabilities)
-    if is_proven(verdict, outcomes):
+    verdict = find_verdict(subject.verdict, subject.known, outcomes)
+    if is_proven(verdict, subject.known, outcomes):
         return Plan(outcomes, verdict, probabilities, (), "proven")
     steps = rank(subject, done, probabilities, outcomes, experiments)
     if not steps:
@@ -121,26 +116,6 @@ def revise(probabilities: Mapping[str, float], outcomes: Outcomes) -> dict[str, 
     return {code: share / total for code, share in revised.items()} if total else revised
 
 
-def find_verdict(subject: Subject, outcomes: Outcomes, probabilities: Mapping[str, float]) -> str:
-    """Find the cause that comes first: the diagnosis' own, unless it is refuted, or a proven fault of training."""
-    own = subject.verdict
-    if own not in OF_FIGURES:
-        of_training = next((code for code in outcomes.proven if code in OF_TRAINING), None)
-        if of_training is not None:
-            return of_training
-    if outcomes.get_answer(own) != "refuted":
-        if own == HEALTHY and outcomes.proven:
-            return outcomes.proven[0]
-        return own
-    left = {code: share for code, share in probabilities.items() if outcomes.get_answer(code) != "refuted"}
-    return max(left, key=lambda code: left[code], default=HEALTHY)
-
-
-def is_proven(verdict: str, outcomes: Outcomes) -> bool:
-    """Whether experiments prove the verdict."""
-    return outcomes.is_healthy() if verdict == HEALTHY else outcomes.get_answer(verdict) == "proven"
-
-
 def rank(
     subject: Subject,
     done: Done,
@@ -148,13 +123,20 @@ def rank(
     outcomes: Outcomes,
     experiments: Mapping[str, Experiment] = EXPERIMENTS,
 ) -> list[Step]:
-    """List the experiments that are still worth a training: the most value for each unit of work first."""
+    """List the experiments that are still worth a training: the most value for each unit of work first.
+
+    What must be ruled out before the verdict counts as much as all other causes together, shared among those causes.
+    """
     steps, judged = [], {tried.experiment for tried in outcomes.tried}
+    verdict = find_verdict(subject.verdict, subject.known, outcomes)
+    before = list_open(verdict, subject.known, outcomes)
+    shares = {**dict.fromkeys(probabilities, 0.0), **dict.fromkeys(before, 1 / max(1, len(before)))}
+    weights = {code: max(probabilities.get(code, 0.0), share) for code, share in shares.items()}
     for experiment in experiments.values():
         if not (variants := experiment.list_missing(subject, done)):
             continue
         value = sum(
-            probabilities.get(code, 0.0) * share
+            weights.get(code, 0.0) * share
             for code, share in experiment.settles.items()
             if outcomes.get_answer(code) is None
         )

@@ -1,5 +1,6 @@
 """Findings about how training went: it diverged, has not settled, learned too little, or had too little data."""
 
+from collections.abc import Mapping
 from math import log
 from typing import Any
 
@@ -52,6 +53,15 @@ def find_diverged(facts: Facts) -> Finding | None:
     )
 
 
+def has_high_rate(spec: Mapping[str, Any] | None) -> bool:
+    """Whether the learning rate is far above what its optimizer usually gets."""
+    if spec is None:
+        return False
+    optimizer = spec["training"]["optimizer"]
+    least = thresholds.MIN_HIGH_RATE_OF_SGD if optimizer["name"] == "sgd" else thresholds.MIN_HIGH_RATE
+    return bool(optimizer["learning_rate"] >= least)
+
+
 def _find_high_rate(facts: Facts) -> Finding | None:
     """Report a learning rate far above the usual ones with which the network has not learned to do more than guess."""
     train, classes, spec = facts.train, len(facts.classes), facts.spec
@@ -59,8 +69,7 @@ def _find_high_rate(facts: Facts) -> Finding | None:
         return None
     optimizer = spec["training"]["optimizer"]
     rate, guessing = optimizer["learning_rate"], log(classes)
-    least = thresholds.MIN_HIGH_RATE_OF_SGD if optimizer["name"] == "sgd" else thresholds.MIN_HIGH_RATE
-    if rate < least or train.loss < thresholds.MIN_LOSS_OF_GUESSING * guessing:
+    if not has_high_rate(spec) or train.loss < thresholds.MIN_LOSS_OF_GUESSING * guessing:
         return None
     return Finding(
         "diverged",
