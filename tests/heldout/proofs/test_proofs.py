@@ -14,6 +14,7 @@ from heldout.diagnosis.history import read_history
 from heldout.proofs.catalogue import EXPERIMENTS
 from heldout.proofs.experiment import Judgement, Subject
 from heldout.proofs.figures import Figures, Split, compare, pack_right
+from heldout.proofs.order import is_proven, list_open
 from heldout.proofs.outcomes import Outcomes, Tried, from_json, to_json
 from heldout.proofs.planning import Budget, plan, spread_probabilities
 from heldout.spec.documents import merge
@@ -236,6 +237,91 @@ def test_splitting_again_shows_whether_test_is_of_another_kind() -> None:
     assert same.answers == {"split_shift": "refuted"}
 
 
+def test_splitting_again_speaks_of_the_suspected_split_and_of_what_only_it_gains() -> None:
+    of = subject("split_shift", figures=on_test(0.60))
+    # Relatives of held-out images in training make both splits easier: nothing about test alone follows.
+    both = replace(answers(0.99), test=Split(0.80, 0.6, 1000))
+    assert tried(of, {"resplit": both})["resplit"].answers == {}
+    # What test does not gain says nothing about validation images.
+    suspected = replace(of, suspected_split="validation")
+    for accuracy, answer in ((0.78, "refuted"), (0.90, "proven")):
+        again = replace(answers(accuracy), test=Split(0.57, 0.6, 1000))
+        assert tried(suspected, {"resplit": again})["resplit"].answers == {"split_shift": answer}
+    # Labels in another order are undone by it, too.
+    labels = replace(of, tiers={"split_shift": "figures_not_true", "label_order_mismatch": "figures_not_true"})
+    assert tried(labels, {"resplit": on_test(0.80)})["resplit"].answers == {}
+
+
+GUESSING = replace(answers(0.25, train=0.26), recalls=((500, 500), (0, 500), (0, 500), (0, 500)))
+
+
+def test_a_figure_that_cannot_fall_refutes_nothing() -> None:
+    of = subject("too_little_data", figures=GUESSING)
+    assert tried(of, {"half": GUESSING})["half"].answers == {}
+
+
+def test_a_larger_network_that_learns_no_more_refutes_nothing() -> None:
+    of = subject("underfitting", figures=GUESSING)
+    assert tried(of, {"larger": GUESSING})["larger"].answers == {}
+    learned = replace(GUESSING, train=Split(0.9, 0.3, 3600))
+    assert tried(of, {"larger": learned})["larger"].answers == {"underfitting": "refuted"}
+
+
+def test_a_larger_network_that_helps_one_that_knows_its_images_is_no_verdict() -> None:
+    assert tried(subject("overfitting"), {"larger": answers(0.86)})["larger"].answers == {}
+
+
+def test_training_images_that_stay_unknown_keep_training_at_fault() -> None:
+    listed = {"not_converged": "training_broken", "leakage": "other"}
+    of = subject("not_converged", figures=GUESSING, tiers=listed)
+    assert plan(of, {"longer": replace(GUESSING, epochs=15)}, PLENTY).verdict == "underfitting"
+
+
+@pytest.mark.parametrize(
+    ("changes", "before"),
+    [
+        ({"figures": on_test(0.60)}, "split_shift"),
+        ({"tiers": {"leakage": "figures_not_true", "overfitting": "rest_of_gap"}}, "leakage"),
+        ({"figures": answers(0.80, train=0.95)}, "not_converged"),
+        ({"figures": answers(0.50, train=0.70)}, "underfitting"),
+        ({"figures": answers(0.50, train=0.70), "has_high_rate": True}, "diverged"),
+    ],
+)
+def test_a_proven_cause_is_not_the_first_while_one_before_it_is_open(changes: dict[str, Any], before: str) -> None:
+    of = subject("overfitting", patches={"dropout": {"network": {"dropout": 0.5}}}, **changes)
+    validation = of.figures.validation
+    assert validation is not None
+    helped = answers(validation.accuracy + 0.1)
+    outcomes = plan(of, {"flip_dropout": helped}, PLENTY).outcomes
+    assert outcomes.get_answer("overfitting") == "proven"
+    assert before in list_open("overfitting", of.known, outcomes)
+    assert not is_proven("overfitting", of.known, outcomes)
+
+
+def test_what_comes_before_a_proven_cause_is_tried_next() -> None:
+    of = subject("too_little_data", figures=answers(0.80, train=0.95), tiers={"too_little_data": "rest_of_gap"})
+    found = plan(of, {"half": answers(0.74)}, PLENTY)
+    assert (found.steps[0].experiment, found.reason) == ("longer", None)
+    ended = plan(of, {"half": answers(0.74), "longer": answers(0.801, epochs=15)}, PLENTY)
+    assert (ended.verdict, ended.reason) == ("too_little_data", "proven")
+    too_early = plan(of, {"half": answers(0.74), "longer": answers(0.86, epochs=15)}, PLENTY)
+    assert (too_early.verdict, too_early.reason) == ("not_converged", "proven")
+
+
+def test_only_recounting_undoes_averages_that_lag() -> None:
+    patches = {"recount_batch_norm": {"evaluation": {"recount_batch_norm": True}}, "batch_norm_momentum": {}}
+    of = subject("evaluation_lags", patches=patches, tiers={"evaluation_lags": "training_broken"})
+    assert [variant.key for variant in EXPERIMENTS["flip"].make_variants(of)] == ["flip_recount_batch_norm"]
+    same = tried(of, {"flip_recount_batch_norm": answers(0.80)})["flip"]
+    assert same.answers == {"evaluation_lags": "refuted"}
+    assert tried(of, {"flip_recount_batch_norm": answers(0.90)})["flip"].answers == {"evaluation_lags": "proven"}
+
+
+def test_a_remedy_that_helps_proves_only_the_cause_that_it_acts_against() -> None:
+    of = subject("split_shift", patches={"augmentation": {"augmentation": {"rotation_degrees": 10}}})
+    assert EXPERIMENTS["flip"].make_variants(of) == []
+
+
 def test_only_splitting_again_reads_test_and_never_a_sealed_one() -> None:
     of = subject("split_shift", figures=on_test(0.60))
     assert [v.splits_again for v in EXPERIMENTS["resplit"].make_variants(of)] == ["all"]
@@ -268,13 +354,14 @@ def test_leaving_images_out_shows_what_they_are_worth(verdict: str, why: str, ac
     assert tried(of, {variant.key: answers(accuracy)})[variant.key].answers == {verdict: answer}
 
 
-def test_weights_for_classes_tell_rare_classes_from_hard_ones() -> None:
+def test_weights_for_classes_prove_an_imbalance_and_never_refute_it() -> None:
     before = replace(answers(0.80), recalls=((900, 1000), (10, 100)))
     of = subject("class_imbalance", figures=before)
     better = replace(answers(0.80), recalls=((880, 1000), (60, 100)))
     assert tried(of, {"class_weights": better})["class_weights"].answers == {"class_imbalance": "proven"}
+    # Weights bring no images, so a class that they do not help may be rare all the same.
     worse = replace(answers(0.80), recalls=((880, 1000), (2, 100)))
-    assert tried(of, {"class_weights": worse})["class_weights"].answers == {"class_imbalance": "refuted"}
+    assert tried(of, {"class_weights": worse})["class_weights"].answers == {}
 
 
 def test_the_first_cause_undone_and_everything_else_equal_proves_it() -> None:
@@ -293,8 +380,9 @@ def test_what_the_job_has_measured_needs_no_training() -> None:
 
 @pytest.mark.parametrize("code", FINDING_KINDS)
 def test_every_proven_cause_is_diagnosed_though_nothing_else_shows_it(code: str) -> None:
+    ended = Judgement("refuted", "It had ended.", {} if code == "not_converged" else {"not_converged": "refuted"})
     judgement = Judgement("proven", "It was tried.", {code: "proven"}, 0.06, (0.03, 0.09))
-    outcomes = Outcomes((Tried("longer", "Longer training", "Would it help?", judgement),))
+    outcomes = Outcomes(tuple(Tried("longer", "Longer training", "Would it help?", each) for each in (judgement, ended)))
     flat = [{"train_loss": 0.5, "validation_loss": 0.52 + 0.001 * (n % 2)} for n in range(10)]
     view = DiagnosisView.of(diagnose(read_history(flat), spec=SPEC, outcomes=outcomes))
     is_added = code not in {"evaluation_lags", "memorised_noise", "preprocessing_mismatch", "worst_group"}
