@@ -91,6 +91,14 @@ def cure(
         bool,
         typer.Option("--embedded", help="With --run: use no service, and keep the study in heldout-studies.sqlite."),
     ] = False,
+    prove: Annotated[
+        bool,
+        typer.Option(
+            "--prove",
+            help="With --run: make sure of the verdict on one --arm by short trainings. {epochs}, {learning_rate} and "
+            "{train_fraction} say what they may change.",
+        ),
+    ] = False,
     again: Annotated[
         bool, typer.Option("--again", help="With --run: start a new study, even if this command has one here already.")
     ] = False,
@@ -141,6 +149,13 @@ def cure(
             raise Refused("--embedded and --home exclude each other. Give only one.")
         if again and job_id is not None:
             raise Refused(f"--again starts a new study, and {job_id} names one to continue. Give only one.")
+        limits = Limits(timeout, None if memory is None else int(memory * 1e9))
+        if prove:
+            from heldout.cli.running.proof import prove_script
+
+            _refuse({"a study": job_id, "--embedded": embedded, "--seeds": seeds, "--again": again}, "with --prove")
+            prove_script(service, run, arms or [], limits, budget_jobs)
+            return None
         if splits == "auto":
             raise Refused("--splits auto needs a job. With --run, give fixed, or resampled if the script has {fold}.")
         return run_study(
@@ -154,20 +169,13 @@ def cure(
                 "budget": budget,
             },
             jobs=at_once or 1,
-            limits=Limits(timeout, None if memory is None else int(memory * 1e9)),
+            limits=limits,
             again=again,
             dry_run=dry_run,
             embedded=embedded,
         )
-    own = {
-        "--arm": arms,
-        "--jobs": at_once,
-        "--timeout": timeout,
-        "--memory": memory,
-        "--again": again,
-        "--embedded": embedded,
-    }
-    _refuse(own, "without --run")
+    own = {"--arm": arms, "--jobs": at_once, "--timeout": timeout, "--memory": memory}
+    _refuse({**own, "--again": again, "--embedded": embedded, "--prove": prove}, "without --run")
     if job_id is None:
         raise Refused("Name the job to cure; or give --run with the command of a training of yours, and --arm.")
     if job_id.startswith(STUDY.prefix):

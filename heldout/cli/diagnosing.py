@@ -81,7 +81,7 @@ def diagnose(
     elif prove:
         raise Refused(
             f"{target} records a training that has ended elsewhere, so it cannot be trained again here, and no "
-            "short training can make its verdict more certain. --prove is for jobs."
+            "short training can make its verdict more certain. `heldout cure --run COMMAND --prove` proves a script."
         )
     elif holds_predictions(file := Path(target)):
         if run is not None or predictions is not None:
@@ -89,7 +89,7 @@ def diagnose(
                 f"{target} holds predictions, so --run and --predictions mean nothing. Name a history first, and the "
                 "predictions with --predictions."
             )
-        found = _diagnose_predictions(service, file, None, _parse_classes(classes))
+        found = diagnose_predictions(service, file, None, _parse_classes(classes))
     else:
         found = _diagnose_history(service, file, run, predictions, _parse_classes(classes))
     service.print(found, _show_diagnosis)
@@ -139,11 +139,11 @@ def _diagnose_history(
 
     read = read_history(file, run)
     if predictions is not None:
-        return _diagnose_predictions(service, predictions, read, classes)
+        return diagnose_predictions(service, predictions, read, classes)
     return DiagnosisView.of(judge_curves(read, classes))
 
 
-def _diagnose_predictions(
+def diagnose_predictions(
     service: Service, file: Path, read: "ReadHistory | None", classes: int | list[str] | None
 ) -> "DiagnosisView":
     from heldout.histories.verdict import add_reading_notes

@@ -157,14 +157,19 @@ def list_impossible(subject: Subject, experiments: Mapping[str, Experiment] = EX
     ]
 
 
-def spread_probabilities(verdict: str, confidence: float | None, causes: Sequence[str]) -> dict[str, float]:
+def spread_probabilities(
+    verdict: str,
+    confidence: float | None,
+    causes: Sequence[str],
+    experiments: Mapping[str, Experiment] = EXPERIMENTS,
+) -> dict[str, float]:
     """Spread probability over causes: what the diagnosis is sure of to its verdict, half of the rest to its others.
 
     The other half goes to every cause that experiments decide, and to a training without a fault.
     """
     certain = 0.6 if confidence is None else min(0.95, max(0.05, confidence))
     others = [code for code in causes if code != verdict]
-    decidable = dict.fromkeys(code for experiment in EXPERIMENTS.values() for code in experiment.settles)
+    decidable = dict.fromkeys(code for experiment in experiments.values() for code in experiment.settles)
     rest = [code for code in decidable if code != verdict]
     shares = {verdict: certain}
     half = (1 - certain) / 2 if others else 0.0

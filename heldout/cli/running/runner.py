@@ -151,8 +151,14 @@ class Runner:
                 say(f"{training.name}: {failure} Its log: {training.log}", file=sys.stderr)
                 self._client.studies.tell_failed(study_id, run, token, failure, seconds=training.seconds)
             elif answers is not None:
+                read = training.read_history()
                 self._client.studies.tell(
-                    study_id, run, token, answers, history=training.read_curves(), seconds=training.seconds
+                    study_id,
+                    run,
+                    token,
+                    answers,
+                    history=None if read is None else read.to_metrics(),
+                    seconds=training.seconds,
                 )
         except RunReplaced:
             pass  # its result counts no more

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from heldout.cli.histories import read_history
+from heldout.histories.recorded import ReadHistory
 from heldout.parent_process import KILL, build_launch_command
 from heldout.views.study_run import AssignedRunView
 from heldout.words import format_duration
@@ -82,10 +83,10 @@ class Training:
         """Return the file of answers: `{out}` itself, or a CSV of that name."""
         return next((file for file in list_answers(self.base) if file.is_file()), None)
 
-    def read_curves(self) -> dict[str, object] | None:
+    def read_history(self) -> ReadHistory | None:
         """Read the history next to the answers, in any format, if there is one. Raises Refused."""
         found = sorted(self.base.parent.glob(f"{self.base.name}.history*"))
-        return read_history(found[0]).to_metrics() if found else None
+        return read_history(found[0]) if found else None
 
     def explain_failure(self, limit_s: float | None) -> str | None:
         """Say why there is no result; None if there is one."""

@@ -276,3 +276,40 @@ def answer_questions(terminal: int, answers: dict[str, list[str]]) -> str:
             if given and question in output[seen:]:
                 seen = len(output)
                 os.write(terminal, f"{given.pop(0)}\n".encode())
+
+
+# A network that gets more answers right with each epoch, up to 90%, and does not care for its learning rate.
+GROWING = """
+import sys
+import numpy as np
+epochs, rate, fraction, seed, out = sys.argv[1:]
+share, arrays = min(0.9, 0.2 + 0.1 * int(epochs)), {}
+for split, images in (("train", int(1000 * float(fraction))), ("validation", 1000), ("test", 500)):
+    labels = np.arange(images) % 4
+    said = np.where(np.arange(images) < share * images, labels, (labels + 1) % 4)
+    arrays[f"{split}_labels"], arrays[f"{split}_probabilities"] = labels, 0.05 + 0.8 * np.eye(4)[said]
+np.savez(out, **arrays)
+"""
+
+
+def test_the_verdict_on_a_script_is_proven_by_what_its_placeholders_can_change(heldout, tmp_path):
+    (tmp_path / "train.py").write_text(GROWING)
+    command = f"{sys.executable} train.py {{epochs}} {{learning_rate}} {{train_fraction}} {{seed}} {{out}}"
+    arm = "base:epochs=4,learning_rate=0.1,train_fraction=1"
+    found = heldout("cure", "--run", command, "--prove", "--arm", arm).stdout
+    assert "Two more epochs gain 19.9 points (+" in found
+    assert "Proven: ended too early." in found
+    assert "its network and its images were not" in found
+    fixed = f"{sys.executable} train.py 4 0.1 1 {{seed}} {{out}}"
+    assert "Not tried: longer training, since --run and --arm lack {epochs}." in (
+        heldout("cure", "--run", fixed, "--prove", "--arm", "base:").stdout
+    )
+    refused = heldout("cure", "--run", command, "--prove", "--arm", arm, "--arm", "other:epochs=1")
+    assert (refused.returncode, "expects one" in refused.stderr) == (2, True)
+
+
+def test_what_cannot_be_trained_again_is_said_so(heldout, tmp_path):
+    (tmp_path / "history.csv").write_text("epoch,loss,val_loss\n0,1,1\n1,0.5,0.9\n")
+    refused = heldout("diagnose", "history.csv", "--prove")
+    assert refused.returncode == 2
+    assert "it cannot be trained again here" in refused.stderr
