@@ -7,7 +7,7 @@ figures. Truth is what interventions have measured on the referee's images, whic
 import json
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -217,33 +217,67 @@ class Row:
 
 
 def score() -> Iterator[str]:
-    """Tables of all proofs whose experiments are kept, as Markdown."""
+    """Tables of all proofs whose experiments are kept, as Markdown: of both halves, then of the one not looked at."""
     kept = dict(read_kept())
     known = {key for key, _ in kept}
     records = [record for record in draw_sample() if record.training.key in known]
-    rows = [row for record in records if (row := _score_one(record, kept)) is not None]
-    yield f"{len(rows)} trainings, drawn from all lots; {len(kept)} experiments trained for them."
+    looked_at = draw_half(records)
+    halves = [
+        [record for record in records if (record.training.dataset in looked_at) == is_first] for is_first in (1, 0)
+    ]
+    scored = [_score_all(half, kept) for half in halves]
+    yield f"{len(records)} trainings, drawn from all lots; {len(kept)} experiments trained for them."
     yield ""
-    yield "| question | answer |"
-    yield "|---|---|"
-    yield f"| verdict right before | {_share([row.was_right for row in rows])} |"
-    yield f"| of the sure ones | {_share([row.was_right for row in rows if row.was_sure])} |"
-    yield f"| verdict right after proof | {_share([row.is_right for row in rows])} |"
-    yield f"| of the proven ones | {_share([row.is_right for row in rows if row.is_proven])} |"
-    yield f"| proven | {_share([row.is_proven for row in rows])} |"
-    yield f'| proven, or rightly "cannot tell" | {_share([row.is_proven or row.says_nothing for row in rows])} |'
-    if rows:
-        yield f"| work, in trainings of the job's own kind (median) | {median(row.work for row in rows):.2f} |"
-        yield f"| experiments (median) | {median(row.trainings for row in rows):g} |"
+    yield "| question | half looked at | half not looked at |"
+    yield "|---|---|---|"
+    for question, answer in QUESTIONS.items():
+        yield f"| {question} | {' | '.join(answer(list(rows.values())) for rows in scored)} |"
     yield ""
-    yield "| without the experiment | trainings | right after | proven | right of the proven |"
-    yield "|---|---|---|---|---|"
+    yield "On the half not looked at, with and without each experiment, where all that is asked for is kept:"
+    yield ""
+    yield "| experiment | trainings | right after with it | without it | proven with it | without it | right of these |"
+    yield "|---|---|---|---|---|---|---|"
     for name in EXPERIMENTS:
         others = {other: experiment for other, experiment in EXPERIMENTS.items() if other != name}
-        left = [row for record in records if (row := _score_one(record, kept, others)) is not None]
-        proven = [row.is_right for row in left if row.is_proven]
-        cells = (_share([row.is_right for row in left]), _share([row.is_proven for row in left]), _share(proven))
-        yield f"| `{name}` | {len(left)} | {' | '.join(cells)} |"
+        without = _score_all(halves[1], kept, others)
+        both = [key for key in without if key in scored[1]]
+        with_it, without_it = [scored[1][key] for key in both], [without[key] for key in both]
+        cells = [_count(row.is_right for row in rows) for rows in (with_it, without_it)]
+        cells += [_count(row.is_proven for row in rows) for rows in (with_it, without_it)]
+        cells += [_count(row.is_right for row in without_it if row.is_proven)]
+        yield f"| `{name}` | {len(both)} | {' | '.join(cells)} |"
+
+
+def draw_half(records: Sequence[ZooRecord]) -> frozenset[str]:
+    """The sets whose proofs may be looked at to find out what goes wrong. The other half reports."""
+    names = sorted({record.training.dataset for record in records})
+    random.Random("halves of the proofs").shuffle(names)
+    return frozenset(names[: len(names) // 2])
+
+
+QUESTIONS: Mapping[str, Callable[[Sequence[Row]], str]] = {
+    "trainings with all experiments that are asked for": lambda rows: str(len(rows)),
+    "verdict right before": lambda rows: _share([row.was_right for row in rows]),
+    "of the sure ones": lambda rows: _share([row.was_right for row in rows if row.was_sure]),
+    "verdict right after proof": lambda rows: _share([row.is_right for row in rows]),
+    "of the proven ones": lambda rows: _share([row.is_right for row in rows if row.is_proven]),
+    "proven": lambda rows: _share([row.is_proven for row in rows]),
+    'proven, or rightly "cannot tell"': lambda rows: _share([row.is_proven or row.says_nothing for row in rows]),
+    "work, in trainings of the job's own kind (median)": lambda rows: f"{median(row.work for row in rows):.2f}",
+    "experiments (median)": lambda rows: f"{median(row.trainings for row in rows):g}",
+}
+
+
+def _score_all(
+    records: Sequence[ZooRecord], kept: Kept, experiments: Mapping[str, Experiment] = EXPERIMENTS
+) -> dict[str, Row]:
+    scored = {record.training.key: _score_one(record, kept, experiments) for record in records}
+    return {key: row for key, row in scored.items() if row is not None}
+
+
+def _count(values: Iterable[bool]) -> str:
+    listed = list(values)
+    return f"{sum(listed)} of {len(listed)}"
 
 
 def _score_one(record: ZooRecord, kept: Kept, experiments: Mapping[str, Experiment] = EXPERIMENTS) -> Row | None:

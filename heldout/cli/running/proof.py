@@ -113,7 +113,9 @@ def _train(script: Script, folder: Path, key: str, values: Mapping[str, Any], li
     base = folder / key
     command = script.fill({**values, "arm": key, ANSWERS: str(base.with_name(f"{base.name}.npz").absolute())})
     say(f"$ {shlex.join(command)}")
-    run = AssignedRunView.model_construct(arm=key, seed=values[SEED])
+    seed: int = values[SEED]
+    # Only a service's runs have a token and a lease.
+    run = AssignedRunView(run=key, token="", arm=key, parameters={}, seed=seed, fold=None, folds=None, lease_s=0)
     training = start(run, command, base, limits, None)
     try:
         while not training.has_ended(limits.seconds):

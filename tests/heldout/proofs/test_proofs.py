@@ -382,7 +382,9 @@ def test_what_the_job_has_measured_needs_no_training() -> None:
 def test_every_proven_cause_is_diagnosed_though_nothing_else_shows_it(code: str) -> None:
     ended = Judgement("refuted", "It had ended.", {} if code == "not_converged" else {"not_converged": "refuted"})
     judgement = Judgement("proven", "It was tried.", {code: "proven"}, 0.06, (0.03, 0.09))
-    outcomes = Outcomes(tuple(Tried("longer", "Longer training", "Would it help?", each) for each in (judgement, ended)))
+    outcomes = Outcomes(
+        tuple(Tried("longer", "Longer training", "Would it help?", each) for each in (judgement, ended))
+    )
     flat = [{"train_loss": 0.5, "validation_loss": 0.52 + 0.001 * (n % 2)} for n in range(10)]
     view = DiagnosisView.of(diagnose(read_history(flat), spec=SPEC, outcomes=outcomes))
     is_added = code not in {"evaluation_lags", "memorised_noise", "preprocessing_mismatch", "worst_group"}
