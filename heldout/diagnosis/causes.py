@@ -65,7 +65,8 @@ def _rank(cause: Cause, finding: Finding) -> tuple[int, float, int, int]:
     """Sort key: tier, then fixed order (training) or size, then caveats last, then severity."""
     tier, explains, size = TIERS.index(cause.tier), finding.explains, cause.points or 0.0
     if cause.tier == "training_broken":
-        return tier, ORDER_OF_TRAINING.index(cause.code), 0, 0
+        # They explain the same sign, so what an experiment proves comes before what is only likely.
+        return tier, "proof" not in finding.evidence, ORDER_OF_TRAINING.index(cause.code), 0
     if cause.tier == "loss_only" and explains is not None and explains.matters_by_loss:
         size = explains.loss
     return tier, -size, cause.code in CAVEATS, GRAVITY.index(finding.severity)

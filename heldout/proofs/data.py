@@ -180,21 +180,21 @@ def _judge_flip(subject: Subject, evidence: Evidence) -> Judgement:
     if effect.is_gain():
         text = f"{tried}: it was the cause."
         return Judgement("proven", text, {subject.verdict: "proven"}, effect.points, effect.interval)
-    if subject.verdict in _UNDONE_WHOLLY and effect.is_no_gain():
+    if subject.verdict in _UNDONE_ENTIRELY and effect.is_no_gain():
         text = f"{tried}: it costs nothing on new images."
         return Judgement("refuted", text, {subject.verdict: "refuted"}, effect.points, effect.interval)
     return Judgement("open", f"{tried}: {UNDECIDED}.", {}, effect.points, effect.interval)
 
 
-# Causes that one remedy takes away wholly. If it brings nothing, they were not the cause. Other remedies only help
+# Causes that one remedy undoes entirely. If it brings nothing, they were not the cause. Other remedies only help
 # against their cause, so nothing follows from one that does not.
-_UNDONE_WHOLLY = {"evaluation_lags": "recount_batch_norm"}
+_UNDONE_ENTIRELY = {"evaluation_lags": "recount_batch_norm"}
 
 
 def _list_undoing(subject: Subject) -> list[str]:
     if subject.verdict not in FLIP.settles:
         return []
-    undoing = _UNDONE_WHOLLY.get(subject.verdict)
+    undoing = _UNDONE_ENTIRELY.get(subject.verdict)
     return [name for name in subject.patches if undoing is None or name == undoing]
 
 

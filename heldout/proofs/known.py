@@ -39,7 +39,7 @@ class Known:
 
     @property
     def splits_disagree(self) -> bool:
-        """Whether validation and test are answered differently by more than chance, as far as single images tell."""
+        """Whether validation and test are answered differently by more than chance, if all images are independent."""
         validation, test = self.splits.get("validation"), self.splits.get("test")
         if validation is None or test is None or not validation[1] or not test[1]:
             return False

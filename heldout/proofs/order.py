@@ -63,10 +63,12 @@ def find_verdict(verdict: str, known: Known, outcomes: Outcomes) -> str:
     if not codes:
         return HEALTHY if outcomes.get_answer(verdict) == "refuted" else verdict
 
-    def rank(code: str) -> tuple[int, int, int]:
+    def rank(code: str) -> tuple[int, bool, int, int]:
         tier = find_tier(code, known, outcomes)
+        # Faults of training explain the same sign: what is proven of them comes before what is only likely.
+        is_likely = tier == TRAINING and outcomes.get_answer(code) != "proven"
         place = ORDER_OF_TRAINING.index(code) if tier == TRAINING and code in ORDER_OF_TRAINING else 0
-        return _TIERS.index(tier) if tier in _TIERS else len(_TIERS), place, codes.index(code)
+        return _TIERS.index(tier) if tier in _TIERS else len(_TIERS), is_likely, place, codes.index(code)
 
     return min(codes, key=rank)
 

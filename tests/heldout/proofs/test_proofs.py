@@ -308,6 +308,12 @@ def test_what_comes_before_a_proven_cause_is_tried_next() -> None:
     assert (too_early.verdict, too_early.reason) == ("not_converged", "proven")
 
 
+def test_a_proven_fault_of_training_comes_before_one_that_is_only_likely() -> None:
+    of = subject("underfitting", figures=answers(0.60, train=0.62), tiers={"underfitting": "training_broken"})
+    found = plan(of, {"longer": answers(0.80, train=0.82, epochs=15)}, PLENTY)
+    assert (found.verdict, found.reason) == ("not_converged", "proven")
+
+
 def test_only_recounting_undoes_averages_that_lag() -> None:
     patches = {"recount_batch_norm": {"evaluation": {"recount_batch_norm": True}}, "batch_norm_momentum": {}}
     of = subject("evaluation_lags", patches=patches, tiers={"evaluation_lags": "training_broken"})
