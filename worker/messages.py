@@ -104,12 +104,16 @@ class Assignment:
 
 @dataclass(frozen=True)
 class SuspectAssignment:
-    """Everything that the search for wrong labels in a dataset needs. It writes to `scratch`."""
+    """Everything that the search for wrong labels in a dataset needs. It writes to `scratch`.
+
+    features: file of the dataset's features (analysis/arrays/features.py); None if they are not computed.
+    """
 
     dataset: AssignedDataset
     scratch: Path  # folder of this attempt, created and removed by the supervisor
     seed: int
     threads: int  # networks trained at the same time
+    features: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -79,3 +79,9 @@ def load_picture(file: Path | BinaryIO) -> Picture:
     """Read the file of `save_features` without the features themselves."""
     with np.load(file) as arrays:
         return Picture(*(arrays[name] for name in ("ids", "neighbors", "similarity", "places")))
+
+
+def load_features(file: Path | BinaryIO) -> tuple[NDArray[np.int32], NDArray[np.float16]]:
+    """Read the features of the file of `save_features`: positions in the dataset, and (images, features)."""
+    with np.load(file) as arrays:
+        return arrays["ids"], arrays["features"]

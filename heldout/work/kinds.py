@@ -224,7 +224,8 @@ KINDS: Mapping[JobKind, Kind] = {
         -200,
         is_check=True,
         memory_bytes=SUSPECTS_BYTES,
-        yields_to=(JobKind.TRAIN, JobKind.EXPERIMENT),
+        # It uses features, so it waits for them.
+        yields_to=(JobKind.TRAIN, JobKind.EXPERIMENT, JobKind.FEATURES),
     ),
     JobKind.EVALUATE: Kind(EvaluateSpec, "Measured on test."),
     JobKind.EXPORT: Kind(ExportSpec, "Exported and verified.", HOLDS_UP_OTHERS),

@@ -8,7 +8,7 @@ from heldout.errors import FileOfLaterRelease, JobNotFound, SpecUnreadable
 from heldout.errors.missing import Damaged
 from heldout.lifecycle.job import FailureCode
 from heldout.stored.audit import make_suspects_key
-from heldout.stored.looks import make_features_key, make_looks_key
+from heldout.stored.looks import FEATURES_FILE, make_features_key, make_looks_key
 from heldout.words.data_and_models import NO_PRETRAINED
 from heldout.work.kinds import EvaluateSpec, ExportSpec, FeaturesSpec, SuspectSpec
 from models import pretrained
@@ -131,9 +131,12 @@ class SuspectAttempt(ComputedAttempt[SuspectSpec]):
     threads = 2
 
     def assignment(self, in_use: ExitStack) -> messages.SuspectAssignment:
-        # The search also works without relations and names.
+        # The search also works without relations, names and features.
         dataset = self.dataset(in_use, with_names=True)
-        return messages.SuspectAssignment(dataset, self.folder, self.spec.seed, self.threads)
+        file = self.folder / FEATURES_FILE
+        has_features = self.files.fetch_if_there(make_features_key(self.claimed.dataset.id), file)
+        features = file if has_features else None
+        return messages.SuspectAssignment(dataset, self.folder, self.spec.seed, self.threads, features)
 
     def end(self, said: messages.SuspectsFound) -> bool:
         dataset_id = self.claimed.dataset.id

@@ -9,6 +9,7 @@ import pytest
 
 from analysis.arrays.dataset import FILES, save
 from heldout.lifecycle.job import FailureCode
+from heldout.stored.looks import make_features_key
 from heldout.work.kinds import SuspectSpec
 from models.database import Database
 from models.digests import compute_file_digest
@@ -82,6 +83,20 @@ def test_findings_are_stored_and_the_process_gets_the_names_of_the_images(bench:
     assert (bench.job.status, bench.dataset_status) == ("succeeded", "stored")
     stored = json.loads(bench.blobs.read(f"datasets/{dataset_id}/suspects.json"))
     assert stored == {"names": "0/a.png\n", "relations": None}
+
+
+def test_the_process_gets_the_features_of_the_dataset_if_there_are_any(bench: SearchBench) -> None:
+    bench.blobs.put(make_features_key(bench.work.dataset.id), b"features")
+    read: list[bytes] = []
+
+    def find(assignment: SuspectAssignment) -> FromTraining:
+        read.append(assignment.features.read_bytes())
+        file = assignment.scratch / "suspects.json"
+        file.write_text("{}")
+        return SuspectsFound(file)
+
+    bench.search(find)
+    assert read == [b"features"]
 
 
 def die(_: SuspectAssignment) -> FromTraining:

@@ -7,13 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.arrays.dataset import ImageSet, save
+from analysis.arrays.dataset import SPLITS, ImageSet, save
+from analysis.arrays.features import Picture, save_features
 from analysis.arrays.relations import FILE_NAME, Relations, save_relations
 from heldout.stored.audit import StoredSuspects
+from heldout.stored.looks import FEATURES_FILE
 from worker.messages import Alive, AssignedDataset, Failed, SuspectAssignment, SuspectsFound
 from worker.training import child
 from worker.training.suspects.estimate import LabelEstimate, estimate
 from worker.training.suspects.planting import plant
+from worker.training.suspects.run import _search_images
 from worker.training.suspects.search import (
     choose_seen_size,
     choose_training_rows,
@@ -318,3 +321,31 @@ def search(folder: Path) -> StoredSuspects:
         process.kill()
         process.join()
         pipe.close()
+
+
+def test_features_show_wrong_labels_where_small_networks_learn_nothing(tmp_path: Path):
+    """The images are noise, so only features say what is on them."""
+    draws = np.random.default_rng(2)
+    true = (np.arange(300) % 3).astype(np.int32)
+    labels = true.copy()
+    planted = draws.permutation(300)[:45]
+    labels[planted] = (labels[planted] + draws.integers(1, 3, 45)) % 3
+    pixels = draws.integers(0, 256, (300, 8, 8, 1), dtype=np.uint8)
+    splits = dict(zip(SPLITS, np.split(draws.permutation(300), (200, 250)), strict=True))
+    (tmp_path / "dataset").mkdir()
+    save(ImageSet(pixels, labels, splits, ("a", "b", "c"), (0, 255)), tmp_path / "dataset")
+    features = (5 * np.eye(3)[true] @ draws.normal(size=(3, 40)) + draws.normal(size=(300, 40))).astype(np.float16)
+    empty = np.zeros((300, 2))
+    save_features(Picture(np.arange(300, dtype=np.int32), empty, empty, empty), features, tmp_path / FEATURES_FILE)
+    assignment = SuspectAssignment(AssignedDataset(tmp_path / "dataset"), tmp_path, 0, 2)
+    without = StoredSuspects.from_bytes(_search_images(assignment).file.read_bytes())
+    found = StoredSuspects.from_bytes(
+        _search_images(replace(assignment, features=tmp_path / FEATURES_FILE)).file.read_bytes()
+    )
+    assert (without.verdict, found.verdict) == ("too_hard", "can_tell")
+    of_train = found.splits["train"]
+    assert of_train.low <= np.isin(splits["train"], planted).sum() <= of_train.high
+    listed = [suspect for suspect in found.suspects if suspect.probability > 0.5]
+    assert len(listed) >= 30
+    assert np.mean([suspect.index in planted for suspect in listed]) >= 0.9
+    assert np.mean([suspect.suggested == true[suspect.index] for suspect in listed]) >= 0.9

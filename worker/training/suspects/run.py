@@ -1,15 +1,19 @@
 """The process that finds wrong labels of a dataset: from its assignment to its last message."""
 
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.arrays.dataset import ImageSet, load
+from analysis.arrays.features import load_features
 from analysis.arrays.relations import load_relations
 from heldout.stored.audit import MAX_CHARACTERS, StoredSuspects, Suspect
 from worker.messages import SuspectAssignment, SuspectsFound
 from worker.training.supervisor_pipe import answer_once
-from worker.training.suspects.estimate import estimate
+from worker.training.suspects.estimate import LabelEstimate, estimate
+from worker.training.suspects.linear_head import FOLDS, ROUNDS, predict_from_features
 from worker.training.suspects.planting import FIRST, SUSPECTED
 from worker.training.suspects.search import Found, choose_seen_size, find_suspects
 
@@ -31,13 +35,38 @@ def _search_images(assignment: SuspectAssignment) -> SuspectsFound:
     units = np.arange(count)
     if assignment.dataset.relations is not None:
         units = load_relations(assignment.dataset.relations).units().astype(np.int64)
-    found = find_suspects(images, units, assignment.seed)
+    found = [find_suspects(images, units, assignment.seed)]
+    if assignment.features is not None:
+        ids, features = load_features(assignment.features)
+        # Of a large dataset only a sample has features, and a search judges all images.
+        if np.array_equal(ids, np.arange(count)) and len(np.unique(units)) > 1:
+            found.append(_find_by_features(images, features, units, assignment.seed))
     listed = assignment.dataset.names
     names = None if listed is None else listed.read_text(encoding="utf-8").split("\n")[:-1]
     file = assignment.scratch / StoredSuspects.file_name
     names = names if names is not None and len(names) == count else None
-    file.write_bytes(make_stored_suspects(found, images, names, assignment.seed).to_bytes())
+    better = choose_better(found, images, assignment.seed)
+    file.write_bytes(make_stored_suspects(better, images, names, assignment.seed).to_bytes())
     return SuspectsFound(file)
+
+
+def _find_by_features(images: ImageSet, features: NDArray[np.floating], units: NDArray[np.int64], seed: int) -> Found:
+    labels = np.asarray(images.labels, np.int32)
+    said = predict_from_features(features, labels, len(images.classes), units, seed)
+    folds = min(FOLDS, len(np.unique(units)))
+    return Found(said, ROUNDS * folds, len(labels) - len(labels) // folds)
+
+
+def choose_better(found: Sequence[Found], images: ImageSet, seed: int) -> Found:
+    """Choose the answers that find more of the labels that the search changes itself, of those that can tell."""
+    labels = np.asarray(images.labels, np.int32)
+    return max(found, key=lambda answers: _rate(estimate(answers.said, labels, images.splits, seed)))
+
+
+def _rate(estimated: LabelEstimate) -> tuple[bool, float]:
+    # Images of classes that are not judged are not found.
+    judged = float(estimated.is_judged.mean())
+    return estimated.verdict == "can_tell", judged * (estimated.planted.found - estimated.planted.accused)
 
 
 def make_stored_suspects(found: Found, images: ImageSet, names: list[str] | None, seed: int) -> StoredSuspects:
