@@ -38,7 +38,7 @@ def _search_images(assignment: SuspectAssignment) -> SuspectsFound:
     found = [find_suspects(images, units, assignment.seed)]
     if assignment.features is not None:
         ids, features = load_features(assignment.features)
-        # Of a large dataset only a sample has features, and a search judges all images.
+        # A search judges all images, and only a sample of a large dataset has features.
         if np.array_equal(ids, np.arange(count)) and len(np.unique(units)) > 1:
             found.append(_find_by_features(images, features, units, assignment.seed))
     listed = assignment.dataset.names
