@@ -65,6 +65,7 @@ def list_facts(study: StudyView) -> list[Fact]:
         Fact("As good within", "" if study.margin is None else say_margin(study.margin)),
         Fact("Budget", "" if study.recorded else join_with_and(limits or ["no limit"])),
         Fact.at("Created", study.created_at),
+        Fact.at("Finished", study.finished_at),
     )
 
 

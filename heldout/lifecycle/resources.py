@@ -115,8 +115,7 @@ class RejectionCode(CodeWithMeaning):
     BAD_LABELS = "bad_labels", "Labels are missing, do not fit the images, or are not one class per image."
     BAD_TABLE = (
         "bad_table",
-        "A Parquet file has no image or label column. Or a table next to the images cannot be read, fits no image, or "
-        "contradicts the class folders.",
+        "A table cannot be read, has no image or label column, fits no image, or contradicts the class folders.",
     )
     UNEXPECTED_LAYOUT = "unexpected_layout", "Files are not arranged as `class/file` or `split/class/file`."
     NO_IMAGES = "no_images", "The upload has no images."
