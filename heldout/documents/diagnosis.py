@@ -57,6 +57,7 @@ def build_diagnosis(
     with_facts: bool = True,
     with_details: bool = True,
     proof: ProofView | None = None,
+    inside: Sequence[Block] = (),
 ) -> list[Block]:
     """List the blocks of a diagnosis.
 
@@ -67,6 +68,7 @@ def build_diagnosis(
         with_facts: whether to list the key figures.
         with_details: whether the evidence follows.
         proof: of the job's verdict, or what it would try; None if nothing is known of it.
+        inside: what was seen inside the network; it follows the evidence.
     """
     is_running = job is not None and not job.has_ended
     facts = build_facts(diagnosis.figures) if with_facts else []
@@ -90,7 +92,7 @@ def build_diagnosis(
         blocks.append(Items(causes, title, is_ordered=True))
     if job is not None and job.has_ended:
         blocks += offers.list_studies(diagnosis.verdict)
-    return [*blocks, Details(_build_evidence(diagnosis, offers, level + 1))] if with_details else blocks
+    return [*blocks, Details([*_build_evidence(diagnosis, offers, level + 1), *inside])] if with_details else blocks
 
 
 def _ask_for_groups(diagnosis: DiagnosisView, offers: _Offers) -> list[Block]:

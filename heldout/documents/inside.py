@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import log10
 from typing import TYPE_CHECKING
 
-from heldout.documents.blocks import Block, Details, Figure, Heading, Paragraph, Table
+from heldout.documents.blocks import Block, Figure, Heading, Paragraph, Table
 from heldout.documents.strips import Axis, Mark, Strip
 from heldout.words import format_loss, percent, pluralize
 
@@ -44,7 +44,7 @@ def build_inside(looks: Mapping[int, EpochInside]) -> list[Block]:
         note = "Most trainings change a thousandth to a hundredth of the weights in a step."
         tables.append(_tabulate("Steps", "Last step as a share of the weights, by layer", "layer", LENGTHS, rows, note))
     start = [] if first.start is None else [_describe_start(first.start)]
-    return [Heading("Inside the network", 3), *start, Details([Figure("Inside the network", tables)])]
+    return [Heading("Inside the network", 3), *start, Figure("Inside the network", tables)]
 
 
 def _describe_start(start: InsideLook) -> Paragraph:

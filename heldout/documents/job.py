@@ -11,14 +11,18 @@ from heldout.words import format_duration, percent
 from heldout.words.labels import STOP_REASONS, get_verdict_name
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from heldout.stored.results import FinalView, GapView
     from heldout.views.diagnosis import DiagnosisView
     from heldout.views.job import JobView
     from heldout.views.proof import ProofView
 
 
-def lay_out_job(job: JobView, diagnosis: DiagnosisView, proof: ProofView | None = None) -> Document:
-    blocks = [Facts(list_facts(job)), *build_diagnosis(diagnosis, job, proof=proof)]
+def lay_out_job(
+    job: JobView, diagnosis: DiagnosisView, proof: ProofView | None = None, inside: Sequence[Block] = ()
+) -> Document:
+    blocks = [Facts(list_facts(job)), *build_diagnosis(diagnosis, job, proof=proof, inside=inside)]
     return Document(f"Diagnosis of {strip_code(job.name)}", blocks)
 
 

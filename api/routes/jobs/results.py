@@ -1,7 +1,6 @@
 """Results of a job: metrics, splits, predictions, diagnosis, confusion matrices, and images that were hard to learn."""
 
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from itertools import chain
 from typing import Annotated, Any
 
@@ -199,9 +198,8 @@ def get_diagnosis(
 
     def lay_out() -> Document:
         shown = build_job_view(job, jobs.get_dataset(context.session, job))
-        document = lay_out_job(shown, view, proof=find_proof(context.session, context.blobs, job))
-        seen = build_inside(metrics.read_looks(metrics.list_epochs(context.session, job_id)))
-        return replace(document, blocks=[*document.blocks, *seen])
+        inside = build_inside(metrics.read_looks(metrics.list_epochs(context.session, job_id)))
+        return lay_out_job(shown, view, proof=find_proof(context.session, context.blobs, job), inside=inside)
 
     return answer_in_form(accept, response, view, lay_out)
 
