@@ -40,7 +40,7 @@ class Service(TemporaryService):
         self._cache_bytes = cache_bytes
 
     def _environment(self, home: Path) -> dict[str, str]:
-        quiet = {"CALIBRATE": "false", "CHECK_LABELS": "false", "PROVE_IDLE_S": "0"}
+        quiet = {"CALIBRATE": "false", "CHECK_LABELS": "false", "FEATURES": "false", "PROVE_IDLE_S": "0"}
         own = {"FEATURE_CACHE_BYTES": str(self._cache_bytes), **quiet}
         return super()._environment(home) | {f"HELDOUT_{name}": value for name, value in own.items()}
 

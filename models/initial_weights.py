@@ -264,7 +264,10 @@ def copy_files(blobs: Blobs, folder: str, initial_state: InitialState) -> Iterat
         if (backbone := initial_state.backbone) is not None:
             known = backbone.backbone
             pointer = POINTER if len(known.gives) == 3 else OWN_POINTER
-            detail = f"The file of {known.model} no longer exists. Upload it again."
+            cure = (
+                "Upload it again." if known.model.startswith("mod_") else "The operator can restore it from a backup."
+            )
+            detail = f"The file of {known.model} no longer exists. {cure}"
             key = copy(backbone.file.key, "backbone.keras", InvalidSpec.at(f"{pointer}/model", detail))
             initial_state = replace(initial_state, backbone=replace(backbone, file=replace(backbone.file, key=key)))
         if (continued := initial_state.continued) is not None:

@@ -96,6 +96,9 @@ def test_a_network_names_a_shared_model_and_its_card_says_where_that_is_from(cli
     assert f"GET /v1/models/{shared}" in refused["detail"]
     end_check(worker, shared)
     job = submit(stranger, named)
+    worker.blobs.delete(f"models/{shared}/shared")
+    gone = assert_problem(client.post("/v1/jobs", json=named), 422, "invalid_spec", "/network/backbone/model")
+    assert "operator can restore it" in gone["detail"], "who did not upload it cannot upload it again"
     assert job["spec"]["network"]["backbone"]["model"] == ABOUT.name
     worker.succeed(worker.claim())
     card = stranger.get(f"/v1/jobs/{job['id']}/card").text
