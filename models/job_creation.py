@@ -41,6 +41,7 @@ from models.ids import make_id
 from models.initial_weights import BEFORE_ATTEMPTS, Continuation, InitialState, copy_files, find_backbone, find_source
 from models.job_diagnosis import diagnose_job
 from models.memory import add_uploaded_weights, compute_reserved_bytes, estimate_needed_bytes, estimate_without_images
+from models.network_notes import list_notes
 from models.specs import count_splits, read_training_spec
 from models.store import calibrations, claims, datasets, events, jobs, new_jobs, quotas, workers
 from models.store.datasets import ReadyDataset
@@ -157,6 +158,7 @@ def estimate(session: Session, blobs: Blobs, owner: str, spec: JobSpec, *, max_p
         parameters=plan.parameters,
         trainable_parameters=plan.trainable_parameters(spec.initial.freeze_blocks if spec.initial else 0),
         layers=_list_layers(examined),
+        notes=list_notes(session, owner, spec, examined.ready, plan),
         initial=None if initial is None else InitialView.model_validate(initial.event_data),
         flops_per_image=plan.flops_per_image,
         memory_bytes=estimate_needed_bytes(examined.ready.row, spec, plan) or 0,

@@ -53,6 +53,39 @@ def push(
     return None
 
 
+def check(
+    service: Service,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .keras file, or the JSON of `model.to_json()`.")],
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="Also check it against a dataset's images and classes.")
+    ] = None,
+) -> Exit | None:
+    """Say what looks wrong in a network's layers, without training it. The service reads the file, and keeps it."""
+    from heldout.client.failures import ModelRejected
+    from heldout.documents.notes import build_notes
+
+    try:
+        found = service.client.models.push(file).view
+    except ModelRejected as rejected:
+        why = str(rejected)
+        service.print(rejected.model, lambda _: say(why, file=sys.stderr))
+        return Exit.FAILED
+    notes = service.client.models.get(found.id).view.notes
+    if dataset is not None:
+        network = {"model": found.id, **({"head": "replace"} if found.gives == "feature_map" else {})}
+        notes = service.client.jobs.estimate({"dataset": dataset, "network": network, "training": {}}).notes
+    if service.as_json:
+        print_json({"object": "check", "model": found.id, "notes": notes})
+        return None
+    if notes is None:
+        say("The layers of this file cannot be checked: it is not a Keras model.")
+        return None
+    print_blocks(build_notes(notes))
+    say("")
+    say(f"The model is {found.id}. `heldout train --model {found.id} --dataset NAME` trains it.")
+    return None
+
+
 def delete(service: Service, model_id: ModelId) -> None:
     """Delete a model. Its evaluations stay."""
     service.client.models.delete(model_id)
@@ -60,7 +93,7 @@ def delete(service: Service, model_id: ModelId) -> None:
 
 
 app = Group(list_models, "List models that were uploaded.")
-app.add(push, show, delete)
+app.add(push, show, check, delete)
 
 
 def evaluate(

@@ -177,6 +177,11 @@ def show_estimate(estimate: EstimateView) -> None:
             ("an epoch", "unknown before a job has run" if per_epoch is None else format_duration(per_epoch)),
         ]
     )
+    if estimate.notes:
+        from heldout.documents.notes import build_notes
+
+        say("")
+        print_blocks(build_notes(estimate.notes))
 
 
 def _name_reference(dataset: DatasetReference) -> str:

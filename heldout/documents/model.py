@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from heldout.documents.blocks import Block, Document, Fact, Facts, Heading, Table, keep_known, strip_code
+from heldout.documents.notes import build_notes
 from heldout.words import format_bytes, pluralize
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def lay_out_model(model: ModelView) -> Document:
 
 def build_model(model: ModelView) -> list[Block]:
     """The facts of a model, and its layers with weights."""
-    blocks: list[Block] = [Facts(list_facts(model))]
+    blocks: list[Block] = [Facts(list_facts(model)), *build_notes(model.notes)]
     if model.layers:
         rows = [
             (strip_code(layer.name), layer.type, ", ".join(format_sizes(shape) for shape in layer.weights))

@@ -1,11 +1,13 @@
 """What is known about an uploaded model after reading its file, without Keras."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
 
 from heldout.lifecycle.resources import ModelFormat
+from heldout.spec.outline import NetworkStep
 from heldout.spec.part import SpecPart
 
 # Limit for each list of layers as JSON. A thousand layers take half of it.
@@ -83,6 +85,11 @@ class NetworkFacts(SpecPart):
     values: int
     largest: int
     layers: tuple[NetworkLayer, ...] = Field((), strict=False)
+    outline: tuple[NetworkStep, ...] = Field((), strict=False, description="Every step with its settings, for a check.")
+    compiled_loss: str = Field(
+        "", max_length=100, pattern="^[^`]*$", description="The loss that it was compiled with, if any."
+    )
+    takes_logits: bool | None = Field(None, description="Whether that loss takes logits.")
     drops_out: bool = Field(False, description="Whether it has dropout of its own.")
     penalizes: bool = Field(False, description="Whether it has penalties of its own.")
     half: "NetworkFacts | None" = Field(None, description="The same at half the width, if its layers then still fit.")
@@ -107,10 +114,15 @@ class ModelFacts(SpecPart):
     made_by: str = Field("", max_length=200, description="The program that wrote the file, with its version.")
 
     def limit_layers(self) -> "ModelFacts":
-        """Keep only the first layers; the last entry of a network sums up the parameters of the others."""
+        """Keep only the first layers; the last entry of a network sums up the parameters of the others.
+
+        Without all its steps, an outline cannot be checked, so one that is too long is left out.
+        """
         feature_map, network = self.feature_map, self.network
         if network is not None and network.half is not None:
             network = network.model_copy(update={"half": _limit_layers(network.half)})
+        if network is not None and len(json.dumps(_dump_outline(network))) > MAX_LAYERS_BYTES:
+            network = network.model_copy(update={"outline": ()})
         limited = {
             "layers": _keep_first_layers(self.layers),
             "feature_map": None if feature_map is None else _limit_layers(feature_map),
@@ -124,7 +136,9 @@ class ModelFacts(SpecPart):
         network = facts["network"] or {}
         parts = {"feature_map": facts["feature_map"], "network": network, "half": network.get("half")}
         lists = {name: (part or {}).pop("layers", []) for name, part in parts.items()}
-        return facts, {"layers": facts.pop("layers"), **lists}
+        network.pop("outline", None)
+        outline = [] if self.network is None else _dump_outline(self.network)
+        return facts, {"layers": facts.pop("layers"), **lists, "outline": outline}
 
     @classmethod
     def from_columns(cls, facts: Mapping[str, Any], layers: Mapping[str, Any] | None) -> "ModelFacts":
@@ -132,8 +146,11 @@ class ModelFacts(SpecPart):
         kept = layers or {}
         lists = {name: {"layers": kept.get(name, [])} for name in ("feature_map", "network")}
         found = {name: facts.get(name) and facts[name] | of_layers for name, of_layers in lists.items()}
-        if half := (facts.get("network") or {}).get("half"):
-            found["network"] = {**facts["network"], **lists["network"], "half": half | {"layers": kept.get("half", [])}}
+        if network := found["network"]:
+            network |= {"outline": kept.get("outline", [])}
+            if half := network.get("half"):
+                network |= {"half": half | {"layers": kept.get("half", [])}}
+            found["network"] = network
         return cls.model_validate({**facts, "layers": kept.get("layers", []), **found})
 
     @property
@@ -173,6 +190,10 @@ def _limit_layers(found: AnyNetwork) -> AnyNetwork:
     sums = {name: sum(getattr(layer, name, 0) for layer in rest) for name in ("parameters", "fixed")}
     last = rest[-1].model_copy(update={"name": f"{len(rest):,} more layers", **sums})
     return found.model_copy(update={"layers": (*kept, last)})
+
+
+def _dump_outline(network: NetworkFacts) -> list[dict[str, Any]]:
+    return [step.model_dump(mode="json", exclude_defaults=True) for step in network.outline]
 
 
 def _keep_first_layers(layers: Sequence[AnyLayer]) -> tuple[AnyLayer, ...]:

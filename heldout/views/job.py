@@ -8,6 +8,7 @@ from heldout.lifecycle.job import TERMINAL, StopReason
 from heldout.spec.job import JobSpec
 from heldout.stored.results import Figure, GapsView
 from heldout.views.base import ErrorView, Page, Time, View
+from heldout.views.note import NoteView
 
 Status = Literal["queued", "running", "cancelling", "pausing", "paused", "succeeded", "failed", "cancelled"]
 
@@ -209,6 +210,11 @@ class EstimateView(View):
         None, description="Excludes frozen blocks and the averages of batch normalization, as Keras counts."
     )
     layers: list[LayerView]
+    notes: list[NoteView] | None = Field(
+        None,
+        description="What looks wrong in the network's layers; null if they are not known, behind a "
+        "backbone and for a model that an earlier release has read.",
+    )
     initial: InitialView | None = Field(None, description="null unless the spec has `initial`.")
     flops_per_image: int = Field(description="FLOPs of one forward pass; a multiply-add counts as two.")
     memory_bytes: int = Field(

@@ -11,6 +11,7 @@ from heldout.stored.evaluation import SplitName
 from heldout.stored.results import ModelAbout, Preprocessing, SplitsResult
 from heldout.views.base import ErrorView, Page, Time, View
 from heldout.views.job import DatasetReference
+from heldout.views.note import NoteView
 
 
 class ModelLayerView(View):
@@ -42,6 +43,10 @@ class ModelView(View):
     weights: bool | None = Field(description="False for an architecture alone, which can be trained but not evaluated.")
     layers: list[ModelLayerView] | None = Field(
         description="Layers with weights; only the first ones if all take more than 128 KiB. Null in lists."
+    )
+    notes: list[NoteView] | None = Field(
+        description="What looks wrong in its layers, whatever the dataset; null in lists, for ONNX files, and for a "
+        "model that an earlier release has read."
     )
     shared: bool = Field(description="Whether the operator shares it with all owners. It can be used, but not deleted.")
     license: str | None = Field(description="The license of a shared model.")

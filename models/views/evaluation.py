@@ -1,12 +1,15 @@
 """Builds the views of uploaded models, of their evaluations, and of confusion matrices."""
 
 from heldout.lifecycle.job import get_shown_status
+from heldout.network_check.catalogue import check_network
+from heldout.network_check.checked import Checked
 from heldout.spec.model_facts import ModelFacts
 from heldout.stored.evaluation import StoredEvaluation
 from heldout.stored.evaluation import StoredSplitScores as StoredSplit
 from heldout.stored.results import Measurement
 from heldout.views.base import make_view
 from heldout.views.model import EvaluationView, ModelView
+from heldout.views.note import NoteView
 from heldout.views.results import MAX_MATRIX_CLASSES, ClassScores, ConfusionView, Mistake, SplitScores
 from heldout.words.data_and_models import describe_evaluation
 from models.tables import DatasetRow, JobRow, ModelRow
@@ -41,7 +44,17 @@ def build_model_view(row: ModelRow, *, with_layers: bool = True) -> ModelView:
     of_file = {name: getattr(facts, name, None) for name in _OF_FILE}
     if not with_layers:
         of_file["layers"] = None
-    return make_view(ModelView, row, object="model", shared=row.owner is None, **of_file)
+    notes = _list_notes(facts) if with_layers and facts is not None else None
+    return make_view(ModelView, row, object="model", shared=row.owner is None, notes=notes, **of_file)
+
+
+def _list_notes(facts: ModelFacts) -> list[NoteView] | None:
+    if facts.network is None or not facts.network.outline:
+        return None
+    height, width, channels = facts.input_shape
+    image = None if height is None or width is None else (height, width, channels or 0)
+    checked = Checked(facts.network.outline, facts.network, image, facts.classes)
+    return [make_view(NoteView, note) for note in check_network(checked)]
 
 
 def build_confusion_view(stored: StoredEvaluation, dataset_id: str) -> ConfusionView:

@@ -19,6 +19,7 @@ from heldout.lifecycle.resources import ModelFormat
 from heldout.spec.job import JobSpec, TrainingSpec
 from heldout.spec.model_facts import ModelFacts, NetworkFacts, NetworkLayer
 from heldout.spec.network import OwnNetworkSpec
+from heldout.spec.outline import NetworkStep
 from heldout.views.dataset import DatasetView, SplitsView
 from models.store import claims, models
 from tests.written_networks import make_resnet
@@ -336,6 +337,10 @@ FACTS = ModelFacts(
             NetworkLayer(name=name, type=kind, shape=shape, parameters=parameters)
             for name, kind, shape, parameters in LAYERS
         ],
+        outline=[
+            NetworkStep(name="flatten", type="Flatten"),
+            NetworkStep(name="out", type="Dense", sources=[0], weights=[64, 10], activation="relu"),
+        ],
     ),
 )
 
@@ -445,6 +450,14 @@ def test_the_command_line_trains_a_model_file_or_an_uploaded_model(service, clie
         assert fact in shown
     dry = heldout("train", "--model", model, "--dataset", "digits", "--set", "network.head=replace", "--dry-run")
     assert "650" in dry.stdout
+    assert "`out` (relu) ends in an activation that limits the figures of the classes." in dry.stdout
+    for options in ((), ("--dataset", "digits")):
+        checked = heldout("models", "check", "model.json", *options).stdout
+        assert "Last layer" in checked
+        assert 'keras.layers.Dense(…, activation=None, name="out")' in checked
+        assert f"`heldout train --model {model}" in checked
+    found = json.loads(heldout("models", "check", "model.json", "--json").stdout)
+    assert (found["model"], [note["check"] for note in found["notes"]]) == (model, ["output"])
     assert len(list(client.models.list())) == 1
 
 

@@ -1,7 +1,5 @@
 """What a Keras model costs, layer by layer: as a backbone, and as a job's whole network."""
 
-from collections import defaultdict
-from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -18,10 +16,8 @@ from worker.training.model_files.keras_file import build_model, find_failed_laye
 from worker.training.networks.backbone import set_trainable
 from worker.training.networks.own_changes import Config, drops_out, halve_width, penalizes, replace_head
 from worker.training.networks.own_network import find_output, list_steps
-
-Shape = tuple[int, ...]
-# The output shapes of each step, without the batch axis: one for each time that it is called.
-Shapes = dict[int, list[Shape]]
+from worker.training.uploaded_models.outline import outline_model
+from worker.training.uploaded_models.tracing import Shape, trace_model
 
 # Layers that bfloat16 makes faster, and some that it may slow down.
 _PRODUCTS = {"Conv1D", "Conv2D", "Conv2DTranspose", "Dense", "EinsumDense", "MultiHeadAttention"}
@@ -52,7 +48,7 @@ def describe_feature_map(model: keras.Model) -> FeatureMapFacts | None:
     if is_open and takes[:2] != (None, None):
         return None
     figures_at = (_SIZES[0], _SIZES[0]) if is_open else None
-    steps, shapes = list_steps(model), _trace_shapes(model, (*(figures_at or takes[:2]), takes[2]))
+    steps, shapes = list_steps(model), trace_model(model, (*(figures_at or takes[:2]), takes[2])).shapes
     values = [_count_values(shapes[id(step)]) for step in steps]
     set_trainable(model, True)
     return FeatureMapFacts(
@@ -91,7 +87,8 @@ def describe_network(model: keras.Model, size: tuple[int, int]) -> NetworkFacts:
     """
     steps = list_steps(model)
     takes = tuple(given or chosen for given, chosen in zip(model.inputs[0].shape[1:3], size, strict=True))
-    shapes = _trace_shapes(model, (*takes, model.inputs[0].shape[3]))
+    trace = trace_model(model, (*takes, model.inputs[0].shape[3]))
+    shapes = trace.shapes
     values = [_count_values(shapes[id(step)]) for step in steps]
     layers = tuple(
         NetworkLayer(
@@ -103,6 +100,7 @@ def describe_network(model: keras.Model, size: tuple[int, int]) -> NetworkFacts:
         )
         for step in steps
     )
+    outline = outline_model(steps, trace)  # before its last activation is cut off
     gives, output = model.outputs[0].shape, find_output(model)
     head_inputs = gives[-1] if len(gives) == 4 else None
     if output.head is not None:
@@ -119,30 +117,8 @@ def describe_network(model: keras.Model, size: tuple[int, int]) -> NetworkFacts:
         values=sum(values),
         largest=max(values, default=0),
         layers=layers,
+        outline=outline,
     )
-
-
-def _trace_shapes(model: keras.Model, image: Shape) -> Shapes:
-    """Compute the output shapes of all steps, those of inner models included, for one size of image."""
-    found: Shapes = defaultdict(list)
-
-    def make_tracer(step: Any) -> Callable[..., Any]:
-        def trace(*args: Any, **kwargs: Any) -> Any:
-            if isinstance(step, keras.Model):
-                return run(step, args[0])
-            given = step.compute_output_spec(*args, **kwargs)
-            outputs = [part for part in keras.tree.flatten(given) if part is not None]
-            found[id(step)] += [tuple(size or 1 for size in part.shape[1:]) for part in outputs]
-            return given
-
-        return trace
-
-    def run(model: keras.Model, images: Any) -> Any:
-        graph = model._functional if isinstance(model, keras.Sequential) else model
-        return graph._run_through_graph(images, operation_fn=make_tracer)
-
-    run(model, keras.KerasTensor((None, *image), dtype=model.inputs[0].dtype))
-    return found
 
 
 def _get_last(shapes: list[Shape]) -> Shape:
@@ -234,7 +210,7 @@ def _describe_half(
             return None, _describe_misfit(step)
     if [layer.parameters for layer in layers] == [layer.parameters for layer in whole.layers]:
         return None, "Only its last layer has filters or units."
-    return half.model_copy(update={"layers": layers}), ""
+    return half.model_copy(update={"layers": layers, "outline": ()}), ""
 
 
 def _describe_misfit(step: keras.Operation) -> str:

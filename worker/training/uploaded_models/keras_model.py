@@ -18,6 +18,7 @@ from worker.training.model_files.refusal import ModelRefused, make_failure_on, m
 from worker.training.networks.backbone import CONFIG, GIVES, GIVES_MAP, WEIGHTS
 from worker.training.networks.own_network import find_output
 from worker.training.uploaded_models.description import add_what_changes_need, describe_feature_map, describe_network
+from worker.training.uploaded_models.outline import read_compiled_loss
 
 # The process has one processor.
 tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -60,6 +61,8 @@ def read_keras_facts(file: Path, max_parameters: int | None, note_calls: Callabl
     tried = (size, size)
     network = describe_network(model, tried)
     network = add_what_changes_need(network, read.config, tried, gives_map=len(gives) == 3)
+    loss, takes_logits = read_compiled_loss(file)
+    network = network.model_copy(update={"compiled_loss": loss, "takes_logits": takes_logits})
     if gives == (1,) and network.output == "logits":
         raise make_one_number_refusal()
     return ModelFacts(

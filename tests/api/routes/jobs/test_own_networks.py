@@ -4,6 +4,7 @@ from typing import Any
 
 from heldout.lifecycle.resources import ModelFormat
 from heldout.spec.model_facts import ModelFacts, NetworkFacts, NetworkLayer
+from heldout.spec.outline import NetworkStep
 from models.store import claims
 from models.store.claims import Capacity
 from tests.api.routes.models.test_models_served import FILE, add_model
@@ -44,6 +45,30 @@ def test_a_dry_run_counts_an_own_network_and_names_its_layers(client, worker, sp
     assert client.post("/v1/jobs?dry_run=true", json=frozen).json()["trainable_parameters"] == 70
     by_number = with_model(spec, model, weights="uploaded", freeze=2)
     assert client.post("/v1/jobs?dry_run=true", json=by_number).json()["trainable_parameters"] == 70
+
+
+def test_notes_about_the_layers_are_on_the_model_and_in_a_dry_run(client, worker, spec):
+    conv = {"type": "Conv2D", "kernel": 3, "weights": (3, 3, 1, 6), "initializer": "Zeros"}
+    outline = (
+        NetworkStep(name="conv", is_map=True, deviation=0.0, activation="relu", **conv),
+        NetworkStep(name="norm", type="BatchNormalization", sources=(0,), is_map=True, momentum=0.99),
+        NetworkStep(name="pool", type="GlobalAveragePooling2D", sources=(1,)),
+        NetworkStep(name="dense", type="Dense", sources=(2,), weights=(6, 10), activation="softmax"),
+    )
+    network = COST.model_copy(update={"outline": outline})
+    model = add_model(client, worker, FACTS.model_copy(update={"network": network}))
+    shown = client.get(f"/v1/models/{model}").json()["notes"]
+    assert next((note["check"], note["layer"]) for note in shown) == ("equal_weights", "conv")
+    assert "Equal first weights" in client.get(f"/v1/models/{model}", headers={"Accept": "text/markdown"}).text
+    short = with_field(with_model(spec, model), "training.epochs", 1)
+    dry = client.post("/v1/jobs?dry_run=true", json=short).json()["notes"]
+    assert {note["check"] for note in dry} == {note["check"] for note in shown} | {"momentum"}
+    assert dry[-1]["line"].startswith("`keras.layers.BatchNormalization(momentum=0.9)`")
+    assert client.get("/v1/models").json()["data"][0]["notes"] is None, "lists are short"
+    older = add_model(client, worker, FACTS)
+    assert client.get(f"/v1/models/{older}").json()["notes"] is None, "an earlier release has read it"
+    assert client.post("/v1/jobs?dry_run=true", json=with_model(spec, older)).json()["notes"] is None
+    assert client.post("/v1/jobs?dry_run=true", json=spec).json()["notes"] == []
 
 
 def test_the_cost_of_a_size_independent_network_follows_its_images(client, worker, spec):

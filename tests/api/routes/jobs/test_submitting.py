@@ -80,7 +80,7 @@ def test_a_dry_run_estimates_the_cost_and_stores_nothing(client, spec):
     estimate = answer.json()
     assert answer.status_code == 200
     assert list(estimate) == [
-        *("object", "spec", "parameters", "trainable_parameters", "layers", "initial"),
+        *("object", "spec", "parameters", "trainable_parameters", "layers", "notes", "initial"),
         *("flops_per_image", "memory_bytes", "seconds_per_epoch"),
     ]
     assert estimate["object"] == "estimate"

@@ -39,6 +39,18 @@ export function EstimatePanel({ checked }: { checked: Loaded<Estimate> }) {
             <Fact name="An epoch">{time(data.seconds_per_epoch, 1)}</Fact>
             <Fact name="All epochs">{time(data.seconds_per_epoch, data.spec.training?.epochs ?? 10)}</Fact>
           </Facts>
+          {!!data.notes?.length && (
+            <>
+              <h3>Check of the layers</h3>
+              <ul class="plain-list">
+                {data.notes.map(({ text, line }) => (
+                  <li key={text}>
+                    <Prose text={line ? `${text} ${line.startsWith('`') ? 'Change: ' : ''}${line}` : text} />
+                  </li>
+                ))}
+              </ul>
+            </>
+          )}
           <PlainTable label="Layers" columns={['Layer', 'Size', 'Parameters']}>
             {data.layers.map((layer) => (
               <tr key={layer.name}>
