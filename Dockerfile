@@ -71,7 +71,8 @@ RUN --mount=type=cache,target=/root/.cache/pip install-locked docs
 WORKDIR /build
 COPY docs docs
 COPY zensical.toml .
-RUN mkdir api && /opt/venv/bin/python -m zensical build --strict
+COPY scripts/manual.py .
+RUN mkdir api && /opt/venv/bin/python manual.py
 
 
 # --- our own code -------------------------------------------------------------------------------------------------
@@ -82,7 +83,7 @@ COPY . .
 COPY --from=dashboard /build/api/static api/static
 COPY --from=manual /build/api/static_manual api/static_manual
 # Who checked the sources out may be the only one who can read them; the containers run as another user.
-RUN rm -r docs examples locks proxy web zensical.toml \
+RUN rm -r docs examples locks proxy scripts web zensical.toml \
     && python -m compileall -q . \
     && install -d bin \
     && printf '#!/opt/venv/bin/python\nfrom heldout.cli import main\n\nmain()\n' >bin/heldout \

@@ -27,7 +27,7 @@ web: setup ## build the dashboard (with Node from PATH, or from a wheel)
 
 docs: ## build the manual, which the service then shows at /manual
 	@scripts/setup docs
-	@rm -rf api/static_manual && $(BIN)/python -m zensical build --strict --clean >.manual.log 2>&1 && rm .manual.log \
+	@rm -rf api/static_manual && $(BIN)/python scripts/manual.py >.manual.log 2>&1 && rm .manual.log \
 		|| { cat .manual.log >&2; rm .manual.log; exit 1; }
 
 demo: setup ## train networks on real digits through the API, say why one is poor on unseen images, and measure what cures it

@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import Scope
 
-from api import client_wheel, dashboard, manual
+from api import agent_skills, client_wheel, dashboard, manual
 from api.connections.protocol import LONGEST_TURN_S, TURNS_AT_ONCE
 from api.connections.server import Server
 from api.factory import close, make_app, make_context
@@ -56,6 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
         dashboard.install(app)
         manual.install(app)
         client_wheel.install(app)
+        agent_skills.install(app)
 
     # The busiest routes come first, because a request is compared with the routes in this order.
     of_jobs = (predictions, submit, job, results, proof, job_exports)

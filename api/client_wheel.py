@@ -22,6 +22,7 @@ import heldout
 from api import static_files
 from api.static_files import REVALIDATE, StaticFile, build_policy
 from heldout.errors import RouteNotFound
+from heldout.skill import FOLDER, read_skill
 
 PACKAGE = Path(heldout.__file__).parent
 ROOT = PACKAGE.parent
@@ -46,10 +47,11 @@ def build_wheel() -> bytes:
     """Build the wheel of the client."""
     members = {
         path.relative_to(ROOT).as_posix(): path.read_bytes()
-        for path in sorted(PACKAGE.rglob("*"))
-        if path.suffix in {".py", ".typed", ".txt", ".md", ".css"}
+        for path in PACKAGE.rglob("*")
+        if path.suffix in {".py", ".typed", ".txt", ".css"}
     }
-    members = {name: content for name, content in members.items() if not name.startswith(SERVER_PARTS)}
+    members |= {f"heldout/{FOLDER.name}/{name}": content for name, content in read_skill().items()}
+    members = {name: members[name] for name in sorted(members) if not name.startswith(SERVER_PARTS)}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     scripts = "".join(f"{name} = {target}\n" for name, target in project["scripts"].items())
     members |= {

@@ -120,7 +120,7 @@ def build_pages(source: Path) -> None:
     (source / ".venv").symlink_to(ROOT / ".venv")
     call("scripts/web", "build", cwd=source)
     done = subprocess.run(
-        [sys.executable, "-m", "zensical", "build", "--strict", "--clean"],
+        [sys.executable, "scripts/manual.py"],
         cwd=source,
         capture_output=True,
         text=True,

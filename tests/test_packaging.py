@@ -58,8 +58,12 @@ def test_the_wheel_contains_only_the_client(wheel):
     assert rooms == {"heldout", f"heldout-{PYPROJECT['project']['version']}.dist-info"}
 
 
-def test_the_wheel_contains_the_templates_of_init(wheel):
-    assert {f"heldout/templates/{template}" for template, _ in TEMPLATES.values()} <= set(wheel.namelist())
+def test_the_wheel_contains_the_templates_and_the_skill_of_init(wheel):
+    assert {f"heldout/templates/{template}" for template in TEMPLATES.values()} <= set(wheel.namelist())
+    skill = ROOT / "skills" / "heldout"
+    files = {f"heldout/skill_files/{path.relative_to(skill)}": path for path in skill.rglob("*") if path.is_file()}
+    assert {name for name in wheel.namelist() if "skill_files" in name} == files.keys()
+    assert all(wheel.read(name) == path.read_bytes() for name, path in files.items())
 
 
 def test_the_wheel_has_the_heldout_command_and_its_license(wheel):
@@ -116,7 +120,7 @@ def test_pip_can_verify_every_member_of_the_served_wheel():
 def test_images_get_every_package_of_the_server():
     taken = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     assert set(PYPROJECT["tool"]["importlinter"]["root_packages"]) <= taken
-    assert {"pyproject.toml", "LICENSE"} <= taken, "the service writes the client's wheel from them"
+    assert {"pyproject.toml", "LICENSE", "skills"} <= taken, "the service writes the client's wheel from them"
 
 
 def test_a_client_needs_no_server_and_no_keras():

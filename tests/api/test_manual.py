@@ -30,7 +30,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("manual")
     shutil.copytree(ROOT / "docs", folder / "docs")
     (folder / "zensical.toml").write_text((ROOT / "zensical.toml").read_text(encoding="utf-8"), encoding="utf-8")
-    command = [sys.executable, "-m", "zensical", "build", "--strict"]
+    command = [sys.executable, str(ROOT / "scripts" / "manual.py")]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "api" / "static_manual"
@@ -47,6 +47,21 @@ def test_the_manual_has_every_page(built: Path) -> None:
     assert {path.relative_to(built).with_suffix("") for path in built.rglob("*.html")} - {Path("404")} == pages
     listed = re.findall(r'"([\w/-]+\.md)"', (ROOT / "zensical.toml").read_text(encoding="utf-8"))
     assert {Path(page).with_suffix("") for page in listed} == pages, "zensical.toml lists every page"
+
+
+def test_llms_txt_lists_every_page_once_with_a_sentence_in_the_form_that_programs_parse(
+    client: TestClient, built: Path
+) -> None:
+    answer = client.get("/manual/llms.txt")
+    assert answer.headers["content-type"].startswith("text/plain")
+    head, *sections = re.split(r"^## ", answer.text, flags=re.MULTILINE)
+    assert re.fullmatch(r"# Heldout\n\n> .+\n\n", head)
+    listed = [re.fullmatch(r"- \[(.+)\]\(([\w/-]+\.html)\): .{15,}", line) for line in "".join(sections).splitlines()
+              if line.startswith("-")]  # fmt: skip
+    assert all(listed), "every page has a title and a sentence"
+    pages = [page[2] for page in listed if page]
+    assert sorted(pages) == sorted(str(path.relative_to(built)) for path in built.rglob("*.html") if path.stem != "404")
+    assert "Why are my training results good" in sections[0]
 
 
 def test_pages_load_nothing_from_other_sites_and_run_only_their_own_scripts(client: TestClient, built: Path) -> None:

@@ -1,21 +1,26 @@
-"""`heldout init`: its scripts train networks, and save answers that Heldout reads."""
+"""`heldout init`: its scripts train networks and save answers that Heldout reads, and its skill is the repository's."""
 
 import re
 import runpy
+import shlex
+import shutil
 import subprocess
 import sys
 import warnings
 from pathlib import Path
 
 import pytest
+import yaml
+from typer.main import get_command
 
 from analysis.answers.file import read_predictions
-from heldout.cli.app import COMMANDS
+from heldout.cli.app import app
 from heldout.cli.histories import read_history
 from heldout.cli.running.script import parse_arms, parse_script
 from heldout.cli.starting import TEMPLATES
 
-SCRIPTS = [name for name in TEMPLATES if name != "skill"]
+# SKILL.md, and what it links to.
+PAGES = sorted((Path(__file__).parents[3] / "skills" / "heldout").rglob("*.md"))
 
 
 def write(heldout, folder: Path, what: str) -> Path:
@@ -39,7 +44,7 @@ def read_answers(file: Path):
         return read_predictions(opened, 2**24)
 
 
-@pytest.mark.parametrize("what", SCRIPTS)
+@pytest.mark.parametrize("what", TEMPLATES)
 def test_a_script_is_short_and_names_a_valid_command_for_itself(heldout, tmp_path, what):
     script = write(heldout, tmp_path, what)
     text = script.read_text()
@@ -74,16 +79,58 @@ def test_the_script_for_keras_saves_its_answers_and_curves(heldout, tmp_path):
     assert len(read_history(tmp_path / "answers.history.json").history.validation_loss) == 20
 
 
-def test_the_skill_names_only_commands_that_exist(heldout, tmp_path):
-    text = write(heldout, tmp_path, "skill").read_text()
-    assert text.startswith("---\nname: heldout\ndescription: ")
-    named = set(re.findall(r"`?heldout (\w+)", text))
-    known = {command.__name__ for command in COMMANDS} | {"datasets", "studies", "models", "up", "check"}
-    assert named <= known | {"looks"}
+def read_commands(page: Path) -> list[tuple[list[str], bool]]:
+    """Return the words of each command on a page of the skill, and whether it must be complete."""
+    text = page.read_text()
+    inline = re.findall(r"`heldout (.+?)`", text)
+    return [(shlex.split(line), " " in line) for line in inline] + [
+        (shlex.split(line), True) for line in re.findall(r"^ *\$ heldout (.+)$", text, re.M)
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_command_line_parses_every_command_of_the_skill(page):
+    commands = read_commands(page)
+    assert len(commands) > 2
+    for words, must_be_complete in commands:
+        command, rest = get_command(app), list(words)
+        while rest and rest[0] in getattr(command, "commands", {}):
+            command = command.commands[rest.pop(0)]
+        assert rest != words, words
+        if rest or (must_be_complete and not hasattr(command, "commands")):
+            command.make_context("heldout", rest).close()  # refuses unknown options and missing arguments
+
+
+def test_the_skill_s_front_matter_follows_the_published_rules():
+    """The rules: agentskills.io/specification."""
+    folder = PAGES[0].parent
+    _, front_matter, body = PAGES[0].read_text().split("---\n", 2)
+    about = yaml.safe_load(front_matter)
+    assert about.keys() <= {"name", "description", "license", "compatibility", "metadata", "allowed-tools"}
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", about["name"])
+    assert (about["name"], len(about["name"]) <= 64) == (folder.name, True)
+    assert 1 <= len(about["description"]) <= 1024
+    assert 1 <= len(about["compatibility"]) <= 500
+    assert len(body.splitlines()) < 500
+    linked = set(re.findall(r"\]\((references/[\w.]+)\)", body))
+    assert linked == {str(page.relative_to(folder)) for page in PAGES[1:]}, "each is linked, one level deep"
+
+
+def test_init_writes_the_skill_of_the_repository_as_a_folder(heldout, tmp_path):
+    for target in ("skills", "skills/heldout", "skills/heldout/SKILL.md"):
+        assert heldout("init", "skill", "-o", str(tmp_path / target)).returncode == 0
+        written = tmp_path / "skills" / "heldout"
+        assert read_files(written) == read_files(PAGES[0].parent)
+        assert heldout("init", "skill", "-o", str(tmp_path / target)).returncode == 2
+        shutil.rmtree(written)
+
+
+def read_files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_a_file_that_exists_is_not_overwritten(heldout, tmp_path):
-    target = write(heldout, tmp_path, "skill")
+    target = write(heldout, tmp_path, "sklearn")
     before = target.read_text()
     refused = heldout("init", "keras", "-o", str(target))
     assert (refused.returncode, target.read_text()) == (2, before)
