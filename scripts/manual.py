@@ -1,4 +1,4 @@
-"""Builds the manual in this folder as zensical.toml says, with an index for language models: `python scripts/manual.py`.
+"""Builds the manual in this folder, with an index for language models: `python scripts/manual.py`.
 
 A page, an anchor or a picture that a link does not find ends it with 1. It needs Python and zensical alone.
 
@@ -49,7 +49,9 @@ def main() -> None:
     done = subprocess.run([sys.executable, "-m", "zensical", "build", "--strict", "--clean"], check=False)
     if done.returncode:
         sys.exit(1)
-    (Path(project["site_dir"]) / "llms.txt").write_text(write_index(project, Path(project["docs_dir"])), encoding="utf-8")
+    (Path(project["site_dir"]) / "llms.txt").write_text(
+        write_index(project, Path(project["docs_dir"])), encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

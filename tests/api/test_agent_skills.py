@@ -51,5 +51,5 @@ def test_each_file_is_served_by_itself_and_no_other() -> None:
         answer = client.get(address)
         assert (answer.content, answer.headers["content-type"]) == (content, "text/markdown; charset=utf-8")
         assert client.head(address).status_code == 200
-    for path in ("", "heldout/SKILL", "heldout/../index.json", "other/SKILL.md", "%2e%2e/%2e%2e/pyproject.toml"):
+    for path in ("", "heldout/SKILL", "heldout/%2e%2e/index.json", "other/SKILL.md", "%2e%2e/%2e%2e/pyproject.toml"):
         assert client.get(f"/.well-known/agent-skills/{path}").status_code == 404, path
