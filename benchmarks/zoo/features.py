@@ -7,8 +7,8 @@ Each class is divided in three ways. Images are held out at random, or whole gro
 third way, held-out images are of another kind: they are the smaller of two clusters (2-means of the features).
 """
 
-import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import keras
@@ -19,6 +19,8 @@ from sklearn.cluster import KMeans
 from analysis.arrays.dataset import ImageSet
 from analysis.arrays.features import normalize
 from benchmarks.zoo.manifest import load_built, read_manifest
+from benchmarks.zoo.packages import cache_folder
+from benchmarks.zoo.sets import Built
 from models.pretrained import PRETRAINED
 from worker.training.looks.compute import choose_size, make_compute
 from worker.training.looks.foreign import compare_class
@@ -28,19 +30,31 @@ from worker.training.pretrained.torch_file import read_tensors
 MOST_IMAGES, HELD_OUT, FEWEST = 2_000, 0.3, 10
 
 
-def compute(name: str, network: keras.Model) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int32]]:
+def compute(name: str) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int32]]:
     """Features, labels and groups of a sample of a set, from their file if they were computed before."""
     built = load_built(name)
     rows = np.sort(np.random.default_rng(0).permutation(len(built.labels))[:MOST_IMAGES])
-    file = Path(os.environ["HELDOUT_ZOO"]) / "features" / f"{name}.npy"
+    found = compute_rows(built, rows, cache_folder() / "features" / f"{name}.npy")
+    return found, built.labels[rows], built.groups[rows]
+
+
+def compute_rows(built: Built, rows: NDArray[np.integer], file: Path) -> NDArray[np.float32]:
+    """Features of some images of a set, from their file if they were computed before."""
     if not file.exists():
         file.parent.mkdir(exist_ok=True)
         images = ImageSet(built.images, built.labels, {}, built.classes, (0, 255))
-        run = make_compute(network, images, rows, choose_size(*images.shape[:2]), threads=1)
+        run = make_compute(load_network(), images, rows, choose_size(*images.shape[:2]), threads=1)
         padded = np.pad(np.arange(len(rows)), (0, -len(rows) % 32), mode="edge").astype(np.int32)
         parts = [run(padded[at : at + 128]) for at in range(0, len(padded), 128)]
         np.save(file, np.concatenate(parts)[: len(rows)].astype(np.float16))
-    return np.load(file).astype(np.float32), built.labels[rows], built.groups[rows]
+    return np.load(file).astype(np.float32)
+
+
+@cache
+def load_network() -> keras.Model:
+    """The service's pretrained network with the mean over its map."""
+    network = build_with(read_tensors(PRETRAINED["efficientnet_lite0"].find_file()))
+    return keras.Model(network.input, keras.layers.GlobalAveragePooling2D()(network.output))
 
 
 def divide(
@@ -55,13 +69,11 @@ def divide(
 
 
 def main() -> None:
-    network = build_with(read_tensors(PRETRAINED["efficientnet_lite0"].find_file()))
-    pooled = keras.Model(network.input, keras.layers.GlobalAveragePooling2D()(network.output))
     counts: dict[str, list[int]] = {}
     draws = np.random.default_rng(0)
     for name in read_manifest():
         try:
-            found, labels, groups = compute(name, pooled)
+            found, labels, groups = compute(name)
         except Exception as error:  # noqa: BLE001 - sets that are not built on this machine
             print(f"left out: {name} ({type(error).__name__})")
             continue

@@ -1,12 +1,14 @@
 """The search for wrong labels on the zoo's sets, clean and with planted wrong labels, compared with the truth.
 
-What the networks said is kept in the cache folder: a change of how it is judged shows in the table without training.
+The networks' probabilities are kept in the cache folder: a change of how they are judged shows in the table without
+training. With `--features`, heads on pretrained features judge, too, and the service's own rule chooses between them.
 """
 
 import argparse
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -18,21 +20,23 @@ from analysis.arrays.dataset import ImageSet
 from benchmarks.zoo.cuts import Cut
 from benchmarks.zoo.draw import open_set, sealed_sets
 from benchmarks.zoo.faults import EVERYWHERE, wrong_labels
+from benchmarks.zoo.features import compute_rows
 from benchmarks.zoo.packages import cache_folder
 from benchmarks.zoo.registry import ZOO
 from worker.training.suspects.estimate import LabelEstimate, estimate
+from worker.training.suspects.linear_head import predict_from_features
 from worker.training.suspects.planting import SUREST, SUSPECTED
-from worker.training.suspects.search import find_suspects
+from worker.training.suspects.run import choose_better
+from worker.training.suspects.search import Found, find_suspects
 
 # Kinds of wrong labels and their shares, in the order in which they are searched.
 CONDITIONS = (
     ("clean", 0.0),
     ("random", 0.15),
     ("confusable", 0.05),
-    ("random", 0.35),
-    ("confusable", 0.15),
+    ("random", 0.25),
     ("random", 0.05),
-    ("confusable", 0.35),
+    ("confusable", 0.25),
 )
 IMAGES = 1200
 PARTS = (0.6, 0.8)
@@ -41,7 +45,7 @@ SEED = 3
 
 @dataclass(frozen=True)
 class Searched:
-    """What networks said of a set. said: (images, classes). given, true: (images,) labels."""
+    """The judgement of a set. said: (images, classes) probabilities. given, true: (images,) labels."""
 
     name: str
     kind: str
@@ -52,8 +56,11 @@ class Searched:
     splits: dict[str, NDArray[np.int64]]
 
 
-def search(name: str, kind: str, share: float, images: int, *, unseal: bool) -> Searched:
+def search(name: str, kind: str, share: float, images: int, *, unseal: bool, features: bool = False) -> Searched:
     """Search a set, or the part of it that is drawn for that many images, unless that was done before.
+
+    Args:
+        features: whether heads on pretrained features judge, too, as in the service.
 
     Raises:
         Sealed: if the set is sealed and shall stay so.
@@ -74,12 +81,18 @@ def search(name: str, kind: str, share: float, images: int, *, unseal: bool) -> 
         )
         file.parent.mkdir(exist_ok=True)
         np.save(file, found.said)
-    return Searched(name, kind, share, np.load(file), planted.labels, cut.labels, splits)
+    said = np.load(file)
+    if features:
+        computed = compute_rows(built, rows, file.parent / f"{name}-{images}-features.npy")
+        heads = predict_from_features(computed, planted.labels, len(classes), np.arange(len(rows)), SEED)
+        judged = ImageSet(cut.images, planted.labels, splits, built.classes, (0, 255))
+        said = choose_better([Found(said, 0, 0), Found(heads, 0, 0)], judged, SEED).said
+    return Searched(name, kind, share, said, planted.labels, cut.labels, splits)
 
 
 def row_of(one: Searched) -> str:
     """A line of the table."""
-    estimated, wrong = estimate(one.said, one.given, one.splits, SEED), one.given != one.true
+    estimated, wrong = _estimate(one), one.given != one.true
     what = "clean" if not one.share else f"{100 * one.share:.0f}% {one.kind}"
     agreement = f"{100 * (one.said.argmax(axis=1) == one.given).mean():.0f}%"
     head = [
@@ -114,10 +127,22 @@ HEAD = (
 )
 
 
-def searches(names: Sequence[str], images: int, *, unseal: bool) -> Iterator[Searched]:
-    for kind, share in CONDITIONS:
-        for name in names:
-            yield search(name, kind, share, images, unseal=unseal)
+def summarize(searched: Sequence[Searched]) -> str:
+    """Return how many searches can tell, and how often their ranges hold."""
+    told = [(one, estimated) for one in searched if (estimated := _estimate(one)).verdict == "can_tell"]
+    holds = sum(e.counts.low <= (one.given != one.true)[e.is_judged].sum() <= e.counts.high for one, e in told)
+    clean = [float((e.judged.wrong > SUSPECTED).mean()) for one, e in told if not one.share]
+    listed = sum((e.judged.wrong > SUSPECTED).sum() for _, e in told)
+    right = sum(((e.judged.wrong > SUSPECTED) & (one.given != one.true)).sum() for one, e in told)
+    return (
+        f"{len(told)} of {len(searched)} searches can tell; the true count is in the range of {holds}. "
+        f"Of {listed:,} listed labels {right:,} are wrong. "
+        f"Of the {len(clean)} clean sets at most {100 * max(clean, default=0):.1f}% are listed."
+    )
+
+
+def _estimate(one: Searched) -> LabelEstimate:
+    return estimate(one.said, one.given, one.splits, SEED)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -125,16 +150,19 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--sets", nargs="*", choices=list(ZOO), help="by default all that are open")
     parser.add_argument("--images", type=int, default=IMAGES, help="drawn of each set, at most")
     parser.add_argument("--unseal", action="store_true", help="judge with the sealed sets, and with no others")
+    parser.add_argument("--features", action="store_true", help="judge with heads on pretrained features, too")
     parser.add_argument("--save", type=Path, help="a file for the table")
     chosen = parser.parse_args(arguments)
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(2)
     sealed = sealed_sets()
     names = chosen.sets or [name for name in ZOO if (name in sealed) == chosen.unseal]
-    lines = []
-    for one in searches(names, chosen.images, unseal=chosen.unseal):
-        lines.append(row_of(one))
+    lines, searched = [], []
+    for (kind, share), name in product(CONDITIONS, names):
+        searched.append(search(name, kind, share, chosen.images, unseal=chosen.unseal, features=chosen.features))
+        lines.append(row_of(searched[-1]))
         print(lines[-1], flush=True)
-    table = "\n".join([*HEAD, *sorted(lines)])
+    table = "\n".join([*HEAD, *sorted(lines), "", summarize(searched)])
+    print(summarize(searched))
     if chosen.save is not None:
         chosen.save.write_text(table + "\n", "utf-8")
