@@ -38,7 +38,7 @@ def compute(name: str) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[
     return found, built.labels[rows], built.groups[rows]
 
 
-def compute_rows(built: Built, rows: NDArray[np.integer], file: Path) -> NDArray[np.float32]:
+def compute_rows(built: Built, rows: NDArray[np.int64], file: Path) -> NDArray[np.float32]:
     """Features of some images of a set, from their file if they were computed before."""
     if not file.exists():
         file.parent.mkdir(exist_ok=True)
@@ -47,7 +47,7 @@ def compute_rows(built: Built, rows: NDArray[np.integer], file: Path) -> NDArray
         padded = np.pad(np.arange(len(rows)), (0, -len(rows) % 32), mode="edge").astype(np.int32)
         parts = [run(padded[at : at + 128]) for at in range(0, len(padded), 128)]
         np.save(file, np.concatenate(parts)[: len(rows)].astype(np.float16))
-    return np.load(file).astype(np.float32)
+    return np.asarray(np.load(file), np.float32)
 
 
 @cache
@@ -65,7 +65,7 @@ def divide(
     known = np.unique(groups)
     yield "whole groups", np.isin(groups, draws.permutation(known)[: max(1, round(HELD_OUT * len(known)))])
     clusters = KMeans(2, n_init=2, random_state=0).fit(features).labels_
-    yield "another kind", clusters == np.bincount(clusters).argmin()
+    yield "another kind", clusters == int(np.argmin(np.bincount(clusters)))
 
 
 def main() -> None:
