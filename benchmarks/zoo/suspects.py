@@ -98,7 +98,7 @@ def row_of(one: Searched) -> str:
     head = [
         one.name,
         what,
-        f"{len(wrong):,}",
+        f"{estimated.is_judged.sum():,}",
         agreement,
         f"{100 * estimated.planted.found:.0f}%, {100 * estimated.planted.accused:.1f}%",
     ]
@@ -109,11 +109,12 @@ def row_of(one: Searched) -> str:
 
 def figures_of(estimated: LabelEstimate, one: Searched, wrong: NDArray[np.bool_]) -> list[str]:
     judged, counts = estimated.judged, estimated.counts
+    true = (wrong & estimated.is_judged).sum()
     listed, sure = judged.wrong > SUSPECTED, judged.wrong >= SUREST
     moved = listed & wrong
     return [
         f"{counts.count:,} ({counts.low:,} to {counts.high:,})",
-        f"{wrong.sum():,}" + ("" if counts.low <= wrong.sum() <= counts.high else " (outside)"),
+        f"{true:,}" + ("" if counts.low <= true <= counts.high else " (outside)"),
         f"{(listed & wrong).sum():,} of {listed.sum():,}",
         f"{(sure & wrong).sum():,} of {sure.sum():,}",
         f"{100 * (judged.suggested[moved] == one.true[moved]).mean():.0f}%" if moved.any() else "",
@@ -130,7 +131,7 @@ HEAD = (
 def summarize(searched: Sequence[Searched]) -> str:
     """Return how many searches can tell, and how often their ranges hold."""
     told = [(one, estimated) for one in searched if (estimated := _estimate(one)).verdict == "can_tell"]
-    holds = sum(e.counts.low <= (one.given != one.true)[e.is_judged].sum() <= e.counts.high for one, e in told)
+    holds = sum(e.counts.low <= ((one.given != one.true) & e.is_judged).sum() <= e.counts.high for one, e in told)
     clean = [float((e.judged.wrong > SUSPECTED).mean()) for one, e in told if not one.share]
     listed = sum((e.judged.wrong > SUSPECTED).sum() for _, e in told)
     right = sum(((e.judged.wrong > SUSPECTED) & (one.given != one.true)).sum() for one, e in told)
