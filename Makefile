@@ -7,7 +7,7 @@ ARGS ?=
 export PYTHON ACCELERATOR
 
 BIN := .venv/bin
-CHECKS := check-lint check-format check-types check-imports check-migrations check-locks check-prose check-reference check-web check-docs check-chart
+CHECKS := check-lint check-format check-types check-imports check-migrations check-locks check-prose check-reference check-web check-docs check-chart check-pipelines
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev web docs reference demo demo-stack up test browser-test proofs compose-test release bench check $(CHECKS) format locks hooks clean
@@ -96,6 +96,10 @@ check-docs: docs
 # By Helm as a library, in an environment of its own.
 check-chart: setup-dev
 	@$(BIN)/python -m pytest -q -m chart tests/chart
+
+# By schemas and a linter, in an environment of its own.
+check-pipelines: setup-dev
+	@$(BIN)/python -m tests.pipelines.lint
 
 # What `make reference` writes must be what the code says.
 check-reference: setup-dev

@@ -318,35 +318,3 @@ def test_a_study_of_another_client_runs_in_a_loop_of_python(service, client: Cli
             )
     assert study.conclusion.headline
     assert study.conclusion.remedy == "better"
-
-
-def test_two_commits_are_judged_with_their_own_scripts(service, client, folder):
-    def git(*arguments: str) -> None:
-        about = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
-        subprocess.run(["git", *about, *arguments], cwd=folder, check=True, capture_output=True)
-
-    command = f"{shlex.quote(sys.executable)} train.py --seed {{seed}} --out {{out}} --pause 0 --noise 25"
-    git("init", "-b", "main")
-    git("add", "train.py")
-    git("commit", "-m", "Base")
-    (folder / "train.py").write_text(SCRIPT.replace("float(args.noise)", "0.1"))
-    git("commit", "-am", "Candidate")
-    (folder / "train.py").write_text("raise SystemExit(1)")  # the working tree counts for nothing
-    judged = subprocess.run(
-        [
-            *(sys.executable, "-m", "heldout", "judge", "main~1", "main", "--run", command),
-            *("--jobs", "2", "--markdown", "answer.md", "--home", str(service.home)),
-        ],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert judged.returncode == 0, judged.stderr
-    assert "The candidate is better than the base." in judged.stdout
-    study = next(study for study in client.studies.list() if study.kind == "external")  # the newest
-    assert (study.conclusion.kind, [arm.name for arm in study.arms]) == ("cure", ["base", "candidate"])
-    assert {len(arm.patch["commit"]) for arm in study.arms} == {40}
-    assert "Over 5 seeds each, accuracy" in (folder / "answer.md").read_text()
