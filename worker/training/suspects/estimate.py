@@ -27,8 +27,8 @@ ERRORS = np.concatenate([[0.005, 0.01, 0.02, 0.04], np.arange(0.06, 1.0, 0.06), 
 POWERS = np.array([0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 4.5])
 BINS = 40
 # The range has the shares whose log-likelihood is lower than the best one by at most this. It is half the 98% point of
-# the chi-squared distribution with one degree of freedom: with the 95% point, ranges held in 41 of 47 searches of open
-# sets, since the curve of errors is only an approximation (docs/measurements/suspects.md).
+# the chi-squared distribution with one degree of freedom. With the 95% point, too few ranges held: the curve of errors
+# is only an approximation (docs/measurements/suspects.md).
 LIKELIHOOD_DROP = 2.71
 # The prior of a share is proportional to 1 / (share + this): most datasets have few wrong labels. It matters if there
 # is little evidence, and only for the best estimate.
