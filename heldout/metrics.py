@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Measure = Literal["accuracy", "loss", "balanced_accuracy", "macro_f1", "worst_class", "auroc", "top_5", "cost"]
+Measure = Literal[
+    "accuracy", "loss", "balanced_accuracy", "macro_f1", "worst_class", "worst_group", "auroc", "top_5", "cost"
+]
 # Those that decide without an `objective`.
 MEASURES: tuple[Measure, ...] = ("accuracy", "loss")
 # What classes of very different sizes ask for, and why.
@@ -17,8 +19,10 @@ PROPOSED_OBJECTIVE = (
 )
 # What another network may be worse by and still be as good, if the order of a study does not say.
 USUAL_MARGIN = 0.01
-# With fewer images of the rarest class, an interval would be a guess (docs/measurements/objectives.md).
+# With fewer images of the rarest class or the smallest group, an interval would be a guess
+# (docs/measurements/objectives.md).
 FEWEST_OF_RAREST = 20
+SMALLEST: Mapping[str, str] = {"classes": "the rarest class", "groups": "the smallest group"}
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,8 @@ class Metric:
     name: the name that people read.
     explanation: how it is computed.
     is_share: whether it lies between 0 and 1 and more is better; otherwise less is better.
-    depends_on_classes: whether each class has a weight of its own, so that few images of one blur it.
+    depends_on: what has a weight of its own, each class or each group, so that few images of one blur it; None if
+        nothing has.
     is_minimum: whether it is the lowest of several shares.
     needs_probabilities: whether answers alone do not give it.
     """
@@ -36,18 +41,18 @@ class Metric:
     name: str
     explanation: str
     is_share: bool = True
-    depends_on_classes: bool = True
+    depends_on: Literal["classes", "groups"] | None = "classes"
     is_minimum: bool = False
     needs_probabilities: bool = False
 
 
 METRICS: Mapping[Measure, Metric] = {
-    "accuracy": Metric("accuracy", "The share of images that are answered correctly.", depends_on_classes=False),
+    "accuracy": Metric("accuracy", "The share of images that are answered correctly.", depends_on=None),
     "loss": Metric(
         "loss",
         "Mean cross-entropy in nats.",
         is_share=False,
-        depends_on_classes=False,
+        depends_on=None,
         needs_probabilities=True,
     ),
     "balanced_accuracy": Metric(
@@ -60,6 +65,13 @@ METRICS: Mapping[Measure, Metric] = {
         "average class.",
         is_minimum=True,
     ),
+    "worst_group": Metric(
+        "accuracy of the worst group",
+        "The lowest accuracy of a group of images: those with one value of `group_column`, such as one camera. It is "
+        "smoothed like that of the worst class. Images without a value do not count.",
+        depends_on="groups",
+        is_minimum=True,
+    ),
     "auroc": Metric(
         "AUROC",
         "The area under the ROC curve, averaged over the classes. It says how often an image of a class gets a higher "
@@ -69,14 +81,14 @@ METRICS: Mapping[Measure, Metric] = {
     "top_5": Metric(
         "top-5 accuracy",
         "The share of images whose label is among the five most probable classes.",
-        depends_on_classes=False,
+        depends_on=None,
         needs_probabilities=True,
     ),
     "cost": Metric(
         "cost",
         "The mean cost of an image by `costs`, if each gets the answer with the lowest expected cost.",
         is_share=False,
-        depends_on_classes=False,
+        depends_on=None,
         needs_probabilities=True,
     ),
 }

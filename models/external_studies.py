@@ -72,6 +72,7 @@ def _plan_external(asked: ExternalStudySpec) -> StudyPlan:
         max_seconds=asked.budget.seconds,
         objective=asked.objective or (None if margin is None else "accuracy"),
         costs=asked.costs,
+        group_column=asked.group_column,
         margin=margin,
     )
 
@@ -106,6 +107,7 @@ def _plan_recorded(asked: RecordedStudySpec) -> StudyPlan:
         recording=Recording(runs, draw_choosing_units(runs), asked.metric, asked.better, asked.images),
         objective=asked.objective,
         costs=asked.costs,
+        group_column=asked.group_column,
     )
 
 

@@ -22,7 +22,6 @@ from heldout.errors import (
     StateGone,
 )
 from heldout.lifecycle.job import TERMINAL
-from heldout.metrics import METRICS
 from heldout.remedies.arms import resolve_remedy
 from heldout.remedies.catalogue import REMEDIES
 from heldout.remedies.change import NoChange
@@ -42,6 +41,7 @@ from models.initial_weights import BEFORE_ATTEMPTS, Continuation, InitialState, 
 from models.job_diagnosis import diagnose_job
 from models.memory import add_uploaded_weights, compute_reserved_bytes, estimate_needed_bytes, estimate_without_images
 from models.network_notes import list_notes
+from models.objectives import require_fitting_images
 from models.specs import count_splits, read_training_spec
 from models.store import calibrations, claims, datasets, events, jobs, new_jobs, quotas, workers
 from models.store.datasets import ReadyDataset
@@ -74,6 +74,7 @@ def create_job(
     """
     quotas.require_room(session, owner, *quotas.OF_NEW_JOBS, spec_bytes=count_bytes(spec.model_dump_json()) or 0)
     examined = examine_spec(session, blobs, owner, spec, dataset, max_parameters, retry_of)
+    require_fitting_images(session, blobs, examined.ready.row, spec)
     row, job_id = examined.ready.row, make_id("job")
     complete = spec.complete(
         name=spec.generate_name(row.name, job_id),
@@ -151,6 +152,7 @@ def _warn_of_missing_gpus(session: Session, job_id: str, needed: int) -> None:
 def estimate(session: Session, blobs: Blobs, owner: str, spec: JobSpec, *, max_parameters: int) -> EstimateView:
     """Estimate the cost of a spec without queueing it. Raises the same errors as `create_job`."""
     examined = examine_spec(session, blobs, owner, spec, None, max_parameters, None)
+    require_fitting_images(session, blobs, examined.ready.row, spec)
     plan, initial = examined.plan, examined.initial_state.initial
     return EstimateView(
         object="estimate",
@@ -216,21 +218,10 @@ def examine_spec(
     )
     largest = require_memory(session, ready.row, spec, plan)
     require_folds(session, blobs, ready.row, spec)
-    _require_two_classes(ready.row, spec)
     if spec.initial is None:
         return ExaminedSpec(ready, plan, InitialState(backbone=backbone), largest)
     source = find_source(session, owner, spec.initial, ended)
     return ExaminedSpec(ready, plan, InitialState(source, match(spec, plan, ready.classes, source.weights)), largest)
-
-
-def _require_two_classes(dataset: DatasetRow, spec: JobSpec) -> None:
-    """Refuse an objective that counts classes if validation has one class only."""
-    counts = (dataset.splits or {}).get("validation", {}).get("per_class", ())
-    if spec.objective is None or not METRICS[spec.objective].depends_on_classes or spec.validation is not None:
-        return
-    if sum(count > 0 for count in counts) < 2:
-        name = METRICS[spec.objective].name
-        raise InvalidSpec.at("/objective", f"Validation has images of one class only, so it has no {name}.")
 
 
 def find_named_dataset(session: Session, owner: str, reference: str) -> DatasetRow:

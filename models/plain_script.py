@@ -22,6 +22,7 @@ from heldout.stored.results import NETWORK_FILE
 from models.blob_files import guard_reading, open_zipped
 from models.blobs import Blobs, raise_if_missing
 from models.database import Session
+from models.objectives import read_groups
 from models.specs import read_training_spec
 from models.store import artifacts, metrics
 from models.stored_files import read_audit, read_file, read_labels, read_stored_splits
@@ -82,6 +83,9 @@ def build_plain_script(session: Session, blobs: Blobs, job: JobRow, dataset: Dat
             reader=_choose_reader(session, blobs, dataset, labels),
             initial=initial or None,
             ended=_describe_end(session, job),
+            groups=None
+            if spec.group_column is None
+            else read_groups(session, blobs, dataset, spec.group_column).of_image,
         )
     )
 

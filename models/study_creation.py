@@ -15,18 +15,18 @@ from analysis.studies.runs import choose_folds, choose_sizes, choose_splits, mak
 from analysis.studies.stored import StudyPlan
 from heldout.access.rights import count_bytes
 from heldout.errors import InvalidSpec, SpecUnreadable
-from heldout.metrics import FEWEST_OF_RAREST, METRICS
+from heldout.metrics import METRICS
 from heldout.remedies import ResolvedArm
 from heldout.spec.job import MAX_NAME_CHARACTERS, TrainOnAllSpec, ValidationSpec
 from heldout.spec.part import MAX_SEED
 from heldout.studies.spec import BASE_ARM, NamedPatch, StudySpec, find_pointer_to, resolve_margin
 from heldout.views.study import StudyEstimateView
-from heldout.words import pluralize
 from heldout.words.studies import warn_of_seeds
 from models.blobs import Blobs
 from models.database import Session
 from models.ids import make_id
 from models.job_creation import ExaminedSpec, find_named_dataset
+from models.objectives import require_enough_images
 from models.specs import count_splits, read_training_spec
 from models.store import calibrations, jobs, quotas, studies
 from models.store.study_steps import begin
@@ -184,7 +184,7 @@ def _prepare(
         margin = resolve_margin(asked.question, asked.margin, base.spec.objective)
     except ValueError as error:  # the objective of the base
         raise InvalidSpec.at("/question", f"{error}.") from error
-    _require_enough_images(base, asked)
+    require_enough_images(session, blobs, base.dataset, base.spec, asked.seeds, base.folds)
     arms = [ResolvedArm(BASE_ARM, {}, ""), *resolved]
     examined = {}
     for arm in arms:
@@ -207,6 +207,7 @@ def _prepare(
         objective=base.spec.objective or (None if margin is None else "accuracy"),
         margin=margin,
         costs=base.spec.costs,
+        group_column=base.spec.group_column,
         stages=(len(arms),) if margin is None and gives_first_answer(asked, len(resolved)) else (),
         left_out=left_out,
         data=asked.data,
@@ -219,33 +220,14 @@ def _prepare(
 def _require_frozen_objective(asked: StudySpec) -> None:
     """Refuse a patch that would judge its trainings by another objective."""
     for place, remedy in enumerate(asked.remedies):
-        changed = isinstance(remedy, NamedPatch) and sorted({"objective", "costs"} & remedy.patch.keys())
+        changed = isinstance(remedy, NamedPatch) and sorted(
+            {"objective", "costs", "group_column"} & remedy.patch.keys()
+        )
         if changed:
             detail = (
                 f"A study compares all trainings by one objective. Leave `{changed[0]}` out, or name it in the order."
             )
             raise InvalidSpec.at(f"/remedies/{place}/patch/{changed[0]}", detail)
-
-
-def _require_enough_images(base: StudyBase, asked: StudySpec) -> None:
-    """Refuse an objective that depends on a class of which validation has too few images to tell anything."""
-    objective = base.spec.objective
-    if objective is None or not METRICS[objective].depends_on_classes:
-        return
-    splits = base.dataset.splits or {}
-    counts: list[int] = splits["validation"]["per_class"]
-    if base.folds is not None:
-        pool = zip(splits["train"]["per_class"], counts, strict=True)
-        counts = [sum(both) * min(asked.seeds, base.folds) // base.folds for both in pool]
-    rarest = min(counts)
-    if rarest < FEWEST_OF_RAREST:
-        name = (base.dataset.classes or ())[counts.index(rarest)]
-        detail = (
-            f"Too few to say: the {asked.seeds} trainings of an arm validate on {pluralize(rarest, 'image')} of class "
-            f"{name!r}; {METRICS[objective].name} needs {FEWEST_OF_RAREST}. Add images of that class, or use another "
-            "objective."
-        )
-        raise InvalidSpec.at("/objective", detail)
 
 
 def _list_notes(session: Session, blobs: Blobs, base: StudyBase, asked: StudySpec) -> tuple[str, ...]:
@@ -292,11 +274,15 @@ def _find_base(
         raise InvalidSpec.at(where, "It also trains on the validation images, so remedies cannot be compared on them.")
     spec = pin_spec(spec.complete(name="", seed=secrets.randbelow(MAX_SEED + 1)))
     costs, objective = asked.costs or spec.costs, asked.objective or spec.objective
+    group_column = asked.group_column or spec.group_column
     if objective == "cost" and costs is None:
         raise InvalidSpec.at("/costs", "`objective: cost` needs `costs`, the cost of each answer to each label.")
+    if objective == "worst_group" and group_column is None:
+        detail = "`objective: worst_group` needs `group_column`, the column whose values are the groups."
+        raise InvalidSpec.at("/group_column", detail)
     if asked.kind == "learning_curve" and objective is not None and not METRICS[objective].is_share:
         objective = None  # it would have been refused in the order
-    spec = spec.model_copy(update={"objective": objective, "costs": costs})
+    spec = spec.model_copy(update={"objective": objective, "costs": costs, "group_column": group_column})
     priority = asked.priority if asked.priority is not None else max(MIN_PRIORITY, spec.priority - 1)
     spec = spec.model_copy(
         update={

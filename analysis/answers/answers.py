@@ -13,6 +13,8 @@ from heldout.stored.gap import HeldOutCopies, LabelsRenamed, PairedTally, Tally,
 SEEMING_LOSS_P = 0.1
 # The smallest normal float32. Smaller probabilities may have been rounded to zero.
 _SMALLEST = float(np.finfo(np.float32).tiny)
+# The group of images without a value in the column that groups them.
+NO_GROUP = -1
 # From predictions to a value in them.
 Path = tuple[str | int, ...]
 
@@ -43,6 +45,8 @@ class Answers:
     classes: (count,) the most probable ones.
     right: (count,) whether the most probable class is the label.
     losses: (count,) cross-entropies in nats; NaN if only the answers are known.
+    groups: (count,) the group of each image, from 0, or `NO_GROUP`; None if they are not grouped. Answers that are
+        derived have none, except those to some of the images.
     """
 
     def __init__(
@@ -51,17 +55,22 @@ class Answers:
         probabilities: NDArray[np.float32] | None,
         losses: NDArray[np.floating],
         classes: NDArray[np.int64],
+        groups: NDArray[np.int64] | None = None,
     ) -> None:
         self.labels = labels
         self.probabilities = probabilities
         self.losses: NDArray[np.float64] = losses.astype(np.float64)
         self.classes = classes
         self.right: NDArray[np.bool_] = classes == labels
+        self.groups = groups
 
     @classmethod
-    def to(cls, labels: NDArray[np.int32], predictions: Predictions) -> "Answers":
+    def to(
+        cls, labels: NDArray[np.int32], predictions: Predictions, groups: NDArray[np.int64] | None = None
+    ) -> "Answers":
         """Return the answers to images with these labels."""
-        return cls(labels, predictions.probabilities, predictions.losses, predictions.probabilities.argmax(axis=1))
+        said = predictions.probabilities.argmax(axis=1)
+        return cls(labels, predictions.probabilities, predictions.losses, said, groups)
 
     @classmethod
     def without_probabilities(cls, labels: NDArray[np.int32], classes: NDArray[np.int64]) -> "Answers":
@@ -74,7 +83,12 @@ class Answers:
     def of(self, images: NDArray[np.int64] | NDArray[np.bool_]) -> "Answers":
         """Return the answers to some of the images."""
         probabilities = None if self.probabilities is None else self.probabilities[images]
-        return Answers(self.labels[images], probabilities, self.losses[images], self.classes[images])
+        groups = None if self.groups is None else self.groups[images]
+        return Answers(self.labels[images], probabilities, self.losses[images], self.classes[images], groups)
+
+    def in_groups(self, groups: NDArray[np.int64] | None) -> "Answers":
+        """Return the same answers with the group of each image."""
+        return Answers(self.labels, self.probabilities, self.losses, self.classes, groups)
 
     def replace_some(self, images: NDArray[np.bool_], others: "Answers") -> "Answers":
         """Replace the answers to some of the images; all probabilities are known."""

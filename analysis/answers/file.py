@@ -14,7 +14,7 @@ from analysis.answers.answers import PredictionsRefused
 from analysis.answers.received import ExternalAnswers, GivenSplit, receive_answers
 from analysis.answers.table import read_table
 from analysis.arrays.npy_rows import read_npy_header
-from heldout.histories.prediction_names import list_first, split_and_what, split_of
+from heldout.histories.prediction_names import get_array_column, list_first, split_and_what, split_of
 from heldout.stored.evaluation import SPLIT_NAMES, SplitName
 
 _ZIP = b"PK"
@@ -43,6 +43,7 @@ def read_predictions(file: BinaryIO, max_bytes: int, classes: int | list[str] | 
 
 _MAX_ARRAYS = 100
 _MAX_DIMENSIONS = 2
+_COLUMN = "column "  # before the name of a column, among the other contents of a split
 # A compressed file can hold a thousand times its size, and each value takes time. At most this many values are read
 # from any file, plus this many per byte of it. An uncompressed array has at least one byte per value.
 _MIN_VALUES, _VALUES_PER_BYTE = 400_000, 20
@@ -56,8 +57,9 @@ _EXPECTED = (
 def read_npz(file: BinaryIO, max_bytes: int, classes: int | list[str] | None = None) -> ExternalAnswers:
     """Read `<split>_labels` with `<split>_probabilities` or `<split>_answers`, and `<split>_hashes` and `classes`.
 
-    A job's own `predictions.npz` is such a file. Other common names are understood (`y_true_test`), and so are arrays
-    for all images with one that names the `split` of each. Arrays with other names are not read.
+    `<split>_column_<name>`, such as `test_column_camera`, is a further value of each image. A job's own
+    `predictions.npz` is such a file. Other common names are understood (`y_true_test`), and so are arrays for all
+    images with one that names the `split` of each. Arrays with other names are not read.
 
     Args:
         max_bytes: of all arrays together, decompressed.
@@ -65,13 +67,18 @@ def read_npz(file: BinaryIO, max_bytes: int, classes: int | list[str] | None = N
         PredictionsRefused: if the file does not contain predictions, or if `receive_answers` refuses them.
     """
     arrays, names = _read_arrays(file, max_bytes)
-    meant = {name: split_and_what(name) for name in arrays}
+    columns = {meant: arrays.pop(name) for name in [*arrays] if (meant := get_array_column(name)) is not None}
+    whats = {name: split_and_what(name) for name in arrays}
     of_all: dict[str, NDArray[Any]] = {
-        what: arrays[name] for name, (split, what) in meant.items() if split is None and what is not None
+        what: arrays[name] for name, (split, what) in whats.items() if split is None and what is not None
     }
     if "classes" in of_all and classes is None:
         classes = _read_names(of_all["classes"])
+    of_all |= {f"{_COLUMN}{name}": array for (split, name), array in columns.items() if split is None}
     parts = _divide_by_split(of_all) if "split" in of_all else _group_by_split(arrays)
+    for (split, name), array in columns.items():
+        if split in parts:
+            parts[split][f"{_COLUMN}{name}"] = array
     if not parts:
         raise PredictionsRefused(f"the arrays are {list_first(names) or 'none'}; {_EXPECTED}")
     splits: dict[SplitName, GivenSplit] = {}
@@ -93,6 +100,11 @@ def read_npz(file: BinaryIO, max_bytes: int, classes: int | list[str] | None = N
             probabilities=probabilities,
             answers=None if answers is None else _flatten_column(answers),
             hashes=found.get("hashes"),
+            columns={
+                name.removeprefix(_COLUMN): _flatten_column(array)
+                for name, array in found.items()
+                if name.startswith(_COLUMN)
+            },
         )
     return receive_answers(splits, classes)
 
@@ -109,7 +121,7 @@ def _read_arrays(file: BinaryIO, max_bytes: int) -> tuple[dict[str, NDArray[Any]
             found: dict[str, NDArray[Any]] = {}
             for member in members:
                 name = member.filename.removesuffix(".npy")
-                if split_and_what(name)[1] is None:
+                if split_and_what(name)[1] is None and get_array_column(name) is None:
                     continue
                 found[name] = _read_array(archive, member, max_bytes, values)
                 max_bytes -= found[name].nbytes

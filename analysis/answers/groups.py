@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.answers.answers import Answers
+from analysis.answers.answers import NO_GROUP, Answers
 from analysis.answers.metrics import NotMeasurable, contribute, describe_metric
-from analysis.arrays.columns import Columns
+from analysis.arrays.columns import Columns, read_columns
 from heldout.metrics import FEWEST_OF_RAREST, METRICS
 from heldout.stored.evaluation import StoredColumn, StoredGroup
 from heldout.stored.results import MetricResult
@@ -18,7 +19,6 @@ from heldout.stored.results import MetricResult
 MAX_GROUPS = 50
 # A column of more different numbers is a measurement, such as an age. Its images are divided into equal parts.
 MAX_SINGLE_NUMBERS, BINS = 10, 4
-NO_GROUP = -1
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,12 @@ def group_images(values: Sequence[str | None]) -> GroupedImages:
     place_of = {value: place for place, value in enumerate(known)}
     of_image = [NO_GROUP if value is None else place_of[value] for value in values]
     return GroupedImages(tuple(known), np.array(of_image, np.int64))
+
+
+def read_groups(columns: Path | None, name: str | None) -> NDArray[np.int64] | None:
+    """Read the group of each image of a dataset by a column; None without that column."""
+    values = None if columns is None or name is None else read_columns(columns).get(name)
+    return None if values is None else group_images(values).of_image
 
 
 def _parse_numbers(texts: Sequence[str]) -> dict[str, float] | None:
@@ -124,7 +130,7 @@ def _measure_group(
 ) -> dict[str, MetricResult]:
     found: dict[str, MetricResult] = {}
     for metric in METRICS:
-        if metric == "cost" and costs is None:
+        if METRICS[metric].depends_on == "groups" or (metric == "cost" and costs is None):
             continue
         try:
             found[metric] = describe_metric(metric, contribute(metric, answers, costs), confidence)

@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.answers.answers import Answers
-from heldout.metrics import FEWEST_OF_RAREST, MEASURES, METRICS, Measure
+from analysis.answers.answers import NO_GROUP, Answers
+from heldout.metrics import FEWEST_OF_RAREST, MEASURES, METRICS, SMALLEST, Measure
 from heldout.statistics import compute_t_quantile, compute_wilson_interval
 from heldout.stored.results import MetricResult
 
@@ -38,12 +39,17 @@ class Contributions:
     """A metric of some images.
 
     of_image: (images,) their contributions, whose mean is `value`. For a minimum, whether each is answered correctly.
-    strata: (images,) the class of each, from 0.
+    strata: (images,) the class or group of each, from 0, or `NO_GROUP`.
     """
 
     value: float
     of_image: Values
     strata: NDArray[np.int64]
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """(strata,) the images of each; 0 for one without images."""
+        return count_strata(self.strata)
 
 
 def contribute(metric: Measure, answers: Answers, costs: Sequence[Sequence[float]] | None = None) -> Contributions:
@@ -59,19 +65,40 @@ def contribute(metric: Measure, answers: Answers, costs: Sequence[Sequence[float
         raise NotMeasurable("There are no images.")
     if METRICS[metric].needs_probabilities and answers.probabilities is None:
         raise NotMeasurable("It needs probabilities, and only the answers are known.")
-    if METRICS[metric].depends_on_classes and len(np.unique(answers.labels)) < 2:
-        raise NotMeasurable("All images are of one class.")
-    strata = answers.labels.astype(np.int64)
+    strata = _get_strata(metric, answers)
     of_image = _compute_costs(answers, costs) if metric == "cost" else CONTRIBUTIONS[metric](answers)
     value = compute_minimum(of_image, strata) if METRICS[metric].is_minimum else float(of_image.mean())
     return Contributions(value, of_image, strata)
 
 
+def _get_strata(metric: Measure, answers: Answers) -> NDArray[np.int64]:
+    if METRICS[metric].depends_on != "groups":
+        if METRICS[metric].depends_on == "classes" and len(np.unique(answers.labels)) < 2:
+            raise NotMeasurable("All images are of one class.")
+        return answers.labels.astype(np.int64)
+    if answers.groups is None:
+        raise NotMeasurable("It needs `group_column`.")
+    if len(np.unique(answers.groups[answers.groups != NO_GROUP])) < 2:
+        raise NotMeasurable("The images are not of two groups.")
+    return answers.groups
+
+
+def count_strata(strata: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return (strata,) the images of each; 0 for one without images."""
+    return np.bincount(strata[strata != NO_GROUP])
+
+
+def sum_strata(strata: NDArray[np.int64], values: Values) -> Values:
+    """Return (strata,) the sum of the values of each."""
+    inside = strata != NO_GROUP
+    return np.bincount(strata[inside], values[inside])
+
+
 def compute_minimum(right: Values, strata: NDArray[np.int64]) -> float:
     """Return the lowest share of right answers in a stratum, smoothed for strata of few images."""
-    counts = np.bincount(strata)
+    counts = count_strata(strata)
     known = counts > 0
-    return smooth_minimum(np.bincount(strata, right)[known] / counts[known], counts[known])
+    return smooth_minimum(sum_strata(strata, right)[known] / counts[known], counts[known])
 
 
 def smooth_minimum(shares: NDArray[np.floating], counts: NDArray[np.integer]) -> float:
@@ -148,6 +175,7 @@ CONTRIBUTIONS: Mapping[Measure, Callable[[Answers], Values]] = {
     "balanced_accuracy": _contribute_balanced_accuracy,
     "macro_f1": _contribute_f1,
     "worst_class": lambda answers: answers.right.astype(np.float64),
+    "worst_group": lambda answers: answers.right.astype(np.float64),
     "auroc": _contribute_auroc,
     "top_5": _contribute_top_5,
 }
@@ -162,7 +190,8 @@ def measure_split(answers: Answers, costs: Sequence[Sequence[float]] | None = No
     """Compute every metric of a split with its 95% interval; loss and accuracy are not among them."""
     found: dict[str, MetricResult] = {}
     for name in METRICS:
-        if name in MEASURES or (name == "cost" and costs is None):
+        is_asked = {"cost": costs is not None, "worst_group": answers.groups is not None}
+        if name in MEASURES or not is_asked.get(name, True):
             continue
         try:
             found[name] = describe_metric(name, contribute(name, answers, costs))
@@ -172,18 +201,18 @@ def measure_split(answers: Answers, costs: Sequence[Sequence[float]] | None = No
 
 
 def describe_metric(name: Measure, found: Contributions, confidence: float = 0.95) -> MetricResult:
-    """Return a metric with its interval; without one if its rarest class has too few images."""
-    counts = np.bincount(found.strata)
+    """Return a metric with its interval; without one if its rarest class or smallest group has too few images."""
+    counts, strata = found.counts, METRICS[name].depends_on
     rarest = int(np.min(counts[counts > 0]))
-    if METRICS[name].depends_on_classes and rarest < FEWEST_OF_RAREST:
-        return MetricResult(value=found.value, interval=None, why=say_too_few(rarest))
+    if strata is not None and rarest < FEWEST_OF_RAREST:
+        return MetricResult(value=found.value, interval=None, why=say_too_few(rarest, strata))
     return MetricResult(value=found.value, interval=_compute_interval(name, found, confidence))
 
 
-def say_too_few(rarest: int) -> str:
+def say_too_few(rarest: int, strata: Literal["classes", "groups"]) -> str:
     """Say that there are too few images for an interval."""
-    images = "one image" if rarest == 1 else f"{rarest} images"
-    return f"Too few to say: the rarest class has {images} here; {FEWEST_OF_RAREST} are needed."
+    images, which = "one image" if rarest == 1 else f"{rarest} images", SMALLEST[strata]
+    return f"Too few to say: {which} has {images} here; {FEWEST_OF_RAREST} are needed."
 
 
 def _compute_interval(name: Measure, found: Contributions, confidence: float) -> tuple[float, float] | None:
@@ -196,7 +225,7 @@ def _compute_interval(name: Measure, found: Contributions, confidence: float) ->
     half = compute_t_quantile(1 - error / 2, degrees) * sqrt(variance)
     if not METRICS[name].is_share:
         return found.value - half, found.value + half
-    if not METRICS[name].depends_on_classes:
+    if METRICS[name].depends_on is None:
         return compute_wilson_interval(found.of_image.sum(), len(found.of_image), confidence)
     return _fold_into_share(found.value, half, error)
 
@@ -232,8 +261,7 @@ def compute_minimum_interval(found: Contributions, error: float) -> tuple[float,
     The lowest stratum is covered from below by its own bound, and the lowest bound of all is no higher. From above, no
     stratum may be below the lowest, so each bound misses with its share of the error.
     """
-    counts = np.bincount(found.strata)
-    rights = np.bincount(found.strata, found.of_image)
+    counts, rights = found.counts, sum_strata(found.strata, found.of_image)
     pairs = [(right, count) for right, count in zip(rights.tolist(), counts.tolist(), strict=True) if count]
     low = min(compute_exact_bounds(right, count, error)[0] for right, count in pairs)
     high = min(compute_exact_bounds(right, count, error / len(pairs))[1] for right, count in pairs)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from analysis.answers.answers import Answers, Path, PredictionsRefused
 from analysis.answers.probabilities import check_probabilities, replace_zeros
 from analysis.arrays.columns import Columns
+from heldout.spec.dataset import MAX_COLUMNS
 from heldout.stored.evaluation import SplitName
 from heldout.words import pluralize
 from heldout.words.labels import SEVERAL_LABELS
@@ -33,7 +34,7 @@ class GivenSplit:
     probabilities: Column | None = None
     answers: Column | None = None
     hashes: Column | None = None
-    columns: Columns = MappingProxyType({})
+    columns: Mapping[str, Column] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def receive_answers(
             if split.hashes is not None
         },
         notes=notes,
-        columns={name: split.columns for name, split in splits.items() if split.columns},
+        columns={name: _check_columns(split, name) for name, split in splits.items() if split.columns},
     )
 
 
@@ -256,6 +257,30 @@ def _describe_expected(value: Any, number: int | None, places: Mapping[str, int]
     if number == len(places):
         return f"received {shown}; expected {whole}. Classes are counted from 0"
     return f"received {shown}; expected {whole}" + ("" if are_numbers else f", or one of {short(list(places))}")
+
+
+def _check_columns(split: GivenSplit, name: SplitName) -> Columns:
+    """Return the values of the images as texts, or None where they are unknown."""
+    if len(split.columns) > MAX_COLUMNS:
+        received = pluralize(len(split.columns), "column")
+        raise PredictionsRefused(f"received {received}; expected at most {MAX_COLUMNS}", (name, "columns"))
+    found = {}
+    for column, values in split.columns.items():
+        if isinstance(values, np.ndarray) and values.ndim != 1:
+            shape = f"received an array of the shape {values.shape}"
+            raise PredictionsRefused(f"{shape}; expected one value per image", (name, "columns", column))
+        _check_length(len(values), len(split.labels), (name, "columns", column))
+        found[column] = [_format_value(value) for block in _iterate_blocks(values) for value in block]
+    return found
+
+
+def _format_value(value: Any) -> str | None:
+    """Return a value as in a table: whole numbers without decimals, None for nothing."""
+    if value is None or value != value:
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).strip() or None
 
 
 def _check_hashes(column: Column, images: int, path: Path) -> Column:

@@ -17,7 +17,13 @@ def make_columns_key(dataset_id: str) -> str:
 
 def read_columns(path: Path) -> dict[str, list[str | None]]:
     """Read the columns; none if there is no such file."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return parse_columns(path.read_bytes()) if path.exists() else {}
+
+
+def parse_columns(content: bytes) -> dict[str, list[str | None]]:
+    """Read the content of the file."""
+    columns: dict[str, list[str | None]] = json.loads(content)
+    return columns
 
 
 def write_columns(columns: Columns, path: Path) -> None:

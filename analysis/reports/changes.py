@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from pydantic import ValidationError
@@ -255,10 +256,9 @@ def _build_order_command(study: StudyView) -> str | None:
     """The command that starts the same study, or None if only a request body can describe it."""
     if study.kind == "remedies":
         return _build_cure_command(study, study.seeds, study.budget)
-    limit = "" if study.budget.jobs is None else f" --budget-jobs {study.budget.jobs}"
     if study.job is None:
         return None
-    return f"heldout curve {study.job} --seeds {study.seeds} --splits {study.splits}{limit}{_DATA_OPTIONS[study.data]}"
+    return _join_command(study, ["curve", study.job], study.seeds, {"--budget-jobs": study.budget.jobs})
 
 
 def _build_cure_command(study: StudyView, seeds: int, budget: BudgetView | None = None) -> str | None:
@@ -266,17 +266,22 @@ def _build_cure_command(study: StudyView, seeds: int, budget: BudgetView | None 
     remedies = _list_remedies(study)
     if study.job is None or not all(isinstance(remedy, str) for remedy in remedies):
         return None
-    words = ["heldout", "cure", study.job, "--remedies", ",".join(remedies), "--seeds", f"{seeds}"]
-    words += ["--splits", study.splits]
-    if study.margin is not None:
-        words += ["--margin", f"{100 * study.margin:g}"]
-    if study.objective is not None:
-        words += ["--objective", study.objective]
-    if budget is not None and budget.jobs is not None:
-        words += ["--budget-jobs", f"{budget.jobs}"]
-    if budget is not None and budget.seconds is not None:
-        words += ["--budget-seconds", f"{budget.seconds:g}"]
-    return shlex.join(words) + _DATA_OPTIONS[study.data]
+    limits = {} if budget is None else {"--budget-jobs": budget.jobs, "--budget-seconds": budget.seconds}
+    return _join_command(study, ["cure", study.job, "--remedies", ",".join(remedies)], seeds, limits)
+
+
+def _join_command(study: StudyView, words: Sequence[str], seeds: int, limits: Mapping[str, float | None]) -> str:
+    """Add the options that decide a study to the words of a command."""
+    options: dict[str, str | float | None] = {
+        "--seeds": seeds,
+        "--splits": study.splits,
+        "--margin": None if study.margin is None else 100 * study.margin,
+        "--objective": study.objective,
+        "--group-column": study.group_column,
+        **limits,
+    }
+    given = {name: f"{value:g}" if isinstance(value, float) else f"{value}" for name, value in options.items() if value}
+    return shlex.join(["heldout", *words, *chain.from_iterable(given.items())]) + _DATA_OPTIONS[study.data]
 
 
 def render_script(command: CommandView) -> str:
@@ -318,7 +323,7 @@ def _build_base(study: StudyView) -> dict[str, Any]:
 
 
 def _build_objective(study: StudyView) -> dict[str, Any]:
-    return {name: value for name in ("objective", "costs", "margin") if (value := getattr(study, name)) is not None}
+    return study.model_dump(include={"objective", "costs", "group_column", "margin"}, exclude_none=True)
 
 
 def _list_remedies(study: StudyView) -> list[Any]:

@@ -17,6 +17,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 
+from analysis.answers.answers import NO_GROUP
 from heldout.metrics import METRICS
 from heldout.spec.augmentation import AugmentationSpec
 from heldout.spec.dataset import ResizeSpec
@@ -108,6 +109,7 @@ class ScriptFacts:
     images: how many the dataset has. digests: of the dataset's own splits, as in its row.
     shape: (height, width, channels). reader: the data file, and how it is read.
     ended: if something other than the script's own rules ended the training.
+    groups: (images,) the group of each by the spec's `group_column`, if it has one.
     """
 
     job_id: str
@@ -123,6 +125,7 @@ class ScriptFacts:
     reader: Reader
     initial: FirstWeights | None = None
     ended: Ended | None = None
+    groups: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,8 @@ def render_script(facts: ScriptFacts) -> str:
         job_name="".join(each if each.isprintable() and each not in '"\\' else "?" for each in facts.job_name),
         imports=sorted({*_IMPORTS, *facts.reader.imports}),
         codes=_encode_splits(facts),
+        groups=_encode_groups(facts),
+        no_group=NO_GROUP % 256,
         figures=_format_figures(facts.final),
         next_seed=partial(seeds.integers, 2**31),
         frozen=tuple(f"block{number}_" for number in range(1, spec.initial.freeze_blocks + 1)) if spec.initial else (),
@@ -193,6 +198,13 @@ def _encode_splits(facts: ScriptFacts) -> bytes:
     for split, positions in facts.splits.items():
         codes[positions] = SPLIT_CODES[split]
     return codes.tobytes()
+
+
+def _encode_groups(facts: ScriptFacts) -> bytes:
+    """The groups of the validation images, as bytes."""
+    if facts.groups is None or "validation" not in facts.splits:
+        return b""
+    return facts.groups[np.sort(facts.splits["validation"])].astype(np.uint8).tobytes()
 
 
 def _format_figures(final: FinalView | None) -> str:

@@ -92,7 +92,7 @@ def conclude_without_cure(
     rarest = count_rarest(look.scores[best], state.measures[0])
     if rarest is not None and rarest < FEWEST_OF_RAREST:
         wanted = ceil(state.validation_images * (FEWEST_OF_RAREST / rarest - 1))
-        needs, doubt = NeedsView(images=wanted), words.say_too_few(rarest)
+        needs, doubt = NeedsView(images=wanted), words.say_too_few(rarest, state.measures[0])
     elif assessments[best] is RemedyAssessment.CURE:
         doubt = ", but new seeds do not confirm it" if look.seeds_before else ", but no new seeds have confirmed it"
     else:

@@ -12,6 +12,7 @@ from analysis.studies.planning import list_curve_keys
 from analysis.studies.runs import MIN_OF_A_CLASS, MIN_RANGE
 from analysis.studies.state import NextSteps, RunKey, Scores, StudyRun, StudyState
 from heldout.lifecycle.job import TERMINAL, JobStatus
+from heldout.metrics import METRICS, Measure
 from heldout.studies.spec import BASE_ARM
 from heldout.views.base import make_view
 from heldout.views.study import ArmView, CurvePointView, ForecastView
@@ -38,7 +39,7 @@ def plan_curve_steps(state: StudyState, runs: Sequence[StudyRun]) -> NextSteps:
     by_key = {run.key: run for run in runs}
     missing = tuple(key for of_size in keys.values() for key in of_size if key not in by_key)
     measured = {images: scores for images in keys if (scores := _collect_scores(keys[images], by_key))}
-    summaries = [_summarize_size(images, scores) for images, scores in measured.items()]
+    summaries = [_summarize_size(images, scores, state.measures[0]) for images, scores in measured.items()]
     sizes = tuple(
         CurvePointView(
             images=size.images,
@@ -69,7 +70,7 @@ def _make_forecast(
     found = forecast(sizes, FORECAST_TIMES * state.sizes[-1])
     if isinstance(found, NoForecast):
         errors = [(size.images, float(np.mean(size.errors))) for size in sizes]
-        return None, describe_no_forecast(found.code, errors, found.images)
+        return None, describe_no_forecast(found.code, errors, found.images, state.objective)
     now = float(np.mean(sizes[-1].errors))
     explanation = describe_forecast(now, found.error, found.interval, state.objective)
     return make_view(ForecastView, found, explanation=explanation), None
@@ -84,20 +85,25 @@ def _say_failed(runs: Iterable[StudyRun]) -> str:
     return say_failed(run.key.seed, run.status, run.error, run.key.variant)
 
 
-def _summarize_size(images: int, scores: Sequence[Scores]) -> Size:
+def _summarize_size(images: int, scores: Sequence[Scores], measure: Measure) -> Size:
     if all(run.objective is not None for run in scores):
         errors = tuple(1 - get_objective(run).value for run in scores)
-        asked = min(_count_equal_images(np.bincount(get_objective(run).strata)) for run in scores)
-        return Size(images, errors, asked, _count_equal_images(count_strata(scores)))
+        asked = min(_count_equal_images(get_objective(run).counts, measure) for run in scores)
+        return Size(images, errors, asked, _count_equal_images(count_strata(scores), measure))
     errors = tuple(1 - float(run.right.mean()) for run in scores)
     different = len(np.unique(np.concatenate([run.images for run in scores])))
     return Size(images, errors, min(len(run.images) for run in scores), different)
 
 
-def _count_equal_images(counts: NDArray[np.int64]) -> int:
-    """Return how many images of equal weight say as much as these, of which each class counts the same."""
+def _count_equal_images(counts: NDArray[np.int64], measure: Measure) -> int:
+    """Return how many images of equal weight say as much as these, of which each class may count the same.
+
+    A minimum depends on one class or group. The smallest one says least.
+    """
     known = counts[counts > 0]
-    return int(len(known) ** 2 / np.sum(1 / known))
+    if METRICS[measure].depends_on is None:
+        return int(known.sum())
+    return int(np.min(known) if METRICS[measure].is_minimum else len(known) ** 2 / np.sum(1 / known))
 
 
 def _build_base_view(

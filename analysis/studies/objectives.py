@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.answers import metrics
 from analysis.answers.metrics import Contributions, smooth_minimum
 from analysis.studies.intervals import (
     MeanEstimate,
@@ -45,16 +46,16 @@ def get_objective(scores: Scores) -> Contributions:
 
 
 def count_strata(runs: Sequence[Scores]) -> NDArray[np.int64]:
-    """Count the images of each class in some trainings, each image once; 0 for a class without images."""
+    """Count the images of each class or group in some trainings, each image once; 0 for one without images."""
     images = np.concatenate([run.images for run in runs])
     strata = np.concatenate([get_objective(run).strata for run in runs])
     _, places = np.unique(images, return_index=True)
-    return np.bincount(strata[places])
+    return metrics.count_strata(strata[places])
 
 
 def count_rarest(runs: Sequence[Scores], measure: Measure) -> int | None:
     """Return the images of the rarest class or group; None if the measure does not depend on them."""
-    if not runs or not METRICS[measure].depends_on_classes or runs[0].objective is None:
+    if not runs or METRICS[measure].depends_on is None or runs[0].objective is None:
         return None
     counts = count_strata(runs)
     return int(np.min(counts[counts > 0]))
@@ -117,7 +118,7 @@ def _complete(
     """Add what few images of a class leave unknown, or that there are too few of them."""
     if has_too_few(runs, measure):
         return replace(spread, run_variance=inf)
-    if not METRICS[measure].depends_on_classes:
+    if METRICS[measure].depends_on is None:
         return spread
     counts = count_strata(runs)
     used = counts > 0

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.answers.answers import Answers, PredictionsRefused
+from analysis.answers.groups import group_images
 from analysis.answers.metrics import Contributions, NotMeasurable, contribute
 from analysis.answers.received import Column, ExternalAnswers
 from analysis.studies.state import Scores, TestScores
 from analysis.studies.stored import pack_arrays, pack_contributions, unpack_arrays, unpack_contributions
 from heldout.metrics import MEASURES, METRICS, Measure
-from heldout.stored.evaluation import SplitName
+from heldout.stored.evaluation import SPLIT_NAMES, SplitName
 
 SAME_ANSWERS = (
     "Both gave exactly the same answers, so the seed changed nothing. Seed the training's random numbers with it. If "
@@ -28,10 +29,11 @@ SHOWN_CLASSES = 5
 
 @dataclass(frozen=True)
 class StudyObjective:
-    """What a study compares: its objective, and the costs of answers if that is the cost."""
+    """What a study compares: its objective, with the costs of answers or the column of groups that it needs."""
 
     measure: Measure | None = None
     costs: Sequence[Sequence[float]] | None = None
+    group_column: str | None = None
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class ReportedResult:
     sealed: its packed answers to test images; None without such answers.
     facts: what the run's row stores: the classes, and the number of images, accuracy and digest of each split. For
         validation images also the mean accuracy and loss, and a digest of the answers, if images of a class differ in
-        them.
+        them. If groups are compared, their names.
     """
 
     scores: Scores
@@ -74,6 +76,10 @@ def read_reported_result(
             )
         if name in answers.hashes:
             _require_different_ids(answers.hashes[name], name)
+    groups: tuple[str, ...] | None = None
+    if objective.measure is not None and METRICS[objective.measure].depends_on == "groups":
+        answers, groups = _group(answers, objective.group_column or "")
+        validation = answers.splits["validation"]
     train = answers.splits.get("train")
     if train is not None:
         train_accuracy = float(train.right.mean())
@@ -92,12 +98,33 @@ def read_reported_result(
         name: _describe_split(predictions, answers.hashes.get(name)) for name, predictions in answers.splits.items()
     }
     facts = {"classes": list(answers.classes), "splits": splits, "means": scores.means}
+    if groups is not None:
+        facts["groups"] = list(groups)
     labels, of_label = validation.labels[order], np.zeros(len(answers.classes), np.float32)
     of_label[labels] = scores.losses
     # A network that has collapsed, or makes no mistake and has no doubt, does so with any seed.
     if (scores.losses != of_label[labels]).any():
         facts["answers"] = hashlib.sha256(scores.losses.tobytes() + scores.right.tobytes()).hexdigest()
     return ReportedResult(scores, _seal(answers, objective), facts)
+
+
+def _group(answers: ExternalAnswers, column: str) -> tuple[ExternalAnswers, tuple[str, ...]]:
+    """Return the answers with the group of each held-out image, and the groups' names."""
+    held_out = [split for split in SPLIT_NAMES if split != "train" and split in answers.splits]
+    for split in held_out:
+        columns = answers.columns.get(split, {})
+        if column not in columns:
+            names = ", ".join(map(short, columns)) or "no columns"
+            raise PredictionsRefused(
+                f"received {names}; expected {column!r}, whose groups the study compares", (split,)
+            )
+    grouped = group_images([value for split in held_out for value in answers.columns[split][column]])
+    if grouped.why is not None:
+        raise PredictionsRefused(f"{column!r} does not name groups. {grouped.why.rstrip('.')}", (held_out[0],))
+    ends = np.cumsum([len(answers.splits[split]) for split in held_out])[:-1]
+    parts = zip(held_out, np.split(grouped.of_image, ends), strict=True)
+    known: dict[SplitName, Answers] = {split: answers.splits[split].in_groups(of_split) for split, of_split in parts}
+    return replace(answers, splits={**answers.splits, **known}), grouped.names
 
 
 def _contribute(answers: Answers, split: SplitName, objective: StudyObjective) -> Contributions | None:
@@ -140,6 +167,9 @@ def explain_disagreement(
     if result["classes"] != other["classes"]:
         ours, theirs = (_describe_classes(run["classes"]) for run in (result, other))
         return f"It has {ours}, but {other_run} has {theirs}."
+    if result.get("groups") != other.get("groups"):
+        ours, theirs = (", ".join(run.get("groups", ())) for run in (result, other))
+        return f"Its validation images have the groups {ours}, but those of {other_run} have {theirs}."
     for split in splits:
         mine, its = (run["splits"].get(split) for run in (result, other))
         if split == "validation" or (mine and its):
@@ -196,6 +226,8 @@ def _describe_split(predictions: Answers, hashes: Column | None) -> dict[str, An
     """The number of images, the accuracy on them, and a digest of their labels and ids."""
     ids, order = _identify_images(len(predictions), hashes)
     digest = hashlib.sha256(np.ascontiguousarray(predictions.labels[order], "<i4").tobytes())
+    if predictions.groups is not None:
+        digest.update(np.ascontiguousarray(predictions.groups[order], "<i4").tobytes())
     digest.update(np.ascontiguousarray(ids, "<i4").tobytes())
     return {"count": len(predictions), "accuracy": float(predictions.right.mean()), "digest": digest.hexdigest()}
 

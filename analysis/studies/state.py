@@ -153,6 +153,7 @@ class StudyState:
     sizes: of a learning curve, numbers of training images, ascending.
     max_jobs, max_seconds: its budget. has_test: whether base and winner can be measured on a test split.
     objective: the measure that decides; None if both accuracy and loss do. costs: of each answer, for `cost`.
+    group_column: whose values are the groups of `worst_group`.
     margin: by how much an arm may be worse and still be as good; None if it is asked whether arms are better.
     stages: of a study that gives a first answer and can be continued: how many of the arms, from the first, each stage
     compares. Empty if all looks are planned at once. left_out: names of remedies that a continuation would add.
@@ -173,6 +174,7 @@ class StudyState:
     recording: Recording | None = None  # of a study of recorded trainings
     objective: Measure | None = None
     costs: Sequence[Sequence[float]] | None = None
+    group_column: str | None = None
     margin: float | None = None
     stages: tuple[int, ...] = ()
     left_out: tuple[str, ...] = ()

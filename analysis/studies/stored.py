@@ -60,7 +60,17 @@ class StudyPlan(StudyState):
         for name in ("tested", "test_failed"):  # columns of their own
             del stored[name]
         # Earlier releases, which may read it, know no such fields.
-        for name in ("recording", "objective", "costs", "margin", "data", "stages", "left_out", "notes"):
+        for name in (
+            "recording",
+            "objective",
+            "costs",
+            "group_column",
+            "margin",
+            "data",
+            "stages",
+            "left_out",
+            "notes",
+        ):
             if not stored[name]:
                 del stored[name]
         return stored

@@ -32,7 +32,8 @@ _PREDICTIONS = describe_body(
     ["file"],
     {
         "file": describe_file(
-            "An `.npz` with arrays such as `test_labels` and `test_probabilities` (or `test_answers`, `test_hashes`), "
+            "An `.npz` with arrays such as `test_labels` and `test_probabilities` (or `test_answers`, `test_hashes`, "
+            "`test_column_camera`), "
             "or a CSV with the columns `split`, `label`, and either `answer` or one `p_<class>` per class. A job's "
             "`predictions.npz` is such a file."
         ),

@@ -25,11 +25,14 @@ from heldout.histories.joining import SeveralRunsError
 from heldout.histories.names import choose_curves
 from heldout.histories.reading import read_scalars, read_table, read_text
 from heldout.histories.recorded import ReadHistory
+from heldout.spec.dataset import MAX_COLUMNS, MAX_VALUE_CHARACTERS, ColumnName
 from heldout.stored.evaluation import SPLIT_NAMES
 
 ClassName = Annotated[str, Field(min_length=1, max_length=256)]
 # A position, counted from 0, or a name.
 ClassLabel = Annotated[int, Field(ge=0, lt=MAX_CLASSES)] | ClassName
+# A further value of an image; null if it is unknown.
+ColumnValue = Annotated[str, Field(max_length=MAX_VALUE_CHARACTERS)] | int | float | None
 Classes = (
     Annotated[int, Field(ge=2, le=MAX_CLASSES)]
     | Annotated[list[ClassName], Field(min_length=2, max_length=MAX_CLASSES)]
@@ -52,6 +55,12 @@ class SplitPredictions(Body):
         None,
         description="For each image, a text that is equal for equal pixels, such as their SHA-256. Together with the "
         "hashes of the training images, it shows which held-out images were trained on.",
+    )
+    columns: dict[ColumnName, list[ColumnValue]] = Field(
+        {},
+        max_length=MAX_COLUMNS,
+        description="Further values of each image, such as `camera`, by the name of the column. All metrics are "
+        "reported for each value, in `groups`. Numbers are put into bins.",
     )
 
 

@@ -1,7 +1,7 @@
 """How often intervals of differences hold by other metrics than accuracy and loss, in simulated studies.
 
 `python -m benchmarks.studies.objectives` prints the table of docs/measurements/objectives.md. Each study has a base and
-one remedy, which is better, most of all for rare classes. Nothing but its own seeds shows how noisy they are.
+one remedy, which is better, most of all for rare classes or groups. Nothing but its own seeds shows how noisy they are.
 """
 
 import argparse
@@ -17,7 +17,9 @@ from analysis.studies.comparing import GainUnit, Pair, compare_pairs
 from analysis.studies.state import Scores
 from heldout.metrics import Measure
 
-METRICS: tuple[Measure, ...] = ("balanced_accuracy", "macro_f1", "auroc", "worst_class")
+OF_CLASSES: tuple[Measure, ...] = ("balanced_accuracy", "macro_f1", "auroc", "worst_class")
+OF_GROUPS: tuple[Measure, ...] = ("worst_group",)
+MINIMA = ("worst_class", "worst_group")
 # Standard deviation of the logit of the right class between seeds, of all classes together and of each.
 SEED_NOISE = 0.15
 # Images and seeds that stand for all there are.
@@ -26,7 +28,7 @@ TRUE_IMAGES, TRUE_SEEDS = 60_000, 40
 
 @dataclass(frozen=True)
 class Setting:
-    """One row: the validation images of each class, and the seeds. folds: each seed has its own if there are any."""
+    """One row: the validation images of each class or group, and the seeds. folds: each seed has its own, if any."""
 
     counts: tuple[int, ...]
     seeds: int
@@ -71,30 +73,56 @@ class World:
     def draw_folds(self, labels: NDArray[np.int32], folds: int) -> NDArray[np.int64]:
         """Return (images,) the fold of each image; classes are spread evenly."""
         found = np.empty(len(labels), np.int64)
-        for label in range(self.classes):
+        for label in np.unique(labels):
             places = np.flatnonzero(labels == label)
             found[places] = self._random.permutation(len(places)) % folds
         return found
 
 
-def compute_truth(setting: Setting, seed: int) -> dict[Measure, float]:
+class GroupedWorld(World):
+    """The same for groups of images of all of three classes. The labels that it draws and takes include the group."""
+
+    def draw_images(self, counts: tuple[int, ...]) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+        """Return (images,) three times the group plus the class, and (images, 3) what all trainings find likely."""
+        labels = self._random.integers(0, 3, sum(counts))
+        common = self._random.normal(0, 0.7, (len(labels), 3))
+        common[np.arange(len(labels)), labels] += self._random.normal(0, 1, len(labels))
+        return (3 * np.repeat(np.arange(len(counts)), counts) + labels).astype(np.int32), common
+
+    def answer(self, arm: str, labels: NDArray[np.int32], common: NDArray[np.float64], noise: float) -> Answers:
+        """Return the answers of one training, with the group of each image."""
+        groups, classes = np.divmod(labels, 3)
+        strength = self._strength[arm] + self._random.normal(0, noise) + self._random.normal(0, noise, self.classes)
+        logits = common + self._random.normal(0, 0.5, common.shape)
+        logits[np.arange(len(labels)), classes] += strength[groups] + self._random.normal(0, noise, 3)[classes]
+        return Answers.without_probabilities(classes, logits.argmax(axis=1)).in_groups(groups.astype(np.int64))
+
+
+def compute_truth(setting: Setting, kind: type[World], metrics: tuple[Measure, ...], seed: int) -> dict[Measure, float]:
     """Return the true differences: means over seeds, on many images in the same shares."""
-    world, of_arm, recalls = World(len(setting.counts), seed), {}, {}
+    world, of_arm = kind(len(setting.counts), seed), {}
     counts = tuple(count * TRUE_IMAGES // sum(setting.counts) for count in setting.counts)
     labels, common = world.draw_images(counts)
     for arm in ("base", "remedy"):
         answers = [world.answer(arm, labels, common, SEED_NOISE) for _ in range(TRUE_SEEDS)]
-        of_arm[arm] = {m: np.mean([contribute(m, each).value for each in answers]) for m in METRICS[:-1]}
-        right = np.mean([each.right for each in answers], axis=0)
-        recalls[arm] = min(right[labels == label].mean() for label in range(world.classes))
-    truth = {m: float(of_arm["remedy"][m] - of_arm["base"][m]) for m in METRICS[:-1]}
-    return {**truth, "worst_class": float(recalls["remedy"] - recalls["base"])}
+        of_arm[arm] = {m: np.mean([contribute(m, each).value for each in answers]) for m in metrics}
+        right, strata = np.mean([each.right for each in answers], axis=0), contribute(metrics[0], answers[0]).strata
+        lowest = min(right[strata == stratum].mean() for stratum in range(len(counts)))
+        of_arm[arm] |= {m: lowest for m in metrics if m in MINIMA}
+    return {m: float(of_arm["remedy"][m] - of_arm["base"][m]) for m in metrics}
 
 
 def measure_coverage(setting: Setting, studies: int, seed: int = 0) -> dict[Measure, float]:
-    """Return how often the interval of each metric holds the true difference."""
-    truth, world = compute_truth(setting, seed), World(len(setting.counts), seed + 1)
-    held = dict.fromkeys(METRICS, 0)
+    """Return how often the interval of each metric holds the true difference, by classes and by groups."""
+    of_classes = _measure_coverage(setting, World, OF_CLASSES, studies, seed)
+    return of_classes | _measure_coverage(setting, GroupedWorld, OF_GROUPS, studies, seed)
+
+
+def _measure_coverage(
+    setting: Setting, kind: type[World], metrics: tuple[Measure, ...], studies: int, seed: int
+) -> dict[Measure, float]:
+    truth, world = compute_truth(setting, kind, metrics, seed), kind(len(setting.counts), seed + 1)
+    held = dict.fromkeys(metrics, 0)
     for _ in range(studies):
         labels, common = world.draw_images(setting.counts)
         fold = None if setting.folds is None else world.draw_folds(labels, setting.folds)
@@ -103,7 +131,7 @@ def measure_coverage(setting: Setting, studies: int, seed: int = 0) -> dict[Meas
             rows = np.arange(len(labels)) if fold is None else np.flatnonzero(fold == number % (setting.folds or 1))
             for arm, of_arm in answers.items():
                 of_arm.append((rows, world.answer(arm, labels[rows], common[rows], SEED_NOISE)))
-        for metric in METRICS:
+        for metric in metrics:
             arms = [[make_scores(metric, *each) for each in of_arm] for of_arm in answers.values()]
             unit = GainUnit(1.0, 1.0, (metric,))
             low, high = compare_pairs({"remedy": Pair(*arms)}, unit, setting.folds)["remedy"].objective.interval()
@@ -122,14 +150,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--studies", type=int, default=600, help="for each row")
     options = parser.parse_args()
-    print("| images of each class | seeds | splits | balanced accuracy | macro F1 | AUROC | worst class |")
-    print("|---|---|---|---|---|---|---|")
+    headings = ("images of each class, or of each group", "seeds", "splits", "balanced accuracy", "macro F1", "AUROC")
+    print("| " + " | ".join([*headings, "worst class", "worst group"]) + " |")
+    print("|---" * 8 + "|")
     for setting in list_settings():
         found = measure_coverage(setting, options.studies)
         rare, times = setting.counts[0], len(setting.counts)
         images = f"{rare} in each of {times}" if set(setting.counts) == {rare} else describe_counts(setting.counts)
         splits = "fixed" if setting.folds is None else f"{setting.folds} folds"
-        figures = " | ".join(f"{found[metric]:.3f}" for metric in METRICS)
+        figures = " | ".join(f"{share:.3f}" for share in found.values())
         print(f"| {images} | {setting.seeds} | {splits} | {figures} |", flush=True)
 
 

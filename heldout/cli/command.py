@@ -96,6 +96,10 @@ CostsFile = Annotated[
         help="For --objective cost: a JSON file with a row of costs for each label, and a column for each answer.",
     ),
 ]
+GroupColumn = Annotated[
+    str | None,
+    typer.Option(metavar="COLUMN", help="For --objective worst_group: the column whose values are the groups."),
+]
 Margin = Annotated[
     float | None,
     typer.Option(

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from heldout.cli.command import CostsFile, Objective, Service, read_costs
+from heldout.cli.command import CostsFile, GroupColumn, Objective, Service, read_costs
 from heldout.cli.diagnosing import holds_predictions
 from heldout.cli.outcome import Exit, Refused, exit_of_job
 from heldout.cli.screen import say
@@ -60,6 +60,7 @@ def compare(
     ] = None,
     objective: Objective = None,
     costs: CostsFile = None,
+    group_column: GroupColumn = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="A name for the study.")] = None,
     embedded: Annotated[
         bool, typer.Option("--embedded", help="Use no service, and keep the study in heldout-studies.sqlite.")
@@ -99,6 +100,7 @@ def compare(
                 images=images,
                 objective=objective,
                 costs=read_costs(costs),
+                group_column=group_column,
                 name=name,
             ).view
         except ApiProblem as problem:

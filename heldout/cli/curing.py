@@ -9,6 +9,7 @@ import typer
 from heldout.cli.command import (
     CostsFile,
     Detach,
+    GroupColumn,
     JobId,
     Margin,
     Objective,
@@ -123,6 +124,7 @@ def cure(
     splits: Splits = None,
     objective: Objective = None,
     costs: CostsFile = None,
+    group_column: GroupColumn = None,
     margin: Margin = None,
     budget_jobs: BudgetJobs = None,
     budget_seconds: Annotated[
@@ -139,6 +141,7 @@ def cure(
 ) -> Exit | None:
     """Measure which remedies help a job, or a script of yours. Train with each and without, and compare."""
     budget = {"jobs": budget_jobs, "seconds": budget_seconds}
+    decides = {"objective": objective, "costs": read_costs(costs), "group_column": group_column}
     if run is not None:
         from heldout.cli.running.study import run_study  # loads what only this needs
         from heldout.cli.running.training import Limits
@@ -163,8 +166,7 @@ def cure(
             given={
                 "seeds": seeds,
                 "splits": splits,
-                "objective": objective,
-                "costs": read_costs(costs),
+                **decides,
                 "margin": None if margin is None else margin / 100,
                 "budget": budget,
             },
@@ -179,15 +181,9 @@ def cure(
     if job_id is None:
         raise Refused("Name the job to cure; or give --run with the command of a training of yours, and --arm.")
     if job_id.startswith(STUDY.prefix):
-        given = {
-            "--full": full,
-            "--seeds": seeds,
-            "--splits": splits,
-            "--objective": objective,
-            "--margin": margin,
-            "--fix": fix,
-        }
-        _refuse({**given, "--anyway": anyway, "--show": show, "--dry-run": dry_run}, "for a study to continue")
+        given = {"--full": full, "--seeds": seeds, "--splits": splits, "--show": show, "--dry-run": dry_run}
+        deciding = {"--objective": objective, "--group-column": group_column, "--margin": margin}
+        _refuse({**given, **deciding, "--fix": fix, "--anyway": anyway}, "for a study to continue")
         return _continue(service, job_id, remedies, budget, detach=detach)
     _refuse_several({"--show": show, "--fix": fix, "--anyway": anyway})
     body = {
@@ -196,8 +192,7 @@ def cure(
         "extent": "full" if full else None,
         "seeds": seeds,
         "splits": splits,
-        "objective": objective,
-        "costs": read_costs(costs),
+        **decides,
         "margin": None if margin is None else margin / 100,
         "budget": budget,
         "data": FIX if fix else AS_THEY_ARE if anyway else None,
@@ -218,6 +213,8 @@ def curve(
     job_id: JobId,
     seeds: Annotated[int | None, typer.Option(min=2, max=20, help="Trainings of each size; by default 3.")] = None,
     splits: Splits = None,
+    objective: Objective = None,
+    group_column: GroupColumn = None,
     budget_jobs: BudgetJobs = None,
     fix: Fix = False,
     anyway: Anyway = False,
@@ -232,6 +229,8 @@ def curve(
         "job": job_id,
         "seeds": seeds,
         "splits": splits,
+        "objective": objective,
+        "group_column": group_column,
         "budget": {"jobs": budget_jobs},
         "data": FIX if fix else AS_THEY_ARE if anyway else None,
     }

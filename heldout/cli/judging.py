@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from heldout.cli.command import Objective, Service
+from heldout.cli.command import GroupColumn, Service
 from heldout.cli.outcome import Exit, Refused, exit_of_answer, exit_of_job
 from heldout.cli.screen import print_blocks, print_json
-from heldout.metrics import USUAL_MARGIN
+from heldout.metrics import USUAL_MARGIN, Measure
 
 if TYPE_CHECKING:
     from heldout.views.study import StudyView
@@ -35,7 +35,8 @@ def judge(
     seeds: Annotated[
         int, typer.Option(min=2, max=20, help="Trainings of each at first; more if they do not tell.")
     ] = 3,
-    objective: Objective = None,
+    objective: Annotated[Measure, typer.Option(help="The measure of validation that decides.")] = "accuracy",
+    group_column: GroupColumn = None,
     margin: Annotated[
         float, typer.Option(metavar="POINTS", min=0.01, max=50, help="By how many points it may be worse and as good.")
     ] = 100 * USUAL_MARGIN,
@@ -56,14 +57,14 @@ def judge(
 
     if embedded and service.home is not None:
         raise Refused("--embedded and --home exclude each other. Give only one.")
-    measure = objective or "accuracy"
+    order = {"objective": objective, "group_column": group_column}
     if run is None and _holds_answers(base) and _holds_answers(candidate):
-        study = _compare_answers(service, {BASE_ARM: base, CANDIDATE_ARM: candidate}, measure, embedded=embedded)
+        study = _compare_answers(service, {BASE_ARM: base, CANDIDATE_ARM: candidate}, order, embedded=embedded)
         compared = {BASE_ARM: base, CANDIDATE_ARM: candidate}
     else:
         study, compared = _compare_trainings(
             *(service, base, candidate, run),
-            {"seeds": seeds, "objective": measure, "budget": {"jobs": budget_jobs}},
+            {"seeds": seeds, **order, "budget": {"jobs": budget_jobs}},
             jobs=at_once,
             timeout=timeout,
             again=again,
@@ -80,7 +81,9 @@ def _holds_answers(text: str) -> bool:
     return path.is_dir() or path.suffix in {".npz", ".csv", ".json"} or (not path.exists() and "*" in text)
 
 
-def _compare_answers(service: Service, sides: Mapping[str, str], objective: Any, *, embedded: bool) -> "StudyView":
+def _compare_answers(
+    service: Service, sides: Mapping[str, str], order: Mapping[str, Any], *, embedded: bool
+) -> "StudyView":
     from heldout.cli.comparing import read_arms
     from heldout.cli.running.study import open_embedded_service, save_report  # loads what only this needs
     from heldout.client.recordings import has_figures
@@ -88,9 +91,7 @@ def _compare_answers(service: Service, sides: Mapping[str, str], objective: Any,
     given = read_arms([f"{name}={pattern}" for name, pattern in sides.items()], None)
     figures = has_figures(given)
     with open_embedded_service() if embedded else nullcontext(service.client) as client:
-        study = client.studies.recorded(
-            given, metric="accuracy" if figures else None, objective=None if figures else objective
-        ).view
+        study = client.studies.recorded(given, **({"metric": "accuracy"} if figures else order)).view
         if embedded:
             save_report(client, study.id)
     return study

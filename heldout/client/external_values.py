@@ -47,7 +47,9 @@ def to_array(values: Any) -> "NDArray[Any]":
 def has_arrays(predictions: Mapping[str, Any]) -> bool:
     """Tell whether any value in `{split: {what: values}}` is an array."""
     parts = [part for part in predictions.values() if isinstance(part, Mapping)]
-    return any(hasattr(values, "dtype") for part in parts for values in part.values())
+    return any(
+        hasattr(values, "dtype") for part in parts for values in [*part.values(), *part.get("columns", {}).values()]
+    )
 
 
 def pack_predictions(predictions: Path | str | Mapping[str, Any]) -> tuple[str, bytes]:
@@ -58,17 +60,30 @@ def pack_predictions(predictions: Path | str | Mapping[str, Any]) -> tuple[str, 
 
 
 def pack_npz(predictions: Mapping[str, Any]) -> bytes:
-    """Write `{split: {what: array or tensor}}` as an `.npz` with arrays such as `test_labels`."""
+    """Write `{split: {what: array or tensor}}` as an `.npz` with arrays such as `test_labels`.
+
+    `columns` is a mapping of its own: `{"columns": {"camera": …}}` becomes `test_column_camera`.
+    """
     import numpy as np
 
     arrays = {
-        f"{split}_{what}": to_array(values) for split, part in predictions.items() for what, values in part.items()
+        f"{split}_{what}": to_array(values)
+        for split, part in predictions.items()
+        for what, values in [
+            *((what, values) for what, values in part.items() if what != "columns"),
+            *((f"column_{name}", _blank(values)) for name, values in part.get("columns", {}).items()),
+        ]
     }
     file = io.BytesIO()
     # The service limits how far a compressed file may expand; a plain one has no such limit.
     save = np.savez if sum(array.nbytes for array in arrays.values()) <= MAX_PLAIN_BYTES else np.savez_compressed
     save(file, allow_pickle=False, **arrays)
     return file.getvalue()
+
+
+def _blank(values: Any) -> Any:
+    """Return the values of a list with empty texts for None, which an array of texts cannot hold."""
+    return ["" if value is None else value for value in values] if isinstance(values, list | tuple) else values
 
 
 def _simplify(value: Any) -> Any:

@@ -72,6 +72,7 @@ class StudyResource(ModelSources[OneHandle, Mode]):
         splits: Literal["fixed", "resampled"] = "fixed",
         objective: Measure | None = None,
         costs: Sequence[Sequence[float]] | None = None,
+        group_column: str | None = None,
         margin: float | None = None,
         budget: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
@@ -85,6 +86,7 @@ class StudyResource(ModelSources[OneHandle, Mode]):
             splits: `fixed` if all trainings answer the same validation images; `resampled` if each seed has its own
                 fold, `run.fold` of `run.folds`.
             objective: the measure that decides, if only one does. costs: of each answer to each label, for `cost`.
+            group_column: the column of the answers whose values are the groups, for `worst_group`.
             margin: asks whether each arm is as good, and by how much it may be worse: 0.01 is one point.
             budget: the most `jobs` and `seconds` of all trainings together.
         """
@@ -96,6 +98,7 @@ class StudyResource(ModelSources[OneHandle, Mode]):
             "splits": splits,
             "objective": objective,
             "costs": costs,
+            "group_column": group_column,
             "margin": margin,
             "budget": dict(budget or {}),
             "metadata": dict(metadata or {}),
@@ -112,6 +115,7 @@ class StudyResource(ModelSources[OneHandle, Mode]):
         images: int | None = None,
         objective: Measure | None = None,
         costs: Sequence[Sequence[float]] | None = None,
+        group_column: str | None = None,
         name: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
@@ -124,7 +128,7 @@ class StudyResource(ModelSources[OneHandle, Mode]):
                 files, such as `base-seed3.npz`.
             metric, better: what final figures are; by default `accuracy`. With `higher` they are from 0 to 1.
             images: how many images a figure is a share of. Without it, the intervals cover seeds only.
-            objective: the measure of answers that decides, if only one does. costs: as for `external`.
+            objective: the measure of answers that decides, if only one does. costs, group_column: as for `external`.
         Raises:
             TunerTrials: most arms have a single run.
             RunsDisagree: two runs answer other images or classes, or two seeds give the same answers. The study is
@@ -140,6 +144,7 @@ class StudyResource(ModelSources[OneHandle, Mode]):
             "images": images,
             "objective": objective,
             "costs": costs,
+            "group_column": group_column,
             "metadata": dict(metadata or {}),
         }
         study: Any = await StudyResource.create(self, order, idempotency_key=idempotency_key)

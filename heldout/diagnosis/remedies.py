@@ -64,7 +64,7 @@ def weighs_classes(spec: Spec | None) -> bool:
 def counts_classes(spec: Spec | None) -> bool:
     """Whether the job's objective depends on each class, however rare it is."""
     objective = None if spec is None else spec.get("objective")
-    return objective is not None and METRICS[objective].depends_on_classes
+    return objective is not None and METRICS[objective].depends_on == "classes"
 
 
 def suggest_data_fix(what: str, fix: Mapping[str, Any] | None = None) -> tuple[SuggestedRemedy, ...]:

@@ -36,7 +36,7 @@ HOW_TO_READ_PICTURES = (
     "Farther right is better. An arrow at the edge means that the bar continues beyond it."
 )
 HOW_TO_READ_SIZES = (
-    "Wrong answers on validation images. The true share is very likely between the bounds: in 95 of 100 cases, for the "
+    "on validation images. The true value is very likely between the bounds: in 95 of 100 cases, for the "
     "forecast in 90."
 )
 SO_FAR = (
@@ -269,24 +269,39 @@ def build_gaps(study: StudyView) -> list[Block]:
 
 
 def _build_sizes(study: StudyView) -> list[Block]:
-    """The error at each number of training images, and the forecast."""
+    """The error at each number of training images, or the study's objective, and the forecast."""
     heading = Heading("How much do more training images help?")
     sizes, forecast = study.sizes or [], study.forecast
     if not sizes:
         return [heading, Paragraph("Nothing has been measured yet.")]
     points: list[CurvePointView | ForecastView] = [*sizes, *([] if forecast is None else [forecast])]
-    scale = choose_scale([0.0, *(end for point in points for end in (point.error, *(point.interval or ())))], 2.0, 98.0)
+    objective = None if study.objective in (None, "accuracy") else METRICS[study.objective].name
+    what = "wrong answers" if objective is None else objective
+
+    def convert(errors: Sequence[float]) -> list[float]:
+        return list(errors) if objective is None else [1 - error for error in reversed(errors)]
+
+    shown = [end for point in points for end in convert([point.error, *(point.interval or ())])]
+    scale = choose_scale([0.0, *shown] if objective is None else shown, 2.0, 98.0)
     rows: list[tuple[Cell, ...]] = []
     for size in points:
-        marks = mark_interval(scale, size.error, size.interval, "may_be_chance" if size is forecast else "heldout")
-        written, between = percent(size.error), format_range(size.interval)
+        [value], bounds = convert([size.error]), None
+        if size.interval is not None:
+            low, high = convert(size.interval)
+            bounds = low, high
+        marks = mark_interval(scale, value, bounds, "may_be_chance" if size is forecast else "heldout")
+        written, between = percent(value), format_range(bounds)
         loss = NONE if size is forecast else format_loss(getattr(size, "loss", None))
         source = "forecast" if size is forecast else pluralize(len(getattr(size, "jobs", ())), "training")
-        picture = Strip(marks, f"{written} wrong, very likely {between}")
+        picture = Strip(marks, f"{written} {'wrong' if objective is None else what}, very likely {between}")
         rows.append((f"{size.images:,}", picture, written, between, loss, source))
-    axis = make_axis(scale, "wrong answers, %", "fewer wrong", "more wrong", factor=100)
-    headings = ("training images", axis, "wrong answers", "very likely between", "loss", "source")
+    ends = ("fewer wrong", "more wrong") if objective is None else ("worse", "better")
+    axis = make_axis(scale, f"{what}, %", *ends, factor=100)
+    headings = ("training images", axis, what, "very likely between", "loss", "source")
+    what = what[:1].upper() + what[1:]
     table = Table(
-        "Wrong answers by training images", headings, rows, (), (2, 3, 4), note=HOW_TO_READ_SIZES, name="Error"
+        *(f"{what} by training images", headings, rows, (), (2, 3, 4)),
+        note=f"{what} {HOW_TO_READ_SIZES}",
+        name="Error" if objective is None else what,
     )
     return [heading, Figure("Learning curve", [table])]

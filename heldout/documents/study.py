@@ -53,7 +53,7 @@ def list_facts(study: StudyView) -> list[Fact]:
     return keep_known(
         Fact("Study", strip_code(study.name), f"({study.id})"),
         Fact("Question", STUDY_KINDS[study.kind]),
-        Fact("Status", study.status, describe_progress(study)),
+        Fact("Status", f"{study.status}, {describe_progress(study)}"),
         Fact("Remedies", strip_code(", ".join(map(describe_remedy, study.remedies)))),
         Fact("Trainings", "done before" if study.recorded else "run elsewhere")
         if dataset is None
@@ -61,7 +61,11 @@ def list_facts(study: StudyView) -> list[Fact]:
         Fact("Job", study.job or "", page=f"/jobs/{study.job}"),
         Fact("First look", "" if study.recorded else pluralize(study.seeds, "seed")),
         Fact("Validation", "the same images for all" if study.splits == "fixed" else "different images for each seed"),
-        Fact("Decides", "" if study.objective is None else name_measure(study.objective)),
+        Fact(
+            "Decides",
+            "" if study.objective is None else name_measure(study.objective),
+            strip_code(study.group_column or ""),
+        ),
         Fact("As good within", "" if study.margin is None else say_margin(study.margin)),
         Fact("Budget", "" if study.recorded else join_with_and(limits or ["no limit"])),
         Fact.at("Created", study.created_at),

@@ -27,6 +27,9 @@ _WHATS = {name: what for what, names in _NAMES_OF_WHATS.items() for name in name
 # Prefix of the class name in a column of probabilities.
 _OF_CLASS = re.compile(r"(?:p|prob|proba|probs|probability|probabilities)[ _.:/-](?P<name>.+)", re.IGNORECASE)
 
+# Prefix of the name of a further value of the images.
+_OF_COLUMN = re.compile(r"(?:(?P<split>[a-z]+)_)?column_(?P<name>.+)", re.IGNORECASE)
+
 
 def split_and_what(name: str) -> tuple[SplitName | None, What | None]:
     """The split and content that a name implies: for `test_y_prob`, test and probabilities; None if not implied."""
@@ -40,6 +43,13 @@ def get_column_class(name: str) -> str | None:
     """The class whose probabilities a column contains: `cat` for `p_cat`."""
     found = _OF_CLASS.fullmatch(name)
     return None if found is None or split_and_what(name)[1] is not None else found["name"].strip()
+
+
+def get_array_column(name: str) -> tuple[SplitName | None, str] | None:
+    """The split and the column whose values an array contains: test and `camera` for `test_column_camera`."""
+    found = _OF_COLUMN.fullmatch(name)
+    split = None if found is None or found["split"] is None else SPLITS.get(found["split"].lower())
+    return None if found is None or (found["split"] is not None and split is None) else (split, found["name"])
 
 
 def split_of(value: object) -> SplitName | None:

@@ -10,7 +10,7 @@ from heldout.metrics import Measure
 from heldout.spec.augmentation import AugmentationSpec, Fraction
 from heldout.spec.backbone import Backbone
 from heldout.spec.network import MAX_BLOCKS, MAX_LISTED_BLOCKS, AnyNetworkSpec
-from heldout.spec.objective import Costs, MonitoredFigure, get_followed, require_costs
+from heldout.spec.objective import Costs, GroupColumn, MonitoredFigure, get_followed, require_parts
 from heldout.spec.optimization import (
     ConstantSchedule,
     CosineSchedule,
@@ -251,6 +251,7 @@ class JobSpec(SpecPart):
         "follow it, and so do studies of this job. null: they follow the loss.",
     )
     costs: Costs = None
+    group_column: GroupColumn = None
     initial: InitialSpec | None = None
     validation: Validation | None = Field(None, description="null: the dataset's own splits.")
     evaluation: EvaluationSpec = EvaluationSpec()
@@ -274,7 +275,7 @@ class JobSpec(SpecPart):
 
     @model_validator(mode="after")
     def _check_objective(self) -> "JobSpec":
-        require_costs(self.objective, self.costs)
+        require_parts(self.objective, self.costs, self.group_column)
         early = self.training.early_stopping
         if early is not None and early.monitor == "validation_objective" and self.objective is None:
             raise PydanticCustomError(
@@ -301,6 +302,11 @@ class JobSpec(SpecPart):
     def has_own_objective(self) -> bool:
         """Whether the `objective` is neither loss nor accuracy, which every epoch has anyway."""
         return self.followed == "validation_objective"
+
+    @property
+    def is_about_groups(self) -> bool:
+        """Whether the `objective` is that of the worst group, so that training needs the dataset's columns."""
+        return self.objective == "worst_group"
 
     @property
     def folds(self) -> ValidationSpec | None:

@@ -1,4 +1,4 @@
-"""The metric that counts, as a part of specs: what follows it, and the costs of answers."""
+"""The metric that counts, as a part of specs: what follows it, the costs of answers, and the groups."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -7,6 +7,7 @@ from pydantic import Field
 from pydantic_core import PydanticCustomError
 
 from heldout.metrics import Measure
+from heldout.spec.dataset import ColumnName
 
 MonitoredFigure = Literal["validation_loss", "validation_accuracy", "validation_objective"]
 
@@ -31,8 +32,19 @@ Costs = Annotated[
 ]
 
 
-def require_costs(objective: Measure | None, costs: Sequence[Sequence[float]] | None) -> None:
-    """Refuse a cost without its table, and a table that cannot be one. Raises ValueError."""
+GroupColumn = Annotated[
+    ColumnName | None,
+    Field(
+        description="The column of the dataset, such as `camera`, whose values are the groups of `worst_group`. "
+        "Numbers are put into bins. `worst_group` is then among the metrics."
+    ),
+]
+
+
+def require_parts(objective: Measure | None, costs: Sequence[Sequence[float]] | None, group_column: str | None) -> None:
+    """Refuse an objective without what it needs, and a table that cannot be one of costs. Raises ValueError."""
+    if objective == "worst_group" and group_column is None:
+        raise ValueError("`objective: worst_group` needs `group_column`, the column whose values are the groups")
     if costs is None:
         if objective == "cost":
             raise ValueError("`objective: cost` needs `costs`, the cost of each answer to each label")

@@ -6,7 +6,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from typing_extensions import TypeAliasType
 
 from heldout.spec.job import Metadata, Name
-from heldout.spec.objective import Costs, require_costs
+from heldout.spec.objective import Costs, GroupColumn, require_parts
 from heldout.spec.part import SpecPart
 from heldout.studies.recorded import RecordedStudySpec, check_arm_names
 from heldout.studies.spec import Margin, Objective, Question, RemedyName, StudyBudget, StudySpec, resolve_margin
@@ -40,6 +40,7 @@ class ExternalStudySpec(SpecPart):
     )
     objective: Objective = None
     costs: Costs = None
+    group_column: GroupColumn = None
     question: Question = "better"
     margin: Margin = None
     budget: StudyBudget = StudyBudget()
@@ -53,7 +54,7 @@ class ExternalStudySpec(SpecPart):
 
     @model_validator(mode="after")
     def _check_costs(self) -> "ExternalStudySpec":
-        require_costs(self.objective, self.costs)
+        require_parts(self.objective, self.costs, self.group_column)
         resolve_margin(self.question, self.margin, self.objective)
         return self
 

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from heldout.spec.job import Metadata, Name
-from heldout.spec.objective import Costs, require_costs
+from heldout.spec.objective import Costs, GroupColumn, require_parts
 from heldout.spec.part import SpecPart
 from heldout.studies.spec import BASE_ARM, Objective, RemedyName
 
@@ -60,12 +60,13 @@ class RecordedStudySpec(SpecPart):
     )
     objective: Objective = None
     costs: Costs = None
+    group_column: GroupColumn = None
     metadata: Metadata = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check_runs(self) -> "RecordedStudySpec":
         check_arm_names([arm.name for arm in self.arms])
-        require_costs(self.objective, self.costs)
+        require_parts(self.objective, self.costs, self.group_column)
         if self.metric is None and self.images is not None:
             _refuse(("images",), "`images` belongs to final figures; name them in `metric`")
         if self.better == "lower" and (self.images is not None or self.metric is None):

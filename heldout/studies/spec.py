@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 from heldout.metrics import METRICS, USUAL_MARGIN
 from heldout.metrics import Measure as Measure
 from heldout.spec.job import JobSpec, Metadata, Name, Priority
-from heldout.spec.objective import Costs, require_costs
+from heldout.spec.objective import Costs, GroupColumn, require_parts
 from heldout.spec.part import SpecPart
 
 # The unchanged arm, with which every remedy is compared.
@@ -116,6 +116,7 @@ class StudySpec(SpecPart):
     )
     objective: Objective = None
     costs: Costs = None
+    group_column: GroupColumn = None
     question: Question = "better"
     margin: Margin = None
     data: Literal["fix", "as_they_are"] | None = Field(
@@ -160,7 +161,7 @@ class StudySpec(SpecPart):
     def _check_has_one_base(self) -> "StudySpec":
         if (self.job is None) == (self.spec is None):
             raise ValueError("name either `job` or `spec`")
-        require_costs(None, self.costs)  # those of the base are not known here
+        require_parts(None, self.costs, None)  # those of the base are not known here
         if self.kind == "learning_curve" and self.objective is not None and not METRICS[self.objective].is_share:
             raise ValueError(
                 f"a `learning_curve` follows a share, and `{self.objective}` is not one. Leave `objective` out"

@@ -225,6 +225,9 @@ class StudyView(View):
     costs: list[list[float]] | None = Field(
         None, description="Costs of each answer to each label, for `objective: cost`."
     )
+    group_column: str | None = Field(
+        None, description="The column whose values are the groups, for `objective: worst_group`."
+    )
     data: Literal["fix", "as_they_are"] | None = Field(
         None, description="What its order said about faults of the job's data."
     )

@@ -32,15 +32,20 @@ def describe_forecast(now: float, error: float, interval: tuple[float, float], o
     return text if high < now else f"{text} They may not help at all."
 
 
-def describe_no_forecast(code: str, sizes: Sequence[tuple[int, float]], rise: Sequence[int]) -> str:
+def describe_no_forecast(
+    code: str, sizes: Sequence[tuple[int, float]], rise: Sequence[int], objective: Measure | None = None
+) -> str:
     """Say why there is no forecast, with the figures.
 
     Args:
         sizes: numbers of training images and the error with each, smallest first.
         rise: the two sizes between which the error rises, if that is why.
+        objective: as for `describe_forecast`.
     """
     if code == "too_short":
         return f"Only {len(sizes)} sizes were measured, which is too few for a forecast."
+    if objective not in (None, "accuracy"):
+        return _describe_no_rise(code, name_measure(objective), sizes, rise)
     if code == "no_errors":
         return "With all images, no validation image is answered wrongly, so more images have nothing to improve."
     (first, at_first), (images, at_last) = sizes[0], sizes[-1]
@@ -61,6 +66,27 @@ def describe_no_forecast(code: str, sizes: Sequence[tuple[int, float]], rise: Se
         f"The error does not fall all the way: it rises from {_of_100(errors[low])} of 100 images with {low:,} "
         f"training images to {_of_100(errors[high])} with {high:,}, which is more than chance. Look at the images "
         "added between these sizes, and at their trainings."
+    )
+
+
+def _describe_no_rise(code: str, name: str, sizes: Sequence[tuple[int, float]], fall: Sequence[int]) -> str:
+    """The same for an objective, which is what the error is missing from 1. fall: where it falls."""
+    at = {images: f"{percent(1 - error)} with {images:,}" for images, error in sizes}
+    (first, *_), (before, last) = at, [images for images, _ in sizes[-2:]]
+    name = name[:1].upper() + name[1:]
+    if code == "no_errors":
+        return f"{name} is 100% with all images, so more images have nothing to improve."
+    if code == "too_flat":
+        return f"{name} has hardly risen: it is {at[first]} training images and {at[last]}, which may be chance."
+    if code == "one_step":
+        return (
+            f"{name} has only begun to rise: it is still {at[before]} training images, and {at[last]}. One step does "
+            "not show how it continues."
+        )
+    low, high = fall
+    return (
+        f"{name} does not rise all the way: it falls from {at[low]} training images to {at[high]}, which is more than "
+        "chance. Look at the images added between these sizes, and at their trainings."
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from heldout.metrics import FEWEST_OF_RAREST, METRICS
+from heldout.metrics import FEWEST_OF_RAREST, METRICS, SMALLEST
 from heldout.words import LOSS, POINTS, format_signed_range, percent, pluralize
 from heldout.words.changes import (
     describe_change,
@@ -96,10 +96,11 @@ def say_beaten(by: str) -> str:
     return f"{quote_remedy(by)} is clearly better."
 
 
-def say_too_few(rarest: int) -> str:
+def say_too_few(rarest: int, measure: Measure) -> str:
     """Say that a class has too few images, as the end of a sentence about figures."""
     images = "one image" if rarest == 1 else f"{rarest} images"
-    return f", but there is too little to say: the rarest class has {images}, and {FEWEST_OF_RAREST} are needed"
+    which = SMALLEST[METRICS[measure].depends_on or "classes"]
+    return f", but there is too little to say: {which} has {images}, and {FEWEST_OF_RAREST} are needed"
 
 
 def say_held(leader: str) -> str:

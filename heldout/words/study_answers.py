@@ -104,11 +104,13 @@ def _describe_curve(study: StudyView) -> tuple[str, str]:
         why = "These trainings do not show what more images would bring."
         return "The learning curve gives no forecast.", f"{why} {_say_next(study)}"
     now = sizes[-1]
-    after, before = whole_percents(forecast.error, now.error)
-    effect = (
-        f"With {forecast.images:,} training images, about {after} of answers would be wrong, instead of {before} with "
-        f"{now.images:,}."
-    )
+    if study.objective in (None, "accuracy"):
+        after, before = whole_percents(forecast.error, now.error)
+        expected = f"about {after} of answers would be wrong"
+    else:
+        after, before = whole_percents(1 - forecast.error, 1 - now.error)
+        expected = f"{name_measure(study.objective)} would be about {after}"
+    effect = f"With {forecast.images:,} training images, {expected}, instead of {before} with {now.images:,}."
     headline = "More training images would help." if _is_fall_sure(study) else "More training images may not help."
     return headline, f"{effect} {_say_next(study)}"
 

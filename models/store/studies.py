@@ -253,7 +253,7 @@ def compute_totals(session: Session, study_id: str) -> dict[str, Any]:
 def get_objective(session: Session, study_id: str) -> StudyObjective:
     """Return what a study compares, as fixed when it was ordered."""
     plan = session.get_one(StudyRow, study_id).plan
-    return StudyObjective(plan.get("objective"), plan.get("costs"))
+    return StudyObjective(plan.get("objective"), plan.get("costs"), plan.get("group_column"))
 
 
 def has_sealed(session: Session, study_id: str) -> bool:

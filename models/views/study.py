@@ -43,6 +43,7 @@ def build_study_view(study: StudyRow, dataset: DatasetRow | None) -> StudyView:
             splits="fixed" if plan["folds"] is None else "resampled",
             objective=plan.get("objective"),
             costs=plan.get("costs"),
+            group_column=plan.get("group_column"),
             margin=plan.get("margin"),
             data=plan.get(ASKED, plan).get("data"),
             waits_for=waits_for,

@@ -308,10 +308,16 @@ class ComputedAttempt(Attempt[Computed]):
             raise ModelGone(job_id) from missing
         return file
 
-    def dataset(self, in_use: ExitStack, *, needs_relations: bool = False, with_names: bool = False) -> AssignedDataset:
+    def dataset(
+        self, in_use: ExitStack, *, needs_relations: bool = False, with_names: bool = False, needs_columns: bool = False
+    ) -> AssignedDataset:
         """Return the files of the job's dataset. Raises whatever `AttemptFiles` raises."""
         content = self.files.open_dataset(self.claimed.dataset.sha256, in_use.enter_context)
         relations = self.files.fetch_relations(self.claimed, self.folder, needed=needs_relations)
         names = self.files.fetch_names_if_there(self.claimed, self.folder) if with_names else None
-        columns = self.files.fetch_columns_if_there(self.claimed, self.folder) if with_names else None
+        columns = None
+        if needs_columns:
+            columns = self.files.fetch_columns(self.claimed.dataset.id, self.folder)
+        elif with_names:
+            columns = self.files.fetch_columns_if_there(self.claimed, self.folder)
         return AssignedDataset(content, self.claimed.dataset.sha256, relations, names, columns)

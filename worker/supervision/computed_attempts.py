@@ -36,9 +36,10 @@ class EvaluateAttempt(ComputedAttempt[EvaluateSpec]):
             self._models = self.lease.read(lambda session: evaluations.find_models(session, [*spec.base, *spec.winner]))
         except SpecUnreadable as error:
             raise CannotBegin(FailureCode.INTERNAL, error.detail) from error
-        has_folds = any(model.spec.folds is not None for model in self._models.values())
+        specs = [model.spec for model in self._models.values()]
+        has_folds, needs_columns = any(spec.folds is not None for spec in specs), specs[0].is_about_groups
         return messages.EvaluateAssignment(
-            dataset=self.dataset(in_use, needs_relations=has_folds),
+            dataset=self.dataset(in_use, needs_relations=has_folds, needs_columns=needs_columns),
             base=self._fetch(spec.base),
             winner=self._fetch(spec.winner),
             # With folds each model has its own images, and an ensemble has none that all its members were not trained

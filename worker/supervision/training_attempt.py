@@ -63,7 +63,9 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
     def work(self, in_use: ExitStack) -> None:
         needs_relations = self.cuts_splits
         self._epoch_seconds: list[float] = []
-        self._dataset = self.dataset(in_use, needs_relations=needs_relations, with_names=True)
+        self._dataset = self.dataset(
+            in_use, needs_relations=needs_relations, with_names=True, needs_columns=self.spec.is_about_groups
+        )
         for checkpoint in (*self.claimed.begins.checkpoints, None):
             self._checkpoint, self._requested = checkpoint, None
             self._whole_epochs = checkpoint.epoch if checkpoint else 0

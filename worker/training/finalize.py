@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from analysis.answers.answers import Answers, Predictions
+from analysis.answers.answers import Predictions
 from analysis.answers.metrics import contribute, measure_split
 from analysis.arrays.file_names import FileNames
 from analysis.arrays.relations import load_relations
@@ -127,7 +127,7 @@ def _measure(data: TrainingData, kept: Mapping[str, Predictions], epoch: int, co
         for split, said in kept.items()
     }
     metrics = {
-        split: measure_split(Answers.to(data.labels[data.rows[split]], said), costs)
+        split: measure_split(data.make_answers(split, said), costs)
         for split, said in kept.items()
         if len(data.rows[split])
     }
@@ -143,7 +143,7 @@ def make_study_scores(
     """
     source = data.source["validation"]
     in_order = np.argsort(source)
-    said = Answers.to(data.labels[data.rows["validation"]], kept["validation"]).of(in_order)
+    said = data.make_answers("validation", kept["validation"]).of(in_order)
     objective = None
     if spec is not None and spec.objective is not None and spec.has_own_objective:
         objective = contribute(spec.objective, said, spec.costs)

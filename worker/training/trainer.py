@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.answers.answers import Answers, Predictions
+from analysis.answers.answers import Predictions
 from analysis.answers.metrics import contribute
 from heldout.spec.job import JobSpec
 from worker import messages
@@ -321,7 +321,7 @@ class Trainer:
         """Return the objective on the validation images; NaN if they cannot have it."""
         rows = self._data.rows["validation"]
         probabilities, losses = self._evaluator.predict(rows, self._check_stop)
-        answers = Answers.to(self._data.labels[rows], Predictions(probabilities, losses))
+        answers = self._data.make_answers("validation", Predictions(probabilities, losses))
         assert self._spec.objective is not None
         return contribute(self._spec.objective, answers, self._spec.costs).value
 

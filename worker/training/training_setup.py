@@ -11,6 +11,7 @@ from typing import Self
 import keras
 import numpy as np
 
+from analysis.answers.groups import read_groups
 from analysis.arrays.dataset import load
 from analysis.arrays.relations import load_relations
 from heldout.lifecycle.job import FailureCode
@@ -110,6 +111,7 @@ def prepare(assignment: Assignment, requested_stop: Callable[[], StopCause | Non
     spec, machine, dataset = assignment.spec, assignment.machine, assignment.dataset
     relations = load_relations(dataset.relations) if dataset.relations else None
     data = select(load(dataset.folder), spec, machine.resident_bytes, relations)
+    data = replace(data, groups=read_groups(dataset.columns, spec.group_column))
     uploaded = assignment.start.backbone
     known = None if uploaded is None else uploaded.known
     towers = choose_towers(machine.towers, machine.cores, spec, data.image, len(data.classes), known)

@@ -51,6 +51,7 @@ WaitS = Annotated[int, Field(ge=0, le=55, description="The most seconds to wait 
 Objective = Annotated[
     Measure | None, Field(description="The measure that decides, named before anything is known; else either may.")
 ]
+GroupColumn = Annotated[str | None, Field(description="For worst_group: the column whose values are the groups.")]
 _READS = ToolAnnotations(read_only_hint=True)
 _STARTS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False)
 
@@ -256,6 +257,7 @@ class Tools:
             Field(description="If the data have faults, fix makes a version without them and continues."),
         ] = None,
         objective: Objective = None,
+        group_column: GroupColumn = None,
         full: Annotated[
             bool, Field(description="Compare all remedies that suit; else at most three, which may be continued.")
         ] = False,
@@ -268,6 +270,7 @@ class Tools:
             "extent": "full" if full else None,
             "seeds": seeds,
             "objective": objective,
+            "group_column": group_column,
             "budget": {"jobs": max_jobs, "seconds": None},
             **({} if data is None else {"data": data}),
         }
@@ -299,10 +302,12 @@ class Tools:
         ],
         seeds: Annotated[int, Field(ge=2, le=20, description="Trainings of each at first.")] = 3,
         objective: Objective = None,
+        group_column: GroupColumn = None,
     ) -> str:
         """Order a study of the user's own script: which parameters help beyond chance. Says how to run the script."""
         async with self._client() as client:
-            study = (await client.studies.external(arms, seeds=seeds, objective=objective)).view
+            order = client.studies.external(arms, seeds=seeds, objective=objective, group_column=group_column)
+            study = (await order).view
         values = " ".join(f"--{name} {{{name}}}" for name in next(iter(arms.values())))
         command = f'heldout cure {study.id} --run "python train.py --seed {{seed}} {values} --out {{out}}"'
         return (
@@ -317,11 +322,14 @@ class Tools:
             Field(min_length=2, description="Files of answers of each way to train, one for each seed; base first."),
         ],
         objective: Objective = None,
+        group_column: GroupColumn = None,
     ) -> str:
         """Say whether trainings that are already there differ by more than luck. Needs several seeds of each."""
         files = {name: [Path(path).expanduser() for path in paths] for name, paths in arms.items()}
         async with self._client() as client:
-            return describe_study((await client.studies.recorded(files, objective=objective)).view)
+            return describe_study(
+                (await client.studies.recorded(files, objective=objective, group_column=group_column)).view
+            )
 
 
 async def _wait_for_job(client: AsyncClient, job_id: str, wait_s: int) -> str:

@@ -179,7 +179,9 @@ def _check_study(study: "StudyView", arms: Mapping[str, Mapping[str, Any]], give
     if arms and arms != ordered:
         raise Refused(f"{study.id} has the arms {ordered}, but --arm says {dict(arms)}. Leave --arm out.")
     budget = {f"budget-{name}": (limit, getattr(study.budget, name)) for name, limit in given["budget"].items()}
-    other = {name: (given[name], getattr(study, name)) for name in ("seeds", "splits", "objective", "margin")}
+    other = {
+        name: (given[name], getattr(study, name)) for name in ("seeds", "splits", "objective", "group_column", "margin")
+    }
     for name, (wanted, has) in {**other, **budget}.items():
         if wanted not in (None, has):
             was = f"no --{name}" if has is None else f"--{name} {has}"

@@ -8,10 +8,12 @@ import pytest
 from scipy.stats import fisher_exact
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
-from analysis.answers.answers import Answers
+from analysis.answers.answers import Answers, PredictionsRefused
 from analysis.answers.external import diagnose_answers
+from analysis.answers.file import read_predictions
 from analysis.answers.groups import group_images, measure_groups
-from analysis.answers.table import read_table
+from analysis.answers.received import GivenSplit, receive_answers
+from heldout.client.external_values import pack_npz
 from heldout.diagnosis import Evaluation, diagnose
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.history import History
@@ -128,14 +130,58 @@ def test_of_a_thousand_columns_that_say_nothing_at_most_fifty_are_reported():
     assert count_null_findings(1000, 2) <= 50
 
 
-def test_other_columns_of_external_answers_are_their_groups():
-    rng, lines = np.random.default_rng(0), io.StringIO()
-    out = csv.writer(lines)
-    out.writerow(["file", "split", "label", "answer", "camera"])
+def draw_rows():
+    """Rows of 800 test images: name, split, label, answer, camera and age. Camera B is answered worse."""
+    rng = np.random.default_rng(0)
     for row in range(800):
         camera, label = "AB"[row % 4 == 0], ["cat", "dog"][row % 2 ^ row // 4 % 2]
         right = rng.random() < (0.6 if camera == "B" else 0.95)
-        out.writerow([row, "test", label, label if right else ["cat", "dog"][label == "cat"], camera])
-    found = diagnose_answers(read_table(io.BytesIO(lines.getvalue().encode())), None)
-    assert [column.name for column in found.groups["test"]] == ["camera"]
+        yield row, "test", label, label if right else ["cat", "dog"][label == "cat"], camera, row % 2 or None
+
+
+def write_csv() -> bytes:
+    lines = io.StringIO()
+    csv.writer(lines).writerows([["file", "split", "label", "answer", "camera", "age"], *draw_rows()])
+    return lines.getvalue().encode()
+
+
+def write_npz(*, by_split: bool) -> bytes:
+    _, split, label, answer, camera, age = (np.array(column) for column in zip(*draw_rows(), strict=True))
+    age = age.astype(float)  # NaN where there is none
+    file, before = io.BytesIO(), "test_" if by_split else ""
+    arrays = {"labels": label, "answers": answer, "column_camera": camera, "column_age": age}
+    np.savez(
+        file, **{f"{before}{name}": array for name, array in arrays.items()} | ({} if by_split else {"split": split})
+    )
+    return file.getvalue()
+
+
+def write_clients_npz() -> bytes:
+    _, _, label, answer, camera, age = zip(*draw_rows(), strict=True)
+    part = {"labels": np.array(label), "answers": answer, "columns": {"camera": camera, "age": age}}
+    return pack_npz({"test": part})
+
+
+@pytest.mark.parametrize(
+    "file",
+    [write_csv(), write_npz(by_split=True), write_npz(by_split=False), write_clients_npz()],
+    ids=["csv", "npz", "npz with split", "client"],
+)
+def test_columns_of_external_answers_are_their_groups(file):
+    found = diagnose_answers(read_predictions(io.BytesIO(file), 10**8), None)
+    assert [(group.value, group.count) for group in found.groups["test"][1].groups] == [("1", 400)]
+    assert found.groups["test"][1].without_value == 400
+    assert [column.name for column in found.groups["test"]] == ["camera", "age"]
     assert [finding.evidence["value"] for finding in found.findings if finding.code == "worst_group"] == ["B"]
+
+
+def test_columns_that_do_not_fit_the_images_are_refused_with_their_place():
+    for columns, why in (
+        ({"camera": ["A"]}, "received 1 value for 2 labels"),
+        ({"camera": np.zeros((2, 2))}, "received an array of the shape (2, 2)"),
+        ({f"c{number}": ["A", "B"] for number in range(51)}, "received 51 columns; expected at most 50"),
+    ):
+        with pytest.raises(PredictionsRefused) as refused:
+            receive_answers({"test": GivenSplit([0, 1], answers=[0, 1], columns=columns)}, 2)
+        assert why in str(refused.value)
+        assert refused.value.path[:2] == ("test", "columns")

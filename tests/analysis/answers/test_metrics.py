@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from sklearn import metrics as sklearn
 
 from analysis.answers.answers import Answers, Predictions
@@ -46,6 +47,32 @@ def test_a_metric_is_what_scikit_learn_computes_and_the_mean_of_what_the_images_
     found = contribute(name, ANSWERS)
     assert found.value == pytest.approx(compute_reference(name, ANSWERS), abs=1e-9)
     assert found.of_image.mean() == pytest.approx(found.value, abs=1e-9)
+
+
+def test_the_worst_group_has_the_lowest_accuracy_and_images_without_a_value_do_not_count():
+    groups = np.random.default_rng(1).choice([-1, 0, 2, 5], len(ANSWERS), p=[0.1, 0.5, 0.3, 0.1])
+    said = ANSWERS.in_groups(groups)
+    table = {group: (ANSWERS.right[groups == group].mean(), (groups == group).sum()) for group in (0, 2, 5)}
+    usual = np.mean([share for share, _ in table.values()])
+    expected = min((share * count + 5 * usual) / (count + 5) for share, count in table.values())
+    found = measure_split(said)["worst_group"]
+    assert found.value == pytest.approx(expected)
+    others = {name: measured for name, measured in measure_split(said).items() if name != "worst_group"}
+    assert others == measure_split(ANSWERS), "groups change no other metric"
+    lowest = min(table.values())
+    low, high = found.interval
+    exact = binomtest(round(lowest[0] * lowest[1]), lowest[1]).proportion_ci(0.95)
+    assert low <= exact.low + 1e-9
+    assert high > exact.high
+    few = np.where(np.arange(len(ANSWERS)) < 2, 1, 0)
+    two = describe_metric("worst_group", contribute("worst_group", ANSWERS.in_groups(few)))
+    assert (two.interval, two.why) == (
+        None,
+        "Too few to say: the smallest group has 2 images here; 20 are needed.",
+    )
+    for alone in (None, np.zeros(len(ANSWERS), np.int64), np.full(len(ANSWERS), -1)):
+        with pytest.raises(NotMeasurable):
+            contribute("worst_group", ANSWERS.in_groups(alone))
 
 
 @pytest.mark.parametrize("name", [name for name in METRICS if not METRICS[name].is_minimum])

@@ -7,13 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.optimize import curve_fit
+from sklearn.metrics import balanced_accuracy_score
 
+from analysis.answers.answers import Answers
+from analysis.answers.metrics import contribute
 from analysis.studies.forecasting import Forecast, NoForecast, Size, forecast
 from analysis.studies.next_steps import decide_next_steps
 from analysis.studies.planning import count_most_jobs
 from analysis.studies.runs import choose_sizes
-from analysis.studies.state import Arm, NextSteps, RunKey, Scores, StudyRun, StudyState
+from analysis.studies.state import Arm, NextSteps, Purpose, RunKey, Scores, StudyRun, StudyState
 from heldout.lifecycle.job import JobStatus
+from heldout.metrics import Measure
+from heldout.words.learning_curves import describe_no_forecast
 
 SIZES = (100, 200, 400, 800, 1600)
 MANY = 100_000  # images that errors are counted on
@@ -112,6 +117,42 @@ def test_the_text_of_a_forecast_contains_its_figures() -> None:
         f"Twice as many training images should bring the error from {100 * now:.1f} to about {100 * found.error:.1f} "
         f"of 100 images ({low:.1f} to {high:.1f})."
     )
+
+
+def test_a_curve_follows_the_objective_and_a_minimum_is_as_unsure_as_its_smallest_class() -> None:
+    labels = np.repeat([0, 1], [100, 400])
+
+    def of(measure: Measure) -> NextSteps:
+        runs = []
+        for run in ended():
+            same = scores(replace(run.key, seed=0))  # no noise but that of the images
+            answers = Answers.without_probabilities(labels, np.where(same.right, labels, 1 - labels))
+            runs.append(replace(run, scores=replace(same, objective=contribute(measure, answers))))
+        return decide_next_steps(replace(STATE, objective=measure), runs)
+
+    mean, lowest = of("balanced_accuracy"), of("worst_class")
+    for size in mean.sizes:
+        right = scores(RunKey("base", Purpose.RACE, 0, variant=size.images)).right
+        assert size.error == pytest.approx(1 - balanced_accuracy_score(labels, np.where(right, labels, 1 - labels)))
+    assert mean.forecast.explanation.startswith("Twice as many training images should raise balanced accuracy from ")
+    wide, narrow = (found.sizes[0].interval[1] - found.sizes[0].interval[0] for found in (lowest, mean))
+    # A share of 100 images against the mean of shares of 100 and 400, which says as much as 320.
+    assert wide > 1.2 * narrow
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("no_errors", "Balanced accuracy is 100% with all images, so more images have nothing to improve."),
+        ("too_flat", "Balanced accuracy has hardly risen: it is 60.0% with 100 training images and 68.0% with 400"),
+        ("one_step", "it is still 70.0% with 200 training images, and 68.0% with 400."),
+        ("not_monotone", "it falls from 70.0% with 200 training images to 68.0% with 400"),
+    ],
+)
+def test_without_a_forecast_the_objective_is_named_too(code, text) -> None:
+    sizes = [(100, 0.4), (200, 0.3), (400, 0.32)]
+    assert text in describe_no_forecast(code, sizes, (200, 400), "balanced_accuracy")
+    assert "error" not in describe_no_forecast(code, sizes, (200, 400), "balanced_accuracy")
 
 
 def test_a_failed_size_is_left_out_but_the_largest_is_required() -> None:

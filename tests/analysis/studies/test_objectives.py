@@ -77,6 +77,8 @@ def make_run(arm, seed, objective, counts=(60, 600)):
         right[random.permutation(places)[: min(found, len(places)) - random.integers(0, 3)]] = True
     answers = Answers.without_probabilities(labels, np.where(right, labels, 1 - labels).astype(np.int64))
     images = np.arange(len(labels), dtype=np.int32)
+    # The groups are the classes; a tenth of the frequent images has none.
+    answers = answers.in_groups(np.where(np.arange(len(labels)) % 600 < 540, labels, -1).astype(np.int64))
     contributions = None if objective in (None, "accuracy") else contribute(objective, answers)
     losses = np.where(right, 0.2, 2.0).astype(np.float32)
     scores = Scores(images, losses, right, 0.1, 0.9, 1000, 5, contributions)
@@ -91,7 +93,8 @@ def decide(objective, counts=(60, 600), **changes):
 
 
 @pytest.mark.parametrize(
-    ("objective", "winner"), [("accuracy", "usual"), ("worst_class", "even"), ("balanced_accuracy", "even")]
+    ("objective", "winner"),
+    [("accuracy", "usual"), ("worst_class", "even"), ("worst_group", "even"), ("balanced_accuracy", "even")],
 )
 def test_the_winner_is_the_best_by_the_objective(objective, winner):
     steps = decide(objective)
@@ -117,10 +120,14 @@ def test_too_few_images_of_a_class_are_said_to_be_too_few():
     assert "the rarest class has 12 images, and 20 are needed" in steps.conclusion.explanation
     assert steps.conclusion.needs.images == 409  # two thirds as many as there are
     assert all(arm.difference.adjusted_intervals.objective is None for arm in steps.arms[1:])
+    by_group = decide("worst_group", counts=(2, 600)).conclusion
+    assert by_group.kind == "cannot_tell"
+    assert "the smallest group has 2 images, and 20 are needed" in by_group.explanation
 
 
-def test_stored_scores_keep_what_images_contribute():
-    scores = make_run("base", 0, "balanced_accuracy").scores
+@pytest.mark.parametrize("objective", ["balanced_accuracy", "worst_group"])
+def test_stored_scores_keep_what_images_contribute(objective):
+    scores = make_run("base", 0, objective).scores
     again = unpack_scores(pack_scores(scores))
     assert get_objective(again).value == scores.objective.value
     assert np.array_equal(get_objective(again).of_image, scores.objective.of_image)
@@ -136,3 +143,4 @@ def test_intervals_hold_as_often_as_they_say():
         found = measure_coverage(setting, 200)
         assert all(0.91 <= share <= 1 for share in found.values()), found
         assert found["worst_class"] >= 0.95
+        assert found["worst_group"] >= 0.95

@@ -50,7 +50,7 @@ def test_the_answer_says_what_helped_by_how_much_and_what_to_do(capsys):
     output = capsys.readouterr().out
     lines = output.splitlines()
     assert lines[0].split() == ["study", "Study", "of", "small", "(std_1)"]
-    assert any(line.split() == ["status", "succeeded", "9", "of", "12", "trainings"] for line in lines)
+    assert any(line.split() == ["status", "succeeded,", "9", "of", "12", "trainings"] for line in lines)
     [accuracy, loss] = [line.split() for line in lines if line.startswith("dropout (chosen) ")]
     assert accuracy[2:12] == [*("+5.0", "+3.0", "to", "+7.0", "clearly", "better", "82.0", "→", "87.0%", "3")]
     assert loss[2] == "−0.200"

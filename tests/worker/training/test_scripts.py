@@ -286,16 +286,18 @@ def test_scripts_pass_the_linter_and_the_type_checker(facts: ScriptFacts, digits
 
 @pytest.mark.parametrize("objective", [name for name in METRICS if name not in ("accuracy", "loss")])
 def test_the_script_computes_the_objective_as_the_job_does(objective, facts: ScriptFacts) -> None:
-    spec = small_spec(objective=objective, costs=COSTS, training={"early_stopping": {}})
-    exec(render_script(replace(facts, spec=spec)), script := {"__name__": "script"})
-    random = np.random.default_rng(0)
+    spec = small_spec(objective=objective, costs=COSTS, group_column="camera", training={"early_stopping": {}})
+    groups, random = np.random.default_rng(1).integers(-1, 3, facts.images), np.random.default_rng(0)
+    facts = replace(facts, spec=spec, splits={"validation": np.arange(400)}, groups=groups)
+    exec(render_script(facts), script := {"__name__": "script"})
     labels, logits = random.integers(0, 10, 400).astype(np.int32), random.normal(0, 1, (400, 10)).astype(np.float32)
     logits[np.arange(400), labels] += 1
     network = type("Answers", (), {"predict": lambda self, images, **options: images})()
-    found = script["measure"](network, logits, labels)["objective"]
+    given = [script["GROUPS"]] if objective == "worst_group" else []
+    found = script["measure"](network, logits, labels, *given)["objective"]
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     answers = Answers.to(labels, Predictions(shares, -np.log(shares[np.arange(400), labels])))
-    assert found == pytest.approx(contribute(objective, answers, COSTS).value, abs=1e-9)
+    assert found == pytest.approx(contribute(objective, answers.in_groups(groups[:400]), COSTS).value, abs=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -427,15 +427,19 @@ def test_writing_the_same_checkpoint_repeatedly_keeps_it(digits, tmp_path):
     assert files[-1].is_file()
 
 
-@pytest.mark.parametrize(("objective", "best"), [("worst_class", max), ("cost", min), ("loss", min), ("accuracy", max)])
+@pytest.mark.parametrize(
+    ("objective", "best"), [("worst_class", max), ("worst_group", max), ("cost", min), ("loss", min), ("accuracy", max)]
+)
 def test_the_kept_epoch_and_the_plateau_follow_the_objective(objective, best, digits, tmp_path):
     """Each epoch's figure is that of the answers of plain Keras with the weights of the epoch."""
     costs = [[1.0 * (answer != label) for answer in range(10)] for label in range(10)]
     training = {"epochs": 6, "optimizer": UNSTEADY, "early_stopping": {"patience": 6}}
     training |= {"schedule": {"name": "reduce_on_plateau", "patience": 1, "factor": 0.5}}
-    spec = small_spec(training=training, objective=objective, costs=costs)
-    trained = Training(spec, fewer(digits, 195, validation=120), tmp_path)
+    spec = small_spec(training=training, objective=objective, costs=costs, group_column="camera")
+    groups = np.random.default_rng(0).integers(-1, 3, len(digits.labels))
+    trained = Training(spec, fewer(digits, 195, validation=120), tmp_path, groups=groups)
     told, rows = [], trained.data.rows["validation"]
+    of_rows = groups[trained.data.source["validation"]]
 
     def answer(message):
         if isinstance(message, EpochDone):
@@ -443,7 +447,7 @@ def test_the_kept_epoch_and_the_plateau_follow_the_objective(objective, best, di
             pixels = scale_to_unit(trained.data.images[rows], trained.data.value_range)
             shares, labels = model.predict(pixels, verbose=0), trained.data.labels[rows]
             losses = -np.log(shares[np.arange(len(labels)), labels])
-            told.append(contribute(objective, Answers.to(labels, Predictions(shares, losses)), costs).value)
+            told.append(contribute(objective, Answers.to(labels, Predictions(shares, losses), of_rows), costs).value)
 
     trained.on_message = answer
     trained.trainer.train()

@@ -75,11 +75,12 @@ class Training:
         policy: Policy = "float32",
         devices: Sequence[str] = (),
         network: keras.Model | None = None,
+        groups: np.ndarray | None = None,
         **options: Any,
     ) -> None:
         """Make a new network unless one is given. options: of the trainer."""
         self.spec = spec
-        self.data: TrainingData = select(images, spec, resident_bytes)
+        self.data: TrainingData = replace(select(images, spec, resident_bytes), groups=groups)
         replicas = Replicas(devices)
         with replicas.scope():
             self.network: keras.Model = network or new_network(spec, images, policy)

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from analysis.answers.answers import Answers, Predictions
 from analysis.arrays.dataset import ImageSet, compute_digest, load
 from analysis.arrays.experiment_splits import change_splits
 from analysis.arrays.folds import compute_job_splits
@@ -87,6 +88,7 @@ class TrainingData:
     rows: for each split the rows of `images` that belong to it, int32, in the source's order.
     source: for each split the positions of the same images in the whole dataset, int64.
     class_weights: (classes,), float32, or None if all images have the same weight.
+    groups: the group of each image of the whole dataset by the job's `group_column`, int64; None without one.
     """
 
     images: NDArray[Any]
@@ -96,6 +98,12 @@ class TrainingData:
     classes: tuple[str, ...]
     value_range: tuple[float, float]
     class_weights: NDArray[np.float32] | None
+    groups: NDArray[np.int64] | None = None
+
+    def make_answers(self, split: str, said: Predictions) -> Answers:
+        """Return the answers to all images of a split."""
+        groups = None if self.groups is None else self.groups[self.source[split]]
+        return Answers.to(self.labels[self.rows[split]], said, groups)
 
     @property
     def is_streamed(self) -> bool:

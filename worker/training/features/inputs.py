@@ -232,7 +232,7 @@ class FeatureMaker:
         known = ImageSet(images, stored.labels if labels is None else labels, {}, stored.classes, (0.0, 1.0))
         stays_mapped = images is features and not self._devices and features.nbytes <= MAX_FEATURE_BYTES
         data = take_images(known, source, 0 if stays_mapped else MAX_FEATURE_BYTES)
-        data = replace(data, class_weights=self._data.class_weights)
+        data = replace(data, class_weights=self._data.class_weights, groups=self._data.groups)
         made = (
             ResidentData(replace(data, images=share_features(features)))
             if stays_mapped

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from analysis.answers.answers import Answers, Predictions
+from analysis.answers.answers import Predictions
 from analysis.answers.groups import measure_groups
 from analysis.answers.temperature import compute_scores
 from analysis.arrays.columns import read_columns
@@ -314,5 +314,5 @@ def measure_columns(
     """Compute the results for the values of each column of the dataset, by split; nothing without columns."""
     if columns is None:
         return {}
-    answers = {split: Answers.to(data.labels[data.rows[split]], predictions) for split, predictions in said.items()}
+    answers = {split: data.make_answers(split, predictions) for split, predictions in said.items()}
     return measure_groups(read_columns(columns), answers, data.source, costs)

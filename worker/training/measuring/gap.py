@@ -52,7 +52,7 @@ def measure_gap(
         None if nothing is held out, if there are no training images, if the job's validation split is empty, or if
         losses are not finite.
     """
-    answers = {split: Answers.to(data.labels[data.rows[split]], said) for split, said in kept.items()}
+    answers = {split: data.make_answers(split, said) for split, said in kept.items()}
     tallies = {split: said.tally() for split, said in answers.items()}
     if len(answers) < 2 or None in (tallies["train"], tallies.get("validation", 0)):
         return None

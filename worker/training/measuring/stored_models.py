@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from analysis.answers.answers import Answers
 from analysis.answers.ensembles import Ensemble
+from analysis.answers.groups import read_groups
 from analysis.answers.metrics import Contributions, NotMeasurable, contribute
 from analysis.arrays.dataset import SPLITS, ImageSet, load
 from analysis.arrays.folds import compute_job_splits
@@ -44,6 +45,7 @@ def measure_models(assignment: EvaluateAssignment) -> Evaluated:
     data = take_images(
         images, {split: np.asarray(images.splits[split], np.int64) for split in SPLITS}, assignment.resident_bytes
     )
+    data = replace(data, groups=read_groups(assignment.dataset.columns, assignment.base[0].spec.group_column))
     source = make_source(data)
     relations = load_relations(assignment.dataset.relations) if assignment.dataset.relations else None
     shared = [name for name in ["test"] + ["validation"] * assignment.with_validation if len(data.rows[name])]
@@ -58,7 +60,7 @@ def measure_models(assignment: EvaluateAssignment) -> Evaluated:
             said = {name: predictor.predict(own.rows[name]) for name in ("validation", "test")}
             for name, ensemble in ensembles.items():
                 ensemble.add(said[name])
-            answers = {name: Answers.to(own.labels[own.rows[name]], part) for name, part in said.items()}
+            answers = {name: own.make_answers(name, part) for name, part in said.items()}
             losses[model.job_id] = said["test"].losses
             right[model.job_id] = answers["test"].right
             if model.spec.objective is not None and model.spec.has_own_objective:

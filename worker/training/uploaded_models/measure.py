@@ -304,7 +304,7 @@ def _build_figures(data: TrainingData, said: dict[str, Predictions]) -> SplitsRe
         for split, predictions in said.items()
     }
     metrics = {
-        split: measure_split(Answers.to(data.labels[data.rows[split]], predictions))
+        split: measure_split(data.make_answers(split, predictions))
         for split, predictions in said.items()
         if len(data.rows[split])
     }
@@ -316,7 +316,7 @@ def _measure_gap(
     model: UploadedModel, data: TrainingData, said: dict[str, Predictions], relations: Relations | None
 ) -> StoredGap | None:
     """Compute the terms of the gap that one set of weights shows."""
-    answers = {split: Answers.to(data.labels[data.rows[split]], predictions) for split, predictions in said.items()}
+    answers = {split: data.make_answers(split, predictions) for split, predictions in said.items()}
     of_train = answers["train"].tally()
     if of_train is None or len(answers) < 2:
         return None

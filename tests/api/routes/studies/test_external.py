@@ -127,6 +127,33 @@ def test_only_the_objective_decides_and_is_mentioned(client):
 
 
 @sqlite_only
+def test_the_worst_group_of_external_answers_is_that_of_their_column(client):
+    study = order(client, objective="worst_group", group_column="camera")
+    cameras = {f"{split}_column_camera": np.array(["A", "B"])[LABELS % 2] for split in ("validation", "test")}
+    run = ask(client, study)["run"]
+    problem = assert_problem(report(client, study, run), 422, "invalid_spec", "/file/validation")
+    assert "received no columns; expected 'camera', whose groups the study compares" in problem["detail"]
+    assert report(client, study, run, make_file(run, **cameras)).status_code == 200
+    other = ask(client, study)["run"]
+    renamed = {name: np.where(column == "B", "C", column) for name, column in cameras.items()}
+    problem = assert_problem(report(client, study, other, make_file(other, **renamed)), 409, "runs_disagree")
+    assert "have the groups A, C, but those of" in problem["detail"]
+    assert report(client, study, other, make_file(other, **cameras)).status_code == 200
+    while (run := ask(client, study)["run"]) is not None:
+        assert report(client, study, run, make_file(run, **cameras)).status_code == 200
+    view = client.get(f"/v1/studies/{study}").json()
+    assert (view["objective"], view["group_column"]) == ("worst_group", "camera")
+    assert view["headline"] == "Better improves accuracy of the worst group."
+    shares = np.array([0.0, 0.0])
+    for seed in range(view["arms"][0]["seeds"]):
+        right = make_answers("base", seed, "validation").argmax(axis=1) == LABELS
+        shares += [right[side == LABELS % 2].mean() / view["arms"][0]["seeds"] for side in (0, 1)]
+    assert shares.min() <= view["arms"][0]["validation"]["objective"] <= shares.mean(), "the smoothed minimum"
+    body = client.get(f"/v1/studies/{study}/report").json()["commands"][-1]["body"]
+    assert (body["objective"], body["group_column"]) == ("worst_group", "camera")
+
+
+@sqlite_only
 def test_each_run_has_a_diagnosis_without_test_until_the_end(client):
     study = order(client)
     run = ask(client, study)["run"]

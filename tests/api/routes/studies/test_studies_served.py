@@ -1,18 +1,25 @@
 """Studies over HTTP are created once, awaited, listed, cancelled and deleted, by their owner only."""
 
+import hashlib
+import io
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import httpx2
+import numpy as np
 import pytest
+from sqlalchemy import select
 
+from analysis.arrays.columns import make_columns_key
 from heldout.work.kinds import EvaluateSpec
 from models import waiting_studies
+from models.digests import FileDigest
 from models.secret_box import SecretBox
-from models.store import claims, exports, new_jobs, studies, webhooks
+from models.store import claims, exports, file_digests, new_jobs, studies, webhooks
 from models.store.new_jobs import NewJob
-from models.tables import StudyRow
+from models.tables import DatasetRow, StudyRow
 from tests.analysis.reports.made_studies import cure
 from tests.api.routes.exported import FILE, store_export
 from tests.api.support import assert_problem, bearer, make_key, run_server, sqlite_only, submit, wait_until, with_field
@@ -111,6 +118,63 @@ def test_invalid_studies_are_refused_by_pointer_and_store_nothing(client, asked)
         for dry_run in ("", "?dry_run=true"):
             assert_problem(client.post(f"/v1/studies{dry_run}", json=body), 422, code, pointer)
         assert client.get("/v1/jobs").json()["data"] == []
+
+
+def add_columns(client, worker, columns: dict[str, list]) -> None:
+    """Give mnist5k columns, as an upload with a table has them."""
+    key = make_columns_key(client.get("/v1/datasets/mnist5k").json()["id"])
+    content = json.dumps(columns).encode()
+    worker.blobs.put(key, content)
+    with worker.database.write() as session:
+        file_digests.note(session, {key: FileDigest(len(content), hashlib.sha256(content).hexdigest())})
+
+
+@sqlite_only
+def test_the_worst_group_needs_a_column_whose_groups_are_large_enough(client, worker, asked):
+    by_group = {"objective": "worst_group", "group_column": "camera"}
+    problem = assert_problem(
+        client.post("/v1/jobs", json=asked["spec"] | by_group), 422, "invalid_spec", "/group_column"
+    )
+    assert "mnist5k@1 has no columns" in problem["detail"]
+    read_rows = np.load(io.BytesIO(worker.blobs.read(f"datasets/{find_content(worker)}/splits.npz")))
+    few, images = ["A"] * 5000, [*map(str, range(5000))]
+    for row in read_rows["validation"][:2].tolist():
+        few[row] = "B"
+    halves = [["A", "B", None][row % 3] for row in range(5000)]
+    columns = {"camera": halves, "lens": few, "one": ["A"] * 5000, "name": [f"p{name}" for name in images]}
+    add_columns(client, worker, columns)
+    for column, why in {
+        "sensor": "Received 'sensor', but mnist5k@1 has the columns 'camera', 'lens', 'one', 'name'.",
+        "lens": "Too few to say.",
+        "one": "only images of one 'A', so no group can be the worst",
+        "name": "5,000 different values; at most 50",
+    }.items():
+        for path, body in (
+            ("jobs", asked["spec"] | by_group | {"group_column": column}),
+            ("studies", asked | by_group | {"group_column": column}),
+            ("studies?dry_run=true", asked | by_group | {"group_column": column}),
+        ):
+            problem = assert_problem(client.post(f"/v1/{path}", json=body), 422, "invalid_spec", "/group_column")
+            assert why in problem["detail"]
+    assert (
+        "2 images of lens 'B'" in client.post("/v1/jobs", json=asked["spec"] | by_group | {"group_column": "lens"}).text
+    )
+    without = asked | {"objective": "worst_group"}
+    assert_problem(client.post("/v1/studies", json=without), 422, "invalid_spec", "/group_column")
+    frozen = asked | by_group | {"remedies": [{"name": "mine", "patch": {"group_column": "lens"}}]}
+    where = "/remedies/0/patch/group_column"
+    assert_problem(client.post("/v1/studies", json=frozen), 422, "invalid_spec", where)
+    study = order(client, asked | by_group)
+    assert (study["objective"], study["group_column"]) == ("worst_group", "camera")
+    spec = client.get(f"/v1/jobs/{study['arms'][1]['jobs'][0]}").json()["spec"]
+    assert (spec["objective"], spec["group_column"]) == ("worst_group", "camera")
+    curve = order(client, {"kind": "learning_curve", "spec": asked["spec"] | by_group, "splits": "fixed"})
+    assert (curve["objective"], curve["group_column"]) == ("worst_group", "camera")
+
+
+def find_content(worker) -> str:
+    with worker.database.read() as session:
+        return session.scalars(select(DatasetRow.sha256).where(DatasetRow.name == "mnist5k")).one()
 
 
 def test_a_study_of_a_job_takes_its_spec_and_outlives_it(client, worker, spec):
