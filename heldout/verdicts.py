@@ -97,6 +97,7 @@ FINDING_KINDS: Mapping[str, FindingKind] = {
         "overfitting",
         "several_trainings",
         remedies=(
+            "pretrained",
             "augmentation",
             "dropout",
             "dropout+augmentation",
@@ -109,7 +110,7 @@ FINDING_KINDS: Mapping[str, FindingKind] = {
     "underfitting": FindingKind(
         "underfitting",
         "one_training",
-        remedies=("larger_network", "less_regularisation", "batch_norm", "longer_cosine", "more_epochs"),
+        remedies=("pretrained", "larger_network", "less_regularisation", "batch_norm", "longer_cosine", "more_epochs"),
         part="learning too little",
     ),
     "not_converged": FindingKind(
@@ -122,7 +123,15 @@ FINDING_KINDS: Mapping[str, FindingKind] = {
     "too_little_data": FindingKind(
         "too little data",
         "several_trainings",
-        remedies=("augmentation", "dropout", "dropout+augmentation", "horizontal_flip", "mixup", "weight_decay"),
+        remedies=(
+            "pretrained",
+            "augmentation",
+            "dropout",
+            "dropout+augmentation",
+            "horizontal_flip",
+            "mixup",
+            "weight_decay",
+        ),
         part="too few training images",
     ),
     "overconfidence": FindingKind(

@@ -19,6 +19,7 @@ from heldout.stored.gap import StoredGap
 from models.blobs import Blobs
 from models.database import Session
 from models.initial_weights import find_network_facts
+from models.pretrained import has_photographs
 from models.store import artifacts, metrics, proofs
 from models.store.claims import Result
 from models.stored_files import (
@@ -74,6 +75,7 @@ def diagnose_job(
         labels=read_unless_lost(left_out, lambda: read_wrong_labels(session, blobs, dataset)),
         outcomes=proofs.read_outcomes(session, job.id) if with_proof else NOTHING_TRIED,
         network=find_network_facts(session, job.owner, (job.spec.get("network") or {}).get("model")),
+        has_photographs=has_photographs(session, dataset, audit),
     )
     if is_strict and left_out:
         raise left_out[0]

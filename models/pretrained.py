@@ -11,13 +11,15 @@ from pathlib import Path
 import structlog
 
 from heldout.lifecycle.resources import ModelRejectionCode, ModelStatus
+from heldout.spec.pretrained import PRETRAINED_MODEL, shows_photographs
+from heldout.stored.audit import StoredAudit
 from models.blobs import Blobs
 from models.database import Database, Session
 from models.digests import compute_file_digest
 from models.ids import make_id
 from models.store import models
 from models.store.models import SharedModel
-from models.tables import ModelRow
+from models.tables import DatasetRow, ModelRow
 
 log = structlog.get_logger()
 
@@ -120,6 +122,19 @@ def _is_settled(session: Session, pretrained: Pretrained) -> bool:
         for row in models.list_shared(session, pretrained.name)
         if row.source == pretrained.about.source
     )
+
+
+def is_converting(database: Database, name: str) -> bool:
+    """Whether a worker has yet to convert the network that the operator has chosen, or is just doing so."""
+    with database.read() as session:
+        return any(row.status is ModelStatus.CHECKING for row in models.list_shared(session, name))
+
+
+def has_photographs(session: Session, dataset: DatasetRow, audit: StoredAudit | None) -> bool:
+    """Whether a dataset's images are like photographs, and the network that has learned from some is there."""
+    if audit is None or dataset.shape is None or not shows_photographs(dataset.shape, audit.statistics):
+        return False
+    return find_shared(session, PRETRAINED_MODEL) is not None
 
 
 def find_shared(session: Session, name: str) -> ModelRow | None:

@@ -55,7 +55,7 @@ def make_subject(session: Session, blobs: Blobs, job: JobRow) -> Subject:
         figures=figures,
         verdict=found.verdict,
         probabilities=spread_probabilities(found.verdict, found.confidence, codes),
-        patches=_list_patches(found),
+        patches=list_patches(found),
         measured=list_measured(found),
         leave_out=_list_harmful(session, blobs, dataset, spec, codes),
         can_continue=can_continue,
@@ -99,9 +99,11 @@ def _list_harmful(
     return {why: positions for why, positions in found.items() if 0 < len(positions) <= MAX_LEFT_OUT}
 
 
-def _list_patches(found: Diagnosis) -> dict[str, Mapping[str, Any]]:
+def list_patches(found: Diagnosis) -> dict[str, Mapping[str, Any]]:
+    """List the changes of the spec that undo the first cause."""
     remedies = [remedy for finding in found.findings if finding.code == found.verdict for remedy in finding.remedies]
-    patches = {remedy.name: remedy.patch for remedy in remedies if remedy.patch}
+    # A pretrained network helps whatever the cause was, so that nothing follows from it.
+    patches = {remedy.name: remedy.patch for remedy in remedies if remedy.patch and remedy.name != "pretrained"}
     return dict(list(patches.items())[:MAX_PATCHES])
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Literal
 
 from heldout.diagnosis import WITHOUT_TEST
@@ -20,7 +21,9 @@ from models.blobs import Blobs
 from models.database import Session
 from models.initial_weights import find_network_facts
 from models.job_diagnosis import diagnose_job
+from models.pretrained import has_photographs
 from models.store import proofs
+from models.stored_files import read_audit
 from models.tables import DatasetRow, JobRow
 
 
@@ -97,6 +100,8 @@ def pick_remedies(session: Session, blobs: Blobs, base: RemedyBase, job: JobRow 
     if job is None:
         return choose_remedies(base)
     diagnosis = diagnose_job(session, blobs, job, splits=WITHOUT_TEST, is_strict=True)
+    dataset = session.get_one(DatasetRow, job.dataset_id)
+    base = replace(base, has_photographs=has_photographs(session, dataset, read_audit(session, blobs, dataset)))
     return choose_remedies(
         base, diagnosis.verdict, [finding.code for finding in diagnosis.findings if finding.severity != "info"]
     )

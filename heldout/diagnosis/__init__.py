@@ -63,6 +63,7 @@ def diagnose(
     splits: AbstractSet[str] = ALL_SPLITS,
     labels: Mapping[str, SplitLabels] | None = None,
     network: NetworkFacts | None = None,
+    has_photographs: bool = False,
     outcomes: Outcomes = NOTHING_TRIED,
 ) -> Diagnosis:
     """Say what explains the difference between training and held-out results.
@@ -76,6 +77,7 @@ def diagnose(
         splits: the splits that may be used. Automatic choices pass `WITHOUT_TEST`, so the answer uses no test figures.
         labels: how many labels of each split are wrong, if a search for wrong labels can tell.
         network: about the uploaded model that is the job's network.
+        has_photographs: whether remedies may start from a network that has learned from photographs.
         outcomes: what experiments have shown.
 
     Raises:
@@ -89,7 +91,7 @@ def diagnose(
         evaluation = None if evaluation is None else remove_test(evaluation)
         outcomes = outcomes.without_test()
     labels = {split: found for split, found in (labels or {}).items() if split in splits}
-    base = None if spec is None else RemedyBase(spec, facts=network)
+    base = None if spec is None else RemedyBase(spec, facts=network, has_photographs=has_photographs)
     facts = collect_facts(history, audit, evaluation, base, labels)
     confidences = compute_confidences(facts)
     findings = [

@@ -69,6 +69,11 @@ class Finding:
         return next((remedy.fix for remedy in self.remedies if remedy.fix is not None), None)
 
     @property
+    def offers_pretrained(self) -> bool:
+        """Whether a network that has learned from photographs is among its remedies."""
+        return any(remedy.name == "pretrained" for remedy in self.remedies)
+
+    @property
     def is_shift_by_nature(self) -> bool:
         """Whether it says that splits differ in a way that no change of their pixels undoes."""
         is_serious = self.code == "split_shift" and self.severity != "info"

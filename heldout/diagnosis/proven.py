@@ -6,7 +6,7 @@ from typing import Any
 
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Cause, Finding
-from heldout.diagnosis.remedies import suggest
+from heldout.diagnosis.remedies import LEARNING_MORE, suggest
 from heldout.diagnosis.rules.learning import has_high_rate
 from heldout.proofs.known import Known
 from heldout.proofs.order import ORDER_OF_TRAINING, TRAINING, is_training_left_poor
@@ -19,7 +19,7 @@ from heldout.words import percent
 _REMEDIES = {
     "diverged": ("lower_learning_rate",),
     "not_converged": ("more_epochs",),
-    "underfitting": ("larger_network", "less_regularisation"),
+    "underfitting": LEARNING_MORE,
 }
 
 
@@ -73,9 +73,9 @@ def _make_left_poor(outcomes: Outcomes, facts: Facts) -> Finding:
 
 
 def _make_finding(code: str, tried: Tried, facts: Facts) -> Finding:
-    names = _REMEDIES.get(code) or [name for name in FINDING_KINDS[code].remedies if name in REMEDIES][:3]
+    names = _REMEDIES.get(code) or [name for name in FINDING_KINDS[code].remedies if name in REMEDIES]
     evidence = _build_evidence(code, tried, facts)
-    return Finding(code, "warning", tried.judgement.sentence, evidence, suggest(facts.base, *names))
+    return Finding(code, "warning", tried.judgement.sentence, evidence, suggest(facts.base, *names)[:3])
 
 
 def _build_evidence(code: str, tried: Tried, facts: Facts) -> dict[str, Any]:

@@ -14,10 +14,12 @@ from heldout.remedies.training import Monitor, add_early_stopping
 from heldout.stored.gap import Calibration
 from heldout.words import pluralize
 
-# Ordered by how often they helped on the collection of trainings (docs/measurements/diagnosis.md).
-REGULARISATION = ("augmentation", "dropout", "l2", "smaller_network")
+# Ordered by how often they helped on the collection of trainings (docs/measurements/diagnosis.md). Pretrained features
+# come first, for images like photographs (docs/measurements/pretrained.md).
+REGULARISATION = ("pretrained", "augmentation", "dropout", "l2", "smaller_network")
+LEARNING_MORE = ("pretrained", "larger_network", "less_regularisation")
 # Remedies that increase or remove what a spec has, so they are not suggested unless the spec is known.
-_OF_KNOWN_SPECS = ("more_patience", "less_regularisation")
+_OF_KNOWN_SPECS = ("more_patience", "less_regularisation", "pretrained")
 
 
 def keep_best(base: RemedyBase | None, monitor: Monitor, reason: str, patience: int) -> tuple[SuggestedRemedy, ...]:
@@ -77,7 +79,7 @@ def suggest(base: RemedyBase | None, *names: str, reason: str | None = None) -> 
     found: list[SuggestedRemedy] = []
     for name in names:
         remedy = REMEDIES[name]
-        if base is not None or name not in _OF_KNOWN_SPECS:
+        if name not in _OF_KNOWN_SPECS if base is None else remedy.suits(base):
             found += _make_offer(name, reason or remedy.reason, None if base is None else remedy.change(base))
     return tuple(found)
 

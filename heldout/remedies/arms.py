@@ -214,13 +214,18 @@ def choose_remedies(base: RemedyBase, verdict: str | None = None, findings: Sequ
 
     Args:
         verdict: of a diagnosis that has not seen the test split; None if there is no training yet.
-        findings: the codes of its serious findings; the first remedy of each is added.
+        findings: the codes of its serious findings; the first remedy of each that suits the base is added.
     """
-    wanted = [*BY_VERDICT.get(verdict or "", USUAL), *(BY_VERDICT[code][0] for code in findings if code in BY_VERDICT)]
+    first = [name for code in findings for name in _keep_suitable(BY_VERDICT.get(code, ()), base)[:1]]
+    wanted = _keep_suitable([*BY_VERDICT.get(verdict or "", USUAL), *first], base)
     found = _keep_effective(wanted, base)
     if len(found) < MIN_ARMS - 1:
         found = _keep_effective([*wanted, *USUAL], base)[: MIN_ARMS - 1]
     return (*found[: MAX_ARMS - 1], TUNING)
+
+
+def _keep_suitable(names: Sequence[str], base: RemedyBase) -> list[str]:
+    return [name for name in names if all(REMEDIES[part].suits(base) for part in name.split(JOINT))]
 
 
 def _keep_effective(names: Sequence[str], base: RemedyBase) -> list[str]:

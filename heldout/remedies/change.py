@@ -20,11 +20,13 @@ class RemedyBase:
 
     spec: complete, as JSON. train_images: how many images the job trains on; None if unknown.
     facts: about the uploaded model that is its network; None for other networks, and if nothing is known about it.
+    has_photographs: whether its images are like photographs, and the service has a network that has learned from some.
     """
 
     spec: Spec
     train_images: int | None = None
     facts: NetworkFacts | None = None
+    has_photographs: bool = False
 
     @property
     def own(self) -> Mapping[str, Any] | None:
@@ -101,20 +103,25 @@ C = TypeVar("C", bound=Callable[..., Outcome])
 
 @dataclass(frozen=True)
 class Remedy:
-    """change: what it does to a spec. reason: why it may help, for someone who has never trained a network."""
+    """One entry of the catalogue.
+
+    change: what it does to a spec. reason: why it may help, for someone who has never trained a network.
+    suits: whether it is proposed. A remedy that is named is taken in any case.
+    """
 
     change: Callable[[RemedyBase], Outcome]
     reason: str
+    suits: Callable[[RemedyBase], bool] = lambda base: True
 
 
 class Remedies(dict[str, Remedy]):
     """Remedies by name."""
 
-    def add(self, name: str, reason: str) -> Callable[[C], C]:
+    def add(self, name: str, reason: str, suits: Callable[[RemedyBase], bool] = lambda base: True) -> Callable[[C], C]:
         """Return the decorator of the function that changes the spec."""
 
         def decorate(change: C) -> C:
-            self[name] = Remedy(change, reason)
+            self[name] = Remedy(change, reason, suits)
             return change
 
         return decorate

@@ -5,6 +5,7 @@ from typing import Any
 
 from heldout.remedies.change import Change, NoChange, Outcome, Remedies, RemedyBase
 from heldout.spec.network import MAX_LISTED_BLOCKS
+from heldout.spec.pretrained import PRETRAINED_MODEL, START_FOR_PHOTOGRAPHS
 
 # Also in dense layers: 0.5 there cost 1 to 5 more points of accuracy under four of five conditions with few images.
 DROPOUT = 0.25
@@ -15,6 +16,9 @@ MIN_UNITS_TO_HALVE = 16
 # The largest values that a spec may have.
 MAX_FILTERS = 1024
 MAX_UNITS = 4096
+
+# Changed copies of each image, so that the features of augmented images are computed once, too.
+VIEWS = 4
 
 _WOULD_NOT_FIT = "Layers of another size cannot start from the weights that `initial` names."
 
@@ -63,6 +67,29 @@ def enlarge_network(base: RemedyBase) -> Outcome:
         return NoChange("Every block and every dense layer already has the largest size allowed.")
     did = f"Doubles the network: {_describe_sizes(base.blocks, base.dense)} become {_describe_sizes(**changes)}."
     return Change({"network": changes}, did)
+
+
+@REMEDIES.add(
+    "pretrained",
+    "A network that has seen a million photographs already knows edges, textures and shapes, so fewer images teach it.",
+    suits=lambda base: base.has_photographs,
+)
+def use_pretrained(base: RemedyBase) -> Outcome:
+    """Replace the blocks by frozen features of the service's pretrained network, as the preset `photos` does."""
+    if base.own is not None:
+        return NoChange("The network is an uploaded model, which has no blocks to replace.")
+    if base.spec["network"].get("backbone") is not None:
+        return NoChange("The network already has a backbone.")
+    if base.spec.get("initial") is not None:
+        return NoChange(_WOULD_NOT_FIT)
+    patch: dict[str, Any] = {"network": {**START_FOR_PHOTOGRAPHS, "blocks": [], "l2": 0.0}}
+    did = f"Replaces the blocks by features of {PRETRAINED_MODEL}, which was trained on photographs."
+    if base.augmentation and base.augmentation.get("views") is None:
+        patch["augmentation"] = {"views": VIEWS}
+        did += f" Augmentation draws {VIEWS} copies of each image, whose features are computed once."
+    if base.training.get("precision") == "mixed":
+        patch["training"] = {"precision": "float32"}
+    return Change(patch, did)
 
 
 @REMEDIES.add("dropout", "Randomly switching units off during training stops them from relying on each other.")

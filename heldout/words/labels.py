@@ -15,6 +15,7 @@ REMEDY_NAMES: Mapping[str, str] = {
     "batch_norm_momentum": "faster batch normalization",
     "recount_batch_norm": "recomputed batch normalization",
     "less_regularisation": "less regularization",
+    "pretrained": "pretrained features",
     "longer_cosine": "longer training with cosine decay",
     "one_cycle": "one-cycle learning rate",
     "step_decay": "learning rate in steps",

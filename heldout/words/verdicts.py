@@ -196,8 +196,10 @@ def describe_underfitting(facts: Facts, finding: Finding) -> Words:
             "Train longer or augment less",
             "train longer or augment less",
         )
-    action, then = "Use a larger network or less regularization", "use a larger network or less regularization"
-    return Words("The network learns too little.", f"{right}{after}.", action, then)
+    what = "a larger network or less regularization"
+    if finding.offers_pretrained:
+        what = f"pretrained features, {what}"
+    return Words("The network learns too little.", f"{right}{after}.", f"Use {what}", f"use {what}")
 
 
 def describe_not_converged(facts: Facts, finding: Finding) -> Words:
@@ -230,6 +232,9 @@ def describe_memorized(facts: Facts, finding: Finding) -> Words:
     then = "collect more training images" + (f": {count:,} are few for this network" if count else "")
     action = "Measure what helps: augmentation and dropout usually do"
     before_next = "Measure whether augmentation and dropout help"
+    if finding.offers_pretrained:
+        action = "Measure what helps: on photographs, pretrained features usually do"
+        before_next = "Measure whether pretrained features help"
     if train is None or heldout is None:
         return Words(
             "The network trained past its best epoch."

@@ -14,6 +14,7 @@ from heldout.diagnosis.findings import NOT_STARTED
 from heldout.errors import DataFirst
 from heldout.fixes.changes import VersionSpec
 from heldout.lifecycle.job import JobStatus, StopReason
+from heldout.lifecycle.resources import ModelStatus
 from heldout.remedies.change import RemedyBase
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.audit import SplitLabels, StoredSuspects, audit_key, make_suspects_key
@@ -21,16 +22,18 @@ from heldout.stored.results import FinalView
 from heldout.views.base import dump_json
 from heldout.views.job import SummaryView
 from models.blobs import Blobs
+from models.database import db_now
 from models.digests import FileDigest
 from models.ids import make_id
 from models.job_diagnosis import diagnose_job
 from models.job_summary import complete_earlier, summarize_job
+from models.proof_subject import list_patches
 from models.specs import read_training_spec
 from models.store import claims, file_digests
 from models.store.artifacts import Artifact
 from models.store.claims import HeldAttempt, Result
 from models.study_base import pick_remedies, require_fixed
-from models.tables import DatasetRow, JobRow
+from models.tables import DatasetRow, JobRow, ModelRow
 from tests.models.work import ALICE, Work, add_dataset
 
 # tests/models/store reads the same rows on both databases.
@@ -392,6 +395,52 @@ def test_without_the_test_split_validation_still_matters(stored: Stored):
     )
     assert "label_noise" in {finding.code for finding in better.findings}
     assert asdict(better) != asdict(worse)
+
+
+# --- pretrained features ------------------------------------------------------------------------------
+
+IN_COLOR = {"train": {"channels": [{"p01": 3.0, "median": 120.0, "p99": 250.0}] * 3}}
+
+
+def add_shared_network(stored: Stored, status: ModelStatus) -> None:
+    about = {
+        "id": make_id("mod"),
+        "name": "efficientnet_lite0",
+        "status": status,
+        "size_bytes": 1,
+        "check_job": "job_1",
+    }
+    with stored.work.database.write() as session:
+        session.add(ModelRow(**about, key="models/1/shared", sha256="b" * 64, created_at=db_now()))
+
+
+def offers_pretrained(stored: Stored, held: HeldAttempt) -> bool:
+    """Return whether the diagnosis offers pretrained features, after checking that a study tries them just then."""
+    found = [remedy for finding in stored.diagnosis(held).findings for remedy in finding.remedies]
+    offered = [remedy for remedy in found if remedy.name == "pretrained"]
+    assert all(remedy.patch["network"]["backbone"]["model"] == "efficientnet_lite0" for remedy in offered)
+    with stored.work.database.read() as session:
+        job = session.get_one(JobRow, held.job_id)
+        base = RemedyBase(read_training_spec(job).model_dump(mode="json"), 100)
+        tried = pick_remedies(session, stored.blobs, base, job)
+    assert ("pretrained" in tried[:1]) == bool(offered)
+    return bool(offered)
+
+
+def test_pretrained_features_are_offered_for_photographs_if_the_service_has_its_network(stored: Stored):
+    with stored.work.database.write() as session:
+        session.execute(update(DatasetRow).where(DatasetRow.id == stored.dataset_id).values(shape=[64, 64, 3]))
+    stored.audit(AUDIT | {"statistics": IN_COLOR, "findings": []})
+    held = stored.trained()
+    assert not offers_pretrained(stored, held)
+    add_shared_network(stored, ModelStatus.CHECKING)
+    assert not offers_pretrained(stored, held)
+    add_shared_network(stored, ModelStatus.READY)
+    assert offers_pretrained(stored, held)
+    # They help whatever the cause was, so an experiment with them would prove nothing.
+    assert list(list_patches(stored.diagnosis(held))) == ["early_stopping", "augmentation"]
+    stored.audit(AUDIT | {"findings": []})
+    assert not offers_pretrained(stored, held)
 
 
 # --- what comes before remedies ----------------------------------------------------------------------

@@ -245,7 +245,7 @@ def find_underfitting(facts: Facts) -> Finding | None:
             "chance": 1 / len(facts.classes),
             "loss_of_guessing": log(len(facts.classes)),
         },
-        remedies.suggest(facts.base, "larger_network", "less_regularisation"),
+        remedies.suggest(facts.base, *remedies.LEARNING_MORE),
     )
 
 
@@ -311,7 +311,7 @@ def find_too_little_data(facts: Facts) -> Finding | None:
     )
     few = "Too few training images" if images is None else f"{pluralize(images, 'training image')} are too few"
     now = "" if images is None else f" (there are {images:,} now)"
-    more = f"Collect more training images{now}: nothing else closes as much of such a gap."
+    more = f"Collect more training images{now}."
     return Finding(
         "too_little_data",
         "warning",

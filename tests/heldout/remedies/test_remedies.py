@@ -3,11 +3,14 @@
 import json
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from heldout.cli.spec_files import Preset, get_spec
+from heldout.diagnosis.remedies import suggest
 from heldout.errors import InvalidSpec
 from heldout.remedies import ResolvedArm, resolve
 from heldout.remedies.arms import BY_VERDICT, CURABLE, MAX_ARMS, MIN_ARMS, choose_first, choose_remedies, resolve_remedy
@@ -16,6 +19,7 @@ from heldout.remedies.change import NoChange, RemedyBase
 from heldout.spec.documents import make_patch
 from heldout.spec.job import JobSpec
 from heldout.spec.layers import plan_network
+from heldout.spec.pretrained import shows_photographs
 from heldout.studies.spec import NamedPatch
 from tests.merge_patch import merged
 
@@ -279,6 +283,57 @@ def test_auto_follows_the_verdict():
     assert "early_stopping" not in choose_remedies(plain, "too_little_data")
     assert "class_weights" in choose_remedies(plain, "overfitting", ["overfitting", "class_imbalance"])
     assert choose_remedies(plain) == choose_remedies(plain, "healthy")
+
+
+@pytest.mark.parametrize("verdict", BY_VERDICT)
+def test_auto_tries_pretrained_features_first_where_images_are_like_photographs(verdict: str):
+    plain = RemedyBase(spec().model_dump(mode="json"), 3600)
+    photographs = replace(plain, has_photographs=True)
+    is_meant = verdict in {"overfitting", "too_little_data", "underfitting"}
+    names = choose_remedies(photographs, verdict)
+    assert ("pretrained" in names) == is_meant
+    assert (choose_first(names)[0] == "pretrained") == is_meant
+    assert "pretrained" not in choose_remedies(plain, verdict)
+    # A further finding brings its first remedy that suits the images.
+    assert "pretrained" in choose_remedies(photographs, "not_converged", ["overfitting"])
+    assert "augmentation" in choose_remedies(plain, "not_converged", ["overfitting"])
+
+
+def test_the_diagnosis_offers_pretrained_features_only_for_photographs_and_a_known_spec():
+    plain = RemedyBase(spec().model_dump(mode="json"), 3600)
+    for base, names in ((replace(plain, has_photographs=True), ["pretrained", "dropout"]), (plain, ["dropout"])):
+        assert [remedy.name for remedy in suggest(base, "pretrained", "dropout")] == names
+    assert [remedy.name for remedy in suggest(None, "pretrained", "dropout")] == ["dropout"]
+
+
+def test_pretrained_features_give_the_network_of_the_preset_for_photographs():
+    preset = JobSpec.model_validate(get_spec(Preset.PHOTOS))
+    base = spec(network={"blocks": BLOCKS, "l2": 0.1}, augmentation={"zoom": 0.1}, training={"precision": "mixed"})
+    cured = after("pretrained", base)
+    assert cured.network == preset.network
+    assert (cured.augmentation.zoom, cured.augmentation.views) == (0.1, 4)  # so that features are computed once
+    assert cured.training.precision == "float32"  # the only one that a backbone has
+    for name in ("pretrained", "pretrained+dropout"):
+        with pytest.raises(InvalidSpec, match="already has a backbone"):
+            resolve_one(name, preset)
+
+
+@pytest.mark.parametrize(
+    ("image", "values", "is_photographic"),
+    [
+        ((128, 128, 3), [(3, 120, 250)] * 3, True),
+        ((24, 24, 3), [(-0.9, 0.1, 0.9)] * 3, True),
+        ((128, 128, 1), [(3, 120, 250)], False),  # gray
+        ((64, 64, 3), [(0, 255, 255)] * 3, False),  # cards on white
+        ((64, 64, 3), [(0, 217, 255), (5, 200, 255), (0, 40, 255)], False),  # flags: a ground, almost white
+        ((64, 64, 3), [(7, 7, 7)] * 3, False),  # blank
+        ((64, 64, 3), [], False),  # nothing is known
+    ],
+)
+def test_images_are_like_photographs_if_they_are_in_color_and_not_mostly_plain(image, values, is_photographic):
+    channels = [dict(zip(("p01", "median", "p99"), found, strict=True)) for found in values]
+    assert shows_photographs(image, {"train": {"channels": channels}}) == is_photographic
+    assert not shows_photographs(image, {})
 
 
 def list_changes(before: JobSpec, cured: JobSpec) -> set[str]:

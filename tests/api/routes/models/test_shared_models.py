@@ -1,12 +1,16 @@
 """Models shared by the operator are listed and used by all owners, and deleted by none."""
 
 import pytest
+from sqlalchemy import update
 
 from heldout.access.rights import Quota
 from heldout.lifecycle.resources import ModelRejectionCode
+from heldout.spec.pretrained import PRETRAINED_MODEL
 from models.ids import make_id
 from models.store import claims, models, quotas
+from models.store.claims import Capacity
 from models.store.models import SharedModel
+from models.tables import ModelRow
 from tests.api.routes.jobs.test_backbones import FACTS, add_backbone
 from tests.api.routes.models.test_models_served import FILE
 from tests.api.support import assert_problem, sqlite_only, submit
@@ -52,6 +56,27 @@ def test_all_owners_see_and_use_a_shared_model_once_it_is_checked(client, strang
         assert_problem(caller.delete(f"/v1/models/{shared}"), 409, "model_is_shared")
     with worker.database.read() as session:
         assert quotas.get_used(session, "alice", Quota.STORED_BYTES) == 0
+
+
+def test_pretrained_features_are_a_remedy_by_name_once_the_service_has_its_network(client, worker, spec, shared):
+    job = submit(client, spec)["id"]
+    end_check(worker, shared)
+    worker.fail(worker.claim())
+    study, body = {"spec": spec, "remedies": ["pretrained"], "splits": "fixed"}, {"remedy": "pretrained"}
+    refused = assert_problem(client.post("/v1/studies", json=study), 422, "model_not_found", "/remedies/0")
+    assert "`HELDOUT_PRETRAINED=none`" in refused["detail"]
+    assert_problem(client.post(f"/v1/jobs/{job}/retry", json=body), 422, "model_not_found", "/network/backbone/model")
+    with worker.database.write() as session:
+        session.execute(update(ModelRow).values(name=PRETRAINED_MODEL))
+    again = client.post(f"/v1/jobs/{job}/retry", json=body)
+    assert (again.status_code, again.json()["spec"]["network"]["blocks"]) == (201, []), again.text
+    planned = client.post("/v1/studies?dry_run=true", json=study | {"splits": "resampled"})
+    assert (planned.status_code, planned.json()["splits"]) == (200, "resampled"), planned.text  # folds as in other arms
+    started = client.post("/v1/studies", json=study)
+    assert (started.status_code, started.json()["remedies"]) == (201, ["pretrained"]), started.text
+    with worker.database.write() as session:
+        found = [claims.claim(session, "worker", Capacity(["cpu", "auto"]), 60) for _ in range(3)]
+    assert {claim.begins.backbone and worker.blobs.read(claim.begins.backbone.key) for claim in found} == {None, FILE}
 
 
 def test_an_own_model_is_not_shared_and_has_no_license(client):
