@@ -24,6 +24,7 @@ from api.predictions import PredictProxy
 from api.routes import diagnoses, events, health, keys, predictions, session, usage, webhooks
 from api.routes.datasets import dataset, images, looks, upload, versions
 from api.routes.jobs import exports as job_exports
+from api.routes.jobs import heatmaps as job_heatmaps
 from api.routes.jobs import job, proof, results, submit
 from api.routes.models import evaluations
 from api.routes.models import upload as model_upload
@@ -59,7 +60,7 @@ def create_app(settings: Settings) -> FastAPI:
         agent_skills.install(app)
 
     # The busiest routes come first, because a request is compared with the routes in this order.
-    of_jobs = (predictions, submit, job, results, proof, job_exports)
+    of_jobs = (predictions, submit, job, results, proof, job_exports, job_heatmaps)
     of_datasets = (dataset, images, looks, upload, versions)
     of_studies = (create, study, runs, study_results)
     others = (model_upload, evaluations, events, diagnoses, keys, usage, webhooks, session, health)

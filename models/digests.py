@@ -112,6 +112,8 @@ def _describe_remedy(room: str, place: str, key: str) -> str:
     if "/exports/" in key:
         # No full route: for a study's ensemble, the key names an internal job that clients do not know.
         return f"Or export it again: POST …/model?format={_get_export_format(key)}."
+    if key.endswith("/heatmap.npz"):
+        return "The next request for it computes it again."
     if room == "jobs":
         return f"Its figures are kept. POST /v1/jobs/{place}/retry trains the job again."
     return "Or upload it again."

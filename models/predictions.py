@@ -243,6 +243,24 @@ def _make_harmless(text: str) -> str:
     return text
 
 
+def find_answer(blobs: Blobs, predictions: Artifact, index: int) -> tuple[int, int] | None:
+    """Find the answer to an image and its label, as positions of classes. None if the job did not answer it.
+
+    Args:
+        index: position of the image in the dataset.
+    Raises:
+        BlobMissing, ArtifactDamaged, StorageUnavailable.
+    """
+    with guard_reading(predictions.key), open_zipped(blobs, predictions.key, predictions.digest) as archive:
+        members = set(archive.namelist())
+    with guard_reading(predictions.key):
+        for split in reversed(SPLITS):  # training has the most images, and mistakes are elsewhere
+            for indices, labels, probabilities, _ in _iterate_split(blobs, predictions.key, members, split):
+                for row in (indices == index).nonzero()[0]:
+                    return int(probabilities[row].argmax()), int(labels[row])
+    return None
+
+
 def read_right(blobs: Blobs, predictions: Artifact, split: str) -> tuple[list[bool], tuple[tuple[int, int], ...]]:
     """Read which images of a split are answered correctly, in the dataset's order, and for each class how many.
 

@@ -4,7 +4,7 @@ import io
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,9 @@ from analysis.arrays.dataset import SPLITS
 from analysis.arrays.features import Picture, load_picture
 from analysis.arrays.file_names import FileNames, make_members_key, read_names
 from analysis.arrays.folds import Positions, assign_job_folds, compute_job_splits, find_class_lacking_fold
+from analysis.arrays.npy_rows import NpyRows
 from analysis.arrays.relations import Relations, find_units, load_relations, make_relations_key
-from heldout.errors import ArtifactLost, CopiesNotKnown, DatasetLost, HeldoutError, InvalidSpec
+from heldout.errors import ArtifactLost, CopiesNotKnown, DatasetLost, HeldoutError, ImageNotFound, InvalidSpec
 from heldout.errors.missing import UNUSABLE
 from heldout.lifecycle.resources import RelationsStatus, SearchStatus
 from heldout.spec.job import JobSpec
@@ -60,6 +61,31 @@ def read_splits(session: Session, blobs: Blobs, sha256: str) -> dict[str, NDArra
     content = read_file(session, blobs, key)
     with guard_reading(key), np.load(io.BytesIO(content)) as arrays:
         return {split: arrays[split] for split in SPLITS}
+
+
+# Only the header and one row of the file are read.
+_HEADER_BYTES = 1024
+
+
+def read_image(session: Session, blobs: Blobs, dataset: DatasetRow, index: int) -> NDArray[Any]:
+    """Read one image of a ready dataset, (height, width, channels).
+
+    Raises:
+        ImageNotFound, DatasetLost, DatasetDamaged, StorageUnavailable.
+    """
+    key = f"datasets/{dataset.sha256}/images.npy"
+    expected = file_digests.find(session, key)
+    with (
+        raise_if_missing(DatasetLost(dataset.name)),
+        guard_reading(key),
+        open_blob(blobs, key, _HEADER_BYTES, expected) as file,
+    ):
+        rows = NpyRows(file)
+        if not 0 <= index < len(rows):
+            raise ImageNotFound(
+                f"Dataset {dataset.name!r} has no image {str(index)[:20]}. Positions are 0 to {len(rows) - 1:,}."
+            )
+        return rows.one(index)
 
 
 def store_artifact(blobs: Blobs, key: str, file: Path, name: ArtifactName, format_: ArtifactFormat) -> Artifact:

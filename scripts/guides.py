@@ -60,6 +60,7 @@ GUIDES: dict[str, list[str]] = {
     ],
     "../how-to/export.md#the-ensemble-of-a-study": ["GET /v1/studies/{study_id}/model"],
     "../how-to/export.md#the-model-card": ["GET /v1/jobs/{job_id}/card", "heldout card"],
+    "../how-to/heatmaps.md": ["GET /v1/jobs/{job_id}/images/{index}/heatmap", "heldout explain"],
     "../how-to/histories.md": ["GET /v1/jobs/{job_id}/metrics", "heldout metrics"],
     "history-formats.md": ["POST /v1/diagnoses", "heldout diagnose"],
     "../how-to/keys.md": ["GET /v1/keys", "POST /v1/keys", "POST /v1/keys/{key_id}/roll", "heldout keys create"],

@@ -23,14 +23,11 @@ LOG_FILE = "log.txt"
 
 @dataclass(frozen=True)
 class AssignedBackbone:
-    """The uploaded network of a job: a folder filled by `worker/training/uploaded_models/keras_model.py`.
-
-    known: what its facts say about it; without them it gets one tower.
-    """
+    """The uploaded network of a job: a folder filled by `worker/training/uploaded_models/keras_model.py`."""
 
     folder: Path
     pixels: Pixels
-    known: Backbone | None = None
+    known: Backbone | None = None  # what its facts say about it; without them it gets one tower
 
 
 @dataclass(frozen=True)
@@ -104,28 +101,22 @@ class Assignment:
 
 @dataclass(frozen=True)
 class SuspectAssignment:
-    """Everything that the search for wrong labels in a dataset needs. It writes to `scratch`.
-
-    features: file of the dataset's features (analysis/arrays/features.py); None if they are not computed.
-    """
+    """Everything that the search for wrong labels in a dataset needs. It writes to `scratch`."""
 
     dataset: AssignedDataset
     scratch: Path  # folder of this attempt, created and removed by the supervisor
     seed: int
     threads: int  # networks trained at the same time
-    features: Path | None = None
+    features: Path | None = None  # file of its features (analysis/arrays/features.py); None if they are not computed
 
 
 @dataclass(frozen=True)
 class FeaturesAssignment:
-    """Everything that computing the features of a dataset needs. It writes to `scratch`.
-
-    model: the pretrained network, as `.keras`: from images of any size, with values from 0 to 255, to a feature map.
-    """
+    """Everything that computing the features of a dataset needs. It writes to `scratch`."""
 
     dataset: AssignedDataset
     scratch: Path  # folder of this attempt, created and removed by the supervisor
-    model: Path
+    model: Path  # `.keras`, pretrained: from images of any size, with values from 0 to 255, to a feature map
     model_name: str
     model_sha256: str
     cache: AssignedFeatures  # where complete blocks are kept for the next attempt
@@ -169,7 +160,20 @@ class ExportAssignment:
     predictions: tuple[Path, ...]  # their `predictions.npz`, in `scratch`; none if one is missing
 
 
-AnyAssignment = Assignment | FeaturesAssignment | SuspectAssignment | EvaluateAssignment | ExportAssignment
+@dataclass(frozen=True)
+class HeatmapAssignment:
+    """Everything that the heatmap of an image needs. It writes to `scratch`."""
+
+    dataset: AssignedDataset
+    scratch: Path  # folder of this attempt, created and removed by the supervisor
+    model: Path  # the training's `.keras` file, in `scratch`
+    index: int  # position of the image in the dataset
+    classes: tuple[int, ...]  # positions of the classes: a map for each
+
+
+AnyAssignment = (
+    Assignment | FeaturesAssignment | SuspectAssignment | EvaluateAssignment | ExportAssignment | HeatmapAssignment
+)
 
 
 # --- from the training process -------------------------------------------------------------------
@@ -265,8 +269,8 @@ class Finished(FromTraining):
 
 
 @dataclass(frozen=True)
-class SuspectsFound(FromTraining):
-    """The search for wrong labels succeeded; its result is a file in `scratch`."""
+class ResultWritten(FromTraining):
+    """A search for wrong labels, or a heatmap, succeeded; its result is a file in `scratch`."""
 
     file: Path
 

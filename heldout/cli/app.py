@@ -63,6 +63,7 @@ COMMANDS = (
     starting.init,
     results.confusion,
     results.memorized,
+    results.explain,
     results.model,
     export.export,
     export.card,

@@ -1,4 +1,4 @@
-"""Commands about the results of a job: confusion matrix, hardest images, model, predictions, answers, pictures."""
+"""Commands about the results of a job: confusion, hardest images, heatmaps, model, predictions, answers, pictures."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Split = Literal["train", "validation", "test"]
 What = Literal["history", "gap", "confusion"]
+ShownMap = Literal["answer", "label", "both"]
 PAGE = 200  # images per request
 SHOWN_MISTAKES = 5
 Output = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Output file; - is standard output.")]
@@ -112,6 +113,32 @@ def memorized(
         for image in images
     ]
     print_table(("IMAGE", "LABEL", "ANSWER", "SUM OF LOSSES", "PER EPOCH"), rows, right=(3, 4))
+
+
+def explain(
+    service: Service,
+    job_id: JobId,
+    index: Annotated[
+        int, typer.Argument(metavar="INDEX", min=0, help="Position of an image, as `heldout confusion` lists mistakes.")
+    ],
+    of: Annotated[ShownMap, typer.Option(help="What speaks for the answer, for the label, or both.")] = "both",
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Output file; by default named after the job and the image. - is standard output.",
+        ),
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Compute it again if that failed.")] = False,
+) -> None:
+    """Draw where a job's network looks at an image. Yellow places speak most for its answer, or for the label."""
+    output = output or f"{job_id}-{index}.png"
+    target = choose_target(output, service)
+    picture = service.client.jobs.heatmap(job_id, index, of=of, again=again)
+    target.write_bytes(picture)
+    _print_download(output, len(picture), service)
 
 
 def model(service: Service, job_id: JobId, output: Output) -> None:

@@ -297,6 +297,25 @@ class JobResource(ModelSources[OneHandle, Mode]):
         return await self._get(MemorizedPage, job_id, "memorized", params=params)
 
     @dual
+    async def heatmap(
+        self, job_id: str, index: int, *, of: Literal["answer", "label", "both"] = "both", again: bool = False
+    ) -> bytes:
+        """Get a PNG of an image with the places that speak for the answer and for the label. Waits until it is made.
+
+        Args:
+            index: the image's position in the dataset. The job must have answered it.
+            of: `both` is side by side, the answer first; a right answer has only one picture.
+            again: compute it again if that failed.
+        """
+        path = self._path(job_id, f"images/{index}/heatmap")
+        while True:
+            params = {"of": of, "wait": LONG_POLL_S, "again": again or None}
+            answer = await self._connection.send("GET", path, params=params)
+            if answer.status_code != 202:
+                return answer.content
+            again = False
+
+    @dual
     async def predict(
         self, job_id: str, images: Any, *, top_k: int = 5, threshold: float | None = None, calibrated: bool = False
     ) -> PredictionsView:

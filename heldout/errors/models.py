@@ -71,6 +71,23 @@ class ExportNotSupported(HeldoutError, code="not_supported", status=422, title="
         )
 
 
+class NoMap(HeldoutError, code="no_map", status=409, title="The network has no spatial map"):
+    """The network has no layer that shows where it looks, such as a convolution, so there are no heatmaps."""
+
+    def __init__(self, job_id: str, why: str) -> None:
+        super().__init__(f"Job {job_id} has no heatmaps. {why}")
+
+
+class HeatmapFailed(HeldoutError, code="heatmap_failed", status=409, title="The heatmap could not be computed"):
+    """The heatmap of an image could not be computed; the detail says why, and how to try again."""
+
+    def __init__(self, job_id: str, index: int, why: str) -> None:
+        super().__init__(
+            f"The heatmap of image {index} could not be computed. {why} "
+            f"GET /v1/jobs/{job_id}/images/{index}/heatmap?again=true tries again."
+        )
+
+
 class ImageRefused(HeldoutError, code="unreadable_image", status=422, title="An image cannot be read"):
     """An image of the request is broken, not an image, or needs too much memory; `errors` says which one."""
 

@@ -126,6 +126,7 @@ class FailureCode(StrEnum):
     MODEL_UNAVAILABLE = "model_unavailable"  # the model to measure is not in the blob store
     EXPORT_DIFFERS = "export_differs"  # another runtime's answers differ from the training's own predictions
     EXPORT_FAILED = "export_failed"  # the model cannot be written for another runtime, or cannot be loaded there
+    NO_MAP = "no_map"  # no layer of the network has a spatial map, so there is no heatmap
     NOT_SUPPORTED = "not_supported"  # the worker lacks the packages for it
     OUT_OF_MEMORY = "out_of_memory"
     SCRIPT_FAILED = "script_failed"  # a training that runs elsewhere reported that it failed
@@ -152,6 +153,7 @@ DETERMINISTIC_FAILURES = frozenset(
         FailureCode.MODEL_UNAVAILABLE,
         FailureCode.EXPORT_DIFFERS,
         FailureCode.EXPORT_FAILED,
+        FailureCode.NO_MAP,
         FailureCode.NOT_SUPPORTED,
         FailureCode.OUT_OF_MEMORY,
         FailureCode.SPEC_UNREADABLE,

@@ -13,6 +13,7 @@ class ArtifactName(StrEnum):
     EVALUATION = "evaluation"  # their scores, class by class
     GAP = "gap"  # figures for the terms of the gap
     INITIAL = "initial"  # the weights that the job starts from: a copy of another job's model
+    HEATMAP = "heatmap"  # what in an image speaks for its answer and for its label
     BACKBONE = "backbone"  # the uploaded model before its blocks: a copy
 
 

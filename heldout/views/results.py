@@ -135,6 +135,15 @@ class MemorizedPage(NumberedPage[MemorizedImageView]):
     count: int | None = Field(description="Total of training images, or of those of one class; null if `epochs` is.")
 
 
+class HeatmapView(View):
+    """A heatmap that is not computed yet. Once it is, the answer is a PNG."""
+
+    object: Literal["heatmap"]
+    job_id: str
+    index: int
+    status: str = Field(description="`queued` or `running`.")
+
+
 class ScoredClassView(View):
     """A class and the probability that the model gives it."""
 

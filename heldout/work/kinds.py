@@ -33,6 +33,7 @@ class JobKind(StrEnum):
     EVALUATE = "evaluate"  # measures the base and the winner of a study on test
     EXPORT = "export"  # writes the model of a training for another runtime, and verifies it there
     CHECK_MODEL = "check_model"  # reads an uploaded model for the first time
+    HEATMAP = "heatmap"  # shows where a training's model looks at one image
     MEASURE = "measure"  # measures an uploaded model on every split of a dataset
     EXTERNAL = "external_run"  # a training of a study that runs elsewhere
     EXPERIMENT = "experiment"  # a short training that decides between causes
@@ -98,6 +99,14 @@ class ExportSpec(WorkerSpec):
     format: ExportFormat = Field(strict=False)
 
 
+class HeatmapSpec(WorkerSpec):
+    """An image that a training's model has answered. The heatmap shows what in it speaks for some classes."""
+
+    job_id: str = Field(description="The training.")
+    index: int = Field(description="Position of the image in the dataset.")
+    classes: tuple[int, ...] = Field(strict=False, description="Positions of the answer and of the label.")
+
+
 class CheckModelSpec(WorkerSpec):
     """An uploaded model to read for the first time, which takes seconds, or longer for a large model."""
 
@@ -154,6 +163,7 @@ WorkSpec = (
     | SuspectSpec
     | EvaluateSpec
     | ExportSpec
+    | HeatmapSpec
     | CheckModelSpec
     | MeasureSpec
     | ExternalRunSpec
@@ -193,6 +203,7 @@ _ASKED_FOR = (
     JobKind.DERIVE,
     JobKind.EVALUATE,
     JobKind.EXPORT,
+    JobKind.HEATMAP,
     JobKind.CHECK_MODEL,
     JobKind.MEASURE,
 )
@@ -229,6 +240,7 @@ KINDS: Mapping[JobKind, Kind] = {
     ),
     JobKind.EVALUATE: Kind(EvaluateSpec, "Measured on test."),
     JobKind.EXPORT: Kind(ExportSpec, "Exported and verified.", HOLDS_UP_OTHERS),
+    JobKind.HEATMAP: Kind(HeatmapSpec, "Heatmap computed.", HOLDS_UP_OTHERS, is_check=True, is_quick_if_small=True),
     JobKind.CHECK_MODEL: Kind(CheckModelSpec, "Read.", HOLDS_UP_OTHERS, is_check=True, is_quick_if_small=True),
     JobKind.MEASURE: Kind(
         MeasureSpec, "Measured on every split.", id_prefix="evl", events_about=SubjectObject.EVALUATION

@@ -14,7 +14,7 @@ from heldout.lifecycle.job import TERMINAL, JobEvent, JobRequest, JobStatus, get
 from heldout.work.kinds import KINDS, LISTED_KINDS
 from models import wake
 from models.database import db_now
-from models.store import events, listing, proofs, quotas, studies
+from models.store import dependents, events, listing, quotas, studies
 from models.store.listing import Filters, Sort, get_order, select_matching_ids, select_sorted_ids
 from models.store.statements import find_both, find_one
 from models.store.transitions import count_seconds_since, move
@@ -218,7 +218,7 @@ def change(
 
 
 def remove(session: Session, owner: str, job_id: str) -> list[str]:
-    """Delete a job that has ended, with its experiments and all their rows.
+    """Delete a job that has ended, with its experiments, heatmaps and all their rows.
 
     Returns the ids of these jobs. The caller deletes their blobs after the commit.
 
@@ -230,10 +230,10 @@ def remove(session: Session, owner: str, job_id: str) -> list[str]:
         raise JobNotFinished(job_id, row.status)
     if row.study_id is not None:
         raise PartOfStudy(job_id, row.study_id)
-    experiments = proofs.remove_of(session, owner, [job_id])
+    more = dependents.remove(session, owner, [job_id])
     events.remove_all(session, owner, [job_id])
     session.execute(delete(JobRow).where(JobRow.id == job_id))
-    return [job_id, *experiments]
+    return [job_id, *more]
 
 
 def count_ahead_of(session: Session, row: JobRow) -> int | None:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import delete, select, text, update
+from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
 from heldout.lifecycle.job import TERMINAL, JobStatus
@@ -73,18 +73,10 @@ def get_statuses(session: Session, proof: ProofRow) -> dict[str, JobStatus]:
     return {id_: status for id_, status in rows}  # noqa: C416  (typed so)
 
 
-def remove_of(session: Session, owner: str, job_ids: Collection[str]) -> list[str]:
-    """Delete the experiments of jobs that are deleted. Returns their ids, whose blobs the caller deletes.
-
-    A worker that runs one of them loses its lease. The proofs' rows go with the jobs.
-    """
+def list_experiments(session: Session, job_ids: Collection[str]) -> list[str]:
+    """List the ids of the experiments of some jobs."""
     trials = session.scalars(select(ProofRow.trials).where(ProofRow.job_id.in_(job_ids)))
-    ids = sorted(job_id for of_proof in trials for job_id in list_jobs(of_proof))
-    if ids:
-        session.scalars(select(JobRow.id).where(JobRow.id.in_(ids)).order_by(JobRow.id).with_for_update()).all()
-        events.remove_all(session, owner, ids)
-        session.execute(delete(JobRow).where(JobRow.id.in_(ids)))
-    return ids
+    return [job_id for of_proof in trials for job_id in list_jobs(of_proof)]
 
 
 def note_news(session: Session, job_id: str, news: Sequence[str], status: ProofStatus) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from heldout.lifecycle.job import TERMINAL
 from heldout.lifecycle.resources import DatasetStatus, ModelStatus, StudyStatus
 from models.database import db_now
-from models.store import events, owner_events, proofs
+from models.store import dependents, events, owner_events
 from models.tables import DatasetRow, EventRow, JobRow, ModelRow, StudyRow
 
 ROWS_PER_LOOK = 1000
@@ -51,10 +51,10 @@ def remove_jobs(session: Session, owner: str, job_ids: Collection[str], older_th
     ).all()
     if not removed:
         return []
-    experiments = proofs.remove_of(session, owner, removed)
+    more = dependents.remove(session, owner, removed)
     events.remove_all(session, owner, removed)
     session.execute(delete(JobRow).where(JobRow.id.in_(removed)))
-    return [*removed, *experiments]
+    return [*removed, *more]
 
 
 def list_old_studies(session: Session, older_than_s: float, limit: int = 10) -> list[tuple[str, str]]:

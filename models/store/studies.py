@@ -16,7 +16,7 @@ from heldout.lifecycle.resources import StudyStatus
 from heldout.stored.gap import GapOnTest
 from heldout.views.study import EnsembleView
 from models.database import db_now
-from models.store import events, proofs
+from models.store import dependents, events
 from models.store.statements import find_both, select_page
 from models.tables import DatasetRow, JobRow, LabelReadRow, StudyRow, StudyRunRow
 
@@ -116,11 +116,11 @@ def remove(session: Session, owner: str, study_id: str) -> list[str]:
         raise StudyNotFinished(study_id, row.status)
     of_study = JobRow.study_id == study_id
     jobs = list(session.scalars(select(JobRow.id).where(of_study).order_by(JobRow.id).with_for_update()))
-    experiments = proofs.remove_of(session, owner, jobs)
+    more = dependents.remove(session, owner, jobs)
     events.remove_all(session, owner, [study_id, *jobs])
     session.execute(delete(JobRow).where(of_study))
     session.execute(delete(StudyRow).where(StudyRow.id == study_id))
-    return [*jobs, *experiments]
+    return [*jobs, *more]
 
 
 def list_running(session: Session) -> Sequence[tuple[str, bool]]:

@@ -220,6 +220,7 @@ AFTER_END: Mapping[JobKind, AfterEnd] = require_all_kinds(
         JobKind.SUSPECT: _give_up_search(DatasetRow.suspects_status),
         JobKind.EVALUATE: _note_evaluation_end,
         JobKind.EXPORT: _unless_succeeded(_give_up_export),
+        JobKind.HEATMAP: _do_nothing,
         JobKind.CHECK_MODEL: _unless_succeeded(_reject_model),
         JobKind.MEASURE: _do_nothing,
         JobKind.EXTERNAL: _note_external_end,

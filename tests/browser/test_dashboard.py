@@ -232,6 +232,12 @@ def test_every_figure_of_a_job_is_the_api_s(client: Client, ended: str, open_pag
         for name, counts in zip(confusion.classes, scores.confusion, strict=True)
     ]
 
+    mistake = page.get_by_label("Answers").locator("ul.images li").first
+    mistake.get_by_role("button", name="Where it looks").click()
+    looks = mistake.locator("figure img")  # for the answer, and for the label
+    expect(looks).to_have_count(2)
+    until(lambda: looks.last.evaluate("image => image.complete && image.naturalWidth > 0"), "a heatmap")
+
     # A cell opens all images of its label and answer.
     label, answer, count = max(
         (

@@ -62,6 +62,7 @@ def test_work_of_every_kind_reserves_memory():
         JobKind.TRAIN,
         JobKind.EVALUATE,
         JobKind.EXPORT,
+        JobKind.HEATMAP,
         JobKind.CHECK_MODEL,
         JobKind.MEASURE,
         *EXPERIMENT_KINDS,

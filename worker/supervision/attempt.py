@@ -17,7 +17,16 @@ from heldout.errors.missing import Damaged
 from heldout.lifecycle.job import FailureCode
 from heldout.service.settings import Settings
 from heldout.spec.job import JobSpec
-from heldout.work.kinds import KINDS, EvaluateSpec, ExportSpec, FeaturesSpec, SuspectSpec, WorkerSpec, WorkSpec
+from heldout.work.kinds import (
+    KINDS,
+    EvaluateSpec,
+    ExportSpec,
+    FeaturesSpec,
+    HeatmapSpec,
+    SuspectSpec,
+    WorkerSpec,
+    WorkSpec,
+)
 from heldout.work.memory import MemoryKill
 from models.blobs import BlobMissing
 from models.store import claims
@@ -86,7 +95,7 @@ def describe_memory(kill: MemoryKill) -> str:
 log = structlog.get_logger()
 
 Asked = TypeVar("Asked", bound=WorkSpec)  # the spec of the kind of work
-Computed = TypeVar("Computed", bound=JobSpec | FeaturesSpec | SuspectSpec | EvaluateSpec | ExportSpec)
+Computed = TypeVar("Computed", bound=JobSpec | FeaturesSpec | SuspectSpec | EvaluateSpec | ExportSpec | HeatmapSpec)
 
 
 # A process that does the work of an attempt.

@@ -1,22 +1,24 @@
-"""Attempts at work that one training process computes in one go: evaluations, exports, suspected labels."""
+"""Attempts at work that one training process computes in one go: evaluations, exports, heatmaps, suspected labels."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from heldout.errors import FileOfLaterRelease, JobNotFound, SpecUnreadable
+from heldout.errors import FileOfLaterRelease, JobNotFound, LeaseLost, SpecUnreadable
 from heldout.errors.missing import Damaged
 from heldout.lifecycle.job import FailureCode
+from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.audit import make_suspects_key
 from heldout.stored.looks import FEATURES_FILE, make_features_key, make_looks_key
 from heldout.words.data_and_models import NO_PRETRAINED
-from heldout.work.kinds import EvaluateSpec, ExportSpec, FeaturesSpec, SuspectSpec
+from heldout.work.kinds import EvaluateSpec, ExportSpec, FeaturesSpec, HeatmapSpec, SuspectSpec
 from models import pretrained
 from models.blobs import BlobMissing
 from models.digests import FileDigest
-from models.store import datasets, evaluations, exports, searches
+from models.store import datasets, evaluations, exports, heatmaps, searches
 from models.store.evaluations import TrainedModel
 from models.store.exports import ExportSource
+from models.stored_files import store_artifact
 from models.study_report import collect_model_card
 from worker import messages
 from worker.supervision.attempt import ComputedAttempt
@@ -124,6 +126,37 @@ class ExportAttempt(ComputedAttempt[ExportSpec]):
         return True
 
 
+class HeatmapAttempt(ComputedAttempt[HeatmapSpec]):
+    """An attempt at the heatmap of an image."""
+
+    what = "The heatmap"
+    threads = 1
+
+    def assignment(self, in_use: ExitStack) -> messages.HeatmapAssignment:
+        spec = self.spec
+        model = self.lease.read(lambda session: heatmaps.find_model(session, spec.job_id))
+        if model is None:
+            raise ModelGone(spec.job_id)
+        return messages.HeatmapAssignment(
+            dataset=self.dataset(in_use),
+            scratch=self.folder,
+            model=self.fetch_model(spec.job_id, model.key, "trained.keras"),
+            index=spec.index,
+            classes=spec.classes,
+        )
+
+    def end(self, said: messages.ResultWritten) -> bool:
+        self.lease.require()
+        key = self.lease.key(said.file.name)
+        maps = store_artifact(self.lease.blobs, key, said.file, ArtifactName.HEATMAP, ArtifactFormat.NPZ)
+        try:
+            self.lease.settle(lambda session: heatmaps.end(session, self.lease.held, maps))
+        except LeaseLost:
+            self.lease.forget([key])  # the training was deleted, or another attempt has the job
+            raise
+        return True
+
+
 class SuspectAttempt(ComputedAttempt[SuspectSpec]):
     """An attempt at a search for wrong labels."""
 
@@ -139,7 +172,7 @@ class SuspectAttempt(ComputedAttempt[SuspectSpec]):
         features = file if has_features else None
         return messages.SuspectAssignment(dataset, self.folder, self.spec.seed, self.threads, features)
 
-    def end(self, said: messages.SuspectsFound) -> bool:
+    def end(self, said: messages.ResultWritten) -> bool:
         dataset_id = self.claimed.dataset.id
         self.lease.require()
         digests = self.files.store({make_suspects_key(dataset_id): said.file})

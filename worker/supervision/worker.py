@@ -53,7 +53,13 @@ from worker.machine.scratch import Scratch
 from worker.machine.shares import RoomForLargeJob, Share, Shares
 from worker.supervision import metrics, processes
 from worker.supervision.attempt import Attempt, AttemptResources
-from worker.supervision.computed_attempts import EvaluateAttempt, ExportAttempt, FeaturesAttempt, SuspectAttempt
+from worker.supervision.computed_attempts import (
+    EvaluateAttempt,
+    ExportAttempt,
+    FeaturesAttempt,
+    HeatmapAttempt,
+    SuspectAttempt,
+)
 from worker.supervision.experiment_attempts import ExperimentAttempt, IdleExperimentAttempt
 from worker.supervision.ingest_attempts import IngestAttempt, RelateAttempt
 from worker.supervision.lease import AttemptLease
@@ -71,6 +77,7 @@ ATTEMPTS: Mapping[JobKind, type[Attempt[Any]]] = require_all_kinds(
         JobKind.SUSPECT: SuspectAttempt,
         JobKind.EVALUATE: EvaluateAttempt,
         JobKind.EXPORT: ExportAttempt,
+        JobKind.HEATMAP: HeatmapAttempt,
         JobKind.CHECK_MODEL: CheckModelAttempt,
         JobKind.MEASURE: MeasureAttempt,
         JobKind.EXPERIMENT: ExperimentAttempt,

@@ -17,6 +17,7 @@ from worker.messages import (
     EvaluateAssignment,
     ExportAssignment,
     FeaturesAssignment,
+    HeatmapAssignment,
     SuspectAssignment,
 )
 
@@ -27,6 +28,7 @@ _WORK: dict[type[AnyAssignment], str] = {
     SuspectAssignment: "worker.training.suspects.run",
     EvaluateAssignment: "worker.training.measuring.stored_models",
     ExportAssignment: "worker.training.exports.run",
+    HeatmapAssignment: "worker.training.measuring.heatmap",
 }
 
 

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Response
 
-from analysis.arrays.npy_rows import NpyRows
 from analysis.arrays.pictures import encode_png
 from api.http.app_context import AppContext
 from api.http.deps import ReadContext
@@ -27,12 +26,19 @@ from heldout.stored.audit import SuspectsSummary, preview_key
 from heldout.views.audit import AuditView
 from heldout.views.dataset import DatasetPage, DatasetView, EffectView, IndicesView
 from heldout.words.data_and_models import GROUPS_PAGE, ask_about_groups, describe_audit, fold_notes, sort_by_severity
-from models.blob_files import guard_reading, open_blob
 from models.blobs import raise_if_missing
 from models.change_preview import build_effect_view
 from models.database import Session
-from models.store import datasets, file_digests, ingests, label_reads
-from models.stored_files import read_audit, read_file, read_looks, read_splits, read_suspects, read_unless_lost
+from models.store import datasets, ingests, label_reads
+from models.stored_files import (
+    read_audit,
+    read_file,
+    read_image,
+    read_looks,
+    read_splits,
+    read_suspects,
+    read_unless_lost,
+)
 from models.tables import DatasetRow
 from models.views.dataset import build_dataset_view, get_thumbnail_route
 from models.views.job import build_dataset_reference
@@ -40,8 +46,6 @@ from models.views.suspects import build_label_check_view
 
 router = make_router("/v1/datasets", "datasets")
 
-# Only the header and one row of the file are read.
-HEADER_BYTES = 1024
 # Limit on the names of all pairs in an audit. Most uploads need a tenth of it.
 MAX_CHARACTERS_OF_PAIRS = 256 * 1024
 MAX_SHOWN_IN_AUDIT = 6  # images per finding that its fix removes
@@ -199,7 +203,7 @@ def get_preview(
     with raise_if_missing(errors.DatasetLost(row.name)):
         sheet = read_file(context.session, context.blobs, preview_key(row.id, number))
     note_shown_labels(context.session, context.app, context.owner, row)
-    return _make_png_response(sheet)
+    return make_png_response(sheet)
 
 
 @router.get("/{dataset}/preview/{index}", response_class=Response, responses=PNG)
@@ -211,21 +215,9 @@ def get_thumbnail(
 ) -> Response:
     """Get one image, enlarged if small. It shows no label, so the ledger does not count it."""
     row = datasets.require(context.session, context.owner, dataset)
-    sha256, (low, high) = datasets.require_content(row, "pictures"), row.value_range or (0, 255)
-    key = f"datasets/{sha256}/images.npy"
-    expected = file_digests.find(context.session, key)
-    with (
-        raise_if_missing(errors.DatasetLost(row.name)),
-        guard_reading(key),
-        open_blob(context.blobs, key, HEADER_BYTES, expected) as file,
-    ):
-        rows = NpyRows(file)
-        if not 0 <= index < len(rows):
-            raise errors.ImageNotFound(
-                f"Dataset {row.name!r} has no image {str(index)[:20]}. Positions are 0 to {len(rows) - 1:,}."
-            )
-        image = rows.one(index)
-    return _make_png_response(encode_png(image, (low, high)))
+    datasets.require_content(row, "pictures")
+    low, high = row.value_range or (0, 255)
+    return make_png_response(encode_png(read_image(context.session, context.blobs, row, index), (low, high)))
 
 
 def _get_ready_dataset(session: Session, owner: str, reference: str, what: str) -> DatasetRow:
@@ -237,8 +229,8 @@ def _get_ready_dataset(session: Session, owner: str, reference: str, what: str) 
     return row
 
 
-def _make_png_response(content: bytes) -> Response:
-    # A ready dataset never changes.
+def make_png_response(content: bytes) -> Response:
+    # Neither a ready dataset nor a trained model changes.
     return Response(content, media_type="image/png", headers={"Cache-Control": "private, max-age=86400, immutable"})
 
 

@@ -135,7 +135,7 @@ def change_job(
 @router.delete("/{job_id}", status_code=204)
 @raises(errors.JobNotFinished, errors.PartOfStudy)
 def delete_job(job_id: JobId, context: WriteContext) -> None:
-    """Delete a job that has ended, with its metrics, events, files and experiments."""
+    """Delete a job that has ended, with its metrics, events, files, experiments and heatmaps."""
     for removed in jobs.remove(context.session, context.owner, job_id):
         context.delete_files(f"jobs/{removed}")
 

@@ -52,6 +52,7 @@ class Job(NamedHandle[JobView, Mode], of=Jobs):
     confusion = by_id(Jobs.confusion)
     confused_images = by_id(Jobs.confused_images)
     memorized = by_id(Jobs.memorized)
+    heatmap = by_id(Jobs.heatmap)
     predict = by_id(Jobs.predict)
     model_card = by_id(Jobs.model_card)
     download_model = by_id(Jobs.download_model)

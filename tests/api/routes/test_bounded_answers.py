@@ -69,6 +69,7 @@ UNBOUNDED = {
     "/v1/jobs/{job_id}/model": "a file, streamed",
     "/v1/jobs/{job_id}/predictions": "a file, streamed",
     "/v1/jobs/{job_id}/splits": "streamed",
+    "/v1/jobs/{job_id}/images/{index}/heatmap": "a picture of at most 388×192 pixels",
     "/v1/datasets/{dataset}/splits": "streamed",
     "/v1/studies/{study_id}/model": "a file, streamed",
     "/v1/studies/{study_id}/model/report": "like a job's",

@@ -18,7 +18,7 @@ from models.tables import DatasetRow, JobRow
 from tests.models.work import ALICE, dots
 from tests.worker.supervision.bench import Bench, repeat, script_process
 from worker.machine.enclosed_process import ProcessDied
-from worker.messages import Failed, FromTraining, SuspectAssignment, SuspectsFound
+from worker.messages import Failed, FromTraining, ResultWritten, SuspectAssignment
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -77,7 +77,7 @@ def test_findings_are_stored_and_the_process_gets_the_names_of_the_images(bench:
         file = assignment.scratch / "suspects.json"
         given = assignment.dataset
         file.write_text(json.dumps({"names": given.names.read_text(), "relations": given.relations}))
-        return SuspectsFound(file)
+        return ResultWritten(file)
 
     bench.search(find)
     assert (bench.job.status, bench.dataset_status) == ("succeeded", "stored")
@@ -93,7 +93,7 @@ def test_the_process_gets_the_features_of_the_dataset_if_there_are_any(bench: Se
         read.append(assignment.features.read_bytes())
         file = assignment.scratch / "suspects.json"
         file.write_text("{}")
-        return SuspectsFound(file)
+        return ResultWritten(file)
 
     bench.search(find)
     assert read == [b"features"]

@@ -12,7 +12,7 @@ from analysis.arrays.features import Picture, save_features
 from analysis.arrays.relations import FILE_NAME, Relations, save_relations
 from heldout.stored.audit import StoredSuspects
 from heldout.stored.looks import FEATURES_FILE
-from worker.messages import Alive, AssignedDataset, Failed, SuspectAssignment, SuspectsFound
+from worker.messages import Alive, AssignedDataset, Failed, ResultWritten, SuspectAssignment
 from worker.training import child
 from worker.training.suspects.estimate import LabelEstimate, estimate
 from worker.training.suspects.planting import plant
@@ -313,7 +313,7 @@ def search(folder: Path) -> StoredSuspects:
         assert isinstance(pipe.recv(), Alive)
         assert pipe.poll(300)
         found = pipe.recv()
-        assert isinstance(found, SuspectsFound), found.detail if isinstance(found, Failed) else found
+        assert isinstance(found, ResultWritten), found.detail if isinstance(found, Failed) else found
         process.join(240)
         assert found.file.parent == folder
         return StoredSuspects.from_bytes(found.file.read_bytes())

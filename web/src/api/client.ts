@@ -43,6 +43,12 @@ export async function request<Answer>(path: string, options: Options = {}): Prom
 /** A response as text. Throws a Problem. */
 export const getText = async (path: string) => (await send(path, {})).text()
 
+/** Returns once the service has made what is at a path, which should ask it to wait. Throws a Problem. */
+export async function waitUntilMade(path: string, signal?: AbortSignal): Promise<true> {
+  while ((await send(path, { signal })).status === 202);
+  return true
+}
+
 /** A successful response. Throws a Problem. */
 async function send(path: string, options: Options): Promise<Response> {
   const headers: Record<string, string> = { ...options.headers }

@@ -1,6 +1,6 @@
 /** Requests about jobs. */
 
-import { get, getText, type Page, post, query, request, type Schemas } from './client'
+import { get, getText, type Page, post, query, request, type Schemas, waitUntilMade } from './client'
 import { getDocument } from './documents'
 
 export type Job = Schemas['JobView']
@@ -16,6 +16,8 @@ export type Estimate = Schemas['EstimateView']
 export type Prediction = Schemas['PredictionView']
 export type Spec = Record<string, unknown>
 
+/** How long one request waits for something that a worker computes. */
+const WAIT_S = 30
 /** How many classes of an image are named, the most probable first. */
 const NAMED_CLASSES = 3
 /** Points of a curve in a row of the list. */
@@ -35,6 +37,10 @@ export const getDiagnosis = (id: string, signal?: AbortSignal) => get<Diagnosis>
 export const getConfusion = (id: string, signal?: AbortSignal) => get<Confusion>(of(id, 'confusion'), { signal })
 export const getCell = (id: string, wanted: string, signal?: AbortSignal) =>
   get<Cell>(of(id, `confusion/images${wanted}`), { signal })
+export const heatmapAddress = (id: string, index: number, shown: 'answer' | 'label', wait?: number) =>
+  of(id, `images/${index}/heatmap${query({ of: shown, wait })}`)
+export const makeHeatmap = (id: string, index: number, signal?: AbortSignal) =>
+  waitUntilMade(heatmapAddress(id, index, 'answer', WAIT_S), signal)
 export const getMemorized = (id: string, asked: { class: string; after: number; limit: number }, signal?: AbortSignal) =>
   get<Schemas['MemorizedPage']>(of(id, `memorized${query(asked)}`), { signal })
 export const getExports = (id: string, signal?: AbortSignal) => get<Schemas['ExportList']>(of(id, 'exports'), { signal })

@@ -1,5 +1,6 @@
 /** How a model answers class by class: a matrix whose cells open their images, if these are known, and the worst mistakes. */
 
+import type { ComponentChildren } from 'preact'
 import { useState } from 'preact/hooks'
 
 import { query, type Schemas } from '../api/client'
@@ -15,7 +16,7 @@ import { Segments } from './segments'
 import { Failed, Loading } from './states'
 
 type Split = 'train' | 'validation' | 'test'
-type Mistake = Schemas['Mistake']
+export type Mistake = Schemas['Mistake']
 type Scores = NonNullable<Confusion['splits'][Split]>
 type Cell = { label: string; answer: string; count: number }
 
@@ -24,6 +25,8 @@ const MAX_CLASSES = 20
 const PAIRS = 12
 const MISTAKES = 12
 
+/** What is shown under an image. */
+type Under = (image: Mistake) => ComponentChildren
 type LoadCell = (id: string, wanted: string, signal: AbortSignal) => Promise<CellImages>
 
 type Props = {
@@ -32,9 +35,10 @@ type Props = {
   load: (id: string, signal: AbortSignal) => Promise<Confusion>
   /** Loads all images of a cell, if that is possible. */
   loadCell?: LoadCell
+  under?: Under
 }
 
-export function ConfusionCard({ of, load, loadCell }: Props) {
+export function ConfusionCard({ of, load, loadCell, under }: Props) {
   const loaded = useLoaded(of, (signal) => load(of, signal))
   const wanted = inQuery('answers') as Split
   const [cell, setCell] = useState<Cell | null>(null)
@@ -70,10 +74,12 @@ export function ConfusionCard({ of, load, loadCell }: Props) {
       {scores.mistakes.length > 0 && (
         <>
           <h3>The most confident mistakes</h3>
-          <Images images={scores.mistakes.slice(0, MISTAKES)} />
+          <Images images={scores.mistakes.slice(0, MISTAKES)} under={under} />
         </>
       )}
-      {cell && loadCell && <CellDialog of={of} load={loadCell} split={split} cell={cell} onClose={() => setCell(null)} />}
+      {cell && loadCell && (
+        <CellDialog of={of} load={loadCell} split={split} cell={cell} under={under} onClose={() => setCell(null)} />
+      )}
     </section>
   )
 }
@@ -201,7 +207,7 @@ function PerClass({ scores, hasGap }: { scores: Scores; hasGap: boolean }) {
   )
 }
 
-const Images = ({ images }: { images: Mistake[] }) => (
+const Images = ({ images, under }: { images: Mistake[]; under?: Under }) => (
   <ul class="images">
     {images.map((image) => (
       <li key={image.index}>
@@ -213,14 +219,15 @@ const Images = ({ images }: { images: Mistake[] }) => (
           <strong>{image.label}</strong>
           {image.label !== image.answer && <> → {image.answer}</>} <span class="soft">{percent(image.probability, 0)}</span>
         </span>
+        {under?.(image)}
       </li>
     ))}
   </ul>
 )
 
-type DialogProps = { of: string; load: LoadCell; split: Split; cell: Cell; onClose: () => void }
+type DialogProps = { of: string; load: LoadCell; split: Split; cell: Cell; under?: Under; onClose: () => void }
 
-function CellDialog({ of, load, split, cell, onClose }: DialogProps) {
+function CellDialog({ of, load, split, cell, under, onClose }: DialogProps) {
   const wanted = query({ split, label: cell.label, answer: cell.answer })
   const loaded = useLoaded(wanted, (signal) => load(of, wanted, signal))
   const said = cell.label === cell.answer ? 'answered correctly' : `taken for ${cell.answer}`
@@ -232,7 +239,7 @@ function CellDialog({ of, load, split, cell, onClose }: DialogProps) {
     >
       {loaded.problem && <Failed problem={loaded.problem} retry={loaded.reload} />}
       {!loaded.data && !loaded.problem && <Loading what="the images" />}
-      {loaded.data && <Images images={loaded.data.images} />}
+      {loaded.data && <Images images={loaded.data.images} under={under} />}
       {loaded.data && loaded.data.count > loaded.data.images.length && (
         <p class="soft">
           The {count(loaded.data.images.length)} surest answers of {count(loaded.data.count)}.

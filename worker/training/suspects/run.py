@@ -10,7 +10,7 @@ from analysis.arrays.dataset import ImageSet, load
 from analysis.arrays.features import load_features
 from analysis.arrays.relations import load_relations
 from heldout.stored.audit import MAX_CHARACTERS, StoredSuspects, Suspect
-from worker.messages import SuspectAssignment, SuspectsFound
+from worker.messages import ResultWritten, SuspectAssignment
 from worker.training.supervisor_pipe import answer_once
 from worker.training.suspects.estimate import LabelEstimate, estimate
 from worker.training.suspects.linear_head import FOLDS, ROUNDS, predict_from_features
@@ -29,7 +29,7 @@ def run(assignment: SuspectAssignment, pipe: Connection) -> None:
     answer_once(lambda: _search_images(assignment), pipe, too_large="The images do", side_by_side=assignment.threads)
 
 
-def _search_images(assignment: SuspectAssignment) -> SuspectsFound:
+def _search_images(assignment: SuspectAssignment) -> ResultWritten:
     images = load(assignment.dataset.folder)
     count = len(images.labels)
     units = np.arange(count)
@@ -47,7 +47,7 @@ def _search_images(assignment: SuspectAssignment) -> SuspectsFound:
     names = names if names is not None and len(names) == count else None
     better = choose_better(found, images, assignment.seed)
     file.write_bytes(make_stored_suspects(better, images, names, assignment.seed).to_bytes())
-    return SuspectsFound(file)
+    return ResultWritten(file)
 
 
 def _find_by_features(images: ImageSet, features: NDArray[np.floating], units: NDArray[np.int64], seed: int) -> Found:

@@ -12,6 +12,7 @@ import { ENDED } from '../../words/verdicts'
 import { Actions } from './actions'
 import { CurvesCard } from './curves'
 import { ExportsCard } from './exports'
+import { WhereItLooks } from './heatmap'
 import { MemorizedCard } from './memorized'
 import { ProgressLine } from './progress'
 import { SpecCard } from './spec'
@@ -52,7 +53,14 @@ export default function OneJob({ id }: { id: string }) {
       {job.data.status === 'succeeded' && <TryCard job={job.data} />}
       {metrics.data && <CurvesCard metrics={metrics.data} diagnosis={diagnosis.data} job={job.data} />}
       {metrics.problem && !metrics.data && <Failed problem={metrics.problem} retry={metrics.reload} />}
-      {job.data.status === 'succeeded' && <ConfusionCard of={id} load={getConfusion} loadCell={getCell} />}
+      {job.data.status === 'succeeded' && (
+        <ConfusionCard
+          of={id}
+          load={getConfusion}
+          loadCell={getCell}
+          under={(image) => <WhereItLooks job={id} image={image} />}
+        />
+      )}
       {job.data.status === 'succeeded' && <MemorizedCard job={job.data} />}
       {(job.data.status === 'succeeded' || job.data.status === 'cancelled') && <ExportsCard job={job.data} />}
       <SpecCard job={job.data} />
