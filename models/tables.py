@@ -225,6 +225,7 @@ class JobRow(Base):
         make_partial_index("ix_jobs_pending", "pending_until", where=IS_QUEUED),
         make_partial_index("ix_jobs_keep", "finished_at", where="keep_s IS NOT NULL"),
         make_partial_index("ix_jobs_ended", "finished_at", where="study_id IS NULL AND finished_at IS NOT NULL"),
+        make_partial_index("ix_jobs_unfinished", "kind", "status", where="finished_at IS NULL"),
         # Lists are newest first, and ids sort by time.
         Index("ix_jobs_list", "owner", "kind", "id"),
         Index("ix_jobs_list_status", "owner", "kind", "status", "id"),

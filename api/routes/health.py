@@ -53,21 +53,23 @@ def check_ready(database: Database, blobs: Blobs) -> None:
 
 
 class _JobMetrics(Collector):
-    """Counts jobs by kind and status at each scrape."""
+    """Counts jobs that have not ended at each scrape."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def collect(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("heldout_database_up", "1 if the database answered this scrape.")
-        by_status = GaugeMetricFamily("heldout_jobs", "Jobs by kind and status.", labels=["kind", "status"])
+        by_status = GaugeMetricFamily(
+            "heldout_jobs", "Jobs that have not ended, by kind and status.", labels=["kind", "status"]
+        )
         depth = GaugeMetricFamily("heldout_queue_depth", "Queued jobs by requested device.", labels=["device"])
         wait = GaugeMetricFamily(
             "heldout_queue_oldest_seconds", "How long the oldest queued job has waited, in seconds.", labels=["device"]
         )
         try:
             with self._database.read() as session:
-                for kind, status, count in jobs.count_by_status(session):
+                for kind, status, count in jobs.count_unfinished(session):
                     by_status.add_metric([kind, status], count)
                 for device, count, oldest_s in jobs.count_waiting(session):
                     depth.add_metric([device], count)

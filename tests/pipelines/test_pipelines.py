@@ -231,6 +231,9 @@ def test_an_answer_that_is_no_file_or_no_archive_is_not_read(tmp_path):
             commenting.read_archive(content)
     with pytest.raises(answers.NotShown):
         answers.check_answer(b"\xff")
+    with Forge() as forge:
+        forge.keep_artifact(answers.FILE, b"\0" * 20_000_000)
+    assert len(commenting.read_archive(forge.blobs[1])) == answers.MOST_BYTES + 1, "the rest stays packed"
 
 
 @pytest.mark.parametrize(

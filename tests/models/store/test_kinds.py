@@ -88,7 +88,7 @@ def test_clients_see_only_jobs_of_listed_kinds(work):
         for look_up in (jobs.find, jobs.find_with_dataset):
             with pytest.raises(JobNotFound):
                 look_up(session, ALICE, check)
-        assert set(jobs.count_by_status(session)) == {("train", "queued", 1), ("ingest", "queued", 1)}
+        assert set(jobs.count_unfinished(session)) == {("train", "queued", 1), ("ingest", "queued", 1)}
 
 
 @pytest.mark.parametrize("end", ["failed", "cancelled"])

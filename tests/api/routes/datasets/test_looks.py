@@ -54,7 +54,7 @@ def test_without_a_pretrained_network_one_sentence_says_so_and_nothing_is_queued
         assert "no pretrained network" in answer.json()["explanation"]
         assert "Everything else works." in answer.json()["explanation"]
     with worker.database.read() as session:
-        assert jobs.count_by_status(session) == []
+        assert jobs.count_unfinished(session) == []
 
 
 @pytest.mark.usefixtures("has_network")
