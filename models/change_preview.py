@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from analysis.arrays.changed_labels import change_labels, rename_classes
 from analysis.arrays.dataset import SPLITS
-from analysis.arrays.relations import find_superfluous_copies, load_relations, make_relations_key
+from analysis.arrays.relations import find_superfluous_copies, join_copies, load_relations, make_relations_key
 from heldout.errors import DatasetLost
 from heldout.fixes.changes import VersionChanges, parse_index
 from heldout.lifecycle.resources import RelationsStatus
@@ -18,7 +18,15 @@ from heldout.views.dataset import EffectView, ExampleView, SplitImagesView
 from models.blob_files import guard_reading
 from models.blobs import BlobMissing, Blobs, raise_if_missing
 from models.database import Session
-from models.stored_files import find_positions, read_file, read_labels, read_names_at, read_splits
+from models.stored_files import (
+    find_positions,
+    read_file,
+    read_labels,
+    read_looks,
+    read_names_at,
+    read_splits,
+    read_unless_lost,
+)
 from models.tables import DatasetRow
 from models.views.dataset import get_thumbnail_route
 
@@ -175,4 +183,6 @@ def _read_copies(session: Session, blobs: Blobs, row: DatasetRow) -> NDArray[np.
     except BlobMissing:
         return None  # the worker that makes the version will search again
     with guard_reading(key):
-        return load_relations(io.BytesIO(content)).copy_of
+        copy_of = load_relations(io.BytesIO(content)).copy_of
+    looks = read_unless_lost([], lambda: read_looks(session, blobs, row))
+    return copy_of if looks is None else join_copies(copy_of, looks.copies)

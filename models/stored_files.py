@@ -14,9 +14,10 @@ from analysis.arrays.features import Picture, load_picture
 from analysis.arrays.file_names import FileNames, make_members_key, read_names
 from analysis.arrays.folds import Positions, assign_job_folds, compute_job_splits, find_class_lacking_fold
 from analysis.arrays.npy_rows import NpyRows
-from analysis.arrays.relations import Relations, find_units, load_relations, make_relations_key
+from analysis.arrays.relations import Relations, find_units, join_copies, load_relations, make_relations_key
 from heldout.errors import ArtifactLost, CopiesNotKnown, DatasetLost, HeldoutError, ImageNotFound, InvalidSpec
 from heldout.errors.missing import UNUSABLE
+from heldout.fixes.leakage import join_leakage
 from heldout.lifecycle.resources import RelationsStatus, SearchStatus
 from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
@@ -102,6 +103,8 @@ def store_artifact(blobs: Blobs, key: str, file: Path, name: ArtifactName, forma
 def read_audit(session: Session, blobs: Blobs, dataset: DatasetRow) -> StoredAudit | None:
     """Read the audit of an upload. None for bundled datasets, and if there was no audit or the dataset was deleted.
 
+    Copies that features found join those of the audit.
+
     A missing file without a stored digest may never have existed, because early releases made no audits.
 
     Raises:
@@ -117,7 +120,11 @@ def read_audit(session: Session, blobs: Blobs, dataset: DatasetRow) -> StoredAud
             return None
         raise DatasetLost(dataset.name) from error
     with guard_reading(key):
-        return StoredAudit.from_bytes(content)
+        audit = StoredAudit.from_bytes(content)
+    looks = read_unless_lost([], lambda: read_looks(session, blobs, dataset))
+    counts = {split: about.count for split, about in audit.splits.items()}
+    by_features = None if looks is None else looks.leakage
+    return audit.model_copy(update={"findings": join_leakage(audit.findings, by_features, counts)})
 
 
 def read_suspects(session: Session, blobs: Blobs, dataset: DatasetRow, as_: type[Suspects]) -> Suspects | None:
@@ -306,8 +313,10 @@ def list_copied_images(session: Session, blobs: Blobs, dataset: DatasetRow, spec
     if relations is None:
         return []
     own = compute_job_splits(labels, splits, spec, relations)
+    looks = read_unless_lost([], lambda: read_looks(session, blobs, dataset))
+    copy_of = relations.copy_of if looks is None else join_copies(relations.copy_of, looks.copies)
     held_out = np.concatenate([own["validation"], own["test"]])
-    is_copied = np.isin(relations.copy_of[own["train"]], relations.copy_of[held_out])
+    is_copied = np.isin(copy_of[own["train"]], copy_of[held_out])
     positions: list[int] = own["train"][is_copied].tolist()
     return positions
 

@@ -32,13 +32,14 @@ class AssignedBackbone:
 
 @dataclass(frozen=True)
 class AssignedDataset:
-    """The files of a dataset for a process. relations, names: None if unknown."""
+    """The files of a dataset for a process. relations, names, looks: None if unknown."""
 
     folder: Path  # in the internal format (analysis/arrays/dataset.py)
     sha256: str = ""
     relations: Path | None = None  # file of its relations (analysis/arrays/relations.py)
     names: Path | None = None  # file with the name of each image in the upload (analysis/arrays/file_names.py)
     columns: Path | None = None  # file of its columns (analysis/arrays/columns.py)
+    looks: Path | None = None  # file of what its features show (heldout/stored/looks.py)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The related images of a dataset: copies of each other, and members of one group; a file next to its others."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import sqrt
 from pathlib import Path
 from typing import BinaryIO
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from analysis.arrays.dataset import SPLITS
 from heldout.statistics import compute_wilson_interval
+from heldout.stored.looks import StoredLooks
 
 FILE_NAME = "relations.npz"
 # The splits in which an image of a cluster of copies stays, best first: held-out images are few.
@@ -82,6 +84,25 @@ class HeldOutRelations:
 
 
 LabelPairs = tuple[tuple[int, int, int], ...]
+
+
+def join_copies(copy_of: NDArray[np.int32], pairs: Sequence[tuple[int, int]]) -> NDArray[np.int32]:
+    """Return (images,) the first image of each cluster of copies, with more pairs of copies.
+
+    Args:
+        copy_of: (images,) of `Relations`.
+    """
+    first_of = np.arange(len(copy_of), dtype=np.int32)
+
+    def find(image: int) -> int:
+        while first_of[image] != image:
+            image = int(first_of[image])
+        return image
+
+    for pair in pairs:
+        first, second = sorted(find(int(copy_of[image])) for image in pair)
+        first_of[second] = first
+    return np.array([find(image) for image in first_of.tolist()], np.int32)[copy_of] if pairs else copy_of
 
 
 def find_twin_labels(
@@ -157,3 +178,19 @@ def load_relations(file: Path | BinaryIO) -> Relations:
     """Read the file of `save_relations`."""
     with np.load(file) as arrays:
         return Relations(arrays["copy_of"], arrays.get("group"))
+
+
+def load_known_relations(file: Path | None, looks: Path | None) -> Relations | None:
+    """Read the relations with the copies that features found; None if there are none.
+
+    They say what held-out images have in common with training images. Splits and folds are cut without them.
+
+    Args:
+        looks: the file of `StoredLooks`.
+    """
+    if file is None:
+        return None
+    relations = load_relations(file)
+    if looks is None:
+        return relations
+    return replace(relations, copy_of=join_copies(relations.copy_of, StoredLooks.from_bytes(looks.read_bytes()).copies))

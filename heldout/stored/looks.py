@@ -15,6 +15,8 @@ class StoredLooks(StoredFile):
 
     model, model_sha256: the pretrained network. seen_as: height and width of the images given to it.
     findings: as of the audit, the most serious first.
+    leakage: copies across splits besides those of the audit, whose finding it joins.
+    copies: their positions in the dataset, the held-out image first.
     """
 
     file_name: ClassVar[str] = "looks.json"
@@ -25,6 +27,8 @@ class StoredLooks(StoredFile):
     sampled: int = Field(description="Number of images that have features.")
     seen_as: tuple[int, int]
     findings: tuple[AuditFinding, ...] = ()
+    leakage: AuditFinding | None = None
+    copies: tuple[tuple[int, int], ...] = ()
 
 
 def make_features_key(dataset_id: str) -> str:

@@ -109,7 +109,15 @@ def ingest(
             groups = _find_groups(names, columns, spec)
             splits = make_splits(labels, given_splits, spec.splits, groups)
         dataset = IngestedDataset(
-            stored.pixels, labels, splits.indices, opened.classes, names, stored.value_range, groups, stored.different
+            stored.pixels,
+            labels,
+            splits.indices,
+            opened.classes,
+            names,
+            stored.value_range,
+            groups,
+            stored.different,
+            stored.copies,
         )
         seen = scan(dataset, pool)
         copies = find_copies(dataset, seen, pool)

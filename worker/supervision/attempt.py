@@ -329,4 +329,5 @@ class ComputedAttempt(Attempt[Computed]):
             columns = self.files.fetch_columns(self.claimed.dataset.id, self.folder)
         elif with_names:
             columns = self.files.fetch_columns_if_there(self.claimed, self.folder)
-        return AssignedDataset(content, self.claimed.dataset.sha256, relations, names, columns)
+        looks = self.files.fetch_looks_if_there(self.claimed.dataset.id, self.folder)
+        return AssignedDataset(content, self.claimed.dataset.sha256, relations, names, columns, looks)

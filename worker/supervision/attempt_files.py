@@ -15,6 +15,7 @@ from heldout.errors import DatasetDamaged, StorageUnavailable
 from heldout.errors.missing import Damaged
 from heldout.lifecycle.job import FailureCode
 from heldout.service.settings import Settings
+from heldout.stored.looks import StoredLooks, make_looks_key
 from models.blobs import BlobMissing
 from models.digests import FileDigest, compute_file_digest, describe, make_damaged_error
 from models.store import file_digests
@@ -154,6 +155,11 @@ class AttemptFiles:
         """Return the columns of the dataset, if it has any; jobs can do without."""
         file = folder / COLUMNS_FILE
         return file if self.fetch_if_there(make_columns_key(claimed.dataset.id), file) else None
+
+    def fetch_looks_if_there(self, dataset_id: str, folder: Path) -> Path | None:
+        """Return what the features of a dataset show, if they are known; jobs can do without."""
+        file = folder / StoredLooks.file_name
+        return file if self.fetch_if_there(make_looks_key(dataset_id), file) else None
 
     def retry_while_away(self, use_store: Callable[[], T]) -> T:
         """Do something with the blob store, and retry while it is unavailable."""

@@ -19,6 +19,7 @@ from heldout.errors.missing import Damaged
 from heldout.lifecycle.job import JobStatus
 from heldout.lifecycle.resources import RejectionCode, is_fixed_by_resize
 from heldout.stored.audit import IngestedContent, StoredAudit
+from heldout.stored.looks import StoredLooks
 from heldout.work.kinds import DeriveSpec, IngestSpec, RelateSpec
 from heldout.work.memory import MemoryKill
 from models import pretrained
@@ -102,7 +103,10 @@ class IngestAttempt(BoundedAttempt[IngestSpec | DeriveSpec]):
             inputs["names"] = self.files.fetch_names(base, self.folder)
             inputs["columns"] = self.files.fetch_columns(base, self.folder)
             different = self.lease.read(lambda session: versions.find_different(session, base))
-            assignment["base"] = {"called": spec.base_name, "sha256": spec.base_sha256, "different": different}
+            looks = self.files.fetch_looks_if_there(base, self.folder)
+            copies = () if looks is None else StoredLooks.from_bytes(looks.read_bytes()).copies
+            called = {"called": spec.base_name, "sha256": spec.base_sha256}
+            assignment["base"] = {**called, "different": different, "copies": copies}
         return BoundedProcess(
             "ingest" if "source" in inputs else "derive", assignment, inputs, self.written, self.limits
         )

@@ -206,6 +206,7 @@ class MeasureAttempt(UploadedModelAttempt[MeasureSpec]):
                 "model": model,
                 "dataset": dataset,
                 "relations": self.files.fetch_relations(self.claimed, self.folder, needed=False),
+                "looks": self.files.fetch_looks_if_there(self.claimed.dataset.id, self.folder),
                 "names": self.files.fetch_names_if_there(self.claimed, self.folder),
                 "columns": self.files.fetch_columns_if_there(self.claimed, self.folder),
             },

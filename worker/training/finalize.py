@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from analysis.answers.answers import Predictions
 from analysis.answers.metrics import contribute, measure_split
 from analysis.arrays.file_names import FileNames
-from analysis.arrays.relations import load_relations
+from analysis.arrays.relations import load_known_relations
 from analysis.studies.state import Scores
 from heldout.lifecycle.job import FailureCode, StopReason
 from heldout.spec.job import JobSpec
@@ -91,8 +91,7 @@ def finish(
     pixels_s = _MAX_PASSES * len(data.rows.get("test", ())) * seconds_per_image
     in_time = reason is not StopReason.DEADLINE or pixels_s < MAX_PIXELS_S_AFTER_DEADLINE
     try:
-        related = assignment.dataset.relations
-        relations = None if related is None else load_relations(related)
+        relations = load_known_relations(assignment.dataset.relations, assignment.dataset.looks)
         gap = measure_gap(predictor, data, weights, kept, relations, try_pixels=in_time, losses=trainer.loss_sums)
         if gap is not None:
             file = scratch / StoredGap.file_name

@@ -29,7 +29,7 @@ from sqlalchemy.orm import Session, load_only
 
 from analysis.scheduling.fair_share import OwnerStanding
 from heldout.lifecycle.job import JobStatus
-from heldout.lifecycle.resources import RelationsStatus
+from heldout.lifecycle.resources import RelationsStatus, SearchStatus
 from heldout.work.kinds import KINDS_IN_SLOTS, SPEC_VERSION, JobKind
 from models.database import db_now
 from models.store.jobs import sort_as_claimed
@@ -41,7 +41,14 @@ IS_DUE = or_(JobRow.available_at.is_(None), JobRow.available_at <= db_now())
 IS_READY = (JobRow.status == JobStatus.QUEUED, IS_DUE)
 # The same expression as in the indexes.
 _needed_bytes = func.coalesce(JobRow.memory_bytes, literal_column("0"))
-
+# A search for wrong labels uses the features of its dataset, so it does not start while they are still computed.
+_HAS_FEATURES_IF_COMPUTED = or_(
+    JobRow.kind != literal_column(f"'{JobKind.SUSPECT}'"),
+    ~select(DatasetRow.id)
+    .where(DatasetRow.id == JobRow.dataset_id, DatasetRow.features_status == literal_column(f"'{SearchStatus.QUEUED}'"))
+    .correlate(JobRow)
+    .exists(),
+)
 
 _OF_OWNER = (OwnerRow.owner, OwnerRow.quotas, OwnerRow.weight, OwnerRow.used_slot_s, OwnerRow.used_at_s, db_now())
 _CLAIMED_COLUMNS = (
@@ -89,6 +96,7 @@ def build_statements(kinds: tuple[JobKind, ...], devices: tuple[str, ...], *, co
     is_for = (JobRow.kind.in_(_make_literals(kinds)), JobRow.device.in_(_make_literals(devices)))
     can_run: tuple[ColumnElement[bool], ...] = (
         *is_for,
+        *([_HAS_FEATURES_IF_COMPUTED] if JobKind.SUSPECT in kinds else []),
         JobRow.gpus <= bindparam("gpus", type_=Integer),
         JobRow.spec_version <= bindparam("spec_version", type_=Integer),
         *([_needed_bytes <= bindparam("free_bytes", type_=BigInteger)] if counts_memory else []),

@@ -50,7 +50,7 @@ GAINS = (0.4, 2.5)
 # What happened to a copy besides encoding it again; the first that applies.
 MIN_SCALING = 0.015
 MIN_SHIFT = 0.3  # compared pixels
-HOWS = ("encoded again", "shifted", "scaled or cropped", "mirrored")
+HOWS = ("encoded again", "shifted", "scaled or cropped", "mirrored", "found by features before")
 
 
 class Confirmed(NamedTuple):
@@ -114,7 +114,18 @@ def find_copies(dataset: IngestedDataset, scan: Scan, pool: ProcessPool) -> Copi
     is_one, are_left_out = _find_same_pictures(dataset, scan.signatures, near[rows], pool)
     look_alikes = near[rows[~is_one]]
     near, how = np.delete(near, rows[~is_one], axis=0), np.delete(how, rows[~is_one])
+    near, how = _add_known(near, how, original[dataset.copies])
     return Copies(original, near, is_bounded or are_too_many or are_left_out, how, look_alikes)
+
+
+def _add_known(
+    near: NDArray[np.int64], how: NDArray[np.int8], known: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+    """Add pairs of originals that features found before, which this search may not see."""
+    pairs = np.concatenate([near, np.sort(known[known[:, 0] != known[:, 1]], axis=1)])
+    by = np.concatenate([how, np.full(len(pairs) - len(near), HOWS.index("found by features before"), np.int8)])
+    pairs, first = np.unique(pairs, axis=0, return_index=True)
+    return pairs, by[first]
 
 
 def _are_among(pairs: NDArray[np.int64], known: NDArray[np.int64], count: int) -> NDArray[np.bool_]:

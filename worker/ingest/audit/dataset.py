@@ -21,6 +21,7 @@ class IngestedDataset:
 
     labels, groups: (images,); names: (images,); splits: for each of SPLITS the positions of its images. different:
     (pairs, 2) positions of images that a user marked as different: they are not copies, whatever they look like.
+    copies: (pairs, 2) positions of copies that features found in an earlier version.
     """
 
     pixels: Pixels
@@ -31,6 +32,7 @@ class IngestedDataset:
     value_range: tuple[float, float]
     groups: NDArray[np.int64] | None = None
     different: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
+    copies: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
 
     @cached_property
     def split_of(self) -> NDArray[np.int8]:

@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from analysis.arrays.dataset import SPLITS
 from analysis.arrays.relations import LabelPairs, estimate_wrong_share
+from heldout.fixes.leakage import COMPARED, CRITICAL_SHARE, make_leakage
 from heldout.fixes.offers import MAX_PAIRS, make_finding
 from heldout.stored.audit import AuditFinding
-from heldout.words import join_with_and, rough_percent
+from heldout.words import rough_percent
 from worker.ingest.audit.copies import HOWS, Copies
-from worker.ingest.audit.dataset import ADJECTIVES, MAX_EXAMPLES, IngestedDataset, describe_part
+from worker.ingest.audit.dataset import MAX_EXAMPLES, IngestedDataset, describe_part
 
-CRITICAL_SHARE = 0.01  # of the images of a split
 MIN_PAIRS_OF_LABELS = 30  # copies across the splits, before they say how many labels are wrong
 MIN_WRONG_LABELS = 0.01  # a smaller share may be chance
 
@@ -93,39 +93,16 @@ def _describe_how(copies: Copies, pairs: NDArray[np.int64]) -> NDArray[np.int8]:
 def _find_leakage(
     dataset: IngestedDataset, copies: Copies, firsts: list[tuple[NDArray[np.int64], NDArray[np.int64]]]
 ) -> AuditFinding | None:
-    numbers: dict[str, Any] = {}
-    shown, sentences, worst = [], [], 0.0
-    for held, seen in (("test", "train"), ("validation", "train"), ("test", "validation")):
+    numbers: dict[str, Any] = {"undone": list(copies.undone)} if copies.undone else {}
+    shown = []
+    for held, seen in COMPARED:
         rows = dataset.splits[held]
         exact, near = firsts[SPLITS.index(seen)]
         pairs = _find_partners(copies, rows, exact[copies.original[rows]], near[copies.original[rows]])
-        share = len(pairs.rows) / len(rows)
-        numbers[f"{held}_in_{seen}"] = {**pairs.numbers, "share": round(share, 6)}
+        numbers[f"{held}_in_{seen}"] = pairs.numbers
         shown.append(pairs.rows)
-        if len(pairs.rows):
-            leaked = describe_part(len(pairs.rows), len(rows), held)
-            appear = "appears" if len(pairs.rows) == 1 else "appear"
-            sentences.append(f"{leaked} also {appear} in the {ADJECTIVES[seen]} set{pairs.changes}.")
-        if seen == "train":
-            worst = max(worst, share)
-    if copies.undone and sentences:
-        numbers["undone"] = list(copies.undone)
-        sentences.append(
-            f"This counts copies that show once the pixel values of {join_with_and(copies.undone)} are undone."
-        )
-    rows = np.concatenate(shown)
-    if not len(rows):
-        return None
-    return AuditFinding(
-        code="leakage",
-        severity="critical" if worst >= CRITICAL_SHARE else "warning",
-        numbers=numbers,
-        explanation=" ".join(sentences) + " A network recognizes images that it has seen, so results on them look "
-        "better than they are.",
-        what_to_do="Keep the copies in one split only. Or upload again and merge the splits, which keeps copies "
-        "together.",
-        **_list_examples(dataset, rows),
-    )
+    counts = {split: len(rows) for split, rows in dataset.splits.items()}
+    return make_leakage(numbers, counts, **_list_examples(dataset, np.concatenate(shown)))
 
 
 def _find_contradicting(dataset: IngestedDataset, copies: Copies) -> _Pairs:

@@ -44,7 +44,8 @@ class StoredImages:
 
     skipped: ascending rows of the source that are missing in `pixels`: broken files, or copies of a derived version.
     faults: of all files left out, skipped or without a row. notes: tell the owner how values were read. derived: the
-    changes of a derived version. different: (pairs, 2) rows of `pixels` that its base has marked as different.
+    changes of a derived version. different: (pairs, 2) rows of `pixels` that its base has marked as different. copies:
+    (pairs, 2) rows that features found to be copies in its base.
     """
 
     pixels: Pixels
@@ -55,6 +56,7 @@ class StoredImages:
     notes: Sequence[str] = ()
     derived: Mapping[str, Any] | None = None
     different: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
+    copies: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
 
 
 @dataclass(frozen=True)

@@ -168,6 +168,7 @@ class AddedSource(UploadSource):
             faults=added.faults,
             notes=added.notes,
             different=self._base.different,
+            copies=self._base.copies,
         )
 
     def _require_alike(self, added: StoredImages) -> None:

@@ -41,7 +41,7 @@ class BaseVersion:
     """The version to change.
 
     names: (images,) the names of its images. is_named: whether the upload gave them, so that a group rule applies to
-    them. different: (pairs, 2) images that a user marked as different.
+    them. different, copies: (pairs, 2) images that a user marked as different, and that features found to be copies.
     """
 
     called: str
@@ -51,6 +51,7 @@ class BaseVersion:
     names: Sequence[str]
     is_named: bool
     different: NDArray[np.int64]
+    copies: NDArray[np.int64]
     columns: Columns = MappingProxyType({})
 
     def list_splits(self) -> NDArray[np.int8]:
@@ -67,6 +68,7 @@ def read_base(
     called: str,
     sha256: str,
     different: Sequence[Sequence[int]] = (),
+    copies: Sequence[Sequence[int]] = (),
     columns: Path | None = None,
 ) -> BaseVersion:
     """Return a stored version.
@@ -75,7 +77,7 @@ def read_base(
         content: the folder of its files, in the internal format.
         names: a file with the name of each image, one per line. Images without names are called `digits[0]` and so on.
         called, sha256: its `name@version` and content address.
-        different: pairs of its images that a user marked as different.
+        different, copies: pairs of its images that a user marked as different, and that features found to be copies.
         columns: a file with further values of its images.
     """
     known = {} if columns is None else read_columns(columns)
@@ -85,8 +87,8 @@ def read_base(
     is_named = len(listed) == count
     shown = listed if is_named else RowNames([(called.partition("@")[0], count)])
     size_bytes = sum((content / name).stat().st_size for name in FILES)
-    pairs = np.array(different, np.int64).reshape(-1, 2)
-    return BaseVersion(called, sha256, size_bytes, images, shown, is_named, pairs, known)
+    marked, found = (np.array(pairs, np.int64).reshape(-1, 2) for pairs in (different, copies))
+    return BaseVersion(called, sha256, size_bytes, images, shown, is_named, marked, found, known)
 
 
 class DerivedSource(UploadSource):
@@ -165,6 +167,7 @@ class DerivedSource(UploadSource):
             skipped=dropped.tolist(),
             derived=self._describe_done(len(copies), len(conflicting), changes),
             different=keep_pairs(self._base.different, np.delete(self._rows, dropped)),
+            copies=keep_pairs(self._base.copies, np.delete(self._rows, dropped)),
         )
 
     def _find_copies(
@@ -172,9 +175,9 @@ class DerivedSource(UploadSource):
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Search the changed pixels: inverted images were not copies before."""
         splits = {split: np.flatnonzero(self.given_splits == code) for code, split in enumerate(SPLITS)}
-        different = keep_pairs(self._base.different, self._rows)
+        different, known = (keep_pairs(pairs, self._rows) for pairs in (self._base.different, self._base.copies))
         dataset = IngestedDataset(
-            pixels, self.labels, splits, self.classes, self.names, value_range, different=different
+            pixels, self.labels, splits, self.classes, self.names, value_range, different=different, copies=known
         )
         copies = find_copies(dataset, scan(dataset, pool), pool)
         return find_superfluous_copies(build_relations(copies, None).copy_of, self.labels, dataset.split_of)

@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 
 from analysis.arrays.dataset import ImageSet, load
 from analysis.arrays.features import Picture, find_neighbors, normalize, save_features
-from analysis.arrays.relations import load_relations
+from analysis.arrays.relations import Relations, load_relations
 from heldout.stored.audit import AuditFinding
 from heldout.stored.looks import FEATURES_FILE, StoredLooks
 from worker.ingest.local_audit.odd_images import MAX_LISTED, describe_odd_images, find_odd_images, make_example
 from worker.messages import FeaturesAssignment, FeaturesFound
 from worker.training.looks.compute import choose_images, choose_size, compute_features
+from worker.training.looks.copies import describe_copies, find_copies
 from worker.training.looks.foreign import find_foreign_images
 from worker.training.looks.name_groups import find_name_groups
 from worker.training.looks.places import place_images
@@ -59,7 +60,9 @@ def _look(assignment: FeaturesAssignment) -> FeaturesFound:
     found = FeaturesFound(assignment.scratch / FEATURES_FILE, assignment.scratch / StoredLooks.file_name)
     save_features(picture, features.astype(np.float16), found.features)
     known = assignment.dataset.relations
-    related = np.arange(len(images.labels)) if known is None else load_relations(known).units().astype(np.int64)
+    relations = Relations(np.arange(len(images.labels), dtype=np.int32)) if known is None else load_relations(known)
+    related = relations.units().astype(np.int64)
+    copies = find_copies(images, rows, normalized, relations.copy_of)
     listed = assignment.dataset.names
     names = None if listed is None else listed.read_text(encoding="utf-8").split("\n")[:-1]
     looks = StoredLooks(
@@ -69,6 +72,8 @@ def _look(assignment: FeaturesAssignment) -> FeaturesFound:
         sampled=len(rows),
         seen_as=choose_size(*images.shape[:2]),
         findings=() if names is None else tuple(_list_findings(images, rows, normalized, related, names)),
+        leakage=None if names is None else describe_copies(images, copies, names),
+        copies=tuple((held, seen) for held, seen in copies.pairs.tolist()),
     )
     found.looks.write_bytes(looks.to_bytes())
     return found

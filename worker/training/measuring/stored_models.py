@@ -18,7 +18,7 @@ from analysis.answers.groups import read_groups
 from analysis.answers.metrics import Contributions, NotMeasurable, contribute
 from analysis.arrays.dataset import SPLITS, ImageSet, load
 from analysis.arrays.folds import compute_job_splits
-from analysis.arrays.relations import Relations, load_relations
+from analysis.arrays.relations import Relations, load_known_relations, load_relations
 from analysis.studies.state import TestScores
 from heldout.spec.job import JobSpec
 from heldout.stored.gap import GapOnTest
@@ -48,6 +48,7 @@ def measure_models(assignment: EvaluateAssignment) -> Evaluated:
     data = replace(data, groups=read_groups(assignment.dataset.columns, assignment.base[0].spec.group_column))
     source = make_source(data)
     relations = load_relations(assignment.dataset.relations) if assignment.dataset.relations else None
+    known = load_known_relations(assignment.dataset.relations, assignment.dataset.looks)
     shared = [name for name in ["test"] + ["validation"] * assignment.with_validation if len(data.rows[name])]
     losses: dict[str, NDArray[np.float32]] = {}
     right: dict[str, NDArray[np.bool_]] = {}
@@ -66,7 +67,7 @@ def measure_models(assignment: EvaluateAssignment) -> Evaluated:
             if model.spec.objective is not None and model.spec.has_own_objective:
                 with suppress(NotMeasurable):  # test may lack classes
                     objective[model.job_id] = contribute(model.spec.objective, answers["test"], model.spec.costs)
-            if (gap := _measure_gap_on_test(predictor, own, answers, relations)) is not None:
+            if (gap := _measure_gap_on_test(predictor, own, answers, known)) is not None:
                 gaps[model.job_id] = gap
         figures = {name: ensemble.figures() for name, ensemble in ensembles.items()}
         arms[arm] = EnsembleFiguresView(

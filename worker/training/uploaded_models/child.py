@@ -56,6 +56,7 @@ def _answer(work: str, assignment: dict[str, Any], pipe: FileIO) -> dict[str, An
             Path(assignment["dataset"]),
             Path(assignment["target"]),
             relations=assignment["relations"] and Path(assignment["relations"]),
+            looks=assignment["looks"] and Path(assignment["looks"]),
             names=assignment["names"] and Path(assignment["names"]),
             columns=assignment["columns"] and Path(assignment["columns"]),
             resident_bytes=assignment["resident_bytes"],

@@ -17,7 +17,7 @@ from analysis.answers.metrics import measure_split
 from analysis.answers.temperature import measure_calibration
 from analysis.answers.training_labels import count_contradictions
 from analysis.arrays.dataset import SPLITS, load
-from analysis.arrays.relations import Relations, load_relations
+from analysis.arrays.relations import Relations, load_known_relations
 from heldout.lifecycle.resources import ModelFormat, ModelRejectionCode
 from heldout.spec.model_facts import ModelFacts
 from heldout.stored.evaluation import StoredEvaluation
@@ -168,6 +168,7 @@ def measure_model(
     target: Path,
     *,
     relations: Path | None,
+    looks: Path | None,
     names: Path | None,
     columns: Path | None,
     resident_bytes: int | None,
@@ -175,7 +176,7 @@ def measure_model(
     """Measure the model, and write `evaluation.json` and `gap.json` into `target`.
 
     Args:
-        relations, names, columns: files of the dataset; None if it has none.
+        relations, looks, names, columns: files of the dataset; None if it has none.
     Raises:
         ModelRefused: if the file can no longer be read.
     """
@@ -194,7 +195,7 @@ def measure_model(
         columns=measure_columns(columns, data, said),
     )
     (target / StoredEvaluation.file_name).write_bytes(scores.to_bytes())
-    gap = _measure_gap(answering, data, said, None if relations is None else load_relations(relations))
+    gap = _measure_gap(answering, data, said, load_known_relations(relations, looks))
     if gap is not None:
         (target / StoredGap.file_name).write_bytes(gap.to_bytes())
     return Measurement(
