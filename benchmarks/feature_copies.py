@@ -115,9 +115,9 @@ def measure(
     is_true = origin[found.pairs[:, 0]] == origin[found.pairs[:, 1]]
     joined = np.zeros(len(every), bool)
     joined[found.pairs[is_true, 0]] = True
-    false = [
-        tuple(pair) for pair in found.pairs[~is_true].tolist() if at_ingest[origin[pair[0]]] != at_ingest[origin[pair[1]]]
-    ]
+    # Windows of one picture overlap, and are copies too.
+    of_group = groups[origin]
+    false = [tuple(pair) for pair in found.pairs.tolist() if of_group[pair[0]] != of_group[pair[1]]]
     sheets += [np.concatenate([show(every[row]) for row in pair], axis=1) for pair in false]
     cells = []
     for number in range(len(KINDS)):

@@ -11,6 +11,7 @@ from heldout.words import join_with_and, rough_percent
 CRITICAL_SHARE = 0.01  # of the images of a split
 # Images of the first split that have a copy in the second.
 COMPARED = (("test", "train"), ("validation", "train"), ("test", "validation"))
+_NONE: Mapping[str, Any] = {"images": 0, "exact": 0, "near": 0}
 _ADJECTIVES = {"train": "training", "validation": "validation", "test": "test"}
 
 
@@ -76,7 +77,7 @@ def join_leakage(
     numbers = dict(known.numbers)
     for held, seen in COMPARED:
         name = f"{held}_in_{seen}"
-        first, second = known.numbers[name], by_features.numbers[name]
+        first, second = known.numbers.get(name, _NONE), by_features.numbers[name]
         how = Counter(first.get("how", {})) + Counter(second.get("how", {}))
         numbers[name] = {
             **{what: first[what] + second[what] for what in ("images", "exact", "near")},

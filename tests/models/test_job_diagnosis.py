@@ -13,11 +13,13 @@ from heldout.diagnosis import WITHOUT_TEST, Diagnosis
 from heldout.diagnosis.findings import NOT_STARTED
 from heldout.errors import DataFirst
 from heldout.fixes.changes import VersionSpec
+from heldout.fixes.leakage import make_leakage
 from heldout.lifecycle.job import JobStatus, StopReason
 from heldout.lifecycle.resources import ModelStatus
 from heldout.remedies.change import RemedyBase
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.audit import SplitLabels, StoredSuspects, audit_key, make_suspects_key
+from heldout.stored.looks import StoredLooks, make_looks_key
 from heldout.stored.results import FinalView
 from heldout.views.base import dump_json
 from heldout.views.job import SummaryView
@@ -221,6 +223,30 @@ def test_the_diagnosis_uses_wrong_labels_if_the_search_can_tell(stored: Stored, 
     assert "label_noise" not in codes_of(stored.diagnosis(held, splits=WITHOUT_TEST))
     stored.blobs.delete(make_suspects_key(stored.dataset_id))
     assert [error.code for error in stored.diagnosis(held).left_out] == ["dataset_lost"]
+
+
+@pytest.mark.parametrize("at_ingest", [True, False])
+def test_copies_that_features_found_count_like_those_of_the_audit(stored: Stored, at_ingest: bool):
+    known = AUDIT["findings"] if at_ingest else AUDIT["findings"][1:]
+    stored.audit({**AUDIT, "findings": known})
+    held = stored.trained()
+    assert ("leakage" in codes_of(stored.diagnosis(held))) == at_ingest
+    none = {"images": 0, "exact": 0, "near": 0, "by_features": 0}
+    of_test = {**none, "images": 5, "near": 5, "how": {"turned": 5}, "by_features": 5}
+    counts = dict.fromkeys(("train", "validation", "test"), 100)
+    found = make_leakage({"test_in_train": of_test, "validation_in_train": none, "test_in_validation": none}, counts)
+    looks = StoredLooks(
+        model="net", model_sha256="0" * 64, images=300, sampled=300, seen_as=(64, 64), leakage=found,
+    )  # fmt: skip
+    stored.blobs.put(make_looks_key(stored.dataset_id), looks.to_bytes())
+    with stored.work.database.write() as session:
+        session.execute(update(DatasetRow).where(DatasetRow.id == stored.dataset_id).values(features_status="stored"))
+    [leak] = [finding for finding in stored.diagnosis(held).findings if finding.code == "leakage"]
+    assert leak.evidence["test_in_train"]["images"] == (14 if at_ingest else 5)
+    assert leak.evidence["test_in_train"]["how"] == {"turned": 5}
+    marked = "5 of these were found by features" if at_ingest else "They were found by features"
+    assert marked in leak.explanation
+    assert leak.fix == {"drop_copies": True}
 
 
 def test_the_diagnosis_uses_curves_counts_audit_and_spec(stored: Stored):

@@ -1,7 +1,7 @@
 """Jobs that find a dataset's wrong labels: who gets them, when they are repeated, and what their end changes."""
 
 from heldout.lifecycle.job import JobRequest
-from heldout.work.kinds import KINDS, JobKind, SuspectSpec
+from heldout.work.kinds import KINDS, FeaturesSpec, JobKind, SuspectSpec
 from models.database import db_now
 from models.store import claims, discards, jobs, searches
 from models.store.claims import Capacity, HeldAttempt
@@ -67,6 +67,20 @@ def test_every_waiting_training_comes_before_a_search(work):
     with work.database.read() as session:
         assert jobs.count_ahead_of(session, work.row(training)) == 0
     assert [work.claim().held.job_id for _ in range(2)] == [training, job_id]
+
+
+def test_a_search_waits_until_the_features_of_its_dataset_are_computed(work):
+    job_id = queue(work)
+    with work.database.write() as session:
+        searches.queue(session, searches.FEATURES, BOB, work.dataset.id)
+    features = work.claim()
+    assert features.spec == FeaturesSpec()
+    assert not work.claim()  # another worker has room, but these features are still computed
+    training = work.submit()
+    assert work.claim().held.job_id == training
+    with work.database.write() as session:
+        searches.mark_stored(session, searches.FEATURES, features.held, work.dataset.id)
+    assert work.claim().held.job_id == job_id
 
 
 def test_a_dataset_that_is_not_ready_is_not_searched(work):

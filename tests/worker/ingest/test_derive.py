@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from analysis.arrays.dataset import SPLITS, load
-from analysis.arrays.relations import find_superfluous_copies
+from analysis.arrays.relations import FILE_NAME, find_superfluous_copies, load_relations
 from heldout.fixes.changes import VersionChanges
 from heldout.spec.dataset import DatasetSpec
 from tests.worker.ingest.uploads import ALONE, Report, add_audit, noise, npz, taken
@@ -303,6 +303,32 @@ def test_pairs_marked_as_different_stay_so_in_the_derived_version(tmp_path):
     kept = [[left[first], left[second]] for first, second in found.different]
     assert kept == [[f"x_train[{row}]", f"x_test[{row}]"] for row in (0, 2)]  # image 1 is gone
     assert parse_answer("derive", {"ingested": json.loads(json.dumps(asdict(found)))}) == found
+
+
+def test_copies_that_features_found_are_dropped_kept_in_one_split_and_known_to_the_derived_version(tmp_path):
+    content = make_arrays()
+    content["x_test"][:6] = np.rot90(content["x_train"][:6], axes=(1, 2))
+    content["y_test"][:6] = content["y_train"][:6]
+    report, base = taken(npz(tmp_path / "base.npz", **content), DatasetSpec(name="pets"))
+    names = (base / "members.txt").read_text().split("\n")[:-1]
+    pairs = [[names.index(f"x_test[{row}]"), names.index(f"x_train[{row}]")] for row in range(6)]
+    version = read_base(base, base / "members.txt", "pets@1", report.sha256, (), pairs)
+    for number, body in enumerate(({"drop_copies": True}, {"exclude": ["x_train[0]"]}, {"resplit": True})):
+        target = tmp_path / f"derived{number}"
+        spec = DatasetSpec.model_validate({"name": "pets", "splits": {"existing": "merge"} if "resplit" in body else {}})
+        derive(version, spec, VersionChanges.model_validate(body), target, ALONE)
+        left, images = (target / "members.txt").read_text().split("\n")[:-1], load(target)
+        copy_of = load_relations(target / FILE_NAME).copy_of
+        both = [
+            [left.index(f"{part}[{row}]") for part in ("x_test", "x_train")] for row in range(6) if f"x_train[{row}]" in left
+        ]
+        assert [copy_of[first] == copy_of[second] for first, second in both] == [True] * (0, 5, 6)[number]
+        audit = json.loads((target / "audit.json").read_text())
+        leaks = [finding["numbers"] for finding in audit["findings"] if finding["code"] == "leakage"]
+        assert [leak["test_in_train"]["how"] for leak in leaks] == ([{"found by features before": 5}] if number == 1 else [])
+        if number == 2:
+            split_of = {row: split for split, rows in images.splits.items() for row in rows.tolist()}
+            assert all(split_of[first] == split_of[second] for first, second in both)
 
 
 # --- which copies ------------------------------------------------------------------------------------

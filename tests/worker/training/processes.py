@@ -44,6 +44,7 @@ class Process:
         precision: Literal["auto", "float32", "mixed"] = "float32",
         resident_bytes: int | None = None,
         relations: Relations | None = None,
+        looks: StoredLooks | None = None,
         initial: Path | None = None,
         initial_layers: tuple[str, ...] = (),
         backbone: AssignedBackbone | None = None,
@@ -55,11 +56,16 @@ class Process:
         self.scratch = Path(tempfile.mkdtemp(dir=dataset.parent))
         if relations is not None:
             save_relations(relations, self.scratch / FILE_NAME)
+        if looks is not None:
+            (self.scratch / looks.file_name).write_bytes(looks.to_bytes())
         self.assignment = Assignment(
             job_id="job_1",
             spec=spec,
             dataset=AssignedDataset(
-                dataset, "sha256", relations=None if relations is None else self.scratch / FILE_NAME
+                dataset,
+                "sha256",
+                relations=None if relations is None else self.scratch / FILE_NAME,
+                looks=None if looks is None else self.scratch / looks.file_name,
             ),
             scratch=self.scratch,
             machine=AssignedMachine(towers=towers, cores=cores, precision=precision, resident_bytes=resident_bytes),

@@ -1,11 +1,14 @@
 """Features of a dataset by a pretrained network, and what follows from them."""
 
+import io
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
+from scipy.ndimage import gaussian_filter
 from sklearn.neighbors import NearestNeighbors
 
 from analysis.arrays.dataset import SPLITS, ImageSet, save
@@ -14,6 +17,7 @@ from heldout.stored.looks import StoredLooks
 from worker.messages import AssignedDataset, AssignedFeatures, FeaturesAssignment, FeaturesFound
 from worker.training.looks import compute, run
 from worker.training.looks.compute import choose_images, choose_size
+from worker.training.looks.copies import HOWS, describe_copies, find_copies
 from worker.training.looks.foreign import find_foreign_images
 from worker.training.looks.name_groups import find_name_groups, measure_flattery
 
@@ -237,3 +241,66 @@ def test_the_map_has_a_place_for_each_image_and_similar_images_are_near(network,
     nearest = apart.argmin(axis=1)
     assert (dark[picture.ids[nearest]] == dark[picture.ids]).mean() > 0.9
     assert (dark[picture.neighbors[:, 0]] == dark[picture.ids]).mean() > 0.9
+
+
+def make_photographs(count: int, side: int = 48) -> NDArray[np.uint8]:
+    """Return (count, side, side, 3) of soft shapes in colors."""
+    noise = DRAWS.normal(size=(count, side * 2, side * 2, 3))
+    soft = gaussian_filter(noise, (0, side / 12, side / 12, 0))[:, side // 2 :, side // 2 :][:, :side, :side]
+    soft = soft - 0.5 * soft.mean(axis=3, keepdims=True)
+    low, high = (np.quantile(soft, share, axis=(1, 2, 3), keepdims=True) for share in (0.01, 0.99))
+    return np.clip(255 * (soft - low) / (high - low), 0, 255).astype(np.uint8)
+
+
+def encode(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file))
+
+
+def crop(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    cut = Image.fromarray(image[5 : 5 + side, 3 : 3 + side])
+    return np.asarray(cut.resize(image.shape[:2], Image.Resampling.BICUBIC))
+
+
+CHANGES = {
+    "turned": lambda image: np.rot90(image, 3),
+    "mirrored": lambda image: encode(np.ascontiguousarray(image[:, ::-1]), 60),
+    "cropped": lambda image: crop(image, 30),
+    "recolored": lambda image: image[..., [2, 0, 1]],
+    "encoded again": lambda image: encode(image, 20),
+}
+
+
+def test_copies_across_splits_are_found_by_features_and_proven_by_pixels():
+    training = make_photographs(60)
+    copies = [change(training[number]) for number, change in enumerate(CHANGES.values())]
+    # Another photograph of one object: the same light, with other details.
+    alike = (0.75 * training[10:20] + 0.25 * make_photographs(10)).astype(np.uint8)
+    turned_of_another_class, known = np.rot90(training[20])[None], np.rot90(training[22])[None]
+    pixels = np.concatenate([training, copies, alike, turned_of_another_class, known])
+    count = len(pixels)
+    sources = np.array([*range(60), *range(5), *range(10, 20), 20, 22])
+    labels = (sources % 2).astype(np.int32)
+    labels[-2] = 1
+    rows = np.arange(count)
+    images = ImageSet(pixels, labels, {"train": rows[:60], "validation": rows[:0], "test": rows[60:]}, ("a", "b"), (0, 255))
+    features = normalize(DRAWS.normal(size=(60, 16))[sources] + 0.1 * DRAWS.normal(size=(count, 16)))
+    copy_of = rows.copy()
+    copy_of[-1] = 22
+    found = find_copies(images, rows, features, copy_of)
+    assert found.pairs.tolist() == [[60 + number, number] for number in range(5)]
+    assert [HOWS[number] for number in found.how] == list(CHANGES)
+    finding = describe_copies(images, found, [f"{row}.png" for row in rows])
+    assert finding.numbers["test_in_train"] == {
+        "images": 5,
+        "exact": 0,
+        "near": 5,
+        "how": dict.fromkeys(CHANGES, 1),
+        "by_features": 5,
+        "share": round(5 / 17, 6),
+    }
+    assert [(first.member, second.member) for first, second in finding.pairs] == [
+        (f"{number}.png", f"{60 + number}.png") for number in range(5)
+    ]
+    assert "They were found by features" in finding.explanation
