@@ -13,6 +13,7 @@ from analysis.arrays.dataset import ImageSet, save
 from analysis.arrays.relations import FILE_NAME, Relations, save_relations
 from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import ArtifactName
+from heldout.stored.looks import StoredLooks
 from worker.messages import (
     AssignedBackbone,
     AssignedDataset,

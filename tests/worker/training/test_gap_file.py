@@ -11,6 +11,7 @@ from analysis.arrays.dataset import load
 from analysis.arrays.relations import Relations
 from heldout.stored.artifacts import ArtifactName
 from heldout.stored.gap import StoredGap
+from heldout.stored.looks import StoredLooks
 from tests.worker.training.processes import Process, get_path
 from tests.worker.training.trainings import small_spec
 from worker.messages import EpochDone, Finished, StopCause, Warned

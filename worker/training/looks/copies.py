@@ -15,13 +15,28 @@ from analysis.arrays.dataset import SPLITS, ImageSet
 from heldout.fixes.leakage import COMPARED, make_leakage
 from heldout.fixes.offers import MAX_EXAMPLES, MAX_PAIRS
 from heldout.stored.audit import AuditExample, AuditFinding
-from worker.ingest.audit.alignment import Alignment
-from worker.ingest.audit.copies import MIN_MOVED_SIDE
-from worker.training.looks.overlays import SIDE, Overlay, Placing, cut_out, find_placings, lay_over, turn
+from worker.ingest.audit.copies import GAINS, MAX_COLOUR_DIFFERENCE, MIN_CORNERED, MIN_MOVED_SIDE, MIN_OVERLAP
+from worker.ingest.audit.signatures import convert_to_gray
+from worker.training.looks.overlays import (
+    SIDE,
+    TURNS,
+    Overlay,
+    Placing,
+    cut_out,
+    find_placings,
+    lay_over,
+    repeat_whole,
+    scale_to_unit,
+    turn,
+)
 
 # Each held-out image is compared with its nearest of another split, as long as there are no more pairs than these.
-NEAREST, MAX_COMPARED = 5, 20_000
+NEAREST, NEAREST_TURNED, MAX_COMPARED = 5, 2, 20_000
+HELD_AT_ONCE, TURNED_SIDE = 512, 8
 PAIRS_AT_ONCE = 64
+# Found by figures of docs/measurements/copies.md: no pair of different pictures came below half of these.
+MAX_DIFFERENCE, MORE_DIFFERENCE, MAX_LARGEST_DIFFERENCE = 0.008, 0.024, 0.1
+MIN_RECOLORED, MAX_EXTENT = 0.03, 0.93
 HOWS = ("encoded again", "turned", "mirrored", "cropped", "recolored")
 
 
@@ -62,28 +77,42 @@ def propose_pairs(
 ) -> tuple[NDArray[np.int64], bool]:
     """Return (pairs, 2) positions in the dataset, the most similar first; and whether a bound left some out."""
     found, similarity = [np.empty((0, 2), np.int64)], [np.empty(0, np.float32)]
+    turned = _make_turned(images, rows)
     for held, seen in COMPARED:
         of_held, of_seen = (np.flatnonzero(np.isin(rows, images.splits[split])) for split in (held, seen))
         of_held = of_held[~np.isin(copy_of[rows[of_held]], copy_of[images.splits[seen]])]
         for label in np.unique(images.labels[rows[of_held]]):
             own, others = (part[images.labels[rows[part]] == label] for part in (of_held, of_seen))
-            if not len(others):
-                continue
-            alike = normalized[own] @ normalized[others].T
-            nearest = np.argsort(-alike, axis=1, kind="stable")[:, :NEAREST]
-            pairs = np.stack([np.repeat(rows[own], nearest.shape[1]), rows[others[nearest.ravel()]]], axis=1)
-            found.append(pairs)
-            similarity.append(np.take_along_axis(alike, nearest, axis=1).ravel())
-    pairs = np.concatenate(found)
+            for at in range(0, len(own), HELD_AT_ONCE) if len(others) else ():
+                part = own[at : at + HELD_AT_ONCE]
+                # Features of turned images differ, so these are also proposed by small images.
+                by_pixels = np.max([turned[0, part] @ small[others].T for small in turned[1:]], axis=0)
+                for alike, count in ((normalized[part] @ normalized[others].T, NEAREST), (by_pixels, NEAREST_TURNED)):
+                    nearest = np.argsort(-alike, axis=1, kind="stable")[:, :count]
+                    pairs = np.stack([np.repeat(rows[part], nearest.shape[1]), rows[others[nearest.ravel()]]], axis=1)
+                    found.append(pairs)
+                    similarity.append(np.take_along_axis(alike, nearest, axis=1).ravel())
     order = np.argsort(-np.concatenate(similarity), kind="stable")
-    return pairs[order][:MAX_COMPARED], len(order) > MAX_COMPARED
+    pairs = np.concatenate(found)[order]
+    pairs = pairs[np.sort(np.unique(pairs, axis=0, return_index=True)[1])]
+    return pairs[:MAX_COMPARED], len(pairs) > MAX_COMPARED
+
+
+def _make_turned(images: ImageSet, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return (turns, sampled, pixels): small gray images of unit length, as they are and in all other directions."""
+    parts = []
+    for at in range(0, len(rows), PAIRS_AT_ONCE):
+        block = np.asarray(images.images[rows[at : at + PAIRS_AT_ONCE]])
+        parts.append(convert_to_gray(cut_out(block, repeat_whole(len(block)), TURNED_SIDE)))
+    small = np.concatenate(parts)[..., np.newaxis]
+    return np.stack([scale_to_unit(turn(small, way).reshape(len(rows), -1)) for way in range(TURNS)])
 
 
 def prove(images: ImageSet, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return (pairs,) how one of each two images was made from the other, as a position in HOWS; -1 if it was not."""
     how = np.full(len(pairs), -1, np.int64)
     for placing, overlay in overlay_pairs(images, pairs):
-        is_copy = are_copies(overlay.alignment, overlay)
+        is_copy = are_copies(overlay)
         is_new = is_copy & (how[placing.pairs] < 0)
         how[placing.pairs[is_new]] = describe_how(placing, overlay)[is_new]
     return how
@@ -96,8 +125,7 @@ def overlay_pairs(images: ImageSet, pairs: NDArray[np.int64]) -> Iterator[tuple[
         (np.asarray(images.images[pairs[:, side]], np.float32) - low) * np.float32(255 / (high - low)) for side in (0, 1)
     ]
     side = min(SIDE, max(images.shape[:2]))
-    whole = np.tile(np.array([0, 0, 1], np.float32), (len(pairs), 1))
-    squares = [cut_out(values, whole, side) for values in pixels]
+    squares = [cut_out(values, repeat_whole(len(pairs)), side) for values in pixels]
     for placing in find_placings(*squares):
         rows, wholes, part = placing.pairs, int(placing.is_swapped), squares[1 - placing.is_swapped][placing.pairs]
         for way in np.unique(placing.turn[placing.turn > 0]).tolist():
@@ -105,24 +133,25 @@ def overlay_pairs(images: ImageSet, pairs: NDArray[np.int64]) -> Iterator[tuple[
         yield placing, lay_over(pixels[wholes][rows], part, placing.box)
 
 
-def are_copies(aligned: Alignment, overlay: Overlay) -> NDArray[np.bool_]:
-    """Decide which pairs lie on each other so well that they are copies."""
+def are_copies(overlay: Overlay) -> NDArray[np.bool_]:
+    """Decide which images lie on each other so well that one was made from the other."""
+    aligned = overlay.alignment
     return (
-        (aligned.difference <= 0.004 + 0.012 * overlay.touching)
-        & (aligned.largest <= 0.07)
-        & (aligned.colour <= 0.1)
-        & (aligned.cornered >= 0.005)
-        & (aligned.overlap >= 0.7)
-        & (aligned.gain >= 0.4)
-        & (aligned.gain <= 2.5)
+        (aligned.difference <= MAX_DIFFERENCE + MORE_DIFFERENCE * overlay.touching)
+        & (aligned.largest <= MAX_LARGEST_DIFFERENCE)
+        & (aligned.colour <= MAX_COLOUR_DIFFERENCE)
+        & (aligned.cornered >= MIN_CORNERED)
+        & (aligned.overlap >= MIN_OVERLAP)
+        & (aligned.gain >= GAINS[0])
+        & (aligned.gain <= GAINS[1])
     )
 
 
 def describe_how(placing: Placing, overlay: Overlay) -> NDArray[np.int64]:
     """Return (count,) what was done to one of the images, as positions in HOWS."""
     how = np.zeros(len(placing.pairs), np.int64)
-    how[overlay.recolored > 0.03] = HOWS.index("recolored")
-    how[overlay.extent < 0.93] = HOWS.index("cropped")
+    how[overlay.recolored > MIN_RECOLORED] = HOWS.index("recolored")
+    how[overlay.extent < MAX_EXTENT] = HOWS.index("cropped")
     how[placing.turn == 4] = HOWS.index("mirrored")
     how[(placing.turn > 0) & (placing.turn != 4)] = HOWS.index("turned")
     return how

@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from worker.ingest.audit.alignment import Alignment, align
-from worker.ingest.audit.signatures import Floats, compute_signatures, convert_to_gray
+from worker.ingest.audit.signatures import Floats, choose_reduction, compute_signatures, convert_to_gray
 
 # Images are compared as squares of at most this side, so that a turned one has the shape of the other.
 SIDE = 80
@@ -21,7 +21,6 @@ CROPPED_SIDES = (22, 20, 19, 17, 16, 14, 13, 12)
 TURNS = 8
 MIN_CORRELATION = 0.6
 ROUNDS = 2
-_WHOLE = (0.0, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -84,9 +83,9 @@ def _make_weights(start: Floats, extent: Floats, length: int, side: int) -> Floa
 
 def find_placings(first: Floats, second: Floats) -> list[Placing]:
     """Find where to begin with pairs of square images: in place, turned, and one as a part of the other."""
-    small = [convert_to_gray(cut_out(images, _repeat(_WHOLE, len(images)), COARSE_SIDE)) for images in (first, second)]
+    small = [convert_to_gray(cut_out(images, repeat_whole(len(images)), COARSE_SIDE)) for images in (first, second)]
     count, everything = len(first), np.arange(len(first))
-    units = [_scale_to_unit(images.reshape(count, -1)) for images in small]
+    units = [scale_to_unit(images.reshape(count, -1)) for images in small]
     turned = np.stack(
         [
             np.einsum("pi,pi->p", units[0], turn(units[1].reshape(count, COARSE_SIDE, COARSE_SIDE, 1), way).reshape(count, -1))
@@ -96,8 +95,8 @@ def find_placings(first: Floats, second: Floats) -> list[Placing]:
     best = 1 + turned[1:].argmax(axis=0)
     is_turned = turned[best, everything] >= MIN_CORRELATION
     found = [
-        Placing(everything, False, np.zeros(count, np.int64), _repeat(_WHOLE, count)),
-        Placing(everything[is_turned], False, best[is_turned], _repeat(_WHOLE, int(is_turned.sum()))),
+        Placing(everything, False, np.zeros(count, np.int64), repeat_whole(count)),
+        Placing(everything[is_turned], False, best[is_turned], repeat_whole(int(is_turned.sum()))),
     ]
     for is_swapped in (False, True):
         whole, part = small[::-1] if is_swapped else small
@@ -110,13 +109,13 @@ def find_placings(first: Floats, second: Floats) -> list[Placing]:
 def _find_part(whole: Floats, part: Floats) -> tuple[Floats, Floats]:
     """Find the place of a part within a whole image, both (count, side, side); and how much they correlate there."""
     count = len(whole)
-    best, box = np.full(count, -1, np.float32), _repeat(_WHOLE, count)
+    best, box = np.full(count, -1, np.float32), repeat_whole(count)
     for side in CROPPED_SIDES:
-        template = cut_out(part[..., np.newaxis], _repeat(_WHOLE, count), side).reshape(count, -1, 1)
+        template = cut_out(part[..., np.newaxis], repeat_whole(count), side).reshape(count, -1, 1)
         windows = sliding_window_view(whole, (side, side), axis=(1, 2))
         places = windows.shape[1:3]
         flat = windows.reshape(count, -1, side * side)
-        alike = (flat @ _scale_to_unit(template[..., 0])[..., np.newaxis])[..., 0]
+        alike = (flat @ scale_to_unit(template[..., 0])[..., np.newaxis])[..., 0]
         spread = np.sqrt(np.maximum((flat**2).sum(axis=2) - flat.sum(axis=2) ** 2 / side**2, 1e-12))
         alike /= spread
         place = alike.argmax(axis=1)
@@ -135,13 +134,13 @@ def lay_over(whole: NDArray[np.generic], part: Floats, box: Floats) -> Overlay:
         box: where to begin.
     """
     side, box = part.shape[1], box.copy()
+    compared = side // choose_reduction(side, side)
     touching = np.minimum(compute_signatures(part).frames[:, 3], 1)
     frames = np.stack([np.zeros(len(part)), np.zeros(len(part)), np.ones(len(part)), touching], axis=1).astype(np.float32)
     for _ in range(ROUNDS):
         seen = cut_out(whole, box, side)
         colored, recolored = _match_colors(seen, part)
         aligned = align(colored, part, (frames, frames))
-        compared = side // -(-side // 40)
         moved = np.isfinite(aligned.scale)
         scale = np.where(moved, aligned.scale, 1)
         # The part's pixel x lies at the middle + scale * x + move in what was cut out.
@@ -168,11 +167,13 @@ def _match_colors(images: Floats, like: Floats) -> tuple[Floats, Floats]:
     return (mapped + means[1]).reshape(images.shape).astype(np.float32), changed.astype(np.float32)
 
 
-def _scale_to_unit(flat: Floats) -> Floats:
+def scale_to_unit(flat: Floats) -> Floats:
+    """Return (count, values) without their mean, at unit length."""
     flat = flat - flat.mean(axis=1, keepdims=True)
     scaled: Floats = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
     return scaled
 
 
-def _repeat(box: tuple[float, float, float], count: int) -> Floats:
-    return np.tile(np.array(box, np.float32), (count, 1))
+def repeat_whole(count: int) -> Floats:
+    """Return (count, 3) boxes of whole images."""
+    return np.tile(np.array([0, 0, 1], np.float32), (count, 1))
