@@ -31,7 +31,7 @@ def make_leakage(
     found, sentences, worst = dict[str, Any](), list[str](), 0.0
     for held, seen in COMPARED:
         part = numbers[f"{held}_in_{seen}"]
-        images, share = part["images"], part["images"] / counts[held]
+        images, share = part["images"], part["images"] / max(counts[held], 1)
         found[f"{held}_in_{seen}"] = {**part, "share": round(share, 6)}
         if images:
             how = f" ({', '.join(f'{count:,} {name}' for name, count in part['how'].items())})" if part.get("how") else ""

@@ -7,6 +7,7 @@ not compared, because a class can be a direction, a size or a color.
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,7 @@ from worker.training.looks.overlays import (
 # Each held-out image is compared with its nearest of another split, as long as there are no more pairs than these.
 NEAREST, NEAREST_TURNED, MAX_COMPARED = 5, 2, 20_000
 HELD_AT_ONCE, TURNED_SIDE = 512, 8
-PAIRS_AT_ONCE = 64
+PAIRS_AT_ONCE, VALUES_AT_ONCE = 64, 4_000_000
 # Found by figures of docs/measurements/copies.md: no pair of different pictures came below half of these.
 MAX_DIFFERENCE, MORE_DIFFERENCE, MAX_LARGEST_DIFFERENCE = 0.008, 0.024, 0.1
 MIN_RECOLORED, MAX_EXTENT = 0.03, 0.93
@@ -66,8 +67,9 @@ def find_copies(
     if min(images.shape[:2]) < MIN_MOVED_SIDE:
         pairs = pairs[:0]
     how = np.full(len(pairs), -1, np.int64)
-    for at in range(0, len(pairs), PAIRS_AT_ONCE):
-        how[at : at + PAIRS_AT_ONCE] = prove(images, pairs[at : at + PAIRS_AT_ONCE])
+    step = _count_at_once(images)
+    for at in range(0, len(pairs), step):
+        how[at : at + step] = prove(images, pairs[at : at + step])
     is_copy = how >= 0
     return FoundCopies(pairs[is_copy], how[is_copy], is_bounded)
 
@@ -86,7 +88,9 @@ def propose_pairs(
             for at in range(0, len(own), HELD_AT_ONCE) if len(others) else ():
                 part = own[at : at + HELD_AT_ONCE]
                 # Features of turned images differ, so these are also proposed by small images.
-                by_pixels = np.max([turned[0, part] @ small[others].T for small in turned[1:]], axis=0)
+                by_pixels = np.full((len(part), len(others)), -1, np.float32)
+                for small in turned[1:]:
+                    np.maximum(by_pixels, turned[0, part] @ small[others].T, out=by_pixels)
                 for alike, count in ((normalized[part] @ normalized[others].T, NEAREST), (by_pixels, NEAREST_TURNED)):
                     nearest = np.argsort(-alike, axis=1, kind="stable")[:, :count]
                     pairs = np.stack([np.repeat(rows[part], nearest.shape[1]), rows[others[nearest.ravel()]]], axis=1)
@@ -100,12 +104,16 @@ def propose_pairs(
 
 def _make_turned(images: ImageSet, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return (turns, sampled, pixels): small gray images of unit length, as they are and in all other directions."""
-    parts = []
-    for at in range(0, len(rows), PAIRS_AT_ONCE):
-        block = np.asarray(images.images[rows[at : at + PAIRS_AT_ONCE]])
+    parts, step = [], _count_at_once(images)
+    for at in range(0, len(rows), step):
+        block = np.asarray(images.images[rows[at : at + step]])
         parts.append(convert_to_gray(cut_out(block, repeat_whole(len(block)), TURNED_SIDE)))
     small = np.concatenate(parts)[..., np.newaxis]
     return np.stack([scale_to_unit(turn(small, way).reshape(len(rows), -1)) for way in range(TURNS)])
+
+
+def _count_at_once(images: ImageSet) -> int:
+    return max(1, min(PAIRS_AT_ONCE, VALUES_AT_ONCE // prod(images.shape)))
 
 
 def prove(images: ImageSet, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
