@@ -126,7 +126,11 @@ def measure(
         both = np.mean(joined[of_kind] | (at_ingest[of_kind] == at_ingest[sources[number]]))
         cells.append(f"{today:.0%} → {both:.0%}")
     of_clean = len({pair for pair in false if max(pair) < count})
-    return f"| {name} | {count:,} | {seconds:.0f} | " + " | ".join(cells) + f" | {of_clean} of {int(is_held.sum()):,}, {len(false) - of_clean} planted |"
+    return (
+        f"| {name} | {count:,} | {seconds:.0f} | "
+        + " | ".join(cells)
+        + f" | {of_clean} of {int(is_held.sum()):,}, {len(false) - of_clean} planted |"
+    )
 
 
 def find_today(data: ImageSet) -> NDArray[np.int32]:

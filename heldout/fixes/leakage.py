@@ -2,11 +2,13 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from heldout.fixes.offers import MAX_EXAMPLES, MAX_PAIRS, Pair
 from heldout.stored.audit import AuditExample, AuditFinding
 from heldout.words import join_with_and, rough_percent
+
+T = TypeVar("T")
 
 CRITICAL_SHARE = 0.01  # of the images of a split
 # Images of the first split that have a copy in the second.
@@ -34,7 +36,9 @@ def make_leakage(
         images, share = part["images"], part["images"] / max(counts[held], 1)
         found[f"{held}_in_{seen}"] = {**part, "share": round(share, 6)}
         if images:
-            how = f" ({', '.join(f'{count:,} {name}' for name, count in part['how'].items())})" if part.get("how") else ""
+            how = (
+                f" ({', '.join(f'{count:,} {name}' for name, count in part['how'].items())})" if part.get("how") else ""
+            )
             sentences.append(
                 f"{images:,} of {counts[held]:,} {_ADJECTIVES[held]} images ({rough_percent(share)}) also "
                 f"{'appears' if images == 1 else 'appear'} in the {_ADJECTIVES[seen]} set{how}."
@@ -94,7 +98,7 @@ def join_leakage(
     return tuple(joined if finding is known else finding for finding in findings)
 
 
-def _mix[T](first: Sequence[T], second: Sequence[T], most: int) -> list[T]:
+def _mix(first: Sequence[T], second: Sequence[T], most: int) -> list[T]:
     """Take some of both, so that each is seen."""
     from_second = min(len(second), max(most // 2, most - len(first)))
     return [*first[: most - from_second], *second[:from_second]]

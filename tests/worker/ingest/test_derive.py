@@ -315,17 +315,23 @@ def test_copies_that_features_found_are_dropped_kept_in_one_split_and_known_to_t
     version = read_base(base, base / "members.txt", "pets@1", report.sha256, (), pairs)
     for number, body in enumerate(({"drop_copies": True}, {"exclude": ["x_train[0]"]}, {"resplit": True})):
         target = tmp_path / f"derived{number}"
-        spec = DatasetSpec.model_validate({"name": "pets", "splits": {"existing": "merge"} if "resplit" in body else {}})
+        spec = DatasetSpec.model_validate(
+            {"name": "pets", "splits": {"existing": "merge"} if "resplit" in body else {}}
+        )
         derive(version, spec, VersionChanges.model_validate(body), target, ALONE)
         left, images = (target / "members.txt").read_text().split("\n")[:-1], load(target)
         copy_of = load_relations(target / FILE_NAME).copy_of
         both = [
-            [left.index(f"{part}[{row}]") for part in ("x_test", "x_train")] for row in range(6) if f"x_train[{row}]" in left
+            [left.index(f"{part}[{row}]") for part in ("x_test", "x_train")]
+            for row in range(6)
+            if f"x_train[{row}]" in left
         ]
         assert [copy_of[first] == copy_of[second] for first, second in both] == [True] * (0, 5, 6)[number]
         audit = json.loads((target / "audit.json").read_text())
         leaks = [finding["numbers"] for finding in audit["findings"] if finding["code"] == "leakage"]
-        assert [leak["test_in_train"]["how"] for leak in leaks] == ([{"found by features before": 5}] if number == 1 else [])
+        assert [leak["test_in_train"]["how"] for leak in leaks] == (
+            [{"found by features before": 5}] if number == 1 else []
+        )
         if number == 2:
             split_of = {row: split for split, rows in images.splits.items() for row in rows.tolist()}
             assert all(split_of[first] == split_of[second] for first, second in both)

@@ -284,7 +284,9 @@ def test_copies_across_splits_are_found_by_features_and_proven_by_pixels():
     labels = (sources % 2).astype(np.int32)
     labels[-2] = 1
     rows = np.arange(count)
-    images = ImageSet(pixels, labels, {"train": rows[:60], "validation": rows[:0], "test": rows[60:]}, ("a", "b"), (0, 255))
+    images = ImageSet(
+        pixels, labels, {"train": rows[:60], "validation": rows[:0], "test": rows[60:]}, ("a", "b"), (0, 255)
+    )
     features = normalize(DRAWS.normal(size=(60, 16))[sources] + 0.1 * DRAWS.normal(size=(count, 16)))
     copy_of = rows.copy()
     copy_of[-1] = 22

@@ -45,17 +45,15 @@ HOWS = ("encoded again", "turned", "mirrored", "cropped", "recolored")
 class FoundCopies:
     """Copies across splits that were found by features.
 
-    pairs: (pairs, 2) positions in the dataset, the held-out image first. how: (pairs,) positions in HOWS. is_bounded:
-    whether there were too many pairs to compare them all.
+    pairs: (pairs, 2) positions in the dataset, the held-out image first. how: (pairs,) positions in HOWS.
     """
 
     pairs: NDArray[np.int64]
     how: NDArray[np.int64]
-    is_bounded: bool
 
 
 def find_copies(
-    images: ImageSet, rows: NDArray[np.int64], normalized: NDArray[np.float32], copy_of: NDArray[np.int64]
+    images: ImageSet, rows: NDArray[np.int64], normalized: NDArray[np.float32], copy_of: NDArray[np.integer]
 ) -> FoundCopies:
     """Find the copies across splits that are not known yet.
 
@@ -63,7 +61,7 @@ def find_copies(
         rows: (sampled,) the images that have features. normalized: (sampled, features) of these images.
         copy_of: (images,) the first image of each cluster of known copies. Images that have one are left out.
     """
-    pairs, is_bounded = propose_pairs(images, rows, normalized, copy_of)
+    pairs = propose_pairs(images, rows, normalized, copy_of)
     if min(images.shape[:2]) < MIN_MOVED_SIDE:
         pairs = pairs[:0]
     how = np.full(len(pairs), -1, np.int64)
@@ -71,13 +69,13 @@ def find_copies(
     for at in range(0, len(pairs), step):
         how[at : at + step] = prove(images, pairs[at : at + step])
     is_copy = how >= 0
-    return FoundCopies(pairs[is_copy], how[is_copy], is_bounded)
+    return FoundCopies(pairs[is_copy], how[is_copy])
 
 
 def propose_pairs(
-    images: ImageSet, rows: NDArray[np.int64], normalized: NDArray[np.float32], copy_of: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], bool]:
-    """Return (pairs, 2) positions in the dataset, the most similar first; and whether a bound left some out."""
+    images: ImageSet, rows: NDArray[np.int64], normalized: NDArray[np.float32], copy_of: NDArray[np.integer]
+) -> NDArray[np.int64]:
+    """Return (pairs, 2) positions in the dataset, the most similar first."""
     found, similarity = [np.empty((0, 2), np.int64)], [np.empty(0, np.float32)]
     turned = _make_turned(images, rows)
     for held, seen in COMPARED:
@@ -99,7 +97,7 @@ def propose_pairs(
     order = np.argsort(-np.concatenate(similarity), kind="stable")
     pairs = np.concatenate(found)[order]
     pairs = pairs[np.sort(np.unique(pairs, axis=0, return_index=True)[1])]
-    return pairs[:MAX_COMPARED], len(pairs) > MAX_COMPARED
+    return pairs[:MAX_COMPARED]
 
 
 def _make_turned(images: ImageSet, rows: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -130,7 +128,8 @@ def overlay_pairs(images: ImageSet, pairs: NDArray[np.int64]) -> Iterator[tuple[
     """Yield ways to lay the images of pairs over each other."""
     low, high = images.value_range
     pixels = [
-        (np.asarray(images.images[pairs[:, side]], np.float32) - low) * np.float32(255 / (high - low)) for side in (0, 1)
+        (np.asarray(images.images[pairs[:, side]], np.float32) - low) * np.float32(255 / (high - low))
+        for side in (0, 1)
     ]
     side = min(SIDE, max(images.shape[:2]))
     squares = [cut_out(values, repeat_whole(len(pairs)), side) for values in pixels]

@@ -88,7 +88,9 @@ def find_placings(first: Floats, second: Floats) -> list[Placing]:
     units = [scale_to_unit(images.reshape(count, -1)) for images in small]
     turned = np.stack(
         [
-            np.einsum("pi,pi->p", units[0], turn(units[1].reshape(count, COARSE_SIDE, COARSE_SIDE, 1), way).reshape(count, -1))
+            np.einsum(
+                "pi,pi->p", units[0], turn(units[1].reshape(count, COARSE_SIDE, COARSE_SIDE, 1), way).reshape(count, -1)
+            )
             for way in range(TURNS)
         ]
     )
@@ -136,7 +138,9 @@ def lay_over(whole: NDArray[np.generic], part: Floats, box: Floats) -> Overlay:
     side, box = part.shape[1], box.copy()
     compared = side // choose_reduction(side, side)
     touching = np.minimum(compute_signatures(part).frames[:, 3], 1)
-    frames = np.stack([np.zeros(len(part)), np.zeros(len(part)), np.ones(len(part)), touching], axis=1).astype(np.float32)
+    frames = np.stack([np.zeros(len(part)), np.zeros(len(part)), np.ones(len(part)), touching], axis=1).astype(
+        np.float32
+    )
     for _ in range(ROUNDS):
         seen = cut_out(whole, box, side)
         colored, recolored = _match_colors(seen, part)
@@ -153,7 +157,7 @@ def lay_over(whole: NDArray[np.generic], part: Floats, box: Floats) -> Overlay:
 
 def _match_colors(images: Floats, like: Floats) -> tuple[Floats, Floats]:
     """Give images the colors of others by one linear map for each image; and the share of variance that it changes."""
-    count, height, width, channels = images.shape
+    count, channels = len(images), images.shape[3]
     values, wanted = images.reshape(count, -1, channels), like.reshape(count, -1, channels)
     means = [part.mean(axis=1, keepdims=True) for part in (values, wanted)]
     values, wanted = values - means[0], wanted - means[1]
@@ -169,9 +173,9 @@ def _match_colors(images: Floats, like: Floats) -> tuple[Floats, Floats]:
 
 def scale_to_unit(flat: Floats) -> Floats:
     """Return (count, values) without their mean, at unit length."""
-    flat = flat - flat.mean(axis=1, keepdims=True)
-    scaled: Floats = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
-    return scaled
+    centered: Floats = flat - flat.mean(axis=1, keepdims=True)
+    lengths: Floats = np.linalg.norm(centered, axis=1, keepdims=True).astype(np.float32)
+    return centered / np.maximum(lengths, np.float32(1e-6))
 
 
 def repeat_whole(count: int) -> Floats:
