@@ -1,4 +1,4 @@
-"""How many copies across splits features find besides an ingest, by how they were changed; and what they mistake for copies.
+"""How many copies across splits features find besides an ingest, by how they were changed; and what they mistake.
 
     python -m benchmarks.feature_copies --zoo NAME … --photographs FILE.zip …
 

@@ -26,8 +26,8 @@ def make_leakage(
     """Make the finding; None if no image has a copy in another split.
 
     Args:
-        numbers: for each of COMPARED, as in `test_in_train`, how many `images` have a copy, and `how` they were changed.
-            `undone`: splits whose pixel values were undone first.
+        numbers: for each of COMPARED, as in `test_in_train`, how many `images` have a copy, and `how` they were
+            changed. `undone`: splits whose pixel values were undone first.
         counts: the number of images of each split.
     """
     found, sentences, worst = dict[str, Any](), list[str](), 0.0
