@@ -35,7 +35,7 @@ from worker.training.looks.overlays import (
 NEAREST, NEAREST_TURNED, MAX_COMPARED = 5, 2, 20_000
 HELD_AT_ONCE, TURNED_SIDE = 512, 8
 PAIRS_AT_ONCE, VALUES_AT_ONCE = 64, 4_000_000
-# Found by figures of docs/measurements/copies.md: no pair of different pictures came below half of these.
+# Chosen on six sets, of which docs/measurements/copies.md has the names.
 MAX_DIFFERENCE, MORE_DIFFERENCE, MAX_LARGEST_DIFFERENCE = 0.008, 0.024, 0.1
 MIN_RECOLORED, MAX_EXTENT = 0.03, 0.93
 HOWS = ("encoded again", "turned", "mirrored", "cropped", "recolored")

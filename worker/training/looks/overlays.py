@@ -175,7 +175,7 @@ def scale_to_unit(flat: Floats) -> Floats:
     """Return (count, values) without their mean, at unit length."""
     centered: Floats = flat - flat.mean(axis=1, keepdims=True)
     lengths: Floats = np.linalg.norm(centered, axis=1, keepdims=True).astype(np.float32)
-    return centered / np.maximum(lengths, np.float32(1e-6))
+    return np.asarray(centered / np.maximum(lengths, 1e-6), np.float32)
 
 
 def repeat_whole(count: int) -> Floats:
