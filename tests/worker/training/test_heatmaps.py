@@ -10,6 +10,7 @@ from scipy.stats import spearmanr
 
 from analysis.arrays.dataset import ImageSet
 from analysis.arrays.heatmaps import enlarge
+from heldout.spec.job import JobSpec
 from tests.worker.training.backbones import read_again, small_backbone
 from tests.worker.training.trainings import Training, small_spec
 from worker.training.data.training_data import select
@@ -28,9 +29,20 @@ def make_model(network: dict[str, Any], images: ImageSet, **parts: Any) -> keras
     return build_exported(spec.network, data, trained, **parts)
 
 
-def differentiate_by_tape(model: keras.Model, maps: keras.KerasTensor, image: np.ndarray, label: int) -> np.ndarray:
-    """Compute LayerCAM by its definition, cell by cell. maps: the tensor of the model that it looks at."""
-    until, after = keras.Model(model.inputs[0], maps), keras.Model(maps, model.layers[-1].input)
+def differentiate_by_tape(
+    model: keras.Model,
+    maps: keras.KerasTensor,
+    image: np.ndarray,
+    label: int,
+    logits: keras.KerasTensor | None = None,
+) -> np.ndarray:
+    """Compute LayerCAM by its definition, cell by cell.
+
+    Args:
+        maps, logits: tensors of the model. Without logits, its last layer is their softmax.
+    """
+    logits = model.layers[-1].input if logits is None else logits
+    until, after = keras.Model(model.inputs[0], maps), keras.Model(maps, logits)
     values = until(image[np.newaxis])
     with tf.GradientTape() as tape:
         tape.watch(values)
@@ -79,6 +91,24 @@ def test_maps_inside_a_backbone_are_found_and_images_before_it_are_none(tmp_path
     expected = differentiate_by_tape(model, model.get_layer("flatten").input, image, 3)
     assert expected.shape == (10, 9)
     np.testing.assert_allclose(compute_heatmaps(model, image, [3])[0], expected, rtol=1e-4, atol=1e-6 * expected.max())
+
+
+def test_maps_of_an_uploaded_network_are_found(tmp_path, mnist5k):
+    """Its own softmax is not part of what is explained."""
+    pixels = keras.Input((28, 28, 1))
+    maps = keras.layers.Conv2D(5, 3, activation="relu", name="mine")(keras.layers.Rescaling(1 / 255)(pixels))
+    answers = keras.layers.Dense(10, activation="softmax")(keras.layers.GlobalAveragePooling2D()(maps))
+    own = keras.Model(pixels, answers)
+    own.save(tmp_path / "own.keras")
+    spec = JobSpec.model_validate({"dataset": "mnist5k", "network": {"model": "mod_1", "weights": "uploaded"}})
+    backbone, data = read_again(tmp_path / "own.keras"), select(mnist5k, spec)
+    trained = build_network(spec.network, data.image, 10, 3, backbone=backbone)
+    model = build_exported(spec.network, data, trained, backbone=backbone)
+    image = mnist5k.images[7].astype(np.float32)
+    own.layers[-1].activation = keras.activations.linear
+    expected = differentiate_by_tape(own, own.get_layer("mine").output, image, 3, own.outputs[0])
+    [found] = compute_heatmaps(model, image, [3])
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6 * expected.max())
 
 
 def test_small_images_use_their_largest_map(digits):
