@@ -28,7 +28,7 @@ from api.routes.jobs import heatmaps as job_heatmaps
 from api.routes.jobs import job, proof, results, submit
 from api.routes.models import evaluations
 from api.routes.models import upload as model_upload
-from api.routes.studies import create, runs, study
+from api.routes.studies import create, judge, runs, study
 from api.routes.studies import results as study_results
 from api.turns import Turns
 from api.webhooks.sender import Sender
@@ -62,10 +62,16 @@ def create_app(settings: Settings) -> FastAPI:
     # The busiest routes come first, because a request is compared with the routes in this order.
     of_jobs = (predictions, submit, job, results, proof, job_exports, job_heatmaps)
     of_datasets = (dataset, images, looks, upload, versions)
-    of_studies = (create, study, runs, study_results)
+    of_studies = (create, study, runs, judge, study_results)
     others = (model_upload, evaluations, events, diagnoses, keys, usage, webhooks, session, health)
     of_modules = [module.router for module in (*of_jobs, *of_datasets, *of_studies, *others)]
-    with_other_scopes = (versions.effect_router, diagnoses.kept_router, usage.activity_router, session.log_in_router)
+    with_other_scopes = (
+        versions.effect_router,
+        diagnoses.kept_router,
+        usage.activity_router,
+        session.log_in_router,
+        judge.closing,
+    )
     passed_on = (predictions.models_router, predictions.server_router)
     routers = [*of_modules, *with_other_scopes, *passed_on]
     app = make_app(context, routers, _lifespan, add_more=add_more, note=note)

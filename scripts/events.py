@@ -26,6 +26,7 @@ EVENT_TYPES: dict[str, str] = {
     "study.waiting": "The study starts once its data are ready; `data.waits_for` says what is being done.",
     "study.started": "The first trainings are queued.",
     "study.continued": "A study with a first answer continues; `data.remedies` are the new ones.",
+    "study.judged": "A judge was sent a candidate; `data.answer` is what it said.",
     "study.arm_dropped": "A remedy was dropped; `data.why` says why.",
     "study.cancelling": "A cancellation was requested.",
     "study.cancelled": "None of the study's jobs is running any longer.",

@@ -40,6 +40,14 @@ GUIDES: dict[str, list[str]] = {
         "heldout compare",
     ],
     "../how-to/judge.md": ["heldout judge"],
+    "../how-to/sealed-judge.md": [
+        "POST /v1/studies",
+        "POST /v1/studies/{study_id}/arms",
+        "POST /v1/studies/{study_id}/close",
+        "heldout studies seal",
+        "heldout studies send",
+        "heldout studies close",
+    ],
     "../how-to/dashboard.md#logging-in": ["POST /v1/session"],
     "../how-to/datasets.md": [
         "POST /v1/datasets",

@@ -32,6 +32,12 @@ _REMEDY_WORDS = (
     ("Remedy:", "a change to the spec that may make the network better on unseen images."),
     ("Accuracy, points:", "the share of right answers. One point is 1% of all images. Figures are rounded."),
 )
+_JUDGE_WORDS = (
+    ("Look:", "a judgement of one candidate. Only the person who opens a judge sets how many there are."),
+    ("Sealed:", "labels that only the judge has. No answer shows them, or any figure of them, before the close."),
+    ("Surely better:", "in at most 5 of 100 judges, any candidate is ever called better that is not."),
+    ("Close:", "ends the judge. It reads the labels of test images once, for the base and the best candidate."),
+)
 
 
 def build_document(report: StudyReportView) -> Document:
@@ -39,6 +45,8 @@ def build_document(report: StudyReportView) -> Document:
     study = report.study
     blocks: list[Block] = [Facts(list_facts(study)), *_compose_notice(study), *build_answer(study)]
     blocks += [*build_figure_tables(report), *build_evidence(study)]
+    if study.judge is not None:
+        return Document(report.question, [*blocks, Heading("Words", is_folded=True), Facts.of(_JUDGE_WORDS)])
     if study.kind != "learning_curve":
         blocks += [*build_gaps(study), *build_budget_blocks(report), *build_course_blocks(report)]
         blocks += _change_blocks(report)
@@ -53,6 +61,8 @@ def build_document(report: StudyReportView) -> Document:
 
 
 def _compose_notice(study: StudyView) -> list[Block]:
+    if study.judge is not None:
+        return []
     if study.status == "running":
         done = f"This study is still running: {say_done(study)}."
         return [Paragraph(f"{done} The figures below can change, and nothing is decided yet.", "caution")]

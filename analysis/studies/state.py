@@ -139,9 +139,9 @@ class Recording:
     images: int | None = None
 
 
-StudyKind = Literal["remedies", "learning_curve", "external", "recorded"]
+StudyKind = Literal["remedies", "learning_curve", "external", "recorded", "judge"]
 # Studies of trainings that the service does not run.
-ELSEWHERE = ("external", "recorded")
+ELSEWHERE = ("external", "recorded", "judge")
 
 
 @dataclass(frozen=True)

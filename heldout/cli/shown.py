@@ -94,7 +94,7 @@ def print_study(study: StudyView, *, says_more: bool = True) -> None:
     from heldout.documents.study import build_study  # slow to load
 
     print_blocks(build_study(study))
-    if says_more and study.conclusion is not None:
+    if says_more and study.conclusion is not None and study.judge is None:
         say(f"As a picture: heldout plot {study.id}")
         say(f"The whole report, with pictures and next commands: heldout studies report {study.id} --html FILE")
 

@@ -12,6 +12,7 @@ from heldout.cli.figures import format_moment
 from heldout.cli.outcome import Exit, Refused
 from heldout.cli.references import LAST
 from heldout.cli.screen import print_json, print_table, say
+from heldout.cli.sealing import close, seal, send
 from heldout.cli.shown import print_study
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def delete(service: Service, study_id: StudyId) -> None:
 
 
 app = Group(list_studies, "List studies; with an id, show that one.", _ShowsAnId)
-app.add(show, report, cancel, delete)
+app.add(show, report, cancel, delete, seal, send, close)
 
 
 def _show_studies(found: "Sequence[StudyView]") -> None:

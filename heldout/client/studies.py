@@ -11,7 +11,7 @@ from typing import Any, Literal
 from heldout.client.dual import Mode, dual, dual_iterator
 from heldout.client.external_values import pack_predictions, simplify_history
 from heldout.client.failures import ApiProblem, NoService
-from heldout.client.models import ModelSources
+from heldout.client.judges import Judges
 from heldout.client.recordings import Arms, describe_arms, has_figures, list_answers, name_runs
 from heldout.client.resource import LONG_POLL_S, PAGE, PREDICTIONS_TIMEOUT_S, OneHandle, quote_segment
 from heldout.errors import RunNotFound, StudyNotFound
@@ -29,7 +29,7 @@ LEASE_S = 60.0
 StudyOrder = Mapping[str, Any] | StudySpec
 
 
-class StudyResource(ModelSources[OneHandle, Mode]):
+class StudyResource(Judges[OneHandle, Mode]):
     """Studies, which measure what cures a job or a spec."""
 
     _route, _missing = "/v1/studies", StudyNotFound

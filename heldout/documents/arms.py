@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from heldout.documents.attempts import build_attempts
 from heldout.documents.blocks import Block, Cell, Figure, Heading, Paragraph, Table
 from heldout.documents.strips import Axis, Strip, make_axis, make_mark, mark_interval
 from heldout.metrics import METRICS
@@ -63,6 +64,8 @@ def _describe_measure(measure: Measure) -> tuple[str, str, Unit]:
 
 
 def build_evidence(study: StudyView) -> list[Block]:
+    if study.judge is not None:
+        return build_attempts(study.judge)
     if study.kind == "learning_curve":
         return _build_sizes(study)
     return [*build_comparison(study), *_build_test(study)]

@@ -7,6 +7,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from heldout.documents.arms import build_evidence
+from heldout.documents.attempts import list_judge_facts
 from heldout.documents.blocks import (
     Action,
     Block,
@@ -50,10 +51,16 @@ def list_facts(study: StudyView) -> list[Fact]:
         *([] if budget.jobs is None else [pluralize(budget.jobs, "training")]),
         *([] if budget.seconds is None else [f"{format_duration(budget.seconds)} of computing"]),
     ]
-    return keep_known(
+    about = [
         Fact("Study", strip_code(study.name), f"({study.id})"),
         Fact("Question", STUDY_KINDS[study.kind]),
         Fact("Status", f"{study.status}, {describe_progress(study)}"),
+    ]
+    times = [Fact.at("Created", study.created_at), Fact.at("Finished", study.finished_at)]
+    if study.judge is not None:
+        return keep_known(*about, *list_judge_facts(study.judge), *times)
+    return keep_known(
+        *about,
         Fact("Remedies", strip_code(", ".join(map(describe_remedy, study.remedies)))),
         Fact("Trainings", "done before" if study.recorded else "run elsewhere")
         if dataset is None
@@ -68,8 +75,7 @@ def list_facts(study: StudyView) -> list[Fact]:
         ),
         Fact("As good within", "" if study.margin is None else say_margin(study.margin)),
         Fact("Budget", "" if study.recorded else join_with_and(limits or ["no limit"])),
-        Fact.at("Created", study.created_at),
-        Fact.at("Finished", study.finished_at),
+        *times,
     )
 
 
@@ -77,6 +83,8 @@ def describe_progress(study: StudyView) -> str:
     """`12 of 24 trainings, at most 2:10 left`."""
     if study.waits_for is not None:
         return f"waits: {study.waits_for}"
+    if study.judge is not None:
+        return f"{study.judge.spent:,} of {study.judge.looks:,} looks"
     if study.recorded is not None and study.recorded.metric is not None:
         return f"{sum(len(arm.runs) for arm in study.recorded.arms):,} recorded runs"
     left = study.progress.eta_s if study.status == "running" else None
@@ -95,7 +103,8 @@ def build_answer(study: StudyView) -> list[Block]:
         blocks.append(Paragraph(f"`{study.error.code}`: {strip_code(study.error.detail)}", "caution"))
     blocks += [Paragraph(warning, "caution") for warning in study.warnings]
     blocks += _list_actions(study)
-    return [*blocks, Items([Item(question, answer) for question, answer in answer_questions(study)])]
+    questions = [] if study.judge is not None else answer_questions(study)
+    return [*blocks, *([Items([Item(*asked) for asked in questions])] if questions else [])]
 
 
 def _list_actions(study: StudyView) -> list[Block]:

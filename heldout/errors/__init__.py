@@ -2,6 +2,7 @@
 
 from heldout.errors.base import *
 from heldout.errors.conflicts import *
+from heldout.errors.judges import *
 from heldout.errors.missing import *
 from heldout.errors.models import *
 from heldout.errors.refused import *

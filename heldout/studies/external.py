@@ -8,6 +8,7 @@ from typing_extensions import TypeAliasType
 from heldout.spec.job import Metadata, Name
 from heldout.spec.objective import Costs, GroupColumn, require_parts
 from heldout.spec.part import SpecPart
+from heldout.studies.judge import JudgeSpec
 from heldout.studies.recorded import RecordedStudySpec, check_arm_names
 from heldout.studies.spec import Margin, Objective, Question, RemedyName, StudyBudget, StudySpec, resolve_margin
 
@@ -61,11 +62,14 @@ class ExternalStudySpec(SpecPart):
 
 # Names of the kinds in the validator's locations; they must not be names of fields (`list_field_errors`).
 _HERE, _ELSEWHERE, _BEFORE = "trainings of the service", "trainings elsewhere", "trainings done before"
+_JUDGED = "candidates to judge"
 
 
 def _get_place(study: Any) -> str:
     kind = study.get("kind") if isinstance(study, dict) else getattr(study, "kind", None)
-    return {"external": _ELSEWHERE, "recorded": _BEFORE}.get(kind if isinstance(kind, str) else "", _HERE)
+    return {"external": _ELSEWHERE, "recorded": _BEFORE, "judge": _JUDGED}.get(
+        kind if isinstance(kind, str) else "", _HERE
+    )
 
 
 # A named alias, because FastAPI drops the discriminator of a plain one.
@@ -74,7 +78,8 @@ AnyStudySpec = TypeAliasType(
     Annotated[
         Annotated[StudySpec, Tag(_HERE)]
         | Annotated[ExternalStudySpec, Tag(_ELSEWHERE)]
-        | Annotated[RecordedStudySpec, Tag(_BEFORE)],
+        | Annotated[RecordedStudySpec, Tag(_BEFORE)]
+        | Annotated[JudgeSpec, Tag(_JUDGED)],
         Discriminator(_get_place),
     ],
 )

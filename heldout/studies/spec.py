@@ -16,7 +16,7 @@ from heldout.spec.part import SpecPart
 BASE_ARM = "base"
 # Limit for the patches of one study as JSON. The longest useful ones name a weight for each of a thousand classes.
 MAX_PATCHES_BYTES = 64 * 1024
-ALL_KINDS = ("remedies", "learning_curve", "external", "recorded")
+ALL_KINDS = ("remedies", "learning_curve", "external", "recorded", "judge")
 RemedyName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_+ .-]*$")]
 
 

@@ -10,6 +10,7 @@ from heldout.stored.results import Figure
 from heldout.studies.spec import Extent
 from heldout.views.base import ErrorView, Page, Time, View
 from heldout.views.job import DatasetReference
+from heldout.views.judge import JudgeView
 from heldout.views.recorded_study import RecordedView
 from heldout.views.study_figures import (
     MIN_SEEDS_OF_RANGE,
@@ -204,7 +205,7 @@ class StudyView(View):
     id: str
     object: Literal["study"]
     name: str
-    kind: Literal["remedies", "learning_curve", "external", "recorded"]
+    kind: Literal["remedies", "learning_curve", "external", "recorded", "judge"]
     status: StudyStatus
     spec: JobSpec | None = Field(
         description="The base: the spec of its jobs, except for seed and fold; null for trainings that run elsewhere."
@@ -246,6 +247,7 @@ class StudyView(View):
     forecast: ForecastView | None = None
     no_forecast: str | None = Field(None, description="Why there is no forecast.")
     recorded: RecordedView | None = Field(None, description="null unless `kind` is `recorded`.")
+    judge: JudgeView | None = Field(None, description="null unless `kind` is `judge`.")
     ledger: StudyLedgerView
     error: ErrorView | None
     version: int

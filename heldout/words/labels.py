@@ -132,6 +132,7 @@ STUDY_KINDS: Mapping[str, str] = {
     "learning_curve": "Would more images help?",
     "external": "Which of my own trainings is better?",
     "recorded": "Which of the recorded trainings is better?",
+    "judge": "Is a candidate surely better than the best so far?",
 }
 EFFECTS: Mapping[str, str] = {
     "better": "clearly better",

@@ -8,6 +8,7 @@ from heldout.words import format_duration, percent, pluralize, whole_percents
 from heldout.words.as_good import describe_answer
 from heldout.words.as_good import phrase_question as phrase_as_good
 from heldout.words.changes import format_measure
+from heldout.words.judging import describe_judge
 from heldout.words.labels import describe_remedy, join_remedies, name_measure, say_helps
 from heldout.words.studies import MIN_GAP, describe_needs
 
@@ -22,6 +23,8 @@ _KEEP_RUNNING = "It continues while your script runs."
 
 def phrase_question(study: StudyView) -> str:
     """The question that a study answers."""
+    if study.kind == "judge":
+        return "Is a candidate surely better than the best so far, on labels that no one but the judge sees?"
     if study.kind == "learning_curve":
         return "Would more training images make the network better on images it has not seen?"
     remedies = _list_remedies(study)
@@ -47,6 +50,8 @@ def describe_study(study: StudyView) -> tuple[str, str]:
             "The study has not started.",
             "It starts by itself when its data are ready. You do not have to do anything.",
         )
+    if study.judge is not None:
+        return describe_judge(study.judge, study.conclusion)
     if study.status == "running":
         return "The study is still running.", f"{say_done(study)}. {_say_next(study)}"
     if study.kind == "learning_curve":

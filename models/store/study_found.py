@@ -81,6 +81,8 @@ def _add_progress(
     Args:
         arm: the only one of which trainings have ended since they were counted last; None if it is not known.
     """
+    if study.kind == "judge":  # has no trainings, and counts its looks itself
+        return dict(found)
     totals, reads = studies.compute_totals(session, study.id), studies.count_reads(session, study)
     planned = max(found.get("planned") or 0, totals["jobs"])
     eta_s = estimate_left_s(

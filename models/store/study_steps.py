@@ -56,7 +56,7 @@ def advance(session: Session, study_id: str, ended: JobRow | None = None, status
         if not studies.has_open_jobs(session, study_id):
             study_found.end(session, study, StudyStatus.CANCELLED, study.found, "Cancelled.")
         return
-    if studies.is_waiting(study):
+    if studies.is_waiting(study) or study.kind == "judge":  # a judge only acts when it is asked
         return
     run = None if ended is None else studies.find_run(session, ended.id)
     # The next steps of trainings that ran elsewhere follow in `advance_after_told`.

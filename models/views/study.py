@@ -17,7 +17,7 @@ from models.tables import DatasetRow, StudyRow
 from models.views.job import build_dataset_reference
 
 # Parts of `found` named like fields of the view.
-_FOUND = ("arms", "conclusion", "ensemble", "sizes", "forecast", "no_forecast", "progress", "ledger")
+_FOUND = ("arms", "conclusion", "ensemble", "sizes", "forecast", "no_forecast", "progress", "ledger", "judge")
 
 
 def build_study_view(study: StudyRow, dataset: DatasetRow | None) -> StudyView:
@@ -39,7 +39,10 @@ def build_study_view(study: StudyRow, dataset: DatasetRow | None) -> StudyView:
             extent="first" if plan.get("stages") else "full",
             left_out=plan.get("left_out", []),
             can_continue=_can_continue(study),
-            warnings=[*([] if study.kind == "recorded" else warn_of_seeds(plan["seeds"])), *plan.get("notes", [])],
+            warnings=[
+                *([] if study.kind in ("recorded", "judge") else warn_of_seeds(plan["seeds"])),
+                *plan.get("notes", []),
+            ],
             splits="fixed" if plan["folds"] is None else "resampled",
             objective=plan.get("objective"),
             costs=plan.get("costs"),

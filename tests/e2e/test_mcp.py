@@ -34,7 +34,7 @@ TOOLS = {
         "cure",
         "continue_study",
     ),
-    *("cure_script", "progress", "compare", "compare_runs", "dataset_findings"),
+    *("cure_script", "progress", "compare", "compare_runs", "dataset_findings", "judge_candidate"),
 }
 OVERFITTED = {
     "loss": [1.2, 0.7, 0.4, 0.25, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02],
@@ -181,6 +181,26 @@ def test_external_trainings_are_diagnosed_compared_and_ordered(asked, client, tm
     assert f"heldout cure {study.id} --run" in ordered
     assert "--p {p}" in ordered
     study.cancel()
+
+
+def test_a_judge_answers_a_candidate_and_shows_no_label(asked, client, tmp_path):
+    labels = {f"{place}.png": "cat" if place % 2 else "dog" for place in range(60)}
+    judge = client.studies.judge(["cat", "dog"], labels)
+    for name, wrong in (("base", 20), ("good", 0)):
+        answers = ["cat" if (place % 2) ^ (place < wrong) else "dog" for place in range(60)]
+        rows = "".join(f"validation,{image},{answer}\n" for image, answer in zip(labels, answers, strict=True))
+        (tmp_path / f"{name}.csv").write_text(f"split,image,answer\n{rows}")
+    (base, _), (good, _), (shown, _), (refused, is_refused) = asked(
+        call("judge_candidate", study=judge.id, name="base", paths=[str(tmp_path / "base.csv")]),
+        call("judge_candidate", study=judge.id, name="good", paths=[str(tmp_path / "good.csv")]),
+        call("progress", id=judge.id),
+        call("judge_candidate", study=judge.id, name="good", paths=[str(tmp_path / "base.csv")]),
+    )
+    assert ("the base" in base, "surely better" in good, is_refused) == (True, True, True)
+    assert "was judged before" in refused
+    assert "19 of 20 looks are left." in shown
+    assert "cat" not in shown
+    judge.cancel()
 
 
 def test_a_history_from_anywhere_is_judged_without_a_service(asked, tmp_path):

@@ -56,6 +56,7 @@ ARGUMENTS = {
     "spec": SPEC,
     "study": {"job": "x1"},
     "url": "https://example.com",
+    "validation": {"1.png": "cat"},
     "to": "unused",
 }
 

@@ -13,10 +13,11 @@ from api.http.problems import NO_ROOM, REFUSED_SPEC, raises
 from api.http.routing import make_router
 from heldout import errors
 from heldout.studies.external import AnyStudySpec, ExternalStudySpec
+from heldout.studies.judge import JudgeSpec
 from heldout.studies.recorded import RecordedStudySpec
 from heldout.studies.spec import ContinueSpec
 from heldout.views.study import StudyEstimateView, StudyView
-from models import continued_studies, external_studies, waiting_studies
+from models import continued_studies, external_studies, judges, waiting_studies
 from models.store import quotas
 from models.views.study import build_study_view
 
@@ -79,6 +80,8 @@ def order_study(
     `error`, its 90% `interval`, `method` (`power_law` or `local`) and `explanation`. It is null if the curve does not
     show how it continues, and `no_forecast` says why.
 
+    A `judge` keeps labels that no candidate sees, and says which candidates of `POST …/arms` are surely better.
+
     `external` and `recorded` are studies of trainings that the service does not run: see `POST …/ask` for the former.
     `recorded` compares runs that were done before, at once if they come with final figures. Otherwise each run of
     `GET …/runs` waits for its answers, `POST …/runs/{run}/result` with the token `0`, and the last one ends the study.
@@ -91,16 +94,18 @@ def order_study(
     training of the winner on all images (`conclusion.refit`) may still be running; the study can be deleted anyway.
     """
     max_parameters = context.app.settings.max_parameters
-    if isinstance(spec, ExternalStudySpec | RecordedStudySpec):
+    if isinstance(spec, ExternalStudySpec | RecordedStudySpec | JudgeSpec):
         asked = spec
         if dry_run:
             detail = f"A study of kind {spec.kind} has no estimate, because the service does not run its trainings."
             raise errors.InvalidSpec.at("/kind", detail)
-        return idempotent.make(
-            context.session,
-            spec,
-            lambda: build_study_view(*external_studies.create_external_study(context.session, context.owner, asked)),
-        )
+
+        def open_elsewhere() -> StudyView:
+            if isinstance(asked, JudgeSpec):
+                return build_study_view(*judges.create_judge(context.session, context.blobs, context.owner, asked))
+            return build_study_view(*external_studies.create_external_study(context.session, context.owner, asked))
+
+        return idempotent.make(context.session, spec, open_elsewhere)
     if dry_run:
         estimate = waiting_studies.estimate(
             context.session, context.blobs, context.owner, spec, max_parameters=max_parameters

@@ -9,17 +9,16 @@ from typing import Annotated, Any, Literal
 
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
-from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from heldout import __version__
 from heldout.cli.histories import read_history
+from heldout.cli.mcp_server.strict import StrictServer, make_strict
 from heldout.cli.mcp_server.words import (
     describe_comparison,
     describe_diagnosis,
     describe_job,
-    describe_refused_arguments,
     describe_study,
 )
 from heldout.cli.outcome import Refused, rewrite_as_commands
@@ -28,6 +27,8 @@ from heldout.cli.spec_files import Preset, drop_example_name, get_spec
 from heldout.client.client import AsyncClient, Client
 from heldout.client.external_values import simplify_history
 from heldout.client.failures import ApiProblem, NoService
+from heldout.client.judges import read_answers
+from heldout.documents.attempts import build_attempt
 from heldout.documents.audit import build_audit
 from heldout.documents.study import build_estimate
 from heldout.documents.terminal import render_terminal
@@ -72,31 +73,11 @@ def make_server(home: Path | None = None) -> MCPServer[None]:
         tools.progress: _READS,
         tools.compare: _READS,
         tools.compare_runs: _STARTS,
+        tools.judge_candidate: _STARTS,
         tools.dataset_findings: _READS,
     }
-    strict = [_make_strict(tools.wrap(tool), annotations) for tool, annotations in offered.items()]
-    return _Server("heldout", instructions=_ABOUT, version=__version__, log_level="WARNING", tools=strict)
-
-
-class _Server(MCPServer[None]):
-    """Says plainly which arguments of a tool are wrong."""
-
-    async def call_tool(self, name: str, arguments: dict[str, Any], context: Any = None) -> Any:
-        try:
-            return await super().call_tool(name, arguments, context)
-        except ToolError as error:
-            if not isinstance(error.__cause__, ValidationError):
-                raise
-            raise ToolError(describe_refused_arguments(error.__cause__)) from None
-
-
-def _make_strict(tool: Callable[..., Awaitable[str]], annotations: ToolAnnotations) -> Tool:
-    """Make the tool refuse unknown arguments: a misspelled `dry_run` must not start trainings."""
-    made = Tool.from_function(tool, annotations=annotations, structured_output=False)
-    taken = made.fn_metadata.arg_model
-    made.fn_metadata.arg_model = type(taken.__name__, (taken,), {"__module__": __name__}, extra="forbid")
-    made.parameters["additionalProperties"] = False
-    return made
+    strict = [make_strict(tools.wrap(tool), annotations) for tool, annotations in offered.items()]
+    return StrictServer("heldout", instructions=_ABOUT, version=__version__, log_level="WARNING", tools=strict)
 
 
 class Tools:
@@ -330,6 +311,20 @@ class Tools:
             return describe_study(
                 (await client.studies.recorded(files, objective=objective, group_column=group_column)).view
             )
+
+    async def judge_candidate(
+        self,
+        study: Annotated[str, Names(STUDY), Field(description="The judge: its id, std_…, its name, or last.")],
+        name: Annotated[str, Field(description="The candidate's name, which it alone has. The first one is the base.")],
+        paths: Annotated[
+            list[str], Field(min_length=1, description="A CSV for each seed, with the columns split, image, answer.")
+        ],
+    ) -> str:
+        """Ask a judge whether a candidate is surely better than the best so far. Each answer spends a look."""
+        async with self._client() as client:
+            answers = read_answers([Path(path).expanduser() for path in paths], (await client.studies.get(study)).view)
+            found = await client.studies.add_arm(study, name, **answers)
+        return "\n".join(render_terminal(build_attempt(found)))
 
 
 async def _wait_for_job(client: AsyncClient, job_id: str, wait_s: int) -> str:

@@ -221,6 +221,8 @@ class Study(NamedHandle[StudyView, Mode], of=Studies):
     export = by_id(Studies.export)
     export_report = by_id(Studies.export_report)
     runs = by_id(Studies.runs)
+    add_arm = by_id(Studies.add_arm)
+    close = by_id(Studies.close)
     run = by_id(Studies.run)
     diagnose_run = by_id(Studies.diagnose_run)
 

@@ -88,7 +88,8 @@ export const STUDY_KINDS: Record<string, string> = {
   "remedies": "Which remedy helps?",
   "learning_curve": "Would more images help?",
   "external": "Which of my own trainings is better?",
-  "recorded": "Which of the recorded trainings is better?"
+  "recorded": "Which of the recorded trainings is better?",
+  "judge": "Is a candidate surely better than the best so far?"
 }
 
 export const STUDY_STATUSES: ('running' | 'succeeded' | 'failed' | 'cancelled')[] = [

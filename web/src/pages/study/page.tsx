@@ -46,7 +46,7 @@ export default function OneStudy({ id }: { id: string }) {
             </p>
           </div>
         )}
-        {data.status === 'running' && !data.waits_for && <ProgressLine study={data} />}
+        {data.status === 'running' && !data.waits_for && data.kind !== 'judge' && <ProgressLine study={data} />}
         {data.waits_for ? null : report.data ? (
           <DocumentCards label="Answer" document={report.data} reload={reload} />
         ) : report.problem ? (

@@ -1,0 +1,143 @@
+"""A judge keeps labels, answers with one bit, spends looks, and notes every attempt."""
+
+import json
+
+import numpy as np
+import pytest
+
+from models.store import keys
+from tests.api.support import bearer
+
+IMAGES, CLASSES = 400, ["cat", "dog", "owl"]
+TRUTH = np.random.default_rng(0).integers(0, 3, IMAGES)
+IDS = [f"image-{place}.png" for place in range(IMAGES)]
+
+
+def answer(seed: int, right: float = 0.6) -> list[int]:
+    draw = np.random.default_rng(seed)
+    return np.where(draw.random(IMAGES) < right, TRUTH, (TRUTH + 1) % 3).tolist()
+
+
+def make_order(**changes):
+    labels = {"ids": IDS, "labels": [CLASSES[label] for label in TRUTH]}
+    return {"kind": "judge", "classes": CLASSES, "validation": labels, "test": labels, "looks": 3, **changes}
+
+
+def make_arm(name, seed, right=0.6, **changes):
+    answers = {"answers": [answer(seed, right)]}
+    return {"name": name, "validation": answers, "test": answers, **changes}
+
+
+@pytest.fixture
+def send(client):
+    """Open a judge with a base, and return its id and what sends it a candidate."""
+    study = client.post("/v1/studies", json=make_order()).json()["id"]
+    path = f"/v1/studies/{study}"
+    assert client.post(f"{path}/arms", json=make_arm("base", 1)).json()["answer"] == "base"
+    return study, lambda *given, **changes: client.post(f"{path}/arms", json=make_arm(*given, **changes))
+
+
+def test_candidates_spend_looks_and_only_sure_improvements_replace_the_best(client, send):
+    study, post = send
+    luck = post("luck", 2).json()
+    assert (luck["answer"], luck["look"], luck["gain"]) == ("cannot_tell", 1, None)
+    better = post("better", 3, 0.9).json()
+    assert (better["answer"], better["look"], better["gain"]) == ("better", 2, 0.2)
+    assert post("again", 4, 0.9).json()["answer"] == "cannot_tell"
+    spent = post("late", 5, 1.0)
+    assert (spent.status_code, spent.json()["code"]) == (409, "looks_spent")
+    view = client.get(f"/v1/studies/{study}").json()
+    assert (view["judge"]["spent"], view["judge"]["best"]) == (3, "better")
+    noted = [
+        (tried["arm"], tried["answer"], bool(tried["by"]), bool(tried["at"])) for tried in view["judge"]["attempts"]
+    ]
+    assert noted == [
+        ("base", "base", True, True),
+        ("luck", "cannot_tell", True, True),
+        ("better", "better", True, True),
+        ("again", "cannot_tell", True, True),
+        ("late", "spent", True, True),
+    ]
+    assert view["headline"] == "All looks of this judge are spent."
+
+
+def test_what_cannot_be_judged_is_refused_with_a_sentence_and_spends_no_look(client, send):
+    study, post = send
+    near = answer(1)
+    near[:5] = [(label + 1) % 3 for label in near[:5]]
+    hostile = "../../x<script>|`\n"
+    names = [hostile, *IDS[1:]]
+    refused = {
+        "on 0 images": post("same", 1),
+        "on 5 images; an answer needs at least 7": post("near", 1, validation={"answers": [near]}),
+        "this judge has 400": post("few", 2, validation={"answers": [answer(2)[:300]]}),
+        "for other validation images": post("other", 2, validation={"answers": [answer(2)], "ids": names}),
+        "expected a class from 0 to 2": post("class", 2, validation={"answers": [[7] * IMAGES]}),
+        "answers of 2 seeds; expected 1": post("seeds", 2, validation={"answers": [answer(2), answer(3)]}),
+        "no answers to test images": post("sealed", 2, test=None),
+    }
+    for why, response in refused.items():
+        assert (response.status_code, response.json()["code"]) == (409, "candidate_refused"), response.text
+        assert why in response.json()["detail"]
+    assert post("name<script>", 2).status_code == 422
+    judge = client.get(f"/v1/studies/{study}").json()["judge"]
+    assert (judge["spent"], judge["tried"]) == (0, 8)
+    assert [tried["answer"] for tried in judge["attempts"]] == ["base"] + 7 * ["refused"]
+    assert judge["attempts"][2]["explanation"] == refused["on 5 images; an answer needs at least 7"].json()["detail"]
+
+
+def test_no_route_tells_labels_or_figures_before_the_close(client, send):
+    study, post = send
+    post("better", 3, 0.9)
+    shown = [
+        client.get(f"/v1/studies/{study}{part}") for part in ("", "/events", "/runs", "/report", "/results", "/ledger")
+    ]
+    digits = f"{np.mean(np.asarray(answer(3, 0.9)) == TRUTH):.4f}"[2:]
+    for response in shown:
+        assert "image-7.png" not in response.text
+        assert digits not in response.text
+    view = shown[0].json()
+    assert view["arms"][0]["validation"] is None
+    assert view["conclusion"] is None
+    assert view["ledger"] == {"validation_reads": 1, "test_reads": 0, "jobs": 0, "seconds": 0.0}
+
+
+def test_only_a_key_with_the_right_to_administer_closes_it_and_test_is_read_once(client, send, database):
+    study, post = send
+    post("better", 3, 0.9)
+    with database.write() as session:
+        weak = bearer(keys.make(session, "ada", scopes=("read", "write")))
+    assert client.post(f"/v1/studies/{study}/close", headers=weak).json()["code"] == "insufficient_scope"
+    closed = client.post(f"/v1/studies/{study}/close").json()
+    assert (closed["status"], closed["conclusion"]["kind"], closed["conclusion"]["remedy"]) == (
+        "succeeded",
+        "better",
+        "better",
+    )
+    assert closed["headline"] == 'On test, "better" is better than the base.'
+    assert closed["ledger"]["test_reads"] == 2
+    assert client.post(f"/v1/studies/{study}/close").json()["code"] == "study_finished"
+    assert post("late", 9).json()["code"] == "study_finished"
+
+
+def test_a_judge_without_a_better_candidate_never_reads_test(client, send):
+    study, post = send
+    post("luck", 2)
+    closed = client.post(f"/v1/studies/{study}/close").json()
+    assert closed["headline"] == "No candidate was surely better than the base."
+    assert closed["ledger"]["test_reads"] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"classes": ["cat", "dog", "cat"]}, "a class occurs twice"),
+        ({"classes": ["cat", "dog"]}, "`owl` is none of the classes"),
+        ({"validation": {"ids": [IDS[0], *IDS[:-1]], "labels": ["cat"] * IMAGES}}, "an id occurs twice"),
+        ({"looks": 2000}, "equal to 200"),
+    ],
+)
+def test_an_order_that_contradicts_itself_is_refused(client, change, why):
+    response = client.post("/v1/studies", json=make_order(**change))
+    assert response.status_code == 422
+    assert why.lower() in json.dumps(response.json()).lower()
