@@ -249,8 +249,9 @@ def compute_variance(found: Contributions) -> tuple[float, float]:
 def _fold_into_share(value: float, half: float, error: float) -> tuple[float, float]:
     """Return the bounds of a share, by Wilson's interval for as many images as have this half width."""
     z = NormalDist().inv_cdf(1 - error / 2)
-    spread = max(value * (1 - value), 1e-9)
-    images = max(spread * (z / half) ** 2, 1.0)
+    spread, variance = max(value * (1 - value), 0.0), (half / z) ** 2
+    # As many images of a share have this variance, with half an image of each kind as in `compute_variance`.
+    images = max((spread + sqrt(spread**2 + variance)) / (2 * variance), 1.0)
     low, high = compute_wilson_interval(value * images, images, 1 - error)
     return min(low, max(value - half, 0.0)), max(high, min(value + half, 1.0))
 

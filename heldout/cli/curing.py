@@ -28,6 +28,7 @@ from heldout.client.failures import ApiProblem
 from heldout.documents.audit import build_audit
 from heldout.documents.study import build_estimate
 from heldout.errors import DataFirst
+from heldout.metrics import Measure
 
 if TYPE_CHECKING:
     from heldout.client.client import Client
@@ -213,7 +214,9 @@ def curve(
     job_id: JobId,
     seeds: Annotated[int | None, typer.Option(min=2, max=20, help="Trainings of each size; by default 3.")] = None,
     splits: Splits = None,
-    objective: Objective = None,
+    objective: Annotated[
+        Measure | None, typer.Option(help="The share that is measured; by default the job's objective, else accuracy.")
+    ] = None,
     group_column: GroupColumn = None,
     budget_jobs: BudgetJobs = None,
     fix: Fix = False,

@@ -71,7 +71,7 @@ def list_facts(study: StudyView) -> list[Fact]:
         Fact(
             "Decides",
             "" if study.objective is None else name_measure(study.objective),
-            strip_code(study.group_column or ""),
+            "" if study.group_column is None else f"({strip_code(study.group_column)})",
         ),
         Fact("As good within", "" if study.margin is None else say_margin(study.margin)),
         Fact("Budget", "" if study.recorded else join_with_and(limits or ["no limit"])),

@@ -1,5 +1,6 @@
 """The one answer of a judge, from a study's interval and conclusion."""
 
+import inspect
 import re
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from heldout.cli.judging import judge
 from heldout.cli.outcome import Exit, Refused, exit_of_answer
 from heldout.cli.running.candidates import find_candidate
 from heldout.documents.judging import build_judgement_page
@@ -91,3 +93,11 @@ def test_the_manual_gives_each_answer_with_its_exit_code():
     rows = re.findall(r"^\| ([a-z ]+) \| (\d+) \|", page, re.MULTILINE)
     listed = {answer.replace(" ", "_"): int(code) for answer, code in rows}
     assert listed == {answer: exit_of_answer(answer) for answer in ANSWERS}
+
+
+def test_accuracy_decides_unless_another_measure_is_named_as_the_help_says():
+    default = inspect.signature(judge).parameters["objective"].default
+    assert default == "accuracy"
+    reference = (Path(__file__).parents[2] / "docs/reference/commands.md").read_text(encoding="utf-8")
+    [row] = [line for line in reference.partition("### `heldout judge`")[2].splitlines() if "`--objective`" in line][:1]
+    assert f"`{default}` | The measure of validation that decides." in row

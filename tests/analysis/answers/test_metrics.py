@@ -8,6 +8,7 @@ from sklearn import metrics as sklearn
 from analysis.answers.answers import Answers, Predictions
 from analysis.answers.metrics import NotMeasurable, contribute, describe_metric, measure_split
 from heldout.metrics import METRICS
+from heldout.statistics import compute_wilson_interval
 
 COSTS = [[0, 1, 4, 1, 1, 1, 0.7], [1, 0, 1, 1, 1, 9, 2], [5, 1, 0, 1, 1, 1, 0.7], [1, 1, 1, 0, 3, 1, 2]]
 COSTS += [[1, 1, 1, 1, 0, 1, 0.7], [1, 2, 1, 1, 1, 0, 2]]
@@ -130,6 +131,21 @@ def test_a_split_without_a_metric_says_why():
     assert found["auroc"].value is None
     assert found["auroc"].why == "It needs probabilities, and only the answers are known."
     assert "cost" not in found
+
+
+@pytest.mark.parametrize(
+    ("counts", "recalls"), [((67, 67), (1.0, 1.0)), ((67, 67), (0.99, 0.99)), ((30, 130), (0.97, 0.99))]
+)
+def test_an_interval_near_100_percent_is_about_as_narrow_as_that_of_an_accuracy_and_holds(counts, recalls):
+    labels, random, held, widths = np.repeat([0, 1], counts), np.random.default_rng(0), 0, []
+    for _ in range(200):
+        right = random.random(len(labels)) < np.array(recalls)[labels]
+        answers = Answers.without_probabilities(labels, np.where(right, labels, 1 - labels))
+        low, high = describe_metric("balanced_accuracy", contribute("balanced_accuracy", answers)).interval
+        held, widths = held + (low <= np.mean(recalls) <= high), [*widths, high - low]
+    assert held >= 190
+    usual = compute_wilson_interval(round(np.mean(recalls) * 4 * min(counts) / 2), 2 * min(counts))
+    assert np.mean(widths) < 1.6 * (usual[1] - usual[0])
 
 
 def test_an_interval_needs_twenty_images_of_the_rarest_class():

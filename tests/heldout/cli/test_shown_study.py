@@ -15,6 +15,7 @@ from heldout.documents.strips import COLUMNS
 from heldout.documents.study import build_estimate, build_study
 from heldout.documents.terminal import render_terminal, write_table
 from heldout.views.study import StudyEstimateView
+from heldout.words.study_answers import describe_study
 from tests.heldout.made_views import arm, event, study
 from tests.heldout.served import SPEC
 
@@ -192,5 +193,11 @@ def test_a_learning_curve_is_shown_as_its_sizes_and_its_forecast():
     assert ["400", "20.0%", "19.0%", "to", "21.0%", "0.400", "1", "training"] in [line[:8] for line in lines]
     assert ["3,200", "7.0%", "5.0%", "to", "9.0%", "–", "forecast"] in [line[:7] for line in lines]
     assert ["-", "What", "will", "more", "images", "bring?", "From", "10.0", "to", "about", "7.0."] in lines
+    by_group = "\n".join(show(study(**curve, forecast=forecast, objective="worst_group", group_column="camera")))
+    assert "accuracy of the worst group (camera)" in by_group
+    said = describe_study(study(**curve, forecast=forecast, objective="worst_group"))[1]
+    assert "accuracy of the worst group would be about 93%, instead of 90%" in said
+    assert ["3,200", "93.0%", "91.0%", "to", "95.0%"] in [line.split()[:5] for line in by_group.splitlines()]
+    assert "wrong" not in by_group
     why = show(study(**curve, forecast=None, no_forecast="It rises."))
     assert "- What will more images bring? It rises." in why
