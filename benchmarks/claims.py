@@ -52,7 +52,7 @@ def main() -> None:
         print(f"\n{MANY_QUEUED:,} queued jobs of {MANY_OWNERS:,} owners, one worker: p50 and p99 in milliseconds")
         for database in (postgres, sqlite):
             print(database.engine.dialect.name)
-            _fill_long_queue(database)
+            fill_long_queue(database)
             _measure_long_queue(database)
             database.dispose()
 
@@ -64,7 +64,8 @@ def _database(url: str, folder: Path) -> Database:
     return database
 
 
-def _fill_long_queue(database: Database) -> None:
+def fill_long_queue(database: Database) -> None:
+    """Fill the queue with jobs of many owners."""
     _fill(database, 1)
     columns = {column.name: column.name for column in JobRow.__table__.columns}
     owner = f"'owner ' || (n % {MANY_OWNERS})"
