@@ -93,6 +93,16 @@ FINDING_KINDS: Mapping[str, FindingKind] = {
         is_curable=False,
         part="training that diverged",
     ),
+    "nothing_trainable": FindingKind("nothing to train", "one_training"),
+    "wrong_output": FindingKind("wrong last layer", "one_training"),
+    "unscaled_input": FindingKind("pixels scaled wrongly", "one_training", ("fitting_pixels",)),
+    "exploding_gradients": FindingKind("exploding gradients", "one_training", ("clip_norm", "lower_learning_rate")),
+    "dead_units": FindingKind("dead units", "one_training", ("lower_learning_rate",)),
+    "vanishing_gradients": FindingKind("vanishing gradients", "one_training"),
+    "too_much_regularization": FindingKind("too much regularization", "one_training", ("less_regularisation",)),
+    "cannot_see_enough": FindingKind("sees too little", "one_training"),
+    "learning_rate_too_high": FindingKind("learning rate too high", "one_training", ("lower_learning_rate",)),
+    "learning_rate_too_low": FindingKind("learning rate too low", "one_training", ("higher_learning_rate",)),
     "overfitting": FindingKind(
         "overfitting",
         "several_trainings",
@@ -150,6 +160,24 @@ FINDING_KINDS: Mapping[str, FindingKind] = {
         "nothing",
         caveat="The training accuracy that `fit` prints is lower than the real one, so do not compare with it.",
     ),
+}
+
+
+# What says that training is broken, and the faults inside a network that may bring it about, in the order in which they
+# are named. A fault is only named right after one of these, and never by itself.
+BROKEN = ("diverged", "collapsed_class", "underfitting", "not_converged")
+FAULTS: Mapping[str, tuple[str, ...]] = {
+    "nothing_trainable": BROKEN,
+    "wrong_output": BROKEN,
+    "unscaled_input": BROKEN,
+    "exploding_gradients": BROKEN,
+    "dead_units": BROKEN,
+    "vanishing_gradients": BROKEN,
+    "too_much_regularization": BROKEN,
+    "cannot_see_enough": BROKEN,
+    # Networks that are too small are poor at high rates, too, but not because of them.
+    "learning_rate_too_high": ("diverged",),
+    "learning_rate_too_low": BROKEN,
 }
 
 

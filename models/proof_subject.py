@@ -48,7 +48,8 @@ def make_subject(session: Session, blobs: Blobs, job: JobRow) -> Subject:
         and not spec.training.schedule.depends_on_epochs
         and bool(claims.get_checkpoints(session, job.id))
     )
-    codes = [cause.code for cause in found.causes]
+    tiers = list_tiers(found.causes)
+    codes = list(tiers)
     return Subject(
         spec=spec.model_dump(mode="json"),
         counts=counts,
@@ -60,7 +61,7 @@ def make_subject(session: Session, blobs: Blobs, job: JobRow) -> Subject:
         leave_out=_list_harmful(session, blobs, dataset, spec, codes),
         can_continue=can_continue,
         stopped_early=job.stop_reason in {StopReason.EARLY_STOPPED, StopReason.OVERFIT_GUARD},
-        tiers=list_tiers(found.causes),
+        tiers=tiers,
         suspected_split=find_suspected_split(found),
         has_high_rate=has_high_rate(job.spec),
     )

@@ -1,20 +1,23 @@
-"""What looks inside a network cost: `python -m benchmarks.inside.overhead`, one training of each network.
+"""What looks inside a network cost: `python -m benchmarks.inside.overhead`, three networks.
 
-Processor seconds of all looks, weights read for them included, as a share of those of a training and its evaluation.
+Each is trained with and without looks in turn, in one process. A timer adds up the processor seconds of all looks, as
+a share of a training without them. Both trainings of a round are also compared. Figures are medians of the rounds.
 """
 
 import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import median
 from time import process_time
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 from keras import layers
 
+from analysis.arrays.dataset import ImageSet
 from heldout.spec.job import JobSpec
 from models.bundled import BUNDLED
 from tests.worker.training.trainings import Training, load_example
@@ -22,7 +25,7 @@ from tests.written_networks import make_digit_resnet
 from worker.training.measuring import inside
 from worker.training.networks.own_network import find_output
 
-EPOCHS = 6
+EPOCHS, ROUNDS = 6, 3
 IMAGE, CLASSES = (28, 28, 1), 10
 
 
@@ -43,6 +46,13 @@ def list_trainings() -> Iterator[tuple[str, JobSpec, Callable[[], keras.Model] |
     yield "ten convolutions, a dense layer", JobSpec.model_validate(own), make_deep
 
 
+class Time(NamedTuple):
+    """Processor seconds of a training, and of the looks during it."""
+
+    all_s: float
+    looks_s: float
+
+
 class Stopwatch:
     """Adds up the seconds of calls."""
 
@@ -60,19 +70,29 @@ class Stopwatch:
         return timed
 
 
+def train(spec: JobSpec, make: Callable[[], keras.Model] | None, images: ImageSet, *, has_looks: bool) -> Time:
+    training, watch = Training(spec, images, network=None if make is None else find_output(make()).logits), Stopwatch()
+    looks = training.trainer._looks
+    looker = looks._looker
+    assert isinstance(looker, inside.Looker)
+    looker.look, looker.read_weights = watch.time(looker.look), watch.time(looker.read_weights)  # type: ignore[method-assign]
+    looks._looker = looker if has_looks else None
+    started = process_time()
+    training.trainer.train()
+    return Time(process_time() - started, watch.seconds)
+
+
 def main() -> None:
     images = BUNDLED["mnist5k"].read(Path())
-    print("| network | training, s | looks, s | share |\n|---|---|---|---|")
+    print("| network | training without looks, s | looks, s | share | with and without |\n|---|---|---|---|---|")
     for name, spec, make in list_trainings():
-        network = None if make is None else find_output(make()).logits
-        training, watch = Training(spec, images, network=network), Stopwatch()
-        looker = training.trainer._looks._looker
-        assert isinstance(looker, inside.Looker)
-        looker.look, looker.read_weights = watch.time(looker.look), watch.time(looker.read_weights)  # type: ignore[method-assign]
-        started = process_time()
-        training.trainer.train()
-        seconds = process_time() - started
-        print(f"| {name} | {seconds:.1f} | {watch.seconds:.2f} | {100 * watch.seconds / seconds:.1f}% |", flush=True)
+        rounds = [
+            [train(spec, make, images, has_looks=has_looks) for has_looks in (True, False)] for _ in range(ROUNDS)
+        ]
+        seconds = median(without.all_s for _, without in rounds)
+        looks = median(seen.looks_s for seen, _ in rounds)
+        ratio = median(seen.all_s / without.all_s for seen, without in rounds)
+        print(f"| {name} | {seconds:.1f} | {looks:.2f} | {100 * looks / seconds:.1f}% | {ratio:.3f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from heldout.fixes.bodies import combine_bodies
 from heldout.proofs.order import OF_FIGURES, ORDER_OF_TRAINING
 from heldout.proofs.outcomes import OF_TRAINING
 from heldout.statistics import compute_newcombe_interval
-from heldout.verdicts import FINDING_KINDS
+from heldout.verdicts import BROKEN, FAULTS, FINDING_KINDS
 
 TIERS: tuple[Tier, ...] = ("figures_not_true", "training_broken", "rest_of_gap", "loss_only", "other")
 # Findings that make figures misleading without explaining a gap. They are listed in addition to the verdict.
@@ -44,7 +44,17 @@ def list_causes(
     first: dict[str, tuple[Cause, Finding]] = {}
     for cause, finding in found:
         first.setdefault(cause.code, (cause, finding))
-    return tuple(cause for cause, _ in first.values()), tuple(finding for _, finding in first.values())
+    ordered = _put_faults_within(list(first.values()))
+    return tuple(cause for cause, _ in ordered), tuple(finding for _, finding in ordered)
+
+
+def _put_faults_within(found: list[tuple[Cause, Finding]]) -> list[tuple[Cause, Finding]]:
+    """Put faults inside the network right after the finding that they bring about; without one, they are left out."""
+    others = [pair for pair in found if pair[0].code not in FAULTS]
+    within = [pair for pair in found if pair not in others]
+    within.sort(key=lambda pair: (not pair[1].evidence["is_set"], tuple(FAULTS).index(pair[0].code)))
+    place = next((place for place, (cause, _) in enumerate(others, 1) if cause.code in BROKEN), None)
+    return others if place is None else [*others[:place], *within, *others[place:]]
 
 
 def _is_visible_only(cause: Cause, finding: Finding) -> bool:
@@ -66,7 +76,7 @@ def _rank(cause: Cause, finding: Finding) -> tuple[int, float, int, int]:
     tier, explains, size = TIERS.index(cause.tier), finding.explains, cause.points or 0.0
     if cause.tier == "training_broken":
         # They explain the same sign, so what an experiment proves comes before what is only likely.
-        return tier, "proof" not in finding.evidence, ORDER_OF_TRAINING.index(cause.code), 0
+        return tier, "proof" not in finding.evidence, (*ORDER_OF_TRAINING, *FAULTS).index(cause.code), 0
     if cause.tier == "loss_only" and explains is not None and explains.matters_by_loss:
         size = explains.loss
     return tier, -size, cause.code in CAVEATS, GRAVITY.index(finding.severity)
@@ -154,7 +164,7 @@ def _measure_broken_training(finding: Finding, facts: Facts, gap: Gap | None) ->
         return effect if code in ("not_converged", "overconfidence") and not effect.is_negligible else None
     if code == "evaluation_lags":
         return Effect(finding.evidence["fit_accuracy"] - finding.evidence["train_accuracy"], None)
-    if code in ("diverged", "memorised_noise"):
+    if code in ("diverged", "memorised_noise", *FAULTS):
         return Effect(0.0, None)
     if code == "collapsed_class" and _is_unknown_in_training(finding, facts):
         return Effect(0.0, None)

@@ -14,6 +14,8 @@ from heldout.diagnosis.gap import Gap, compute_gap
 from heldout.diagnosis.history import History
 from heldout.fixes.bodies import Body
 from heldout.fixes.offers import DROP_COPIES, RESPLIT, make_offers
+from heldout.network_check.checked import Note
+from heldout.network_check.described import check_trained
 from heldout.remedies.change import RemedyBase, Spec
 from heldout.statistics import compute_newcombe_interval, compute_paired_interval
 from heldout.stored.audit import AuditFinding, SplitLabels
@@ -139,6 +141,7 @@ class Facts:
     calibration: how well probabilities match reality; None if not measured.
     budget: the terms, not yet assigned to findings; None if test was not measured.
     audited: the audit's findings, by the code that a diagnosis uses.
+    notes: what looks wrong in the layers of the job's network.
     labels: how many labels of each split are wrong, if a search can tell; otherwise empty.
     preprocessing: the pixel change without which an uploaded model does not work; None for other trainings.
     knows_training, knows_validation: whether most images of the split are answered correctly, beyond guessing; None if
@@ -160,6 +163,7 @@ class Facts:
     knows_training: bool | None
     knows_validation: bool | None
     labels: Mapping[str, SplitLabels] = field(default_factory=dict)
+    notes: Sequence[Note] = ()
 
     @property
     def spec(self) -> Spec | None:
@@ -254,6 +258,7 @@ def collect_facts(
         knows_training=_knows_training(train, validation, len(measured.classes)),
         knows_validation=_knows(validation, len(measured.classes)),
         labels=labels or {},
+        notes=() if base is None else check_trained(base.spec, base.facts, len(measured.classes) or None),
     )
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
-from heldout.diagnosis.rules import classes, data, groups, inside, label_order, labels, learning, rising
-from heldout.verdicts import require_every_kind
+from heldout.diagnosis.rules import classes, data, faults, groups, inside, label_order, labels, learning, rising
+from heldout.verdicts import FAULTS, require_every_kind
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Rule:
     silent_beside: codes of findings that explain the same figures better and silence this rule.
     explained_by: further such codes if no measured gap says how much each finding explains.
     silences: whether the findings of this rule may silence other rules.
+    within: codes, of which a finding must be there; empty if none needs to.
     """
 
     code: str
@@ -26,6 +27,7 @@ class Rule:
     silent_beside: tuple[str, ...] = ()
     explained_by: tuple[str, ...] = ()
     silences: bool = True
+    within: tuple[str, ...] = ()
 
 
 RULES = (
@@ -68,6 +70,7 @@ RULES = (
     Rule("not_converged", rising.find_kept_too_early, silent_beside=("diverged",)),
     Rule("not_converged", learning.find_both_losses_falling, silent_beside=("diverged",)),
     Rule("not_converged", learning.find_training_unknown_yet, silent_beside=("diverged", "label_noise")),
+    *(Rule(code, faults.find_fault(code), within=within, silences=False) for code, within in FAULTS.items()),
     Rule("too_little_data", learning.find_too_little_data, ("diverged",), explained_by=learning.EXPLAINED_BY),
     Rule("test_too_small", data.find_few_test_images),
     Rule("metric_artefact", learning.find_metric_artifact),
@@ -90,12 +93,22 @@ def list_found(found: Finding | Sequence[Finding] | None) -> Sequence[Finding]:
 
 
 def _is_silent(rule: Rule, found: Sequence[tuple[Rule, Sequence[Finding]]], is_measured: bool) -> bool:
-    """Whether a rule that is not silent itself found something that explains more; infos explain nothing."""
+    """Whether something was found that explains more, or nothing that it belongs to."""
     codes = rule.silent_beside if is_measured else (*rule.silent_beside, *rule.explained_by)
-    return any(
-        other.code in codes
-        and other.silences
-        and any(finding.severity != "info" for finding in findings)
-        and not _is_silent(other, found, is_measured)
-        for other, findings in found
-    )
+    heard = [
+        other for other, findings in found if _is_serious(other, findings, (*codes, *rule.within), found, is_measured)
+    ]
+    is_alone = bool(rule.within) and not any(other.code in rule.within for other in heard)
+    return is_alone or any(other.silences and other.code in codes for other in heard)
+
+
+def _is_serious(
+    rule: Rule,
+    findings: Sequence[Finding],
+    codes: Sequence[str],
+    found: Sequence[tuple[Rule, Sequence[Finding]]],
+    is_measured: bool,
+) -> bool:
+    """Whether a rule of one of the codes found something and is not silent itself; infos explain nothing."""
+    is_found = rule.code in codes and any(finding.severity != "info" for finding in findings)
+    return is_found and not _is_silent(rule, found, is_measured)

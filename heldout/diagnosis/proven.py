@@ -12,7 +12,7 @@ from heldout.proofs.known import Known
 from heldout.proofs.order import ORDER_OF_TRAINING, TRAINING, is_training_left_poor
 from heldout.proofs.outcomes import Outcomes, Tried
 from heldout.remedies.catalogue import REMEDIES
-from heldout.verdicts import FINDING_KINDS
+from heldout.verdicts import FAULTS, FINDING_KINDS
 from heldout.words import percent
 
 # Which remedies follow from a proven cause; for others, those that usually help.
@@ -24,7 +24,7 @@ _REMEDIES = {
 
 
 # Causes whose sentences need what their own rule has measured: without their finding, no experiment adds them.
-_ONLY_CONFIRMED = frozenset({"evaluation_lags", "memorised_noise", "preprocessing_mismatch", "worst_group"})
+_ONLY_CONFIRMED = frozenset({"evaluation_lags", "memorised_noise", "preprocessing_mismatch", "worst_group", *FAULTS})
 
 
 def apply_outcomes(findings: Sequence[Finding], outcomes: Outcomes, facts: Facts) -> list[Finding]:
@@ -59,7 +59,8 @@ def make_known(tiers: Mapping[str, str], facts: Facts) -> Known:
 
 
 def list_tiers(causes: Sequence[Cause]) -> dict[str, str]:
-    return {cause.code: cause.tier for cause in causes}
+    """List the tiers of causes that experiments can decide, which faults inside a network are not."""
+    return {cause.code: cause.tier for cause in causes if cause.code not in FAULTS}
 
 
 def _make_left_poor(outcomes: Outcomes, facts: Facts) -> Finding:

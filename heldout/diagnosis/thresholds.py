@@ -298,3 +298,16 @@ MAX_FIGURE = 1e100
 MIN_WRONG_SHARE = 0.03
 # Share of wrongly answered training images. Wrong labels must clearly explain this many to be the reason. (chosen)
 MIN_PART_OF_TRAINING = 0.5
+
+# --- faults inside a network ------------------------------------------------------------------------
+# (planted, open half: docs/measurements/inside.md)
+# The first loss as a multiple of that of guessing.
+MAX_FIRST_LOSS = 3.0
+# Share of a layer's units that give the same for all images.
+MIN_DEAD_UNITS = 0.9
+# The first gradient of the first layer as a share of the last one's.
+MIN_GRADIENT_SHARE = 1e-3
+# A step as a share of the weights, the median over layers.
+MAX_STEP = 0.1
+# Learning rates far below the usual ones: a thirtieth of Keras' default, and for SGD a tenth; with momentum, less.
+MAX_LOW_RATE, MAX_LOW_RATE_OF_SGD = 3e-5, 1e-3

@@ -1,5 +1,6 @@
 """The layers of a network that a spec describes, and the notes about any job's network."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from heldout.network_check.catalogue import check_network
@@ -30,6 +31,17 @@ def check_job(
     else:
         steps = () if network.backbone is not None else outline_spec(network, image, classes)
     return check_network(Checked(steps, facts, image, classes, train_images, body)) if steps else None
+
+
+def check_trained(spec: Mapping[str, Any], facts: NetworkFacts | None, classes: int | None) -> list[Note]:
+    """List what looks wrong in the network of a job that has begun. Checks of maps need a size, so they say nothing.
+
+    Args:
+        spec: complete, as JSON. facts: about the uploaded model that is its network; for others nothing is listed.
+    """
+    if facts is None or not facts.outline:
+        return []
+    return check_network(Checked(facts.outline, facts, None, classes, None, spec))
 
 
 def outline_spec(network: NetworkSpec, image: Image, classes: int) -> Outline:

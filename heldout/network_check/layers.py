@@ -1,6 +1,6 @@
 """Checks of single layers: the last ones, activations, first weights, dropout, and what is trained."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from math import sqrt
 
 from heldout.network_check.checked import LINEAR, Check, Checked, Note, get_fans
@@ -97,29 +97,30 @@ def check_equal_weights(network: Checked) -> Iterator[Note]:
 
 
 def check_large_weights(network: Checked) -> Iterator[Note]:
-    return _check_weights(network, lambda size: size > LARGE_WEIGHTS, "large")
+    for layer, ratio, line in _compare_weights(network):
+        if ratio > LARGE_WEIGHTS:
+            yield Note(layer, f"The weights of `{layer}` begin {ratio:,.0f} times larger than usual.", line)
 
 
 def check_small_weights(network: Checked) -> Iterator[Note]:
-    return _check_weights(network, lambda size: size < 1 / SMALL_WEIGHTS, "small")
+    for layer, ratio, line in _compare_weights(network):
+        if ratio < 1 / SMALL_WEIGHTS:
+            yield Note(layer, f"The weights of `{layer}` begin {1 / ratio:,.0f} times smaller than usual.", line)
 
 
-def _check_weights(network: Checked, is_fault: Callable[[float], bool], size: str) -> Iterator[Note]:
+def _compare_weights(network: Checked) -> Iterator[tuple[str, float, str]]:
+    """The size of each layer's fresh weights as a multiple of that of He et al. (2015), and code for that."""
     for place in network.weighted[:-1] if network.is_fresh is not False else ():
         step = network.steps[place]
-        if not step.deviation or len(step.weights) < 2 or step.is_grouped or network.is_normed(place):
-            continue
-        usual = sqrt(2 / get_fans(step.weights)[0])
-        if is_fault(step.deviation / usual):
-            yield Note(
-                step.name,
-                f"The weights of `{step.name}` begin too {size}: with a standard deviation of {step.deviation:g}, "
-                f"where {usual:.2g} is usual.",
-                f'`{step.type}(…, kernel_initializer="he_normal", name="{step.name}")`',
-            )
+        if step.deviation and len(step.weights) > 1 and not step.is_grouped and not network.is_normed(place):
+            ratio = step.deviation / sqrt(2 / get_fans(step.weights)[0])
+            yield step.name, ratio, f'`{step.type}(…, kernel_initializer="he_normal", name="{step.name}")`'
 
 
 def check_dropout(network: Checked) -> Iterator[Note]:
+    added = float(network.network.get("dropout") or 0.0)
+    if added >= MIN_LARGE_DROPOUT:
+        yield Note("", f"`network.dropout` drops {percent(added, 0)} of the values.", '`"dropout": 0.3` in the spec')
     for step in network.steps:
         if step.rate >= MIN_LARGE_DROPOUT:
             text = f"`{step.name}` drops {percent(step.rate, 0)} of the values."

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from heldout.remedies import images, network, training
+from heldout.remedies import faults, images, network, training
 from heldout.remedies.change import Remedy
 
-REMEDIES: Mapping[str, Remedy] = images.REMEDIES | network.REMEDIES | training.REMEDIES
+REMEDIES: Mapping[str, Remedy] = images.REMEDIES | network.REMEDIES | training.REMEDIES | faults.REMEDIES
 
 # Corrections of probabilities after a training. They are not study arms, because answers and accuracy stay the same.
 AFTER_TRAINING: Mapping[str, str] = {

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from heldout.verdicts import FINDING_KINDS, require_every_kind
+from heldout.verdicts import BROKEN, FAULTS, FINDING_KINDS, require_every_kind
 from heldout.words import Words, of_100, percent, pluralize, quote_name, verdicts_of_data
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ def describe(facts: Facts, findings: Sequence[Finding], causes: Sequence[Cause])
         (cause, _describe_proof(finding, WORDS[cause.code](facts, finding)))
         for cause, finding in zip(causes, findings, strict=True)
     ]
+    if others and others[0][0].code in FAULTS and causes[0].code in BROKEN:
+        first, others = replace(first, action=others[0][1].action, before_next=None), others[1:]
     first = _name_cause_of_gap(facts, first, causes)
     alone = f"{first.effect} {first.action}."
     after_first = ("figures_not_true", "rest_of_gap", *(("training_broken",) if first.flatters else ()))
@@ -170,6 +172,27 @@ def describe_lagging(facts: Facts, finding: Finding) -> Words:
     )
 
 
+# What is wrong inside a network, and what to do.
+WORDS_OF_FAULTS: Mapping[str, tuple[str, str]] = {
+    "nothing_trainable": ("Layers that should learn are frozen", "make them trainable"),
+    "wrong_output": ("The last layer limits the figures of the classes", "remove its activation"),
+    "unscaled_input": ("Pixels are not scaled as the network expects", "scale them once"),
+    "exploding_gradients": ("Gradients explode", "use smaller first weights"),
+    "dead_units": ("Most units of a layer are dead", "use other first weights"),
+    "vanishing_gradients": ("Gradients vanish before the first layers", "use ReLU and usual first weights"),
+    "too_much_regularization": ("Regularization is too strong", "use less of it"),
+    "cannot_see_enough": ("The network does not see enough of the image", "use smaller strides"),
+    "learning_rate_too_high": ("The learning rate is too high", "lower the learning rate and train again"),
+    "learning_rate_too_low": ("The learning rate is too low", "raise the learning rate and train again"),
+}
+
+
+def describe_fault(facts: Facts, finding: Finding) -> Words:
+    what, then = WORDS_OF_FAULTS[finding.code]
+    action = f"{then[0].upper()}{then[1:]}" if "learning rate" in then else f"{what}: {then}"
+    return Words(f"{what}.", finding.evidence["seen"], action, then)
+
+
 def describe_diverged(facts: Facts, finding: Finding) -> Words:
     if "learning_rate" in finding.evidence:
         return Words(
@@ -293,6 +316,7 @@ WORDS: Mapping[str, Callable[[Facts, Finding], Words]] = {
     "worst_group": describe_worst_group,
     "evaluation_lags": describe_lagging,
     "diverged": describe_diverged,
+    **dict.fromkeys(FAULTS, describe_fault),
     "underfitting": describe_underfitting,
     "not_converged": describe_not_converged,
     "overfitting": describe_memorized,

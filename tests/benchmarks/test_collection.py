@@ -23,6 +23,7 @@ from heldout.errors import HeldoutError
 from heldout.service.settings import Settings
 from heldout.spec.job import JobSpec
 from heldout.stored.audit import AuditFinding
+from heldout.verdicts import FAULTS
 from tests.merge_patch import merged
 from tests.reading import assert_short
 
@@ -161,8 +162,8 @@ def test_each_rule_reports_its_own_code(kept):
         for rule in RULES:
             reported[rule.code] |= {finding.code for finding in list_found(rule.find(facts))}
     # The collection has no uploaded models, which can have been trained on other pixels, and no specs, which say
-    # whether a network has batch normalization. Its sets have no columns.
-    for code in ("preprocessing_mismatch", "evaluation_lags", "worst_group"):
+    # whether a network has batch normalization, and which rate. Nothing looked inside. Its sets have no columns.
+    for code in ("preprocessing_mismatch", "evaluation_lags", "worst_group", *FAULTS):
         assert reported.pop(code) == set()
     assert reported == {code: {code} for code in reported}
 

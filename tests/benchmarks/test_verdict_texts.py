@@ -6,6 +6,7 @@ from statistics import mean
 import pytest
 
 from benchmarks.verdict_texts import COUNT, PAGE, Text, all_texts, choose, grade_of, page_of
+from heldout.verdicts import FAULTS
 from heldout.words.labels import VERDICT_NAMES
 from tests.reading import assert_short
 
@@ -14,7 +15,7 @@ HIGHEST_GRADE = 9
 
 def assert_easy_to_read(texts: list[Text]) -> None:
     """Check `COUNT` texts: they cover all verdicts, are short, and have a low reading grade on average."""
-    assert (len(texts), {text.verdict for text in texts}) == (COUNT, set(VERDICT_NAMES))
+    assert (len(texts), {text.verdict for text in texts}) == (COUNT, VERDICT_NAMES.keys() - FAULTS.keys())
     for text in texts:
         assert_short(text.headline, text.summary)
     for layer in ("headline", "summary"):

@@ -98,6 +98,7 @@ def test_faults_against_the_spec_are_noted():
     scaling = chain(layers.Rescaling(1 / 255), conv(), *end())
     assert {note.check for note in check(scaling, network={"pixels": "unit"})} == {"pixels"}
     assert {note.check for note in check(chain(conv(), *end()), network={"l2": 1.0})} == {"penalties"}
+    assert {note.check for note in check(chain(conv(), *end()), network={"dropout": 0.8})} == {"dropout"}
     for loss, model in (("mse", end()), ("binary_crossentropy", end(activation="softmax")),
                         ("sparse_categorical_crossentropy", end())):  # fmt: skip
         assert {note.check for note in check(chain(conv(), *model), loss=loss)} == {"loss"}

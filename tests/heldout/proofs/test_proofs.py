@@ -19,7 +19,7 @@ from heldout.proofs.outcomes import Outcomes, Tried, from_json, to_json
 from heldout.proofs.planning import Budget, plan, spread_probabilities
 from heldout.spec.documents import merge
 from heldout.spec.job import JobSpec
-from heldout.verdicts import FINDING_KINDS
+from heldout.verdicts import FAULTS, FINDING_KINDS
 from heldout.views.diagnosis import DiagnosisView
 
 IMAGES = 2000
@@ -393,7 +393,7 @@ def test_every_proven_cause_is_diagnosed_though_nothing_else_shows_it(code: str)
     )
     flat = [{"train_loss": 0.5, "validation_loss": 0.52 + 0.001 * (n % 2)} for n in range(10)]
     view = DiagnosisView.of(diagnose(read_history(flat), spec=SPEC, outcomes=outcomes))
-    is_added = code not in {"evaluation_lags", "memorised_noise", "preprocessing_mismatch", "worst_group"}
+    is_added = code not in {"evaluation_lags", "memorised_noise", "preprocessing_mismatch", "worst_group", *FAULTS}
     assert (view.verdict == code, view.certainty == "proven") == (is_added, is_added)
     assert view.headline
 

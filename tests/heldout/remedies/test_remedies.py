@@ -31,6 +31,7 @@ REPEATABLE = {
     "smaller_network",
     "larger_network",
     "lower_learning_rate",
+    "higher_learning_rate",
     "more_epochs",
     "more_patience",
     "longer_cosine",
@@ -51,6 +52,7 @@ def examples() -> list[JobSpec]:
     no_blocks = [spec(network=behind), spec(network=behind | {"dense": DENSE, "l2": 0.1})]
     uploaded = {"model": "mod_1", "weights": "uploaded", "head": "replace"}
     own = [spec(network={"model": "mod_1"}), spec(network={"model": "mod_1", "width": 0.5}), spec(network=uploaded)]
+    own.append(spec(network={"model": "mod_1", "pixels": "bytes"}))
     return [*named, spec(), spec(**STARTED), spec(training=decaying), spec(training=sgd), *no_blocks, *own]
 
 

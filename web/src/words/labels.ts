@@ -16,6 +16,16 @@ export const VERDICTS: Record<string, string> = {
   "worst_group": "a group that is worse",
   "evaluation_lags": "evaluation lags behind",
   "diverged": "diverged",
+  "nothing_trainable": "nothing to train",
+  "wrong_output": "wrong last layer",
+  "unscaled_input": "pixels scaled wrongly",
+  "exploding_gradients": "exploding gradients",
+  "dead_units": "dead units",
+  "vanishing_gradients": "vanishing gradients",
+  "too_much_regularization": "too much regularization",
+  "cannot_see_enough": "sees too little",
+  "learning_rate_too_high": "learning rate too high",
+  "learning_rate_too_low": "learning rate too low",
   "overfitting": "overfitting",
   "underfitting": "underfitting",
   "not_converged": "ended too early",
@@ -81,7 +91,9 @@ export const WHAT_IT_DOES: Record<string, string> = {
   "recount_batch_norm": "Averages of batch normalization that lag behind spoil every evaluation: recompute them over the training images.",
   "batch_norm_momentum": "With a lower momentum, the averages of batch normalization follow a short training.",
   "ema": "An average over many steps is steadier than the weights of the last one.",
-  "transfer": "Layers that learned from other images do not have to be learned again from only a few images."
+  "transfer": "Layers that learned from other images do not have to be learned again from only a few images.",
+  "higher_learning_rate": "The training steps were too small: use ten times the learning rate.",
+  "fitting_pixels": "A network learns from pixels that are scaled as it expects them, once."
 }
 
 export const STUDY_KINDS: Record<string, string> = {
