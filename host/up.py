@@ -33,7 +33,7 @@ log = structlog.get_logger()
 KEY_OWNER = "local"
 ADVICE = "Choose another with --port; 0 picks a free one."
 # The most that a start waits for the pretrained network, which a worker converts once.
-MAX_CONVERSION_S = 60.0
+MAX_CONVERSION_S = 180.0
 LOOK_S = 0.1
 
 
@@ -142,7 +142,7 @@ def _wait_for_network(database: Database, name: str, stop: "_StopSignals") -> No
     ends_at = time.monotonic() + MAX_CONVERSION_S
     if not pretrained.is_converting(database, name):
         return
-    print("Preparing the pretrained network, once. This takes up to a minute.", file=sys.stderr, flush=True)
+    print("Preparing the pretrained network, once. This can take a minute.", file=sys.stderr, flush=True)
     while not stop.asked and time.monotonic() < ends_at and pretrained.is_converting(database, name):
         time.sleep(LOOK_S)
 

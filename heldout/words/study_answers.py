@@ -285,7 +285,7 @@ def _list_remedies(study: StudyView) -> list[str]:
 
 def _is_plural(name: str) -> bool:
     """Whether a remedy's name is a plural, such as `more epochs`."""
-    return name.endswith(("epochs", "weights", "images"))
+    return name.endswith(("epochs", "weights", "images", "features"))
 
 
 def _get_name(remedy: str) -> str:

@@ -136,6 +136,7 @@ def test_a_study_says_what_helps_by_how_much_and_what_to_do():
     assert describe_study(STUDIES["nothing"])[0] == "None of the 3 remedies helps."
     assert "4 more seeds" in describe_study(STUDIES["seeds"])[1]
     assert describe_study(rename_winner("more_epochs"))[0] == "More epochs help."
+    assert describe_study(rename_winner("pretrained"))[0] == "Pretrained features help."
     assert describe_study(STUDIES["long name"])[0] == "A combination of remedies helps."
     assert describe_study(STUDIES["curve"])[0] == "More training images would help."
     assert describe_study(STUDIES["unsure curve"])[0] == "More training images may not help."
