@@ -10,7 +10,8 @@ import typer
 from heldout.service.collection import freeze_what_stays, pause_collection
 from heldout.service.settings import DEFAULT_HOME, Settings, make_embedded_settings
 from heldout.service.start import list_unknown_settings
-from host.commands import commands, main, models_commands
+from host.commands import commands, main
+from host.models_commands import models_commands
 from host.owners_commands import owners_commands
 
 commands.add_typer(models_commands, name="models")

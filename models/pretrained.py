@@ -1,7 +1,7 @@
-"""Networks that were trained on other images: where their weights are on this machine, and what a worker makes of them.
+"""Networks that were trained on other images: where their weights are, and what a worker makes of them.
 
-The weights come in a package of their own, which the service runs without. They are registered once as a shared model,
-which a worker converts to Keras and ONNX in a sandboxed process.
+The weights of one come in a package of their own, which the service runs without. They are registered once as a shared
+model, which a worker converts to Keras and ONNX in a sandboxed process. Others are fetched if an operator orders it.
 """
 
 from dataclasses import dataclass
@@ -10,8 +10,9 @@ from pathlib import Path
 
 import structlog
 
+from heldout.errors import OperatorError
 from heldout.lifecycle.resources import ModelRejectionCode, ModelStatus
-from heldout.spec.pretrained import PRETRAINED_MODEL, shows_photographs
+from heldout.spec.pretrained import KERAS_NETWORKS, PRETRAINED_MODEL, shows_photographs
 from heldout.stored.audit import StoredAudit
 from models.blobs import Blobs
 from models.database import Database, Session
@@ -135,6 +136,33 @@ def has_photographs(session: Session, dataset: DatasetRow, audit: StoredAudit | 
     if audit is None or dataset.shape is None or not shows_photographs(dataset.shape, audit.statistics):
         return False
     return find_shared(session, PRETRAINED_MODEL) is not None
+
+
+def order(session: Session, name: str) -> ModelRow:
+    """Have a worker fetch a network of Keras, and share it. Returns the shared model, also if it was there already.
+
+    Raises:
+        OperatorError: Keras has no such network, or none that fits.
+    """
+    network = KERAS_NETWORKS.get(name)
+    if network is None:
+        raise OperatorError(f"{name!r} is not a network of Keras that can be fetched: {', '.join(KERAS_NETWORKS)}.")
+    models.lock_shared(session, name)
+    for row in models.list_shared(session, name):
+        if row.status is not ModelStatus.REJECTED:
+            return row
+    model_id = make_id("mod")
+    return models.add(
+        session,
+        None,
+        model_id,
+        name,
+        key=f"models/{model_id}/shared",
+        sha256="",
+        size_bytes=0,
+        shared=SharedModel(name, network.license, network.source),
+        fetches=name,
+    )
 
 
 def find_shared(session: Session, name: str) -> ModelRow | None:

@@ -236,6 +236,7 @@ class ModelRejectionCode(CodeWithMeaning):
     TIMED_OUT = "timed_out", "The check took longer than the limit."
     OUT_OF_MEMORY = "out_of_memory", "The check needed more memory than the limit, or than the worker has."
     UPLOAD_MISSING = "upload_missing", "The file is no longer in the blob store."
+    NOT_FETCHED = "not_fetched", "The weights that an operator ordered could not be fetched."
     CANCELLED = "cancelled", "The check was cancelled."
     # Later.
     WITHDRAWN = "withdrawn", "The operator no longer shares the model with all owners."

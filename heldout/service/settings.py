@@ -107,16 +107,13 @@ class Settings(BaseSettings):
     predict_url: str | None = Field(
         None,
         pattern=r"^http://[^/]+$",
-        description="URL of the prediction processes, such as `http://predict:8000`; the API passes requests on to "
-        "them. `heldout up` starts its own.",
+        description="URL of the prediction processes, such as `http://predict:8000`. `heldout up` starts its own.",
     )
     predict_processes: int = Field(
         1, ge=1, le=64, description="Number of processes of one `python -m predict`, which share the cores."
     )
     predict_cache_bytes: int = Field(
-        512 * MIB,
-        ge=0,
-        description="Memory that the models of one prediction process may take; the least recently used are dropped.",
+        512 * MIB, ge=0, description="Memory for models of one prediction process; the least recently used go first."
     )
     predict_idle_s: float = Field(
         600, ge=1, description="Time without a request after which `heldout up` ends its prediction process."
@@ -201,17 +198,21 @@ class Settings(BaseSettings):
         "same owner use; 0 computes them again in each step.",
     )
     datasets: Path = Field(
-        Path("/usr/share/datasets"),
-        description="Folder for the files of bundled datasets, which the operator provides.",
+        Path("/usr/share/datasets"), description="Folder with the operator's files of bundled datasets."
     )
     pretrained: Literal["efficientnet_lite0", "none"] = Field(
-        "efficientnet_lite0",
-        description="The pretrained network that all owners may use, if its package is installed; `none` for none.",
+        "efficientnet_lite0", description="The service's pretrained network, if its package is installed; or `none`."
     )
     fetch: Annotated[tuple[str, ...], Field(strict=False)] = Field(
         (),
         description='Bundled datasets that a worker may download through Keras, as JSON: `["cifar10"]`.',
         examples=[["cifar10"]],
+    )
+
+    keras_url: str = Field(
+        "https://storage.googleapis.com",
+        pattern=r"^https?://[^\s?#]+[^\s?#/]$",
+        description="Where workers fetch what `heldout models add --pretrained` orders: Keras' store, or a mirror.",
     )
 
     # Default quotas; `heldout owners limit` overrides them for single owners.

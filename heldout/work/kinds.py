@@ -115,6 +115,7 @@ class CheckModelSpec(WorkerSpec):
     key: str = Field(description="Key of its file in the blob store.")
     max_parameters: int | None = Field(None, description="The most that an architecture without weights may have.")
     converts: bool = Field(False, description="Whether the file has PyTorch's weights, to be converted to Keras.")
+    fetches: str | None = Field(None, description="The network of `KERAS_NETWORKS` to fetch, which has no file yet.")
 
 
 class MeasureSpec(WorkerSpec):

@@ -12,6 +12,7 @@ from heldout.errors import ModelInUse, ModelIsShared, ModelNotFound
 from heldout.lifecycle.job import TERMINAL, JobStatus
 from heldout.lifecycle.resources import ModelRejectionCode, ModelStatus
 from heldout.spec.model_facts import ModelFacts
+from heldout.spec.pretrained import MAX_KERAS_BYTES
 from heldout.work.kinds import CheckModelSpec, JobKind
 from heldout.work.memory import estimate_uploaded_model_bytes
 from models.database import db_now
@@ -61,6 +62,7 @@ def add(
     max_parameters: int | None = None,
     shared: SharedModel | None = None,
     converts: bool = False,
+    fetches: str | None = None,
 ) -> ModelRow:
     """Add a model whose file is stored under `key`, and queue its check.
 
@@ -69,23 +71,27 @@ def add(
         max_parameters: the most that an architecture without weights may have; None for any number.
         shared: what all owners read about a shared model.
         converts: whether its file has PyTorch's weights of EfficientNet-Lite0, which become a Keras model.
+        fetches: the network of `KERAS_NETWORKS` that a worker fetches first; nothing is stored, digest and size are
+            unknown.
     Raises:
         QuotaExceeded, OwnerSuspended.
     """
     if owner is not None:
         require_room(session, owner, size_bytes)
+    most_bytes = size_bytes if fetches is None else MAX_KERAS_BYTES
     new_job = NewJob(
-        spec=CheckModelSpec(model=model_id, key=key, max_parameters=max_parameters, converts=converts),
+        spec=CheckModelSpec(model=model_id, key=key, max_parameters=max_parameters, converts=converts, fetches=fetches),
         owner=owner or NO_OWNER,
         name=name,
         dataset_id=None,
-        memory_bytes=workers.compute_reservable(session, estimate_uploaded_model_bytes(size_bytes)),
+        memory_bytes=workers.compute_reservable(session, estimate_uploaded_model_bytes(most_bytes)),
     )
     job = new_jobs.add(session, new_job)
     about: dict[str, Any] = {"id": model_id, "owner": owner, "status": ModelStatus.CHECKING, "check_job": job.id}
     about |= {"name": name, "key": key, "sha256": sha256, "size_bytes": size_bytes, "created_at": db_now()}
     row = session.scalars(insert(ModelRow).returning(ModelRow).values(about | (asdict(shared) if shared else {}))).one()
-    events.add(session, model_id, "model.checking", "Its file was received. A worker will read it.")
+    message = "Its file was received. A worker will read it." if fetches is None else "A worker will fetch its weights."
+    events.add(session, model_id, "model.checking", message)
     return row
 
 
@@ -201,10 +207,20 @@ class ModelFile:
 
 @dataclass(frozen=True)
 class ConvertedFiles:
-    """What a worker has made of a model's first file. onnx: None if the worker cannot write ONNX."""
+    """What a worker has made of a model's first file.
+
+    onnx: None if the worker has written none.
+    source: where the worker has fetched the first file; None if it was stored.
+    """
 
     keras: ModelFile
     onnx: ModelFile | None
+    source: str | None = None
+
+    def to_columns(self) -> dict[str, Any]:
+        """Convert to columns of the model's row."""
+        source = {} if self.source is None else {"source": self.source}
+        return {**self.keras.to_columns(), "onnx": self.onnx and self.onnx.to_columns(), **source}
 
 
 def mark_ready(
@@ -218,7 +234,7 @@ def mark_ready(
     if not has_succeeded(session, held):
         require_held(session, held)
         about, layers = facts.limit_layers().to_columns()
-        converted = {} if made is None else {**made.keras.to_columns(), "onnx": made.onnx and made.onnx.to_columns()}
+        converted = {} if made is None else made.to_columns()
         is_read = session.scalar(
             update(ModelRow)
             .where(ModelRow.id == model_id, ModelRow.status == ModelStatus.CHECKING)

@@ -67,7 +67,8 @@ def iterate_named(session: Session) -> Iterator[NamedBlob]:
             if file := arm.get("file"):
                 digest = FileDigest(file["size_bytes"], file["sha256"]) if file["sha256"] else None
                 yield NamedBlob(file["key"], f"what {study_id} starts from", digest)
-    for model in session.scalars(select(ModelRow).where(ModelRow.status != ModelStatus.REJECTED)):
+    is_stored = (ModelRow.status != ModelStatus.REJECTED, ModelRow.sha256 != "")  # or a worker is still fetching it
+    for model in session.scalars(select(ModelRow).where(*is_stored)):
         digest = FileDigest(model.size_bytes, model.sha256)
         yield NamedBlob(model.key, f"the model {model.name} ({model.id})", digest)
         if model.onnx is not None:

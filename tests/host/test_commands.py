@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from heldout.lifecycle.resources import ModelStatus
 from models.database import Database
 from models.store import activity, keys, models
 from tests.models.work import ALICE, BOB, Work
@@ -143,3 +144,36 @@ def test_descriptions_of_shared_models_must_be_plain_text(field, text):
     fine = {"name": "net", "license": "Apache-2.0", "source": "trained here"}
     assert models.SharedModel(**fine).find_fault() is None
     assert field in (models.SharedModel(**{**fine, field: text}).find_fault() or "")
+
+
+def test_a_network_of_keras_is_ordered_by_name_alone(run, tmp_path):
+    file = tmp_path / "net.keras"
+    file.write_bytes(b"not read")
+    assert run("models", "add", str(file), "--pretrained", "mobilenet_v2")[0] == 2
+    assert run("models", "add")[0] == 2
+    code, _, errors = run("models", "add", "--pretrained", "mobilenet_v9")
+    assert (code, "'mobilenet_v9' is not a network of Keras" in errors) == (1, True)
+    assert "mobilenet_v2, mobilenet_v3_large" in errors, "the names are listed"
+    code, printed, _ = run("models", "add", "--pretrained", "mobilenet_v2", "--detach", "--json")
+    ordered = json.loads(printed)
+    assert (code, ordered["name"], ordered["license"]) == (0, "mobilenet_v2", "Apache-2.0")
+
+
+@pytest.mark.parametrize("ends", [ModelStatus.READY, ModelStatus.REJECTED])
+def test_who_orders_a_network_waits_until_it_is_there_or_reads_why_it_is_not(run, tmp_path, monkeypatch, ends):
+    database = Database(f"sqlite:///{tmp_path / 'heldout.db'}")
+    why = {"code": "not_fetched", "detail": "It needs internet."}
+
+    def end(_: float) -> None:
+        with database.write() as session:
+            [row] = models.list_shared(session, "mobilenet_v2")
+            row.status, row.error = ends, why if ends is ModelStatus.REJECTED else None
+
+    monkeypatch.setattr("host.models_commands.time.sleep", end)
+    code, printed, errors = run("models", "add", "--pretrained", "mobilenet_v2")
+    assert "a worker downloads it from https://storage.googleapis.com" in errors
+    if ends is ModelStatus.READY:
+        assert (code, "mobilenet_v2 is shared with all owners" in printed) == (0, True)
+    else:
+        assert (code, "mobilenet_v2 was not added. It needs internet." in errors) == (1, True)
+    database.dispose()

@@ -1,4 +1,4 @@
-"""Attempts at an uploaded model: a sandboxed process reads the untrusted file, to check or measure it."""
+"""Attempts at a model's file: a sandboxed process reads the untrusted file, to check, convert or measure it."""
 
 import time
 from abc import abstractmethod
@@ -12,6 +12,7 @@ import structlog
 from heldout.lifecycle.job import FailureCode
 from heldout.lifecycle.resources import ModelRejectionCode
 from heldout.spec.model_facts import ModelFacts
+from heldout.spec.pretrained import KERAS_NETWORKS, MAX_KERAS_BYTES
 from heldout.stored.artifacts import CONVERTED_KERAS, CONVERTED_ONNX, ArtifactFormat, ArtifactName
 from heldout.stored.evaluation import StoredEvaluation
 from heldout.stored.gap import StoredGap
@@ -27,6 +28,7 @@ from models.stored_files import store_artifact
 from worker.machine.enclosed_process import EnclosedProcess
 from worker.machine.enclosure import GIB
 from worker.supervision.attempt import Attempt
+from worker.training.uploaded_models.download import FETCHED_FILE
 
 SET_VARIABLES = {
     "KERAS_BACKEND": "tensorflow",
@@ -68,7 +70,7 @@ class UploadedModelProcess(EnclosedProcess):
 
     def __init__(
         self,
-        work: Literal["check", "convert", "measure", "weights", "backbone"],
+        work: Literal["check", "convert", "fetch", "measure", "weights", "backbone"],
         assignment: Mapping[str, Any],
         inputs: Mapping[str, Path | None],
         target: Path,
@@ -130,6 +132,23 @@ class CheckModelAttempt(UploadedModelAttempt[CheckModelSpec]):
 
     what = "The check of the model"
 
+    def start(self, in_use: ExitStack) -> UploadedModelProcess:
+        name = self.spec.fetches
+        if name is None:
+            return super().start(in_use)
+        self.began = time.monotonic()
+        return UploadedModelProcess(
+            "fetch",
+            {"network": name, "url": self._get_url(name)},
+            {},
+            self.written,
+            memory_bytes=_PROGRAMS_BYTES + _COPIES * MAX_KERAS_BYTES,
+            wall_s=int(self.spec.max_runtime_s),
+        )
+
+    def _get_url(self, network: str) -> str:
+        return f"{self.settings.keras_url}/{KERAS_NETWORKS[network].path}"
+
     def process(self, model: Path, in_use: ExitStack) -> UploadedModelProcess:
         return UploadedModelProcess(
             "convert" if self.spec.converts else "check",
@@ -143,7 +162,7 @@ class CheckModelAttempt(UploadedModelAttempt[CheckModelSpec]):
     def end(self, kind: str, content: Any) -> None:
         if kind == "facts":
             facts = ModelFacts.model_validate(content)
-            made = self._store_converted() if self.spec.converts else None
+            made = self._store_converted() if self.spec.converts or self.spec.fetches else None
             held, model_id = self.lease.held, self.spec.model
             if self.lease.settle(lambda session: models.mark_ready(session, held, model_id, facts, made)) and made:
                 self.lease.forget([self.spec.key])
@@ -160,7 +179,15 @@ class CheckModelAttempt(UploadedModelAttempt[CheckModelSpec]):
         keras = self._store_model_file(CONVERTED_KERAS)
         if keras is None:
             raise ValueError("it wrote no model")
-        return ConvertedFiles(keras, self._store_model_file(CONVERTED_ONNX))
+        return ConvertedFiles(keras, self._store_model_file(CONVERTED_ONNX), self._describe_source())
+
+    def _describe_source(self) -> str | None:
+        """Say which file was fetched from where."""
+        name = self.spec.fetches
+        if name is None:
+            return None
+        sha256 = compute_file_digest(self.written / FETCHED_FILE).sha256
+        return f"{KERAS_NETWORKS[name].source}; {self._get_url(name)}, file with SHA-256 {sha256}"
 
     def _store_model_file(self, name: str) -> ModelFile | None:
         key, file = f"models/{self.spec.model}/{self.lease.held.attempt}/{name}", self.written / name
@@ -174,7 +201,8 @@ class CheckModelAttempt(UploadedModelAttempt[CheckModelSpec]):
 
     def settle_late(self) -> None:
         limit = format_duration(self.spec.max_runtime_s)
-        detail = f"The check took longer than the limit of {limit}. Upload a smaller model."
+        remedy = "Upload a smaller model." if self.spec.fetches is None else "Order it again."
+        detail = f"The check took longer than the limit of {limit}. {remedy}"
         self._reject(ModelRejectionCode.TIMED_OUT, detail)
 
     def settle_kill(self, kill: MemoryKill) -> None:

@@ -139,12 +139,16 @@ def prepare_images(images: keras.KerasTensor, takes: tuple[int, int, int], pixel
     if images.shape[-1] != channels:
         repeated = keras.layers.Concatenate(dtype="float32", name=f"{BACKBONE}_channels")
         images = repeated([images] * channels)
+    return images if pixels == "unit" else scale_pixels(images, pixels)
+
+
+def scale_pixels(images: keras.KerasTensor, pixels: Pixels, white: float = 1.0) -> keras.KerasTensor:
+    """Convert pixels in [0, `white`] to those that a network was trained with."""
     if pixels == "caffe":
         images = keras.ops.flip(images, axis=-1)
-    if pixels != "unit":
-        scale, offset = _FACTORS[pixels]
-        images = keras.layers.Rescaling(scale, offset, dtype="float32", name=f"{BACKBONE}_pixels")(images)
-    return images
+    scale, offset = _FACTORS[pixels]
+    scale = (np.asarray(scale) / white).tolist()
+    return keras.layers.Rescaling(scale, offset, dtype="float32", name=f"{BACKBONE}_pixels")(images)
 
 
 def resize(images: keras.KerasTensor, axis: int, size: int) -> keras.KerasTensor:

@@ -1,6 +1,7 @@
-"""Entry point of the process that reads an uploaded model: `check`, `convert`, `measure`, `weights` or `backbone`.
+"""Entry point of the process that reads a model's file: `check`, `convert`, `fetch`, `measure`, `weights`, `backbone`.
 
 It is limited and sandboxed before it reads anything. Its output is JSON, because the model's file is untrusted.
+`fetch` alone uses the network, to get the file: before the sandbox, which closes the network, and without reading it.
 """
 
 import sys
@@ -12,10 +13,12 @@ from typing import Any
 
 from heldout.lifecycle.resources import ModelRejectionCode
 from heldout.spec.model_facts import ModelFacts
+from heldout.spec.pretrained import KERAS_NETWORKS, MAX_KERAS_BYTES
 from worker.machine.enclosure import begin, enclose, limit_process, tell
 from worker.training.model_files.keras_json import is_architecture
 from worker.training.model_files.refusal import ModelRefused
 from worker.training.uploaded_models import onnx_model
+from worker.training.uploaded_models.download import FETCHED_FILE, fetch
 from worker.training.uploaded_models.time_limit import TimeLimit
 
 _ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
@@ -25,8 +28,20 @@ def main() -> None:
     """Do what the argument says. The assignment, a JSON object, comes from standard input; the answer is one line."""
     assignment, pipe = begin()
     limit_process(assignment["memory_bytes"], assignment["wall_s"])
+    if sys.argv[1] == "fetch":
+        try:
+            assignment["model"] = str(_fetch(assignment))
+        except ModelRefused as refused:
+            tell(pipe, _describe(refused))
+            return
     enclose(assignment["readable"], assignment["writable"])
     tell(pipe, _answer(sys.argv[1], assignment, pipe))
+
+
+def _fetch(assignment: dict[str, Any]) -> Path:
+    file = Path(assignment["target"], FETCHED_FILE)
+    fetch(assignment["url"], file, KERAS_NETWORKS[assignment["network"]].md5, MAX_KERAS_BYTES)
+    return file
 
 
 def _answer(work: str, assignment: dict[str, Any], pipe: FileIO) -> dict[str, Any]:
@@ -40,6 +55,11 @@ def _answer(work: str, assignment: dict[str, Any], pipe: FileIO) -> dict[str, An
             from worker.training.uploaded_models.conversion import convert
 
             return {"facts": convert(model, Path(assignment["target"])).model_dump(mode="json")}
+        if work == "fetch":
+            from worker.training.uploaded_models.conversion import convert_keras
+
+            facts = convert_keras(model, KERAS_NETWORKS[assignment["network"]], Path(assignment["target"]))
+            return {"facts": facts.model_dump(mode="json")}
         if work == "weights":
             from worker.training.uploaded_models.keras_model import save_weights
 

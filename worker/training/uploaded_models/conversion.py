@@ -1,4 +1,4 @@
-"""Converts weights of PyTorch to a Keras model and to ONNX. Runs in a sandboxed process."""
+"""Converts pretrained weights to a Keras model and to ONNX. Runs in a sandboxed process."""
 
 from pathlib import Path
 
@@ -7,9 +7,10 @@ import numpy as np
 
 from heldout.lifecycle.resources import ModelRejectionCode
 from heldout.spec.model_facts import ModelFacts
+from heldout.spec.pretrained import KerasNetwork
 from heldout.stored.artifacts import CONVERTED_KERAS, CONVERTED_ONNX
 from worker.training.model_files.refusal import ModelRefused
-from worker.training.pretrained import efficientnet_lite
+from worker.training.pretrained import efficientnet_lite, keras_network
 from worker.training.pretrained.torch_file import NotTensors, read_tensors
 from worker.training.uploaded_models.keras_model import read_keras_facts
 
@@ -29,11 +30,29 @@ def convert(file: Path, target: Path) -> ModelFacts:
     except NotTensors as error:
         detail = f"The file of pretrained weights cannot be read: {error}. Install its package again."
         raise ModelRefused(ModelRejectionCode.MODEL_DAMAGED, detail) from error
-    model.save(target / CONVERTED_KERAS)
     try:
         _write_onnx(model, target / CONVERTED_ONNX)
     except ImportError as error:
         print(f"no ONNX file: {error}")
+    return _save(model, target)
+
+
+def convert_keras(file: Path, network: KerasNetwork, target: Path) -> ModelFacts:
+    """Write a network with the weights of Keras' store into the folder `target`, as Keras, and describe it.
+
+    Raises:
+        ModelRefused: the file has other weights, or none.
+    """
+    try:
+        model = keras_network.build_with(network, file)
+    except (OSError, ValueError, KeyError) as error:
+        detail = f"Keras cannot read the fetched file as weights of {network.builder}: {str(error)[:200]}"
+        raise ModelRefused(ModelRejectionCode.MODEL_DAMAGED, detail) from error
+    return _save(model, target)
+
+
+def _save(model: keras.Model, target: Path) -> ModelFacts:
+    model.save(target / CONVERTED_KERAS)
     return read_keras_facts(target / CONVERTED_KERAS, None, lambda _: None).limit_layers()
 
 
