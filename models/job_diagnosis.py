@@ -25,6 +25,7 @@ from models.store.claims import Result
 from models.stored_files import (
     read_artifact,
     read_audit,
+    read_looks,
     read_unless_lost,
     read_wrong_labels,
 )
@@ -65,6 +66,7 @@ def diagnose_job(
     # First, because reading it takes the most memory.
     evaluation = _build_evaluation(session, blobs, job, dataset, result, left_out)
     audit = read_unless_lost(left_out, lambda: read_audit(session, blobs, dataset))
+    looks = read_unless_lost(left_out, lambda: read_looks(session, blobs, dataset))
     history = _build_history(epochs, job.spec)
     found = diagnose(
         history,
@@ -73,6 +75,7 @@ def diagnose_job(
         job.spec,
         splits=splits,
         labels=read_unless_lost(left_out, lambda: read_wrong_labels(session, blobs, dataset)),
+        group_rule=None if looks is None else looks.group_rule,
         outcomes=proofs.read_outcomes(session, job.id) if with_proof else NOTHING_TRIED,
         network=find_network_facts(session, job.owner, (job.spec.get("network") or {}).get("model")),
         has_photographs=has_photographs(session, dataset, audit),

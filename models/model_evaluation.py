@@ -14,7 +14,7 @@ from models.database import Session
 from models.initial_weights import get_usable_model
 from models.job_creation import find_named_dataset
 from models.store import datasets, model_evaluations, quotas
-from models.stored_files import find_and_read, read_audit, read_unless_lost
+from models.stored_files import find_and_read, read_audit, read_looks, read_unless_lost
 from models.tables import DatasetRow, JobRow
 
 
@@ -53,7 +53,9 @@ def diagnose_evaluation(
         preprocessing=measured.preprocessing,
         as_given={} if measured.as_given is None else _collect_figures(measured.as_given, None),
     )
-    found = diagnose(History(), None if audit is None else audit.findings, known)
+    looks = read_unless_lost(left_out, lambda: read_looks(session, blobs, dataset))
+    findings, rule = None if audit is None else audit.findings, None if looks is None else looks.group_rule
+    found = diagnose(History(), findings, known, group_rule=rule)
     return replace(found, left_out=tuple(left_out))
 
 

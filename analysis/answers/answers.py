@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -209,11 +210,13 @@ def divide_by_copies(answers: Answers, relations: HeldOutRelations | None) -> He
         clean=answers.of(~related).tally(),
         copied=answers.of(related).tally(),
         family=None if unit is None else measure_family(answers.right, unit),
+        named_family=None if relations.named is None else measure_family(answers.right, relations.named),
+        named_by=relations.named_by,
         label_pairs=() if twins is None else count_label_pairs(answers.labels, twins),
     )
 
 
-def measure_family(right: NDArray[np.bool_], unit: NDArray[np.int32]) -> float | None:
+def measure_family(right: NDArray[np.bool_], unit: NDArray[np.integer[Any]]) -> float | None:
     """How many images say as much about accuracy as one independent image: those of one unit are answered alike.
 
     Args:

@@ -76,11 +76,14 @@ class HeldOutRelations:
     is_related: (count,) whether an image has a copy, or a member of its group, in training. unit: (count,) the unit of
         related images that it belongs to; None if unknown.
     twin_label: (count,) the label of its copy in training, -1 if it has none; None if unknown.
+    named: (count,) the group that its file name suggests, by the rule `named_by`; None if names suggest none.
     """
 
     is_related: NDArray[np.bool_]
     unit: NDArray[np.int32] | None = None
     twin_label: NDArray[np.int32] | None = None
+    named: NDArray[np.int64] | None = None
+    named_by: str = ""
 
 
 LabelPairs = tuple[tuple[int, int, int], ...]

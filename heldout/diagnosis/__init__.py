@@ -62,6 +62,7 @@ def diagnose(
     *,
     splits: AbstractSet[str] = ALL_SPLITS,
     labels: Mapping[str, SplitLabels] | None = None,
+    group_rule: str | None = None,
     network: NetworkFacts | None = None,
     has_photographs: bool = False,
     outcomes: Outcomes = NOTHING_TRIED,
@@ -76,6 +77,7 @@ def diagnose(
         spec: the job's complete spec, needed to turn remedies into patches.
         splits: the splits that may be used. Automatic choices pass `WITHOUT_TEST`, so the answer uses no test figures.
         labels: how many labels of each split are wrong, if a search for wrong labels can tell.
+        group_rule: for file names, if features of the dataset show that its groups are real; no one has declared them.
         network: about the uploaded model that is the job's network.
         has_photographs: whether remedies may start from a network that has learned from photographs.
         outcomes: what experiments have shown.
@@ -92,7 +94,7 @@ def diagnose(
         outcomes = outcomes.without_test()
     labels = {split: found for split, found in (labels or {}).items() if split in splits}
     base = None if spec is None else RemedyBase(spec, facts=network, has_photographs=has_photographs)
-    facts = collect_facts(history, audit, evaluation, base, labels)
+    facts = collect_facts(history, audit, evaluation, base, labels, group_rule)
     confidences = compute_confidences(facts)
     findings = [
         finding if finding.severity == "info" else replace(finding, confidence=confidences.get(finding.code))

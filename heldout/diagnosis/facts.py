@@ -237,6 +237,7 @@ def collect_facts(
     evaluation: Evaluation | None,
     base: RemedyBase | None,
     labels: Mapping[str, SplitLabels] | None = None,
+    group_rule: str | None = None,
 ) -> Facts:
     measured = evaluation or Evaluation({})
     train, validation, test = (measured.get(split) for split in ("train", "validation", "test"))
@@ -250,7 +251,7 @@ def collect_facts(
         last=measured.last,
         gap=measured.gap,
         calibration=measured.calibration or (None if measured.gap is None else measured.gap.calibration),
-        budget=None if measured.gap is None else compute_gap(measured.gap),
+        budget=None if measured.gap is None else compute_gap(measured.gap, group_rule),
         audited={} if audit is None else group_findings_by_code(audit, base),
         preprocessing=None
         if measured.preprocessing is None

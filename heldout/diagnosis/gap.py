@@ -86,6 +86,7 @@ class Gap:
     labels_renamed: the same, with its classes renamed.
     heldout: validation and test together, if nothing shows that they differ; None otherwise.
     late_by_accuracy, late_by_loss: the best epochs, if later ones clearly cost something.
+    found_groups: the rule of the groups that intervals count although they were not declared; None without.
     terms: in the order from training to test. Those that do not apply are absent.
     """
 
@@ -104,6 +105,7 @@ class Gap:
     heldout: HeldOut | None
     late_by_accuracy: BestEpoch | None
     late_by_loss: BestEpoch | None
+    found_groups: str | None = None
     terms: tuple[Term, ...] = ()
 
     @property
@@ -137,8 +139,15 @@ class Gap:
         return next((term for term in self.terms if term.code == code), None)
 
 
-def compute_gap(stored: StoredGap) -> Gap | None:
-    """Compute the terms, not yet assigned to findings; None if test is unknown."""
+def compute_gap(stored: StoredGap, group_rule: str | None = None) -> Gap | None:
+    """Compute the terms, not yet assigned to findings; None if test is unknown.
+
+    Args:
+        group_rule: for file names; features of the dataset show that its groups are real.
+    """
+    declared = stored.family
+    if group_rule is not None:
+        stored = stored.count_named(group_rule)
     if _is_renaming_disproved(stored):
         stored = stored.model_copy(update={"labels": None})
     if stored.test is None:
@@ -167,6 +176,7 @@ def compute_gap(stored: StoredGap) -> Gap | None:
         heldout=join_alike(stored, validation, labels_renamed),
         late_by_accuracy=late_by_accuracy,
         late_by_loss=late_by_loss,
+        found_groups=group_rule if stored.family > declared else None,
     )
     terms = (
         _measure_late_epochs(gap),

@@ -29,7 +29,7 @@ from heldout.pictures.scales import choose_scale
 from heldout.verdicts import FINDING_KINDS
 from heldout.views.diagnosis import SMALLEST_LOSS, SMALLEST_SHARE
 from heldout.words import LOSS, POINTS, format_loss, format_signed, format_signed_range, percent, pluralize
-from heldout.words.data_and_models import describe_calibration
+from heldout.words.data_and_models import describe_calibration, describe_found_groups
 from heldout.words.labels import SEVERITIES, TERMS, describe_remedy, get_verdict_name
 from heldout.words.proofs import describe_cost
 
@@ -158,7 +158,10 @@ def _build_evidence(diagnosis: DiagnosisView, offers: _Offers, level: int) -> li
         why = " ".join(_explain_caveat(code) for code in diagnosis.caveats)
         blocks.append(Paragraph(f"Read the figures with care. {why}", "caution"))
     blocks += [Paragraph(f"Left out (`{file.code}`): {file.detail}", "caution") for file in diagnosis.left_out]
-    blocks += [] if diagnosis.gap is None else [build_gap(diagnosis.gap)]
+    if diagnosis.gap is not None:
+        blocks.append(build_gap(diagnosis.gap))
+        if (rule := diagnosis.gap.found_groups) is not None:
+            blocks.append(Paragraph(describe_found_groups(rule), "caution"))
     if (found := diagnosis.calibration) is not None:
         calibrated = describe_calibration(found.split, found.temperature, found.error_before, found.error_after)
         blocks.append(Paragraph(calibrated))

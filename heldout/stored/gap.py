@@ -73,13 +73,22 @@ class HeldOutCopies(StoredPart):
     clean, copied: null if no image belongs to this part.
     family: how many images say as much about accuracy as one independent image, since those of one group are answered
         alike; null if that is unknown.
+    named_family: the same for the groups that file names suggest by the rule `named_by`; null if they suggest none.
     label_pairs: copies by their label and that of their copy in training: label, label of the copy, how many.
     """
 
     clean: Tally | None
     copied: Tally | None
     family: float | None = None
+    named_family: float | None = None
+    named_by: str = ""
     label_pairs: tuple[tuple[int, int, int], ...] = ()
+
+    def count_named(self, rule: str) -> "HeldOutCopies":
+        """Return a copy for which images also belong to the groups of this rule."""
+        if self.named_family is None or self.named_by != rule:
+            return self
+        return self.model_copy(update={"family": max(self.family or 1.0, self.named_family)})
 
     @property
     def share(self) -> float:
@@ -319,6 +328,11 @@ class StoredGap(StoredFile):
         """The larger of the held-out splits' families; 1 if both are unknown."""
         copies = (self.validation_copies, self.test_copies)
         return max((of.family for of in copies if of is not None and of.family is not None), default=1.0)
+
+    def count_named(self, rule: str) -> "StoredGap":
+        """Return a copy for which images also belong to the groups that this rule finds in file names."""
+        copies = {name: getattr(self, name) for name in ("validation_copies", "test_copies")}
+        return self.model_copy(update={name: of and of.count_named(rule) for name, of in copies.items()})
 
     def drop_test(self) -> "StoredGap":
         """Return a copy without anything measured on test images."""

@@ -30,6 +30,12 @@ class StoredLooks(StoredFile):
     leakage: AuditFinding | None = None
     copies: tuple[tuple[int, int], ...] = ()
 
+    @property
+    def group_rule(self) -> str | None:
+        """The rule for file names whose groups the features confirm; None without."""
+        rules = (found.numbers["rule"] for found in self.findings if found.code == "names_suggest_groups")
+        return next(rules, None)
+
 
 def make_features_key(dataset_id: str) -> str:
     """The key of the features of a dataset."""

@@ -75,6 +75,11 @@ class GapBudgetView(View):
         description="In groups of this many images, a gap that is certain for independent images may be chance. "
         "Null if that does not decide it.",
     )
+    found_groups: str | None = Field(
+        None,
+        description="The value of `group_by` whose groups the intervals, and the comparison of validation with test, "
+        "count: found by file names and features, and not declared. Null if they count declared groups only.",
+    )
 
 
 class FindingView(View):

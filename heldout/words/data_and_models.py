@@ -288,3 +288,12 @@ def describe_sample(name: str, images: int, sampled: int) -> str:
     if sampled == images:
         return f"All {images:,} images of {name} have features."
     return f"{sampled:,} of the {images:,} images of {name} have features: a sample of each class and split."
+
+
+def describe_found_groups(rule: str) -> str:
+    """Say that intervals count groups that the service has found."""
+    return (
+        f"These groups were found, not declared: images whose file names match `{rule}` alike also look alike. "
+        "Intervals, and the comparison of validation with test, count groups and not images. Splits are as they were; "
+        "a new version with this `group_by` keeps each group in one split."
+    )

@@ -15,10 +15,10 @@ from heldout.errors import DataFirst
 from heldout.fixes.changes import VersionSpec
 from heldout.fixes.leakage import make_leakage
 from heldout.lifecycle.job import JobStatus, StopReason
-from heldout.lifecycle.resources import ModelStatus
+from heldout.lifecycle.resources import ModelStatus, SearchStatus
 from heldout.remedies.change import RemedyBase
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
-from heldout.stored.audit import SplitLabels, StoredSuspects, audit_key, make_suspects_key
+from heldout.stored.audit import AuditFinding, SplitLabels, StoredSuspects, audit_key, make_suspects_key
 from heldout.stored.looks import StoredLooks, make_looks_key
 from heldout.stored.results import FinalView
 from heldout.views.base import dump_json
@@ -657,3 +657,26 @@ def test_a_job_that_waits_for_its_first_epoch_is_not_judged(stored: Stored):
     assert found is NOT_STARTED
     assert (found.verdict, found.headline) == ("cannot_tell", "This job has not started.")
     assert (found.findings, found.causes, found.confidence) == ((), (), None)
+
+
+def test_groups_that_features_confirm_count_in_the_diagnosis_but_change_no_file_of_the_job(stored):
+    named = {"named_family": 40.0, "named_by": "(patient[0-9]+)_"}
+    gap = GAP | {"validation_copies": {**GAP["validation_copies"], **named}}
+    held = stored.trained()
+    stored.succeed(held, stored.result(held, gap=gap))
+    before = stored.diagnosis(held).gap
+    finding = AuditFinding(
+        code="names_suggest_groups",
+        severity="info",
+        numbers={"rule": named["named_by"]},
+        explanation="They look as if.",
+        what_to_do="Split again.",
+    )
+    looks = StoredLooks(model="net", model_sha256="0" * 64, images=9, sampled=9, seen_as=(64, 64), findings=(finding,))
+    stored.blobs.put(make_looks_key(stored.dataset_id), looks.to_bytes())
+    with stored.work.database.write() as session:
+        session.get_one(DatasetRow, stored.dataset_id).features_status = SearchStatus.STORED
+    after = stored.diagnosis(held).gap
+    assert (before.found_groups, after.found_groups) == (None, named["named_by"])
+    assert after.family == 40.0 > before.family
+    assert [term.accuracy for term in after.terms] == [term.accuracy for term in before.terms]

@@ -92,7 +92,9 @@ def finish(
     in_time = reason is not StopReason.DEADLINE or pixels_s < MAX_PIXELS_S_AFTER_DEADLINE
     try:
         relations = load_known_relations(assignment.dataset.relations, assignment.dataset.looks)
-        gap = measure_gap(predictor, data, weights, kept, relations, try_pixels=in_time, losses=trainer.loss_sums)
+        gap = measure_gap(
+            predictor, data, weights, kept, relations, try_pixels=in_time, losses=trainer.loss_sums, names=names
+        )
         if gap is not None:
             file = scratch / StoredGap.file_name
             file.write_bytes(gap.to_bytes())

@@ -279,7 +279,7 @@ def find_shift_in_measured_gap(facts: Facts) -> Finding | None:
         "The test images are of a different kind. Leaving copies, pixel values and the order of labels aside, the "
         f"network answers {percent(test.accuracy)} of them correctly, and {percent(validation.accuracy)} of the "
         "validation images. It was trained on neither, so this is not overfitting.",
-        _compare(validation, test, low, high),
+        {**_compare(validation, test, low, high), **({"found_groups": gap.found_groups} if gap.found_groups else {})},
     )
 
 

@@ -67,7 +67,7 @@ def test_the_gap_of_an_ended_job_is_reported_term_by_term(client, job, worker):
     worker.succeed(held, gap=GAP)
     found = client.get(f"/v1/jobs/{job}/diagnosis").json()
     gap = found["gap"]
-    assert list(gap) == ["train", "validation", "test", "terms", "family_of_chance"]
+    assert list(gap) == ["train", "validation", "test", "terms", "family_of_chance", "found_groups"]
     assert (gap["test"]["accuracy"], gap["test"]["count"], gap["test"]["loss"]) == (0.8, 1000, pytest.approx(1.2))
     generalisation, difference, copies = gap["terms"]
     assert generalisation == {

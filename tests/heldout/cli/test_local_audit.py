@@ -14,6 +14,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from analysis.arrays.dataset import ImageSet
+from analysis.arrays.file_names import RULES
 from heldout.cli import host_commands
 from heldout.stored.audit import StoredAudit, audit_key
 from models.database import db_now
@@ -21,7 +22,7 @@ from models.ids import make_id
 from models.tables import DatasetRow
 from tests.heldout.served import PATIENCE_S, bare_environment, run_apart, until
 from worker.ingest.__main__ import main
-from worker.ingest.local_audit.name_groups import RULES, guess_groups
+from worker.ingest.local_audit.name_groups import guess_groups
 from worker.ingest.local_audit.odd_images import find_odd_images
 from worker.ingest.splits import find_groups
 

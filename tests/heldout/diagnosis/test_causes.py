@@ -12,6 +12,8 @@ import pytest
 from heldout.diagnosis import Diagnosis, History, diagnose
 from heldout.diagnosis.confidence import get_certainty
 from heldout.diagnosis.facts import Effect
+from heldout.documents.diagnosis import build_diagnosis
+from heldout.documents.terminal import render_terminal
 from heldout.stored.audit import AuditFinding, SplitLabels
 from heldout.verdicts import FINDING_KINDS, require_every_kind
 from heldout.views.diagnosis import DiagnosisView
@@ -588,12 +590,24 @@ def test_what_was_counted_or_looks_so_needs_no_perhaps():
     assert soften("About 31% of them are inverted.", "scale_mismatch") == "Perhaps 31% of them are inverted."
 
 
-@pytest.mark.parametrize(("family", "is_found"), [(1.0, True), (15.0, False)])
-def test_a_test_set_of_few_groups_is_not_called_different_because_of_chance(family, is_found):
+@pytest.mark.parametrize(
+    ("groups", "confirmed", "is_found"),
+    [
+        ({"family": 1.0}, None, True),
+        ({"family": 15.0}, None, False),
+        ({"named_family": 15.0, "named_by": "a"}, None, True),
+        ({"named_family": 15.0, "named_by": "a"}, "a", False),
+    ],
+    ids=["none", "declared", "in names", "found"],
+)
+def test_a_test_set_of_few_groups_is_not_called_different_because_of_chance(groups, confirmed, is_found):
     """Test is 15 points below validation: 400 images prove that, but not groups that say as much as 27 images."""
     nowhere = np.zeros(400, bool)
     made = Made(answers(0.95, 3000), answers(0.8, 400, 1), answers(0.65, 400, 2), test_copied=nowhere)
     evaluation = made.evaluation()
-    copies = evaluation.gap.test_copies.model_copy(update={"family": family})
+    copies = evaluation.gap.test_copies.model_copy(update=groups)
     grouped = replace(evaluation, gap=evaluation.gap.model_copy(update={"test_copies": copies}))
-    assert ("split_shift" in codes(diagnose(FINE, None, grouped, spec()))) is is_found
+    found = diagnose(FINE, None, grouped, spec(), group_rule=confirmed)
+    assert ("split_shift" in codes(found)) is is_found
+    shown = " ".join(render_terminal(build_diagnosis(DiagnosisView.of(found)), 1000))
+    assert ("These groups were found, not declared" in shown) is (confirmed is not None)

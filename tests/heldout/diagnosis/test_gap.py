@@ -11,7 +11,7 @@ from statsmodels.stats.proportion import confint_proportions_2indep
 
 from heldout.diagnosis.gap import Gap, Term, compute_gap
 from heldout.statistics import includes_0
-from heldout.stored.gap import UndoneHalf
+from heldout.stored.gap import StoredGap, UndoneHalf
 from heldout.words.terms import describe_budget
 from tests.heldout.diagnosis.made_gap import Answers, Made, answers, changed
 
@@ -231,6 +231,29 @@ def test_images_of_one_group_say_less_than_as_many_of_different_groups():
     # Without groups, and where groups seem to say otherwise, images have the families of most sets.
     usual = *newcombe(VALIDATION, TEST), *welch(TEST, VALIDATION)
     assert bounds(None) == bounds(1.0) == pytest.approx(usual, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("declared", "confirmed", "as_declared", "marked_as"),
+    [
+        (None, "a", 20.0, "a"),
+        (9.0, "a", 20.0, "a"),
+        (30.0, "a", 30.0, None),
+        (9.0, "b", 9.0, None),
+        (9.0, None, 9.0, None),
+    ],
+)
+def test_groups_in_file_names_count_once_features_confirm_them(declared, confirmed, as_declared, marked_as):
+    """They count as declared ones would, and are marked as found; others count nothing."""
+    stored = Made(TRAIN, VALIDATION, TEST, validation_copied=marked(400, 0)).stored()
+
+    def give(**groups: object) -> StoredGap:
+        copies = stored.validation_copies.model_copy(update=groups)
+        return stored.model_copy(update={"validation_copies": copies})
+
+    found = compute_gap(give(family=declared, named_family=20.0, named_by="a"), confirmed)
+    assert found.found_groups == marked_as
+    assert found.terms == compute_gap(give(family=as_declared)).terms
 
 
 def test_the_split_difference_excludes_copies_pixel_changes_and_label_order():

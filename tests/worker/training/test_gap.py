@@ -19,6 +19,7 @@ from analysis.answers.answers import measure_family, split_into_halves
 from analysis.answers.external import build_evaluation
 from analysis.answers.file import read_predictions
 from analysis.arrays.dataset import ImageSet
+from analysis.arrays.file_names import RULES, FileNames
 from analysis.arrays.relations import Relations
 from heldout.spec.job import JobSpec
 from heldout.stored.gap import StoredGap, Tally
@@ -349,6 +350,20 @@ def test_a_gap_knows_how_much_images_of_one_group_say(trained):
     assert gap.validation_copies.family == pytest.approx(measure_family(right, group[validation]))
     assert gap.validation_copies.family > 5
     assert gap.test_copies.family is None  # all of one group: nothing to compare
+
+
+def test_groups_that_file_names_suggest_are_measured_apart_from_declared_ones(trained):
+    images, relations = add_copies(trained.images, test=0, validation=0)
+    patients = np.arange(len(images.labels)) // 25
+    names = FileNames("".join(f"patient{patient}_{row}.png\n" for row, patient in enumerate(patients)).encode())
+    _, data, model = trained.measure()
+    gap, _, _ = trained.measure(images, relations, names=names)
+    for split, copies in (("validation", gap.validation_copies), ("test", gap.test_copies)):
+        rows = data.rows[split]
+        right = model.predict(data.images[rows], verbose=0).argmax(axis=1) == data.labels[rows]
+        assert copies.named_family == pytest.approx(measure_family(right, patients[images.splits[split]]))
+        assert copies.named_by in RULES
+        assert copies.family == pytest.approx(1.0, abs=0.02), "no one has declared them"
 
 
 def test_the_temperature_minimizes_the_log_loss(trained):

@@ -1,6 +1,5 @@
 """Groups that file names suggest, such as several images of one patient: a rule for `group_by`, and its evidence."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,18 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.arrays.dataset import SPLITS
+from analysis.arrays.file_names import group_names
 from heldout.stored.audit import AuditExample, AuditFinding
 from heldout.words import pluralize
 
-# What names may have in front of the number of an image, the finest first. Names of groups have a digit.
-RULES = (
-    r"([^/]*\d[^/]*)[_-][^/_-]+$",
-    r"(?:^|/)([^/_-]*\d[^/_-]*)[_-][^/]*$",
-    r"(?:^|/)([A-Za-z]+[_-]?\d+)[_-][^/]*$",
-    r"([^/]*\d[^/]*)/[^/]+$",
-)
-MIN_GROUPS = 3
-MIN_MEAN_IMAGES = 2.0
 MAX_EXAMPLES = 6
 
 
@@ -36,22 +27,13 @@ class NameGroups:
 def guess_groups(
     names: Sequence[str], labels: NDArray[np.int32], splits: Mapping[str, NDArray[np.int64]]
 ) -> NameGroups | None:
-    """Return the groups by the finest rule that matches every name; None if names suggest none.
-
-    Names that repeat the class, or number the images, are not groups: there must be more groups than classes, and two
-    images in each on average.
-    """
-    classes = len(np.unique(labels))
-    for rule in RULES:
-        found = [re.search(rule, name) for name in names]
-        if not all(found):
-            continue
-        keys = [match[1] for match in found if match is not None]
-        of_keys, groups = np.unique(keys, return_inverse=True)
-        if max(MIN_GROUPS, classes + 1) <= len(of_keys) <= len(names) / MIN_MEAN_IMAGES:
-            per_split = np.stack([np.bincount(groups[splits[split]], minlength=len(of_keys)) for split in SPLITS])
-            return NameGroups(rule, of_keys.tolist(), groups, np.flatnonzero((per_split > 0).sum(axis=0) > 1))
-    return None
+    """Return the groups that names suggest, and which of them are in several splits; None if names suggest none."""
+    found = group_names(names, len(np.unique(labels)))
+    if found is None:
+        return None
+    rule, keys, groups = found
+    per_split = np.stack([np.bincount(groups[splits[split]], minlength=len(keys)) for split in SPLITS])
+    return NameGroups(rule, keys, groups, np.flatnonzero((per_split > 0).sum(axis=0) > 1))
 
 
 def describe_groups(found: NameGroups, examples: Sequence[AuditExample], *, is_cut: bool) -> AuditFinding:

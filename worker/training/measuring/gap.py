@@ -4,6 +4,7 @@ The order in which they are measured is that of docs/explanation/gap.md.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from analysis.answers.answers import Answers, Predictions, divide_by_copies, spl
 from analysis.answers.renamed_labels import count_confusion
 from analysis.answers.temperature import measure_calibration
 from analysis.answers.training_labels import count_contradictions, divide_losses, sort_answers
+from analysis.arrays.file_names import FileNames, group_names
 from analysis.arrays.relations import HeldOutRelations, Relations, find_twin_labels
 from heldout.stored.gap import AnswersToTraining, BestEpoch, GapOnTest, StoredGap
 from worker.training.data.training_data import TrainingData
@@ -36,6 +38,7 @@ def measure_gap(
     *,
     try_pixels: bool = True,
     losses: LossSums | None = None,
+    names: FileNames | None = None,
 ) -> StoredGap | None:
     """Measure the terms of a training's gap.
 
@@ -48,6 +51,7 @@ def measure_gap(
         relations: of the whole dataset; None if its copies are unknown.
         try_pixels: False if there is no time for more predictions of the test split.
         losses: of the training images; None if they are unknown.
+        names: of all the dataset's images; None if they have none.
     Returns:
         None if nothing is held out, if there are no training images, if the job's validation split is empty, or if
         losses are not finite.
@@ -56,7 +60,7 @@ def measure_gap(
     tallies = {split: said.tally() for split, said in answers.items()}
     if len(answers) < 2 or None in (tallies["train"], tallies.get("validation", 0)):
         return None
-    related = {} if relations is None else find_related_images(relations, data.source, data.labels[data.rows["train"]])
+    related = relate_held_out(relations, data, names)
     reference, of_validation, train = answers["train"], dict[str, Any](), None
     if "validation" in answers:
         reference = answers["validation"]
@@ -131,6 +135,20 @@ def measure_test(
     return GapOnTest(
         test=tally, test_copies=divide_by_copies(on_test, copies), pixels=pixels, labels=labels, quality=quality
     )
+
+
+def relate_held_out(
+    relations: Relations | None, data: TrainingData, names: FileNames | None
+) -> Mapping[str, HeldOutRelations]:
+    """Return what is known of each held-out split, with the groups that file names suggest. Empty without relations."""
+    if relations is None:
+        return {}
+    found = find_related_images(relations, data.source, data.labels[data.rows["train"]])
+    named = None if names is None else group_names([names[row] for row in range(len(names))], len(data.classes))
+    if named is None:
+        return found
+    rule, _, groups = named
+    return {split: replace(of, named=groups[data.source[split]], named_by=rule) for split, of in found.items()}
 
 
 def find_related_images(

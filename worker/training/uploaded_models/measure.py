@@ -5,7 +5,7 @@ training images only.
 """
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from analysis.answers.metrics import measure_split
 from analysis.answers.temperature import measure_calibration
 from analysis.answers.training_labels import count_contradictions
 from analysis.arrays.dataset import SPLITS, load
-from analysis.arrays.relations import Relations, load_known_relations
+from analysis.arrays.relations import HeldOutRelations, load_known_relations
 from heldout.lifecycle.resources import ModelFormat, ModelRejectionCode
 from heldout.spec.model_facts import ModelFacts
 from heldout.stored.evaluation import StoredEvaluation
@@ -31,7 +31,7 @@ from worker.training.measuring.evaluate import (
     measure_predictions,
     read_image_names,
 )
-from worker.training.measuring.gap import find_related_images, measure_test
+from worker.training.measuring.gap import measure_test, relate_held_out
 from worker.training.measuring.pixel_changes import PixelChange, change_pixels, spread_evenly
 from worker.training.model_files.refusal import ModelRefused, make_one_number_refusal
 from worker.training.networks.backbone import CAFFE_MEANS, IMAGENET_MEAN, IMAGENET_SPREAD
@@ -188,14 +188,16 @@ def measure_model(
     given = answering.predict_all()
     answering.preprocessing = _find_needed(answering)
     said = given if answering.preprocessing is None else answering.predict_all()
+    known_names = read_image_names(names, data)
     scores = build_evaluation(
         data,
         {split: predictions.probabilities for split, predictions in said.items()},
-        names=read_image_names(names, data),
+        names=known_names,
         columns=measure_columns(columns, data, said),
     )
     (target / StoredEvaluation.file_name).write_bytes(scores.to_bytes())
-    gap = _measure_gap(answering, data, said, load_known_relations(relations, looks))
+    related = relate_held_out(load_known_relations(relations, looks), data, known_names)
+    gap = _measure_gap(answering, data, said, related)
     if gap is not None:
         (target / StoredGap.file_name).write_bytes(gap.to_bytes())
     return Measurement(
@@ -314,14 +316,13 @@ def _build_figures(data: TrainingData, said: dict[str, Predictions]) -> SplitsRe
 
 
 def _measure_gap(
-    model: UploadedModel, data: TrainingData, said: dict[str, Predictions], relations: Relations | None
+    model: UploadedModel, data: TrainingData, said: dict[str, Predictions], related: Mapping[str, HeldOutRelations]
 ) -> StoredGap | None:
     """Compute the terms of the gap that one set of weights shows."""
     answers = {split: data.make_answers(split, predictions) for split, predictions in said.items()}
     of_train = answers["train"].tally()
     if of_train is None or len(answers) < 2:
         return None
-    related = {} if relations is None else find_related_images(relations, data.source, data.labels[data.rows["train"]])
     validation = answers.get("validation")
     held_out = answers["test"] if validation is None else validation
     gap = StoredGap(
