@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from heldout.spec.network import Pixels
+if TYPE_CHECKING:
+    from heldout.spec.network import Pixels  # the command line starts without Pydantic
 
 # The shared model of the service (`HELDOUT_PRETRAINED`), and a head on its pooled features.
 PRETRAINED_MODEL = "efficientnet_lite0"
@@ -55,7 +56,7 @@ class KerasNetwork:
     """
 
     builder: str
-    pixels: Pixels
+    pixels: "Pixels"
     path: str
     md5: str | None
     license: str = "Apache-2.0"

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from sklearn.datasets import load_digits
 from standardwebhooks import Webhook
@@ -294,6 +295,8 @@ def test_blocks_that_are_not_run_are_well_formed(page: Path) -> None:
             assert done.returncode == 0, f"{where}: {done.stderr}"
         elif block.language == "json":
             json.loads(block.text if block.text.lstrip().startswith("{") else f"{{{block.text}}}")
+        elif block.language == "yaml":
+            yaml.safe_load(block.text)
         else:
             assert not block.language, f"{where}: nothing here knows {block.language}"
             assert not block.text.startswith(("$ ", "heldout ", "curl ")), f"{where}: commands are `console` or `sh`"

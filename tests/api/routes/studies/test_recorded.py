@@ -226,7 +226,7 @@ def test_a_study_of_final_figures_can_be_listed_and_deleted(client):
 @sqlite_only
 def test_an_unknown_kind_of_study_is_refused_with_all_kinds(client):
     problem = assert_problem(client.post("/v1/studies", json={"kind": "extern", "job": "job_x"}), 422, "invalid_spec")
-    detail = "Received 'extern'; expected one of remedies, learning_curve, external, recorded."
+    detail = "Received 'extern'; expected one of remedies, learning_curve, external, recorded, judge."
     assert problem["errors"] == [{"pointer": "/kind", "detail": detail}]
 
 
