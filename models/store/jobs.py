@@ -21,6 +21,9 @@ from models.store.transitions import count_seconds_since, move
 from models.tables import DatasetRow, JobRow
 from models.views.job import JOB_VIEW_ONLY
 
+# A job's new status, or the reason why it cannot be cancelled.
+Cancellation = Literal["cancelled", "cancelling"] | JobNotFound | JobFinished
+
 # The statuses, as shown to clients, of jobs that can still be cancelled.
 CANCELLABLE_STATUSES = ("queued", "paused", "running", "pausing")
 
@@ -115,15 +118,13 @@ def cancel_listed(session: Session, job_ids: Collection[str]) -> tuple[int, int]
     return len(rows) - running, running
 
 
-def cancel_named(
-    session: Session, owner: str, job_ids: Collection[str]
-) -> dict[str, Literal["cancelled", "cancelling"] | JobNotFound | JobFinished]:
+def cancel_named(session: Session, owner: str, job_ids: Collection[str]) -> dict[str, Cancellation]:
     """Cancel these jobs of the owner. Returns each job's new status, or the reason why it cannot be cancelled."""
     # Rows are always locked in the same order.
     query = _select_seen_by(owner).where(JobRow.id.in_(job_ids)).order_by(JobRow.id)
     rows = {row.id: row for row in session.scalars(query.with_for_update(of=JobRow))}
     studies.lock_of_jobs(session, [row for row in rows.values() if row.status not in TERMINAL])
-    ends: dict[str, Literal["cancelled", "cancelling"] | JobNotFound | JobFinished] = {}
+    ends: dict[str, Cancellation] = {}
     for job_id in dict.fromkeys(job_ids):
         row = rows.get(job_id)
         if row is None:

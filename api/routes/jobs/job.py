@@ -1,7 +1,7 @@
 """Lists, returns, changes, deletes, cancels, pauses and resumes jobs, and shows their place in the queue and events."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, TypeVar
 from urllib.parse import unquote_plus
 
 from fastapi import Header, Query, Request, Response
@@ -42,6 +42,8 @@ from models.tables import JobRow
 from models.views.job import build_job_view
 
 router = make_router("/v1/jobs", "jobs")
+
+T = TypeVar("T")
 
 # This many are cancelled in a few hundredths of a second, for which SQLite's other writers wait.
 JOBS_AT_ONCE = 50
@@ -188,28 +190,48 @@ def cancel_jobs(
         ids, has_more = jobs.list_cancellable(session, context.owner, filters, limit=MAX_CANCELLED_AT_ONCE)
     with context.write() as session:
         context.note_changes(session, [unquote_plus(request.url.query)])
-    cancelled, cancelling = _cancel_in_pieces(context.app.database, ids)
-    return CancellationView(object="cancellation", cancelled=cancelled, cancelling=cancelling, has_more=has_more)
+    counts = _cancel_in_pieces(context.app.database, ids, jobs.cancel_listed)
+    return CancellationView(
+        object="cancellation",
+        cancelled=sum(cancelled for cancelled, _ in counts),
+        cancelling=sum(cancelling for _, cancelling in counts),
+        has_more=has_more,
+    )
 
 
-def _cancel_in_pieces(database: Database, ids: list[str]) -> tuple[int, int]:
-    """Cancel the jobs in several transactions, between which other owners' requests have their turn."""
-    counts: list[tuple[int, int]] = []
+def _cancel_in_pieces(database: Database, ids: list[str], cancel: Callable[[Session, Sequence[str]], T]) -> list[T]:
+    """Cancel the jobs in several transactions, between which other owners' requests have their turn.
+
+    Args:
+        ids: in ascending order.
+        cancel: cancels some of them.
+
+    Returns:
+        What `cancel` returned for each transaction.
+    """
+    results: list[T] = []
 
     def cancel_next(session: Session, after: str) -> str | None:
         piece = [job_id for job_id in ids if job_id > after][:JOBS_AT_ONCE]
-        counts.append(jobs.cancel_listed(session, piece))
+        results.append(cancel(session, piece))
         return piece[-1] if len(piece) == JOBS_AT_ONCE else None
 
     database.write_in_pieces(cancel_next)
-    return sum(cancelled for cancelled, _ in counts), sum(cancelling for _, cancelling in counts)
+    return results
 
 
 def _cancel_named(context: RequestContext, ids: list[str]) -> CancellationView:
-    with context.write() as session:
-        ends = jobs.cancel_named(session, context.owner, ids)
-        changed = [job_id for job_id, end in ends.items() if not isinstance(end, HeldoutError)]
-        context.note_changes(session, changed)
+    change = context.change
+
+    def cancel(session: Session, piece: Sequence[str]) -> dict[str, jobs.Cancellation]:
+        ends = jobs.cancel_named(session, context.owner, piece)
+        context.change = change  # each transaction notes its own jobs
+        context.note_changes(session, [job_id for job_id, end in ends.items() if not isinstance(end, HeldoutError)])
+        return ends
+
+    pieces = _cancel_in_pieces(context.app.database, sorted(set(ids)), cancel)
+    by_id = {job_id: end for piece in pieces for job_id, end in piece.items()}
+    ends = {job_id: by_id[job_id] for job_id in dict.fromkeys(ids)}
     results = [
         NamedCancellationView(
             id=job_id,

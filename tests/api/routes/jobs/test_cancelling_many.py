@@ -1,5 +1,6 @@
 """Cancelling many jobs makes the same transition as for single jobs, in limited numbers and for one owner."""
 
+import pytest
 from sqlalchemy.event import listen
 
 from api.routes.jobs import job as cancellations
@@ -45,14 +46,19 @@ def test_one_request_cancels_a_limited_number_of_jobs_oldest_first(client, spec,
     assert {get_status(client, job) for job in made} == {"cancelled"}
 
 
-def test_jobs_of_a_request_are_cancelled_in_several_transactions(client, app, spec, monkeypatch):
+@pytest.mark.parametrize("named", [False, True], ids=["by filter", "by id"])
+def test_jobs_of_a_request_are_cancelled_in_several_transactions(client, app, spec, monkeypatch, named):
     monkeypatch.setattr(cancellations, "JOBS_AT_ONCE", 2)
     made = [submit(client, spec) for _ in range(5)]
     commits = []
     listen(app.state.context.database._writer, "commit", commits.append)
-    assert client.post("/v1/jobs/cancel?status=queued").json()["cancelled"] == 5
-    assert len(commits) >= 1 + 3  # the activity log first, then two jobs, two jobs and one
+    asked = {"json": {"ids": [job["id"] for job in made]}} if named else {"params": {"status": "queued"}}
+    assert client.post("/v1/jobs/cancel", **asked).json()["cancelled"] == 5
+    assert len(commits) >= 3  # two jobs, two jobs and one
     assert {get_status(client, job) for job in made} == {"cancelled"}
+    entries = client.get("/v1/activity").json()["data"]
+    subjects = {entry["subject"] for entry in entries if entry["action"] == "cancel_jobs"}
+    assert subjects == ({job["id"] for job in made} if named else {"status=queued"})
 
 
 def test_filters_without_a_match_cancel_nothing(client, spec):
