@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from analysis.arrays.image_quality import MAX_IMAGES, Degradation, find_degradation
 from heldout.fixes.changes import NamedPixelChange
 from heldout.stored.audit import AuditFinding, Severity
-from heldout.words import rough_percent
+from heldout.words import join_with_and, rough_percent
 from heldout.words.labels import QUALITIES
 from worker.ingest.audit.dataset import ADJECTIVES, MAX_EXAMPLES, IngestedDataset
 from worker.ingest.audit.samples import Sample, compute_features, standardize, take_sample
@@ -35,6 +35,13 @@ WARNING_EFFECT = 0.005
 CRITICAL_EFFECT = 0.05
 MIN_SCALE_FACTOR = 10.0  # between the brightest pixels of two splits
 MAX_EFFECT_LEFT = 0.25  # share of the effect that is left once a mistake is undone
+# Differences of means that a person sees in the examples, in standard deviations of the training images.
+CLEAR_DIFFERENCE = 0.3
+DIFFERENCES = {
+    "brightness": ("are darker", "are brighter"),
+    "contrast": ("have less contrast", "have more contrast"),
+    "edges": ("are smoother", "have sharper edges"),
+}
 
 
 @dataclass(frozen=True)
@@ -190,8 +197,7 @@ def _make_finding(
         code=code,
         severity=severity,
         numbers=numbers,
-        explanation=_explain_shift(split, compared.effect, numbers.get("slip"), numbers.get("effect_once_undone"))
-        + _explain_quality(split, numbers),
+        explanation=_explain_shift(split, compared.effect, numbers) + _explain_quality(split, numbers),
         what_to_do=NOTHING_TO_DO if severity == "info" else WHAT_TO_DO.get(code, PREPARE_ALIKE),
         examples=dataset.examples(held.rows[order]),
     )
@@ -218,22 +224,32 @@ def _explain_quality(split: str, numbers: Mapping[str, Any]) -> str:
     )
 
 
-def _explain_shift(split: str, effect: float, mistake: str | None, left: float | None) -> str:
-    share = f"{rough_percent(effect)} of what differs between images"
-    if effect < WARNING_EFFECT:
-        return (
-            f"The {ADJECTIVES[split]} images differ a little from the training images: being of another split explains "
-            f"{share}, where a random split would explain about 0%. A difference this small hardly changes a result."
-        )
+def _explain_shift(split: str, effect: float, numbers: Mapping[str, Any]) -> str:
+    size = (
+        f"The split accounts for {rough_percent(effect)} of the differences between images; a random split would "
+        "account for about 0%."
+    )
+    mistake, left = numbers.get("slip"), numbers.get("effect_once_undone")
     if mistake is None:
-        return (
-            f"The {split} images do not look like the training images: being of another split explains {share}, where "
-            "a random split would explain about 0%. Results on one of them say less about the other."
-        )
+        degree, end = "", "Results on one say less about the other."
+        if effect < WARNING_EFFECT:
+            degree, end = "a little ", "A difference this small hardly changes a result."
+        how = _describe_differences(numbers["differences"])
+        return f"The {ADJECTIVES[split]} images look {degree}different from the training images{how}. {size} {end}"
     if left is None:
-        return f"{mistake} Being of another split explains {share}."
+        return f"{mistake} {size}"
     alike = "they look like" if left < WARNING_EFFECT else "they look more like"
     return f"{mistake} With that undone, {alike} the training images."
+
+
+def _describe_differences(differences: Mapping[str, float]) -> str:
+    """Say in words which means differ clearly, such as ": they are darker". Empty if none does."""
+    clear = [
+        more if differences[name] > 0 else less
+        for name, (less, more) in DIFFERENCES.items()
+        if abs(differences[name]) >= CLEAR_DIFFERENCE
+    ]
+    return f": they {join_with_and(clear)}" if clear else ""
 
 
 def _compute_times_darker(train: Sample, held: Sample) -> float:

@@ -247,9 +247,22 @@ def test_a_negligible_shift_is_only_an_info(tmp_path, mnist5k):
     images[mnist5k.splits["test"]] = (images[mnist5k.splits["test"]] * 0.97).astype(np.uint8)
     [finding], _ = find_shift(make_dataset(tmp_path, images, mnist5k.labels, mnist5k.splits))
     assert (finding.code, finding.severity) == ("split_shift", "info")
-    assert finding.explanation.startswith("The test images differ a little from the training images: being of another ")
-    assert " explains 0.2% " in finding.explanation
+    assert finding.explanation.startswith(
+        "The test images look a little different from the training images. The split "
+    )
+    assert " accounts for 0.2% " in finding.explanation
     assert finding.what_to_do.startswith("No action is needed")
+
+
+def test_the_audit_says_how_images_of_another_kind_differ(tmp_path, mnist5k):
+    images = mnist5k.images.copy()
+    test = mnist5k.splits["test"]
+    images[test] = np.maximum(images[test] // 2, 30)
+    finding = find_shift(make_dataset(tmp_path, images, mnist5k.labels, mnist5k.splits))[0][-1]
+    assert (
+        "different from the training images: they are brighter, have less contrast and are smoother"
+        in finding.explanation
+    )
 
 
 def test_floats_on_another_scale_are_identified(tmp_path, mnist5k):
