@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from contextlib import suppress
 
 import pytest
@@ -190,12 +191,14 @@ def test_a_judge_answers_a_candidate_and_shows_no_label(asked, client, tmp_path)
         answers = ["cat" if (place % 2) ^ (place < wrong) else "dog" for place in range(60)]
         rows = "".join(f"validation,{image},{answer}\n" for image, answer in zip(labels, answers, strict=True))
         (tmp_path / f"{name}.csv").write_text(f"split,image,answer\n{rows}")
+    began = time.monotonic()
     (base, _), (good, _), (shown, _), (refused, is_refused) = asked(
         call("judge_candidate", study=judge.id, name="base", paths=[str(tmp_path / "base.csv")]),
         call("judge_candidate", study=judge.id, name="good", paths=[str(tmp_path / "good.csv")]),
-        call("progress", id=judge.id),
+        call("progress", id=judge.id, wait_s=55),
         call("judge_candidate", study=judge.id, name="good", paths=[str(tmp_path / "base.csv")]),
     )
+    assert time.monotonic() - began < 40, "no one waits for the end of a judge, which only its owner closes"
     assert ("the base" in base, "surely better" in good, is_refused) == (True, True, True)
     assert "was judged before" in refused
     assert "19 of 20 looks are left." in shown

@@ -185,9 +185,10 @@ class Tools:
         """Report the progress of a job or study; once it has ended, its result."""
         async with self._client() as client:
             if id.startswith("std_"):
-                return describe_study(
-                    await client.studies.poll(id, wait_s=wait_s) or (await client.studies.get(id)).view
-                )
+                study = (await client.studies.get(id)).view
+                if study.kind != "judge":  # someone closes it, so there is nothing to wait for
+                    study = await client.studies.poll(id, wait_s=wait_s) or (await client.studies.get(id)).view
+                return describe_study(study)
             return await _wait_for_job(client, id, wait_s)
 
     async def train(
