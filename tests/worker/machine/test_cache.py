@@ -24,7 +24,7 @@ from models.blobs import RANGE_BYTES, BlobMissing, Blobs
 from tests.e2e.running import ROOT, until
 from tests.object_store import S3Server
 from worker.machine.cache import hold_dataset
-from worker.machine.held_folders import evict
+from worker.machine.held_folders import evict, have_noted_digests, note_digests
 
 ROOMY = 10**12
 SIDE = 20  # 400 images are 160 kB, and everything else is less than a tenth of that
@@ -413,6 +413,16 @@ def flip(file: Path, at: int) -> None:
     content = bytearray(file.read_bytes())
     content[at] ^= 2
     file.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["layers", "weights", "note"])
+def test_one_changed_bit_in_a_noted_file_or_the_note_is_noticed(tmp_path, name):
+    for file in ("layers", "weights"):
+        (tmp_path / file).write_bytes(file.encode())
+    note_digests(tmp_path / "note", [tmp_path / "layers", tmp_path / "weights"])
+    assert have_noted_digests(tmp_path / "note")
+    flip(tmp_path / name, (tmp_path / name).stat().st_size // 2)
+    assert not have_noted_digests(tmp_path / "note")
 
 
 @pytest.mark.parametrize(

@@ -367,12 +367,12 @@ def test_an_uploaded_model_is_unpacked_once_for_each_owner(work: Work, blobs: Bl
     for owner in (ALICE, ALICE, BOB):
         train(owner)
     assert [folder.parent == kept for folder in folders] == [False, True, False]
-    for name in ("layers.json", "weights.npz", "digests.json"):
-        damaged = folders[1] / name
-        flip(damaged, damaged.stat().st_size // 2)
-        train(ALICE)
-        train(ALICE)
-        assert [folder.parent == kept for folder in folders[-2:]] == [False, True], f"{name} is rebuilt once"
+    # tests/worker/machine/test_cache.py damages every file of a note.
+    damaged = folders[1] / "weights.npz"
+    flip(damaged, damaged.stat().st_size // 2)
+    train(ALICE)
+    train(ALICE)
+    assert [folder.parent == kept for folder in folders[-2:]] == [False, True], "it is rebuilt once"
     assert files == [files[0]] * len(folders)
 
 
