@@ -365,9 +365,9 @@ def test_a_stream_that_breaks_leaves_no_part_in_the_bucket(s3_url, s3_server):
 
 @pytest.fixture
 def blobs_with_short_timeouts(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> Blobs:
-    """A store that waits two seconds for each request rather than half a minute."""
-    monkeypatch.setenv("AWS_TIMEOUT", "2s")
-    return Blobs(s3_url, retry_s=0.6)
+    """A store that waits one second for each request rather than half a minute."""
+    monkeypatch.setenv("AWS_TIMEOUT", "1s")
+    return Blobs(s3_url, retry_s=0.3)
 
 
 def test_a_remote_store_that_stops_responding_is_soon_unavailable(
@@ -403,7 +403,7 @@ def test_a_slow_reader_may_take_longer_than_the_timeout_of_a_request(blobs_with_
     taken = []
     for piece in blobs_with_short_timeouts.chunks(KEY):
         if not taken:
-            time.sleep(2.5)  # longer than a request may take
+            time.sleep(1.5)  # longer than a request may take
         taken.append(piece)
     assert b"".join(taken) == content
 
@@ -412,7 +412,7 @@ def test_a_slow_sender_may_take_longer_than_the_timeout_of_a_request(blobs_with_
     def slow() -> Iterator[bytes]:
         for number in range(20):
             if number == 10:
-                time.sleep(2.5)
+                time.sleep(1.5)
             yield bytes(MIB)
 
     assert blobs_with_short_timeouts.put_stream(KEY, slow()) == 20 * MIB
