@@ -51,14 +51,13 @@ def examine(folder, images, labels, splits):
 
 
 @pytest.mark.parametrize(
-    ("change", "undo"),
+    ("change", "undo", "copy"),
     [
-        (lambda images: 255 - images, "invert"),
-        (lambda images: images[..., ::-1], "swap_channels"),
-        (lambda images: np.rot90(images, 1, (1, 2)), "turn_right"),
+        (lambda images: 255 - images, "invert", encode),
+        (lambda images: images[..., ::-1], "swap_channels", lambda image: image),
+        (lambda images: np.rot90(images, 1, (1, 2)), "turn_right", encode),
     ],
 )
-@pytest.mark.parametrize("copy", [lambda image: image, encode])
 def test_copies_are_found_behind_other_pixel_values(tmp_path, mnist5k, change, undo, copy):
     images, labels, splits = plant(mnist5k, change, copy)
     findings, checks, relations = examine(tmp_path, images, labels, splits)
