@@ -5,8 +5,6 @@ import json
 import os
 import signal
 import socket
-import sys
-import time
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
@@ -32,9 +30,6 @@ log = structlog.get_logger()
 
 KEY_OWNER = "local"
 ADVICE = "Choose another with --port; 0 picks a free one."
-# The most that a start waits for the pretrained network, which a worker converts once.
-MAX_CONVERSION_S = 180.0
-LOOK_S = 0.1
 
 
 class HttpServer(Protocol):
@@ -113,10 +108,7 @@ def _serve(
     try:
         if not stop.asked:
             with keep_worker(worker_name, settings, requeue) if has_worker else nullcontext():
-                if has_worker:
-                    _wait_for_network(database, settings.pretrained, stop)
-                if not stop.asked:
-                    server.run(sockets=[listener])
+                server.run(sockets=[listener])
     finally:
         database.dispose()
     return 130 if stop.number == signal.SIGINT else 0
@@ -132,19 +124,6 @@ def _prepare(settings: Settings, database: Database, workers_name: str, has_work
     with database.write() as session:
         claims.recover_from_dead_workers(session, f"{workers_name}-")
     return key_id
-
-
-def _wait_for_network(database: Database, name: str, stop: "_StopSignals") -> None:
-    """Wait until a worker has converted the pretrained network, so that the first jobs can start from it.
-
-    A signal ends that, and so does a worker that has other work for too long.
-    """
-    ends_at = time.monotonic() + MAX_CONVERSION_S
-    if not pretrained.is_converting(database, name):
-        return
-    print("Preparing the pretrained network, once. This can take a minute.", file=sys.stderr, flush=True)
-    while not stop.asked and time.monotonic() < ends_at and pretrained.is_converting(database, name):
-        time.sleep(LOOK_S)
 
 
 class _StopSignals:

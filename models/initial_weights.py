@@ -125,7 +125,7 @@ def get_usable_model(
         raise SpecModelNotFound(model_id, pointer) from None
     facts = models.get_facts(row)
     if facts is None:
-        raise ModelUnavailable(row.id, row.status.value, pointer)
+        raise ModelUnavailable(row.id, row.status.value, pointer, row.name if row.owner is None else None)
     return row, facts
 
 

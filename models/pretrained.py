@@ -125,10 +125,9 @@ def _is_settled(session: Session, pretrained: Pretrained) -> bool:
     )
 
 
-def is_converting(database: Database, name: str) -> bool:
-    """Whether a worker has yet to convert the network that the operator has chosen, or is just doing so."""
-    with database.read() as session:
-        return any(row.status is ModelStatus.CHECKING for row in models.list_shared(session, name))
+def is_coming(session: Session, name: str) -> bool:
+    """Whether the network that the operator has chosen can be used, or will be once a worker has converted it."""
+    return any(row.status is not ModelStatus.REJECTED for row in models.list_shared(session, name))
 
 
 def has_photographs(session: Session, dataset: DatasetRow, audit: StoredAudit | None) -> bool:

@@ -42,15 +42,20 @@ class SpecModelNotFound(InvalidSpec, code="model_not_found", title="The body nam
 
 
 class ModelUnavailable(InvalidSpec, code="model_unavailable", title="The model cannot be used"):
-    """The uploaded model is still being checked, or was rejected; the detail says why."""
+    """The model is still being read or prepared, or was rejected; the detail says why.
 
-    def __init__(self, model_id: str, status: str, pointer: str = "/model") -> None:
-        why = (
-            "Its file is still being read; wait for it with GET /v1/models/{id}?wait=60."
-            if status == "checking"
-            else "GET /v1/models/{id} says what is wrong with its file."
-        )
-        detail = f"Model {model_id} is {status}. {why.format(id=model_id)}"
+    shared: its name, if all owners share it.
+    """
+
+    def __init__(self, model_id: str, status: str, pointer: str = "/model", shared: str | None = None) -> None:
+        detail = f"Model {model_id} is {status}. GET /v1/models/{model_id} says what is wrong with its file."
+        if status == "checking":
+            doing = (
+                f"Model {model_id} is checking. Its file is still being read;"
+                if shared is None
+                else f"The network {shared} ({model_id}) is still being prepared, once, which can take a minute;"
+            )
+            detail = f"{doing} wait for it with GET /v1/models/{model_id}?wait=60."
         super().__init__(detail, pointer=pointer)
 
 

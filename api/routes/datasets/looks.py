@@ -132,7 +132,7 @@ def _get_or_begin(context: RequestContext, reference: str, *, again: bool) -> tu
         datasets.require_content(row, "features")
         job = searches.find_newest_job(session, searches.FEATURES, row.id)
         settings = context.app.settings
-        is_available = settings.features and pretrained.find_shared(session, settings.pretrained) is not None
+        is_available = settings.features and pretrained.is_coming(session, settings.pretrained)
         is_lost = again and row.features_status is SearchStatus.STORED and not _are_usable(context, row)
     may_begin = row.features_status is None or is_lost or (again and row.features_status is SearchStatus.FAILED)
     if not (may_begin and is_available):

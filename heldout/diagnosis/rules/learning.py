@@ -312,12 +312,17 @@ def find_too_little_data(facts: Facts) -> Finding | None:
     few = "Too few training images" if images is None else f"{pluralize(images, 'training image')} are too few"
     now = "" if images is None else f" (there are {images:,} now)"
     more = f"Collect more training images{now}."
+    first, *others = remedies.REGULARISATION
+    pretrained = remedies.suggest(facts.base, first)
+    helps = (
+        "Pretrained features usually help photographs most, then more images" if pretrained else "More images help most"
+    )
     return Finding(
         "too_little_data",
         "warning",
         f"The network answers {percent(trained)} of its training images correctly, but only {percent(heldout)} of "
-        f"the validation images. {ruled_out} {few} for this network to learn what holds for other images. More "
-        "images help most, then more varied ones.",
+        f"the validation images. {ruled_out} {few} for this network to learn what holds for other images. "
+        f"{helps}, then more varied ones.",
         {
             "train_accuracy": trained,
             "validation_accuracy": heldout,
@@ -325,5 +330,5 @@ def find_too_little_data(facts: Facts) -> Finding | None:
             "images": images,
             **evidence,
         },
-        (*remedies.suggest_data_fix(more), *remedies.suggest(facts.base, *remedies.REGULARISATION)),
+        (*pretrained, *remedies.suggest_data_fix(more), *remedies.suggest(facts.base, *others)),
     )

@@ -29,11 +29,11 @@ from sqlalchemy.orm import Session, load_only
 
 from analysis.scheduling.fair_share import OwnerStanding
 from heldout.lifecycle.job import JobStatus
-from heldout.lifecycle.resources import RelationsStatus, SearchStatus
+from heldout.lifecycle.resources import ModelStatus, RelationsStatus, SearchStatus
 from heldout.work.kinds import KINDS_IN_SLOTS, SPEC_VERSION, JobKind
 from models.database import db_now
 from models.store.jobs import sort_as_claimed
-from models.tables import DatasetRow, JobRow, OwnerRow
+from models.tables import DatasetRow, JobRow, ModelRow, OwnerRow
 
 # The status is a parameter, so that PostgreSQL plans each execution for the actual free memory. A generic plan would
 # read all jobs of owners without a fitting job.
@@ -47,6 +47,17 @@ _HAS_FEATURES_IF_COMPUTED = or_(
     ~select(DatasetRow.id)
     .where(DatasetRow.id == JobRow.dataset_id, DatasetRow.features_status == literal_column(f"'{SearchStatus.QUEUED}'"))
     .correlate(JobRow)
+    .exists(),
+)
+# Features need the pretrained network, so they wait while it is converted. One that is to be fetched has no file yet.
+_HAS_CONVERTED_NETWORK = or_(
+    JobRow.kind != literal_column(f"'{JobKind.FEATURES}'"),
+    ~select(ModelRow.id)
+    .where(
+        ModelRow.owner.is_(None),
+        ModelRow.status == literal_column(f"'{ModelStatus.CHECKING}'"),
+        ModelRow.sha256 != literal_column("''"),
+    )
     .exists(),
 )
 
@@ -97,6 +108,7 @@ def build_statements(kinds: tuple[JobKind, ...], devices: tuple[str, ...], *, co
     can_run: tuple[ColumnElement[bool], ...] = (
         *is_for,
         *([_HAS_FEATURES_IF_COMPUTED] if JobKind.SUSPECT in kinds else []),
+        *([_HAS_CONVERTED_NETWORK] if JobKind.FEATURES in kinds else []),
         JobRow.gpus <= bindparam("gpus", type_=Integer),
         JobRow.spec_version <= bindparam("spec_version", type_=Integer),
         *([_needed_bytes <= bindparam("free_bytes", type_=BigInteger)] if counts_memory else []),

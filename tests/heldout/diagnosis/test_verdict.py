@@ -49,6 +49,18 @@ def make_answers_with_copies(accuracy: float, count: int, copies: int, seed: int
     return found, copied
 
 
+@pytest.mark.parametrize(("has_photographs", "first"), [(True, "pretrained"), (False, "fix_data")])
+def test_of_too_few_photographs_pretrained_features_come_first(has_photographs, first):
+    made = Made(answers(1.0, 395), answers(0.35, 85, 1), answers(0.35, 84, 2))
+    found = diagnose(FINE, None, made.evaluation(), spec(), has_photographs=has_photographs)
+    assert found.verdict == "too_little_data"
+    few = finding(found, "too_little_data")
+    assert few.remedies[0].name == first
+    assert few.remedies[1].name == ("fix_data" if has_photographs else "augmentation")
+    for text in (few.explanation, found.summary):
+        assert ("retrained features" in text) == has_photographs
+
+
 # --- cases of users -----------------------------------------------------------------------------------
 
 

@@ -1,12 +1,14 @@
 """Jobs that find a dataset's wrong labels: who gets them, when they are repeated, and what their end changes."""
 
+import pytest
+
 from heldout.lifecycle.job import JobRequest
 from heldout.work.kinds import KINDS, FeaturesSpec, JobKind, SuspectSpec
 from models.database import db_now
-from models.store import claims, discards, jobs, searches
+from models.store import claims, discards, jobs, models, searches
 from models.store.claims import Capacity, HeldAttempt
 from models.store.relations import NO_OWNER
-from models.tables import DatasetRow
+from models.tables import DatasetRow, ModelRow
 from tests.models.work import ALICE, BOB, Work
 
 
@@ -81,6 +83,26 @@ def test_a_search_waits_until_the_features_of_its_dataset_are_computed(work):
     with work.database.write() as session:
         searches.mark_stored(session, searches.FEATURES, features.held, work.dataset.id)
     assert work.claim().held.job_id == job_id
+
+
+@pytest.mark.parametrize("end", ["ready", "rejected"])
+def test_features_wait_while_the_pretrained_network_is_converted_and_never_longer(work, end):
+    with work.database.write() as session:
+        features = searches.queue(session, searches.FEATURES, BOB, work.dataset.id).id
+        about = models.SharedModel("net", "Apache-2.0", "somewhere")
+        file = {"key": "models/mod_1/shared", "sha256": "1", "size_bytes": 1}
+        models.add(session, None, "mod_1", "net", **file, shared=about, converts=True)
+        fetched = {"key": "models/mod_2/shared", "sha256": "", "size_bytes": 0}
+        models.add(session, None, "mod_2", "mobilenet_v2", **fetched, shared=about, fetches="mobilenet_v2")
+    search = queue(work)
+    assert [work.claim().kind for _ in range(2)] == [JobKind.CHECK_MODEL] * 2
+    assert not work.claim()
+    with work.database.write() as session:
+        session.get_one(ModelRow, "mod_1").status = end
+    held = work.claim().held
+    assert held.job_id == features
+    work.fail(held, "model_unavailable")
+    assert work.claim().held.job_id == search, "without features it runs, too"
 
 
 def test_a_dataset_that_is_not_ready_is_not_searched(work):

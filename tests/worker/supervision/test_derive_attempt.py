@@ -172,12 +172,12 @@ def test_a_new_version_is_searched_for_wrong_labels_unless_that_is_turned_off(be
 
 
 @pytest.mark.parametrize(
-    ("is_on", "network", "status"), [(True, "mod_1", "queued"), (False, "mod_1", None), (True, None, None)]
+    ("is_on", "has_network", "status"), [(True, True, "queued"), (False, True, None), (True, False, None)]
 )
 def test_a_new_version_gets_features_unless_that_is_turned_off_and_a_deletion_removes_them(
-    bench, monkeypatch, is_on, network, status
+    bench, monkeypatch, is_on, has_network, status
 ) -> None:
-    monkeypatch.setattr(pretrained, "find_shared", lambda *_: network)
+    monkeypatch.setattr(pretrained, "is_coming", lambda *_: has_network)
     bench.settings = Settings(home=bench.settings.home, check_labels=False, features=is_on)
     derived = bench.derive(exclude=[0])
     assert bench.run().status == "succeeded"

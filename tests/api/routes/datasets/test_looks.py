@@ -1,7 +1,5 @@
 """Similar images and the map over HTTP: the first request has features computed, and later ones read them."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
@@ -21,7 +19,7 @@ MAP, SIMILAR = "/v1/datasets/mnist5k/map", "/v1/datasets/mnist5k/images/10/simil
 
 @pytest.fixture
 def has_network(monkeypatch):
-    monkeypatch.setattr(pretrained, "find_shared", lambda *_: SimpleNamespace(id="mod_1"))
+    monkeypatch.setattr(pretrained, "is_coming", lambda *_: True)
 
 
 def finish(worker, client, folder, count: int = 20, findings: tuple[AuditFinding, ...] = ()) -> str:

@@ -118,7 +118,9 @@ def test_a_withdrawn_model_is_no_longer_offered_but_stays_on_model_cards(client,
 def test_a_network_names_a_shared_model_and_its_card_says_where_that_is_from(client, stranger, worker, spec, shared):
     named = add_backbone(spec, ABOUT.name)
     refused = assert_problem(client.post("/v1/jobs", json=named), 422, "model_unavailable", "/network/backbone/model")
-    assert f"GET /v1/models/{shared}" in refused["detail"]
+    assert "The network small net" in refused["detail"]
+    assert "is still being prepared" in refused["detail"]
+    assert f"GET /v1/models/{shared}?wait=60" in refused["detail"]
     end_check(worker, shared)
     job = submit(stranger, named)
     worker.blobs.delete(f"models/{shared}/shared")
