@@ -1,5 +1,8 @@
 """Faults planted in own networks: `python -m benchmarks.inside.planted train`, then `score`, and last `score --sealed`.
 
+`train --second` and `score --second` do so with a further lot, which is sealed as a whole: every kind in every network
+that can have it, on `animals` (a wheel in the folder that HELDOUT_DATASETS names), and more networks without a fault.
+
 Kinds follow the operators of DeepCrime (Humbatova et al. 2021): initializer, activation, output, optimizer, learning
 rate, epochs, regularization, frozen layers, strides, pixels, labels. Networks and sets are drawn by lot for each kind.
 Half of all trainings are sealed, and scored once. A fault counts if it costs five points of training or validation
@@ -24,10 +27,12 @@ import numpy as np
 from keras import layers
 
 from analysis.arrays.dataset import ImageSet
+from benchmarks.cures.sets import SOURCES
 from benchmarks.diagnosis.trained import Judge, kept_figures
 from heldout.diagnosis import Diagnosis, diagnose
 from heldout.diagnosis.evaluation import Evaluation, build_from_final
 from heldout.diagnosis.history import read_history
+from heldout.service.settings import Settings
 from heldout.spec.documents import merge
 from heldout.spec.job import JobSpec
 from heldout.spec.model_facts import NetworkFacts
@@ -46,16 +51,22 @@ from worker.training.networks.own_network import build_own_network
 from worker.training.uploaded_models.description import describe_network
 
 KEPT = Path(__file__).parent / "planted.jsonl"
-LOT = "faults of networks"
+LOT, SECOND_LOT, SECOND_SET = "faults of networks", "faults of networks, second lot", "animals"
 TRAIN, HELDOUT, EPOCHS, MIN_COST = 500, 250, 12, 0.05
-OF_KIND, CLEAN_SEEDS = 2, 2
+OF_KIND, CLEAN_SEEDS, SECOND_CLEAN_SEEDS = 2, 2, 8
 SETS, SPLITS = ("mnist5k", "digits"), ("train", "validation")
+TIMES = ("seconds", "evaluation_seconds", "images_per_second")
 
 Config = dict[str, Any]
 Shape = tuple[int, ...]
 
 
 def load_set(name: str) -> ImageSet:
+    if name in SOURCES:
+        images = SOURCES[name](Settings().datasets)
+        rows = np.random.default_rng(7).permutation(len(images.labels))[: TRAIN + 2 * HELDOUT]
+        parts = zip(("train", "validation", "test"), np.split(rows, [TRAIN, TRAIN + HELDOUT]), strict=True)
+        return replace(images, splits=dict(parts))
     images = BUNDLED[name].read(Path("data"))
     chosen = {}
     for split, count in (("train", TRAIN), ("validation", HELDOUT), ("test", HELDOUT)):
@@ -230,6 +241,15 @@ def draw() -> list[Draw]:
     return [*clean, *planted]
 
 
+def draw_second() -> list[Draw]:
+    """List every kind in every network, in a drawn order, after a network of each without a fault. All are sealed."""
+    clean = [Draw(CLEAN, name, SECOND_SET, seed, True) for seed in range(SECOND_CLEAN_SEEDS) for name in NETWORKS]
+    later = clean[len(NETWORKS) :]
+    later += [Draw(kind, name, SECOND_SET, 9, True) for kind, fault in FAULTS.items() for name in fault.networks]
+    random.Random(SECOND_LOT).shuffle(later)
+    return [*clean[: len(NETWORKS)], *later]
+
+
 class Planted(NamedTuple):
     config: Config
     spec: JobSpec
@@ -275,11 +295,14 @@ def run(planted: Planted) -> dict[str, Any]:
     return found
 
 
-def train() -> None:
+def train(drawing: list[Draw]) -> None:
     """Train what has been drawn and is not kept yet."""
-    for drawn in draw():
+    for drawn in drawing:
         if drawn.key not in read_kept():
             record = {"key": drawn.key, **run(plant(drawn))}
+            for epoch in record["history"]:
+                for name in TIMES:
+                    epoch.pop(name, None)
             with KEPT.open("a") as file:
                 file.write(json.dumps(_round(record), separators=(",", ":")) + "\n")
 
@@ -315,10 +338,10 @@ def _get_accuracy(record: dict[str, Any], split: str) -> float:
     return record["kept"]["final"][split]["accuracy"] if "kept" in record else 0.0
 
 
-def list_counting(sealed: bool) -> Iterator[tuple[Draw, dict[str, Any]]]:
+def list_counting(drawing: list[Draw], sealed: bool) -> Iterator[tuple[Draw, dict[str, Any]]]:
     """List the trainings without a fault, and those whose fault costs something."""
     kept = read_kept()
-    for drawn in draw():
+    for drawn in drawing:
         record, clean = kept.get(drawn.key), kept.get(drawn._replace(kind=CLEAN, seed=0).key)
         if record is None or clean is None or drawn.is_sealed != sealed:
             continue
@@ -327,10 +350,10 @@ def list_counting(sealed: bool) -> Iterator[tuple[Draw, dict[str, Any]]]:
             yield drawn, record
 
 
-def score(sealed: bool) -> None:
+def score(drawing: list[Draw], sealed: bool) -> None:
     named, listed, clean, alarms = list[bool](), list[bool](), 0, Counter[str]()
     print("| fault | network, set | among the first two | listed |\n|---|---|---|---|")
-    for drawn, record in list_counting(sealed):
+    for drawn, record in list_counting(drawing, sealed):
         found = judge(plant(drawn), record)
         first = [cause.code for cause in found.causes[:2]]
         if drawn.kind == CLEAN:
@@ -347,4 +370,6 @@ def score(sealed: bool) -> None:
 
 
 if __name__ == "__main__":
-    train() if sys.argv[1] == "train" else score("--sealed" in sys.argv)
+    is_second = "--second" in sys.argv
+    lot = draw_second() if is_second else draw()
+    train(lot) if sys.argv[1] == "train" else score(lot, is_second or "--sealed" in sys.argv)
