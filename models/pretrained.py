@@ -12,7 +12,13 @@ import structlog
 
 from heldout.errors import OperatorError
 from heldout.lifecycle.resources import ModelRejectionCode, ModelStatus
-from heldout.spec.pretrained import KERAS_NETWORKS, PRETRAINED_MODEL, shows_photographs
+from heldout.spec.pretrained import (
+    KERAS_NETWORKS,
+    PRETRAINED_MODEL,
+    ProposedStart,
+    propose_start,
+    shows_photographs,
+)
 from heldout.stored.audit import StoredAudit
 from models.blobs import Blobs
 from models.database import Database, Session
@@ -135,6 +141,12 @@ def has_photographs(session: Session, dataset: DatasetRow, audit: StoredAudit | 
     if audit is None or dataset.shape is None or not shows_photographs(dataset.shape, audit.statistics):
         return False
     return find_shared(session, PRETRAINED_MODEL) is not None
+
+
+def propose(session: Session, dataset: DatasetRow, audit: StoredAudit) -> ProposedStart:
+    """Propose what a first job on a dataset should start from."""
+    has_pretrained = find_shared(session, PRETRAINED_MODEL) is not None
+    return propose_start(dataset.shape, audit.statistics, has_pretrained=has_pretrained)
 
 
 def order(session: Session, name: str) -> ModelRow:

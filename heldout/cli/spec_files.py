@@ -2,14 +2,14 @@
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NoReturn
 
 from heldout.cli.outcome import Refused
-from heldout.spec.pretrained import START_FOR_PHOTOGRAPHS, suits_pretrained
+from heldout.spec.pretrained import START_FOR_PHOTOGRAPHS
 
 EXAMPLE_DATASET = "mnist5k"
 _TRAINING = {"epochs": 10, "batch_size": 32, "optimizer": {"name": "adam", "learning_rate": 0.001}, "seed": 7}
@@ -64,23 +64,20 @@ _PARTS: dict[Preset, dict[str, Any]] = {
 }
 
 
-def build_command(
-    dataset: str, image: tuple[int, int, int], classes: int, has_pretrained: Callable[[], bool] = lambda: False
-) -> str:
-    """Return the `heldout train` command with a preset that suits a dataset, and with padding for small images.
+def build_command(dataset: str, image: tuple[int, int, int], classes: int, preset: str = Preset.REGULARIZED) -> str:
+    """Return the `heldout train` command with the preset that is proposed, and with padding for small images.
 
     Args:
         image: (height, width, channels) of one image.
-        has_pretrained: returns whether the service has the pretrained network.
     """
     from heldout.errors import NetworkTooDeep
     from heldout.spec.layers import plan_network
     from heldout.spec.network import NetworkSpec
 
-    if suits_pretrained(image) and has_pretrained():
-        return f"heldout train --preset {Preset.PHOTOS} --set dataset={dataset}"
-    network = get_spec(Preset.REGULARIZED)["network"]
-    command = f"heldout train --preset {Preset.REGULARIZED} --set dataset={dataset}"
+    network = get_spec(Preset(preset))["network"]
+    command = f"heldout train --preset {preset} --set dataset={dataset}"
+    if not network["blocks"]:
+        return command
     try:
         plan_network(NetworkSpec.model_validate(network), image, max(2, classes))
     except NetworkTooDeep:

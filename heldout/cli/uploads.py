@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from functools import partial, wraps
+from functools import wraps
 from inspect import signature
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -19,7 +19,6 @@ from heldout.cli.spec_files import build_command
 from heldout.documents.audit import build_audit
 from heldout.errors import InvalidSpec
 from heldout.lifecycle.resources import DatasetStatus
-from heldout.spec.pretrained import PRETRAINED_MODEL
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -120,10 +119,6 @@ def wait_for_ingest(client: Client, dataset_id: str, *, quiet: bool) -> DatasetV
     return dataset.view
 
 
-def _has_pretrained(client: Client) -> bool:
-    return any(model.shared and model.name == PRETRAINED_MODEL for model in client.models.list())
-
-
 def show_outcome(service: Service, dataset: DatasetView) -> Exit | None:
     """Print the result of an upload, with the findings of its audit."""
     ready = dataset.status is DatasetStatus.READY
@@ -131,11 +126,13 @@ def show_outcome(service: Service, dataset: DatasetView) -> Exit | None:
         print_json(dataset)
     elif ready:
         shown.show_dataset_line(dataset)
-        print_blocks(build_audit(service.client.datasets.audit(dataset.id)))
+        audit = service.client.datasets.audit(dataset.id)
+        print_blocks(build_audit(audit))
         if dataset.shape is not None and dataset.classes is not None:  # always the case once it is ready
-            has_pretrained = partial(_has_pretrained, service.client)
-            command = build_command(dataset.name, dataset.shape, len(dataset.classes), has_pretrained)
-            say(f"`{command}` trains on it.")
+            start = audit.start
+            chosen = {} if start is None else {"preset": start.preset}
+            command = build_command(dataset.name, dataset.shape, len(dataset.classes), **chosen)
+            say(f"`{command}` trains on it.{'' if start is None else f' {start.reason}'}")
     elif dataset.error:
         error = dataset.error
         say(f"{dataset.name}@{dataset.version} rejected: {error.code}: {error.detail}", file=sys.stderr)

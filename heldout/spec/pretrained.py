@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from heldout.spec.network import Pixels  # the command line starts without Pydantic
@@ -15,15 +15,6 @@ START_FOR_PHOTOGRAPHS: dict[str, Any] = {
     "head": "global_average",
     "dense": [{"units": 256, "dropout": 0.5}],
 }
-# From this side on, images show enough for features that were learned from photographs.
-LEAST_SIDE = 48
-
-
-def suits_pretrained(image: tuple[int, int, int]) -> bool:
-    """Whether images of this shape (height, width, channels) are in color and large enough."""
-    return image[2] == 3 and min(image[:2]) >= LEAST_SIDE
-
-
 # How far the median of a channel is from the nearer end of its values, as a share of them: the mean of all channels.
 # Photographs have all tones; drawings and icons are mostly one plain ground. (docs/measurements/pretrained.md)
 LEAST_DISTANCE = 0.25
@@ -38,6 +29,43 @@ def shows_photographs(image: Sequence[int], statistics: Mapping[str, Any]) -> bo
     """
     channels = statistics.get("train", {}).get("channels", ())
     return image[2] == 3 and bool(channels) and fmean(map(_measure_distance, channels)) >= LEAST_DISTANCE
+
+
+# From this side on, images show enough for a first job to start from features of photographs.
+LEAST_SIDE = 48
+
+
+@dataclass(frozen=True)
+class ProposedStart:
+    """The preset that a first job on a dataset should start from. reason: why, in one sentence for people."""
+
+    preset: Literal["photos", "regularized"]
+    reason: str
+
+
+def propose_start(
+    image: Sequence[int] | None, statistics: Mapping[str, Any], *, has_pretrained: bool = True
+) -> ProposedStart:
+    """Propose pretrained features for photographs of `LEAST_SIDE` pixels or more, and else a network from scratch.
+
+    Args:
+        image: (height, width, channels); None if images differ in size.
+        statistics: of pixel values, by split, as an audit has them.
+        has_pretrained: whether the service has the pretrained network.
+    """
+    if image is None or not statistics:
+        return ProposedStart("regularized", "Too little is known about these images to propose pretrained features.")
+    if image[2] != 3:
+        why_not = "The images are gray, and pretrained features were learned from color photographs."
+    elif min(image[:2]) < LEAST_SIDE:
+        why_not = f"The images are smaller than {LEAST_SIDE} pixels, which shows little to pretrained features."
+    elif not shows_photographs(image, statistics):
+        why_not = "One plain ground fills most of these images, as in drawings; pretrained features suit photographs."
+    elif not has_pretrained:
+        why_not = "The images look like photographs, but the service has no pretrained network."
+    else:
+        return ProposedStart("photos", "The images look like photographs, so pretrained features suit them.")
+    return ProposedStart("regularized", why_not)
 
 
 def _measure_distance(values: Mapping[str, float]) -> float:

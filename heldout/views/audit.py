@@ -130,6 +130,13 @@ class AuditQuestionView(View):
     page: str = Field(description="The page of the manual that explains it, below `/manual/`.")
 
 
+class ProposedStartView(View):
+    """The preset that a first job on a dataset should start from."""
+
+    preset: Literal["photos", "regularized"] = Field(description="Of `heldout train --preset`.")
+    reason: str
+
+
 class AuditView(View):
     """What is known about a dataset before anything is trained on it, the most serious findings first."""
 
@@ -142,6 +149,9 @@ class AuditView(View):
     findings: list[AuditFindingView]
     question: AuditQuestionView | None = Field(
         None, description="Whether images belong together, if they were split at random without `group_by`."
+    )
+    start: ProposedStartView | None = Field(
+        None, description="What a first job should start from; null where no service was asked."
     )
     statistics: dict[str, Any] = Field(
         description="Statistics of the pixel values of each split, as fractions of the range."

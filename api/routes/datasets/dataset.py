@@ -1,6 +1,7 @@
 """Datasets: the list, and one dataset with its splits, its audit and its pictures."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Response
@@ -26,6 +27,7 @@ from heldout.stored.audit import SuspectsSummary, preview_key
 from heldout.views.audit import AuditView
 from heldout.views.dataset import DatasetPage, DatasetView, EffectView, IndicesView
 from heldout.words.data_and_models import GROUPS_PAGE, ask_about_groups, describe_audit, fold_notes, sort_by_severity
+from models import pretrained
 from models.blobs import raise_if_missing
 from models.change_preview import build_effect_view
 from models.database import Session
@@ -176,6 +178,7 @@ def _build_audit_view(context: ReadContext, row: DatasetRow) -> AuditView:
             "summary": summary,
             "findings": findings,
             "question": None if asked is None else {"text": asked, "page": GROUPS_PAGE},
+            "start": asdict(pretrained.propose(context.session, row, audit)),
             "labels": labels,
             "left_out": left_out,
         }

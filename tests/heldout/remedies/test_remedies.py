@@ -19,7 +19,7 @@ from heldout.remedies.change import NoChange, RemedyBase
 from heldout.spec.documents import make_patch
 from heldout.spec.job import JobSpec
 from heldout.spec.layers import plan_network
-from heldout.spec.pretrained import shows_photographs
+from heldout.spec.pretrained import propose_start, shows_photographs
 from heldout.studies.spec import NamedPatch
 from tests.merge_patch import merged
 
@@ -336,6 +336,26 @@ def test_images_are_like_photographs_if_they_are_in_color_and_not_mostly_plain(i
     channels = [dict(zip(("p01", "median", "p99"), found, strict=True)) for found in values]
     assert shows_photographs(image, {"train": {"channels": channels}}) == is_photographic
     assert not shows_photographs(image, {})
+
+
+@pytest.mark.parametrize(
+    ("image", "median", "has_pretrained", "preset", "why"),
+    [
+        ((48, 48, 3), 120, True, "photos", "look like photographs"),
+        ((48, 48, 3), 120, False, "regularized", "no pretrained network"),
+        ((48, 48, 3), 250, True, "regularized", "plain ground"),  # playing cards, flags
+        ((47, 48, 3), 120, True, "regularized", "smaller than 48"),
+        ((48, 48, 1), 120, True, "regularized", "gray"),
+        (None, 120, True, "regularized", "Too little is known"),
+    ],
+)
+def test_a_first_job_starts_from_pretrained_features_where_images_are_large_photographs(
+    image, median, has_pretrained, preset, why
+):
+    statistics = {"train": {"channels": [{"p01": 3, "median": median, "p99": 250}] * 3}}
+    start = propose_start(image, statistics, has_pretrained=has_pretrained)
+    assert start.preset == preset
+    assert why in start.reason
 
 
 def list_changes(before: JobSpec, cured: JobSpec) -> set[str]:

@@ -23,6 +23,9 @@ export const getDatasets = (wanted: string, signal?: AbortSignal) => get<Page<Da
 export const getDataset = (id: string, signal?: AbortSignal) => get<Dataset>(of(id), { signal })
 export const getAbout = (id: string, signal?: AbortSignal) => getDocument(of(id), signal)
 export const getAudit = (id: string, signal?: AbortSignal) => getDocument(of(id, 'audit'), signal)
+/** What a first job should start from; undefined for datasets without an audit. Throws a Problem. */
+export const getStart = (id: string, signal?: AbortSignal) =>
+  get<Schemas['AuditView']>(of(id, 'audit'), { signal }).then(({ start }) => start ?? undefined)
 export const getLedger = (id: string, signal?: AbortSignal) => get<Ledger>(of(id, 'ledger'), { signal })
 export const getSuspects = (id: string, asked: { after?: number; again?: string }, signal?: AbortSignal) =>
   get<Suspects>(of(id, `suspects${query({ limit: 24, ...asked })}`), { signal })

@@ -14,12 +14,6 @@ export type Fitted<Spec> = { spec: Spec; said: string }
 /** Whether a network is an uploaded Keras model, which no form changes, and not blocks. */
 export const isOwn = (network: unknown) => typeof network === 'object' && network !== null && 'model' in network
 
-const LEAST_FOR_PRETRAINED = 48
-
-/** Whether images of this shape are in color and large enough for features that were learned from photographs. */
-export const suitsPretrained = ([height = 0, width = 0, channels]: Shape) =>
-  channels === 3 && Math.min(height, width) >= LEAST_FOR_PRETRAINED
-
 const DEFAULT_KERNEL = 3
 const DEFAULT_POOL = 2
 

@@ -1,6 +1,6 @@
 /** A new job: a form made from the spec's schema with its JSON next to it, and what it would cost or what is wrong. */
 
-import { useMemo, useState } from 'preact/hooks'
+import { useMemo, useRef, useState } from 'preact/hooks'
 
 import augmented from '../../../../examples/augmented.json'
 import overfit from '../../../../examples/overfit.json'
@@ -8,9 +8,8 @@ import photos from '../../../../examples/photos.json'
 import regularized from '../../../../examples/regularized.json'
 import resnet20 from '../../../../examples/resnet20.json'
 import { get, Problem } from '../../api/client'
-import { type Dataset, getDatasets } from '../../api/datasets'
+import { type Dataset, getDatasets, getStart } from '../../api/datasets'
 import { createJob, estimate, getJob, type Spec } from '../../api/jobs'
-import { getModels } from '../../api/models'
 import { useDryRun } from '../../parts/dry_run'
 import { Labelled } from '../../parts/labelled'
 import { Title } from '../../parts/layout'
@@ -21,7 +20,7 @@ import { Failed, Loading } from '../../parts/states'
 import { Typed } from '../../parts/typed'
 import { EstimatePanel } from './estimate'
 import { AnyField, type Form } from './fields'
-import { type Fitted, fitted, isOwn, suitsPretrained } from './fitting'
+import { type Fitted, fitted, isOwn } from './fitting'
 import { JsonPane } from './json'
 import { NetworkField } from './network'
 import { changed, type Schema, type Schemas } from './schema'
@@ -30,7 +29,6 @@ import { changed, type Schema, type Schemas } from './schema'
 const PRESETS: Record<string, Spec> = Object.fromEntries(
   Object.entries({ overfit, regularized, augmented, resnet20, photos }).map(([key, { name: _, ...preset }]) => [key, preset]),
 )
-const PRETRAINED = photos.network.backbone.model
 const PRESET_HINTS: Record<string, string> = {
   overfit: 'a large network without any regularization: it memorizes its images',
   regularized: 'dropout and an L2 penalty',
@@ -43,8 +41,18 @@ const MAIN = ['training', 'augmentation']
 const REST = ['validation', 'initial', 'evaluation', 'limits', 'resources', 'priority', 'metadata']
 
 const EDITED = ' (edited)'
-const PHOTOS_SAID =
-  'These images are in color and large enough for pretrained features, so that is where this job starts. Choose another start above to train a network from scratch.'
+const PHOTOS_SAID = 'So this job starts from them. Choose another start above to train a network from scratch.'
+
+type Start = Awaited<ReturnType<typeof getStart>>
+
+/** What the service proposes to start from; undefined if it knows nothing about such a dataset. */
+const findStart = (dataset: string): Promise<Start> =>
+  dataset
+    ? getStart(dataset).catch((error: unknown) => {
+        if (error instanceof Problem) return undefined
+        throw error
+      })
+    : Promise.resolve(undefined)
 
 /** The spec to begin with: that of another job without its name and seed, or a preset, perhaps with an uploaded network. */
 async function firstSpec(from: string, dataset: string, model: string): Promise<Spec> {
@@ -87,26 +95,19 @@ export default function NewJob() {
       },
     ),
   )
-  // Pretrained features are only proposed where the service has them.
-  const pretrained = useLoaded('pretrained', (signal) =>
-    getModels('?limit=200', signal).then(
-      ({ data }) => data.some(({ name, shared, status }) => shared && status === 'ready' && name === PRETRAINED),
-      (error: unknown) => {
-        if (error instanceof Problem) return false
-        throw error
-      },
-    ),
-  )
-  const first = useLoaded(`spec:${from}`, () => firstSpec(from, inQuery('dataset'), inQuery('model')))
+  const first = useLoaded(`spec:${from}`, async () => {
+    const spec = await firstSpec(from, inQuery('dataset'), inQuery('model'))
+    return { spec, start: await findStart(String(spec.dataset ?? '')) }
+  })
   if (schema.problem) return <Failed problem={schema.problem} retry={schema.reload} />
   if (first.problem) return <Failed problem={first.problem} retry={first.reload} />
-  if (!schema.data || !first.data || !datasets.data || pretrained.data === undefined) return <Loading what="the form" />
-  return <Editor key={from} all={schema.data} first={first.data} datasets={datasets.data} hasPretrained={pretrained.data} />
+  if (!schema.data || !first.data || !datasets.data) return <Loading what="the form" />
+  return <Editor key={from} all={schema.data} first={first.data.spec} start={first.data.start} datasets={datasets.data} />
 }
 
-type EditorProps = { all: Schemas; first: Spec; datasets: Dataset[]; hasPretrained: boolean }
+type EditorProps = { all: Schemas; first: Spec; start: Start; datasets: Dataset[] }
 
-function Editor({ all, first, datasets, hasPretrained }: EditorProps) {
+function Editor({ all, first, start, datasets }: EditorProps) {
   const from = inQuery('from')
   // What the form has proposed changes with the dataset; what a person has chosen stays.
   const [isChosen, setChosen] = useState(Boolean(from || inQuery('model')))
@@ -115,14 +116,12 @@ function Editor({ all, first, datasets, hasPretrained }: EditorProps) {
     const shape = shapeOf(datasets, String(proposal.dataset ?? ''))
     return shape ? fitted(proposal, shape) : { spec: proposal, said: '' }
   }
-  const suggested = (dataset: string): Fitted<Spec> => {
-    const shape = shapeOf(datasets, dataset)
-    const isForPhotos = hasPretrained && shape !== null && suitsPretrained(shape)
-    const preset = structuredClone(isForPhotos ? PRESETS.photos! : PRESETS.regularized!)
-    return isForPhotos ? { spec: { ...preset, dataset }, said: PHOTOS_SAID } : proposed({ ...preset, dataset })
+  const suggested = (dataset: string, start: Start): Fitted<Spec> => {
+    const spec = { ...structuredClone(PRESETS[start?.preset ?? 'regularized']!), dataset }
+    return start?.preset === 'photos' ? { spec, said: `${start.reason} ${PHOTOS_SAID}` } : proposed(spec)
   }
   const [begun] = useState(() => {
-    if (!isChosen) return suggested(String(first.dataset ?? ''))
+    if (!isChosen) return suggested(String(first.dataset ?? ''), start)
     return from && !inQuery('dataset') ? { spec: first, said: '' } : proposed(first)
   })
   const [spec, setSpec] = useState<Spec>(begun.spec)
@@ -130,6 +129,14 @@ function Editor({ all, first, datasets, hasPretrained }: EditorProps) {
   const show = (found: Fitted<Spec>) => {
     setSpec(found.spec)
     setFit(found.said)
+  }
+  const latest = useRef(spec)
+  latest.current = spec
+  const suggest = async (dataset: string) => {
+    const plain = suggested(dataset, undefined)
+    show(plain)
+    const found = await findStart(dataset)
+    if (latest.current === plain.spec) show(suggested(dataset, found)) // nothing was edited meanwhile
   }
   const propose = (proposal: Spec) => {
     setChosen(true)
@@ -195,7 +202,7 @@ function Editor({ all, first, datasets, hasPretrained }: EditorProps) {
               datasets={datasets}
               error={errors.get('/dataset')}
               value={String(spec.dataset ?? '')}
-              onDone={(text) => (isChosen ? propose(unnamed(changed(spec, ['dataset'], text) as Spec)) : show(suggested(text)))}
+              onDone={(text) => (isChosen ? propose(unnamed(changed(spec, ['dataset'], text) as Spec)) : void suggest(text))}
             />
             {part('name')}
           </div>
