@@ -5,7 +5,6 @@ Rates are per second, times in seconds. Arrivals are independent (Poisson) unles
 """
 
 import heapq
-import math
 from collections.abc import Sequence
 
 
@@ -38,14 +37,6 @@ def mean_wait_s(
     load = arrivals_per_s * job_s
     exponential = probability_of_waiting(load, slots) * job_s / (slots - load)
     return exponential * (spread + arrival_spread) / 2
-
-
-def slots_for(arrivals_per_s: float, job_s: float, wait_s: float, *, spread: float = 1.0) -> int:
-    """The fewest slots for which the mean wait is at most `wait_s`."""
-    slots = math.floor(arrivals_per_s * job_s) + 1
-    while mean_wait_s(arrivals_per_s, job_s, slots, spread=spread) > wait_s:
-        slots += 1
-    return slots
 
 
 def waits_of(arrivals_s: Sequence[float], lengths_s: Sequence[float], slots: int) -> list[float]:

@@ -10,8 +10,7 @@ from analysis.studies.intervals import (
     UNKNOWN,
     MeanEstimate,
     Spread,
-    compute_crossed_spread,
-    compute_folded_spread,
+    compute_spread,
     compute_unpaired_spread,
     estimate_own_noise,
     estimate_shared_noise,
@@ -145,7 +144,7 @@ def _compute_pair_spread(pair: Pair, reading: Reading, folds: int | None, *, bin
         values = (np.stack([reading(run) for run in runs]) for runs in (pair.runs, pair.others))
         return compute_unpaired_spread(*values, binary=binary)
     pairs = _require_same_images(pair)
-    return _measure_spread([reading(first) - reading(second) for first, second in pairs], folds, binary=binary)
+    return compute_spread([reading(first) - reading(second) for first, second in pairs], folds, binary=binary)
 
 
 def _require_same_images(pair: Pair) -> list[tuple[Scores, Scores]]:
@@ -158,11 +157,5 @@ def _require_same_images(pair: Pair) -> list[tuple[Scores, Scores]]:
 
 def estimate_mean(runs: Sequence[Scores], reading: Reading, folds: int | None, *, binary: bool = False) -> MeanEstimate:
     """Return an arm's own mean, from its own trainings only."""
-    spread = _measure_spread([reading(run) for run in runs], folds, binary=binary)
+    spread = compute_spread([reading(run) for run in runs], folds, binary=binary)
     return MeanEstimate(spread, estimate_own_noise(spread))
-
-
-def _measure_spread(values: Sequence[Values], folds: int | None, *, binary: bool) -> Spread:
-    if folds is None:
-        return compute_crossed_spread(np.stack(values), binary=binary)
-    return compute_folded_spread(values, folds, binary=binary)

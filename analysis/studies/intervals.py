@@ -104,6 +104,13 @@ def compute_folded_spread(values: Sequence[NDArray[np.float64]], folds: int, *, 
     )
 
 
+def compute_spread(values: Sequence[NDArray[np.float64]], folds: int | None, *, binary: bool = False) -> Spread:
+    """Return the spread of a mean over trainings on the same images, or each on its own of `folds` parts."""
+    if folds is None:
+        return compute_crossed_spread(np.stack(values), binary=binary)
+    return compute_folded_spread(values, folds, binary=binary)
+
+
 def subtract_spreads(first: Spread, second: Spread, lasting_image_noise: float) -> Spread:
     """Return the spread of one mean minus another whose trainings are not paired with it.
 

@@ -14,8 +14,7 @@ from analysis.studies.intervals import (
     MeanEstimate,
     RunNoise,
     Spread,
-    compute_crossed_spread,
-    compute_folded_spread,
+    compute_spread,
     compute_unpaired_spread,
     estimate_own_noise,
     estimate_shared_noise,
@@ -94,10 +93,10 @@ def _compute_spread(
     folds: int | None,
 ) -> Spread:
     corrected = [_correct(each, of_each) for each, of_each in zip(values, strata, strict=True)]
+    spread = compute_spread(corrected, folds)
     if folds is None:
-        stacked = np.stack(corrected)
-        return _complete(compute_crossed_spread(stacked), [stacked.mean(axis=0)], strata[:1], runs, measure)
-    return _complete(compute_folded_spread(corrected, folds), corrected, strata, runs, measure)
+        corrected, strata = [np.mean(corrected, axis=0)], strata[:1]
+    return _complete(spread, corrected, strata, runs, measure)
 
 
 def _correct(values: Values, strata: NDArray[np.int64]) -> Values:
@@ -260,10 +259,8 @@ def _compute_stratum_spread(pair: Pair, stratum: int, folds: int | None) -> Spre
 
 
 def _compute_share_spread(values: Sequence[Values], folds: int | None) -> Spread:
-    if folds is None and len(values[0]) > 1:
-        return _limit_degrees(compute_crossed_spread(np.stack(values), binary=True))
-    if folds is not None and all(len(each) > 1 for each in values):
-        return _limit_degrees(compute_folded_spread(values, folds, binary=True))
+    if all(len(each) > 1 for each in values):
+        return _limit_degrees(compute_spread(values, folds, binary=True))
     known = np.concatenate(values)
     mean = float(known.mean()) if len(known) else 0.0
     return Spread(mean, len(values), len(known), inf, 0.0, 0.0, folds)

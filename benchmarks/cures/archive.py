@@ -14,8 +14,6 @@ from benchmarks.cures.record import ARRAYS, FIGURES, Training
 from benchmarks.cures.remedies import Patch
 
 FOLDER = Path(__file__).parent / "trainings"
-# Arrays of which trainings have parts of different lengths; the others have one row for each training.
-OF_VALIDATION = ("rows", "losses", "correct")
 DIGITS = 6  # that are kept of a figure
 
 

@@ -11,7 +11,7 @@ import typer
 from heldout.cli.command import Home, JobId, Service, make_argument
 from heldout.cli.outcome import Refused
 from heldout.cli.references import JOB, STUDY, Names
-from heldout.cli.results import Output, choose_target
+from heldout.cli.results import NamedOutput, Output, choose_target
 from heldout.cli.screen import print_json, say, show_waiting
 from heldout.errors import NotReady
 from heldout.lifecycle.job import TERMINAL
@@ -43,15 +43,7 @@ def export(
             "model with the changes that it was trained with.",
         ),
     ] = "onnx",
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Output file; by default named after the id, in this folder. - is standard output.",
-        ),
-    ] = None,
+    output: NamedOutput = None,
     again: Annotated[bool, typer.Option("--again", help="Export again after a failed export.")] = False,
 ) -> None:
     """Download a model for another runtime. It was loaded there, and its answers were verified."""

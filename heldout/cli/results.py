@@ -28,6 +28,14 @@ ShownMap = Literal["answer", "label", "both"]
 PAGE = 200  # images per request
 SHOWN_MISTAKES = 5
 Output = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Output file; - is standard output.")]
+NamedOutput = Annotated[
+    str | None,
+    typer.Option(
+        *("--output", "-o"),
+        metavar="FILE",
+        help="Output file; by default named after the id, in this folder. - is standard output.",
+    ),
+]
 
 
 def confusion(
@@ -122,15 +130,7 @@ def explain(
         int, typer.Argument(metavar="INDEX", min=0, help="Position of an image, as `heldout confusion` lists mistakes.")
     ],
     of: Annotated[ShownMap, typer.Option(help="What speaks for the answer, for the label, or both.")] = "both",
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Output file; by default named after the job and the image. - is standard output.",
-        ),
-    ] = None,
+    output: NamedOutput = None,
     again: Annotated[bool, typer.Option("--again", help="Compute it again if that failed.")] = False,
 ) -> None:
     """Draw where a job's network looks at an image. Yellow places speak most for its answer, or for the label."""

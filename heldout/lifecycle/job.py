@@ -90,10 +90,6 @@ def get_shown_status(status: JobStatus, request: JobRequest | None) -> str:
     return SHOWN_REQUESTS[request]
 
 
-# All statuses that clients can see.
-SHOWN_STATUSES = (*(status.value for status in JobStatus), *SHOWN_REQUESTS.values())
-
-
 def get_event_after_request(event: JobEvent, request: JobRequest | None) -> JobEvent:
     """The event that replaces `event` for a running job with a request.
 

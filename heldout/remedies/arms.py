@@ -195,8 +195,6 @@ USUAL = ("augmentation", "dropout", "dropout+augmentation", "horizontal_flip", "
 # Always the last arm: compared with a badly tuned base, a remedy looks better than it is.
 TUNING = "retune"
 BY_VERDICT = {code: kind.remedies for code, kind in FINDING_KINDS.items() if kind.remedies}
-# Verdicts that a study can cure.
-CURABLE = frozenset(code for code in BY_VERDICT if FINDING_KINDS[code].is_curable)
 
 
 def choose_first(names: Sequence[str]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from math import factorial
 import numpy as np
 import pytest
 
-from benchmarks.queueing import mean_wait_s, probability_of_waiting, slots_for, waits_of
+from benchmarks.queueing import mean_wait_s, probability_of_waiting, waits_of
 
 
 @pytest.mark.parametrize(
@@ -45,8 +45,3 @@ def test_the_wait_for_several_slots_agrees_with_a_simulated_queue(slots: int, us
 def test_a_queue_with_too_few_slots_has_no_mean_wait() -> None:
     with pytest.raises(ValueError, match="cannot carry a load of 3"):
         mean_wait_s(3, 1, 3)
-
-
-def test_the_suggested_slots_are_enough_and_one_fewer_is_not() -> None:
-    slots = slots_for(1, 30, wait_s=1)
-    assert mean_wait_s(1, 30, slots) <= 1 < mean_wait_s(1, 30, slots - 1)

@@ -13,7 +13,7 @@ from heldout.cli.spec_files import Preset, get_spec
 from heldout.diagnosis.remedies import suggest
 from heldout.errors import InvalidSpec
 from heldout.remedies import ResolvedArm, resolve
-from heldout.remedies.arms import BY_VERDICT, CURABLE, MAX_ARMS, MIN_ARMS, choose_first, choose_remedies, resolve_remedy
+from heldout.remedies.arms import BY_VERDICT, MAX_ARMS, MIN_ARMS, choose_first, choose_remedies, resolve_remedy
 from heldout.remedies.catalogue import REMEDIES
 from heldout.remedies.change import NoChange, RemedyBase
 from heldout.spec.documents import make_patch
@@ -21,6 +21,7 @@ from heldout.spec.job import JobSpec
 from heldout.spec.layers import plan_network
 from heldout.spec.pretrained import propose_start, shows_photographs
 from heldout.studies.spec import NamedPatch
+from heldout.verdicts import FINDING_KINDS
 from tests.merge_patch import merged
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -275,7 +276,7 @@ def test_auto_chooses_four_to_eight_remedies_that_all_change_something(verdict: 
 
 def test_no_study_is_offered_if_no_remedy_can_be_compared():
     """A diverged training gives no base for comparison, and random labels teach nothing."""
-    assert {*BY_VERDICT} - CURABLE == {"diverged", "memorised_noise"}
+    assert {code for code in BY_VERDICT if not FINDING_KINDS[code].is_curable} == {"diverged", "memorised_noise"}
 
 
 def test_auto_follows_the_verdict():

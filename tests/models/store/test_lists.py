@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import event
 
 from heldout.errors import JobNotFound
-from heldout.lifecycle.job import SHOWN_STATUSES, JobStatus
+from heldout.lifecycle.job import SHOWN_REQUESTS, JobStatus
 from models.database import db_now
 from models.store import jobs
 from models.store.listing import Filters
@@ -78,13 +78,13 @@ def in_every_status(work: Work) -> dict[str, str]:
 
 def test_each_status_lists_exactly_the_jobs_that_clients_see_in_it(work):
     made = in_every_status(work)
-    assert set(made) == set(SHOWN_STATUSES)
+    assert set(made) == {*JobStatus, *SHOWN_REQUESTS.values()}
     for status, job_id in made.items():
         assert listed(work, statuses=[status]) == [job_id], status
     assert listed(work, statuses=["queued", "cancelling", "failed"]) == sorted(
         (made[status] for status in ("queued", "cancelling", "failed")), reverse=True
     )
-    assert listed(work, statuses=SHOWN_STATUSES) == sorted(made.values(), reverse=True)
+    assert listed(work, statuses=list(made)) == sorted(made.values(), reverse=True)
 
 
 def test_jobs_are_filtered_by_a_dataset_that_the_owner_sees(work):
