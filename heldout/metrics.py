@@ -17,6 +17,11 @@ PROPOSED_OBJECTIVE = (
     "Judge by balanced accuracy (`objective: balanced_accuracy`): it counts each class the same, and accuracy hardly "
     "counts rare ones."
 )
+# What a group that is surely worse asks for, and why.
+PROPOSED_GROUP_OBJECTIVE = (
+    "Judge by the worst group (`objective: worst_group`): early stopping and a study of remedies then follow the group "
+    "that is answered worst."
+)
 # What another network may be worse by and still be as good, if the order of a study does not say.
 USUAL_MARGIN = 0.01
 # With fewer images of the rarest class or the smallest group, an interval would be a guess

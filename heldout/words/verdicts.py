@@ -154,11 +154,14 @@ def describe_worst_group(facts: Facts, finding: Finding) -> Words:
     name = f"{quote_name(evidence['column'])} {quote_name(evidence['value'])}"
     images = pluralize(evidence["count"], f"{evidence['split']} image")
     right, others = evidence["right"] / evidence["count"], evidence["others"][0] / evidence["others"][1]
+    is_proposed = "proposed_objective" in evidence
     return Words(
         f"Images of {name} are answered worse.",
         f"{percent(right, 0)} of {images} of it are right, others {percent(others, 0)}.",
-        "Look at the mistakes in that group, and collect more images of it",
-        "look at that group",
+        "Judge by the worst group (`objective`), and collect more images of it"
+        if is_proposed
+        else "Look at the mistakes in that group, and collect more images of it",
+        "judge by the worst group" if is_proposed else "look at that group",
     )
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from heldout.diagnosis import remedies, thresholds
 from heldout.diagnosis.facts import Facts
-from heldout.diagnosis.findings import Finding
-from heldout.metrics import FEWEST_OF_RAREST
+from heldout.diagnosis.findings import Finding, SuggestedRemedy
+from heldout.metrics import FEWEST_OF_RAREST, PROPOSED_GROUP_OBJECTIVE
 from heldout.statistics import compute_lower_tail, compute_newcombe_interval
 from heldout.stored.evaluation import SplitName, StoredColumn, StoredGroup
 from heldout.words import percent, pluralize
@@ -50,6 +50,7 @@ def find_worst_group(facts: Facts) -> Finding | None:
     group, (right, count) = found.group, found.others
     share = group.count / (group.count + count)
     low, high = compute_newcombe_interval(found.others, (group.right, group.count))
+    objective = _propose_objective(facts, found.column)
     return Finding(
         "worst_group",
         "warning",
@@ -65,9 +66,29 @@ def find_worst_group(facts: Facts) -> Finding | None:
             "p": min(1.0, found.chance * len(compared)),
             "points": share * found.missing,
             "points_interval": [share * low, share * high],
+            **({"proposed_objective": "worst_group"} if objective else {}),
         },
-        remedies.suggest_data_fix(f"Collect more images of {found.column} {group.value!r}, and look at its mistakes."),
+        (
+            *objective,
+            *remedies.suggest_data_fix(
+                f"Collect more images of {found.column} {group.value!r}, and look at its mistakes."
+            ),
+        ),
     )
+
+
+def _propose_objective(facts: Facts, column: str) -> tuple[SuggestedRemedy, ...]:
+    """Propose to judge by the worst group, if a job by it would be accepted and this one is not judged by it."""
+    groups = next(
+        (each.groups for each in (() if facts.validation is None else facts.validation.columns) if each.name == column),
+        (),
+    )
+    patch = {"objective": "worst_group", "group_column": column}
+    if len(groups) < 2 or min(group.count for group in groups) < FEWEST_OF_RAREST:
+        return ()
+    if facts.spec is not None and all(facts.spec.get(name) == value for name, value in patch.items()):
+        return ()
+    return (SuggestedRemedy("objective", PROPOSED_GROUP_OBJECTIVE, None if facts.base is None else patch),)
 
 
 def _iterate_groups(facts: Facts, split: SplitName) -> Iterator[_Worse]:

@@ -19,6 +19,8 @@ from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.history import History
 from heldout.documents.groups import build_groups
 from heldout.documents.terminal import render_terminal
+from heldout.spec.documents import merge
+from heldout.spec.job import JobSpec
 from heldout.statistics import compute_lower_tail, compute_wilson_interval
 from heldout.stored.evaluation import StoredColumn, StoredGroup
 
@@ -100,6 +102,27 @@ def test_a_group_that_is_surely_worse_is_a_finding_with_points():
     [cause] = [cause for cause in found.causes if cause.code == "worst_group"]
     assert cause.points == pytest.approx(0.93 - 1101 / 1240)
     assert found.groups == {"test": figures.columns}
+
+
+@pytest.mark.parametrize(
+    ("smallest", "spec", "is_proposed"),
+    [(240, {}, True), (19, {}, False), (240, {"objective": "worst_group", "group_column": "camera"}, False)],
+    ids=["large enough", "a group too small to judge by", "already judged by it"],
+)
+def test_a_group_that_is_worse_proposes_the_objective_as_a_patch_that_a_job_accepts(smallest, spec, is_proposed):
+    counts = (("A", 1000, 930), ("B", 240, 171), ("C", smallest, smallest - 1))
+    groups = tuple(StoredGroup(value=value, count=count, right=right, metrics={}) for value, count, right in counts)
+    figures = SplitFigures(0.9, 1000, columns=(StoredColumn(name="camera", groups=groups),))
+    plain = {"dataset": "digits", "network": {"blocks": [{"filters": 4}]}, "training": {"epochs": 1}}
+    before = JobSpec.model_validate(plain | spec).model_dump(mode="json")
+    measured = Evaluation({"validation": figures}, ("cat", "dog"))
+    found = diagnose(History(), None, measured, before)
+    [finding] = [finding for finding in found.findings if finding.code == "worst_group"]
+    patches = [remedy.patch for remedy in finding.remedies if remedy.name == "objective"]
+    assert patches == [{"objective": "worst_group", "group_column": "camera"}] * is_proposed
+    assert ("Judge by the worst group" in found.summary) == is_proposed
+    for patch in patches:
+        assert JobSpec.model_validate(merge(before, patch)).is_about_groups
 
 
 def count_null_findings(cases: int, seed: int) -> int:
