@@ -8,7 +8,7 @@ from analysis.studies.planning import LOOK_GROWTH
 from analysis.studies.recording import draw_choosing_units
 from analysis.studies.state import RecordedRun, Recording
 from analysis.studies.stored import ArmPlan, StudyPlan
-from heldout.access.rights import count_bytes
+from heldout.access.rights import Quota, count_bytes
 from heldout.errors import InvalidSpec, TunerTrials
 from heldout.studies.external import ExternalStudySpec
 from heldout.studies.recorded import FEWEST_RUNS, MAX_COMPARED_ARMS, MAX_RUNS, RecordedStudySpec, describe_run
@@ -35,7 +35,8 @@ def create_external_study(
     if first.error is not None:
         raise InvalidSpec.at("/budget/jobs", first.error[1])
     size = count_bytes(plan.to_text())
-    quotas.require_room(session, owner, *quotas.OF_NEW_STUDIES, asked=len(first.submit), spec_bytes=size or 0)
+    quotas.require_room(session, owner, Quota.STUDIES, spec_bytes=size or 0)
+    quotas.require_room(session, owner, *quotas.OF_NEW_JOBS, asked=len(first.submit))
     study_id = make_id("std")
     studies.add(
         session,

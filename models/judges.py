@@ -8,6 +8,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -15,15 +16,15 @@ from sqlalchemy import select
 
 from analysis.studies.sealed_judge import ERROR, Answers, Budget, compare_at_close, estimate_detectable_gain, judge
 from analysis.studies.stored import ArmPlan, StudyPlan, pack_arrays, unpack_arrays
-from heldout.access.rights import count_bytes
-from heldout.errors import CandidateRefused, InvalidSpec, LooksSpent, StudyFinished
+from heldout.access.rights import Quota, count_bytes
+from heldout.errors import CandidateRefused, InvalidSpec, LooksSpent, StorageUnavailable, StudyFinished
 from heldout.lifecycle.resources import StudyStatus
 from heldout.studies.judge import CandidateAnswers, CandidateSpec, JudgeSpec, SealedLabels
 from heldout.studies.spec import BASE_ARM
 from heldout.views.judge import CandidateView, JudgeView
 from heldout.views.study import ConclusionView
 from heldout.words import judging as words
-from models.blobs import Blobs
+from models.blobs import BlobMissing, Blobs
 from models.database import Database, Session, db_now
 from models.ids import make_id
 from models.store import events, quotas, studies, study_found
@@ -66,7 +67,7 @@ def create_judge(session: Session, blobs: Blobs, owner: str, asked: JudgeSpec) -
         objective="accuracy",
     )
     size = count_bytes(plan.to_text(), content)
-    quotas.require_room(session, owner, *quotas.OF_NEW_STUDIES, asked=0, spec_bytes=size or 0)
+    quotas.require_room(session, owner, Quota.STUDIES, spec_bytes=size or 0)
     study_id = make_id("std")
     opened = JudgeView(
         looks=asked.looks,
@@ -105,6 +106,9 @@ def judge_candidate(
 ) -> CandidateView:
     """Judge a candidate, or keep the base, and note the attempt.
 
+    A candidate that is sent again unchanged gets its answer again: the first one may have been lost on the way. That
+    spends no look, and does not count as an attempt.
+
     Raises:
         StudyNotFound, StudyFinished, InvalidSpec.
         CandidateRefused: it was not judged, and spent no look.
@@ -117,13 +121,23 @@ def judge_candidate(
             _require_open(study)
             at = session.scalar(select(db_now()))
         opened, files = JudgeView.model_validate(found["judge"]), dict(found["files"])
-        sealed: Sealed = json.loads(blobs.read(_name_labels(study_id)))
         refusal: CandidateRefused | LooksSpent | None = None
         about: dict[str, Any] = {"number": opened.tried + 1, "arm": asked.name, "by": key_id, "at": at}
         file, before = f"studies/{study_id}/arms/{secrets.token_hex(8)}.npz", files.get("best")
+        digests, digest = dict(found.get("digests", {})), ""
         try:
+            sealed: Sealed = json.loads(blobs.read(_name_labels(study_id)))
             answers = _read_answers(asked, sealed, seeds, len(opened.classes))
-            attempt = _decide(blobs, opened, before, sealed, answers, about)
+            digest = _compute_digest(answers)
+            if digests.get(asked.name) == digest:
+                return next(tried for tried in opened.attempts if tried.arm == asked.name and _is_judged(tried))
+            attempt = _decide(blobs, study_id, opened, before, sealed, answers, about)
+        except BlobMissing as missing:
+            # Another request has replaced the best, or has deleted the judge.
+            with database.read() as session:
+                if studies.find(session, owner, study_id)[0].version == version:
+                    raise StorageUnavailable from missing
+            continue
         except (CandidateRefused, LooksSpent) as refused:
             refusal = refused
             answer = "spent" if isinstance(refused, LooksSpent) else "refused"
@@ -132,13 +146,15 @@ def judge_candidate(
         if is_best:
             blobs.put(file, pack_arrays(dict(answers)))
             files = {"base": files.get("base", file), "best": file}
+        if refusal is None:
+            digests[asked.name] = digest
         opened = _note(opened, attempt)
         with database.write() as session:
             row = studies.lock(session, study_id)
             is_same = row is not None and row.version == version
             if is_same:
-                values = {**found, "judge": opened.model_dump(mode="json"), "files": files, **_count(opened)}
-                studies.write(session, study_id, found=values)
+                kept = {"judge": opened.model_dump(mode="json"), "files": files, "digests": digests}
+                studies.write(session, study_id, found={**found, **kept, **_count(opened)})
                 if refusal is None:
                     said = f"{words.quote_candidate(asked.name)}: {attempt.explanation}"
                     events.add(
@@ -146,12 +162,13 @@ def judge_candidate(
                     )
         if is_same:
             if is_best and before is not None and before != files["base"]:
-                blobs.delete_all(before)
+                with suppress(StorageUnavailable):  # the attempt counts already
+                    blobs.delete(before)
             if refusal is not None:
                 raise refusal
             return attempt
         if is_best:
-            blobs.delete_all(file)
+            blobs.delete(file)
     raise CandidateRefused("Other candidates are being judged just now. Send it again.")
 
 
@@ -187,7 +204,7 @@ def close_judge(database: Database, blobs: Blobs, owner: str, study_id: str) -> 
 def _note(opened: JudgeView, attempt: CandidateView) -> JudgeView:
     """Add an attempt. Of those that were not judged, only the newest stay."""
     attempts = [*opened.attempts, attempt]
-    unjudged = [old.number for old in attempts if old.look is None and old.answer != "base"]
+    unjudged = [old.number for old in attempts if not _is_judged(old)]
     kept = [old for old in attempts if old.number not in unjudged[:-MOST_REFUSED]]
     return opened.model_copy(
         update={
@@ -201,6 +218,7 @@ def _note(opened: JudgeView, attempt: CandidateView) -> JudgeView:
 
 def _decide(
     blobs: Blobs,
+    study_id: str,
     opened: JudgeView,
     best_file: str | None,
     sealed: Sealed,
@@ -212,8 +230,8 @@ def _decide(
     if opened.best is None or best_file is None:
         return CandidateView(**about, answer="base", explanation="It is the base, with which candidates are compared.")
     if opened.spent >= opened.looks:
-        raise LooksSpent(opened.looks)
-    if any(name == tried.arm and (tried.look is not None or tried.answer == "base") for tried in opened.attempts):
+        raise LooksSpent(opened.looks, study_id)
+    if any(name == tried.arm and _is_judged(tried) for tried in opened.attempts):
         raise CandidateRefused(f'"{name}" was judged before. Give each candidate a name of its own.')
     best = unpack_arrays(blobs.read(best_file))["validation"]
     labels, betters = sealed["validation"]["labels"], sum(tried.answer == "better" for tried in opened.attempts)
@@ -227,6 +245,14 @@ def _decide(
     detectable = estimate_detectable_gain(finding.differing, len(labels), budget)
     explanation = words.explain_not_surely(opened.best, finding.differing, len(labels), detectable)
     return CandidateView(**about, answer="cannot_tell", explanation=explanation, look=look)
+
+
+def _is_judged(attempt: CandidateView) -> bool:
+    return attempt.look is not None or attempt.answer == "base"
+
+
+def _compute_digest(answers: AnswersBySplit) -> str:
+    return hashlib.sha256(b"".join(answers[split].tobytes() for split in sorted(answers))).hexdigest()
 
 
 def _read_answers(asked: CandidateSpec, sealed: Sealed, seeds: int, classes: int) -> AnswersBySplit:
@@ -282,4 +308,4 @@ def _require_open(study: StudyRow) -> None:
     if study.kind != "judge":
         raise InvalidSpec("Only a judge takes candidates, and this is another kind of study.", pointer="")
     if study.status is not StudyStatus.RUNNING or study.cancel_requested:
-        raise StudyFinished(study.id, study.status)
+        raise StudyFinished(study.id, study.status, "A new judge needs images that no candidate was judged on.")

@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from api.http.app_context import AppContext
 from api.http.request_id import HAS_VALID_KEY
-from heldout.access.rights import NeededScope
+from heldout.access.rights import NeededScope, Scope
 from heldout.errors import InsufficientScope, Unauthenticated
 from models.blobs import Blobs
 from models.database import Session
@@ -89,8 +89,17 @@ class RequestContext:
         self.__dict__["caller"] = caller
         self._state[HAS_VALID_KEY] = True
         self.app.key_uses.note(caller.key_id)
-        if self._scope != "any" and self._scope not in caller.scopes:
-            raise InsufficientScope(self._scope, caller.scopes)
+        if self._scope != "any":
+            self._require_scope_of(caller, self._scope)
+
+    def require_scope(self, scope: Scope) -> None:
+        """Check a scope that only some things of a route need. Raises InsufficientScope."""
+        self._require_scope_of(self.caller, scope)
+
+    @staticmethod
+    def _require_scope_of(caller: Caller, scope: Scope) -> None:
+        if scope not in caller.scopes:
+            raise InsufficientScope(scope, caller.scopes)
 
     @property
     def owner(self) -> str:

@@ -19,6 +19,7 @@ _COMMANDS_OF_ROUTES = (
     (r"`data: as_they_are`", "`--anyway`"),
     (r"GET /v1/jobs/(\S+)/diagnosis", r"`heldout diagnose \1`"),
     (r"GET /v1/jobs/(\S+)", r"`heldout show \1`"),
+    (r"POST /v1/studies/(\S+)/(cancel|close)", r"`heldout studies \2 \1`"),
     (r"DELETE /v1/studies/(\S+)", r"`heldout studies delete \1`"),
     (r"PUT /v1/datasets/\S+/content", "`heldout datasets push PATH`"),
     (r"GET /v1/jobs", "`heldout jobs`"),

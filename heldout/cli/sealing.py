@@ -1,5 +1,6 @@
 """`heldout studies seal`, `send` and `close`: a judge with a budget of looks, which keeps the labels."""
 
+import csv
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -75,5 +76,5 @@ def close(service: Service, study_id: StudyId) -> None:
 def _read(read: Any) -> Any:
     try:
         return read()
-    except (ValueError, UnicodeError) as error:
+    except (ValueError, csv.Error) as error:
         raise Refused(str(error)) from None

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from posixpath import normpath
 from typing import Any
 
 from heldout.client.dual import Mode, dual
@@ -51,6 +52,8 @@ class Judges(ModelSources[OneHandle, Mode]):
     ) -> CandidateView:
         """Send a judge a candidate, and return the attempt with its answer. The first one is the base.
 
+        The same candidate may be sent again, such as after a lost connection: it gets the same answer.
+
         Args:
             validation, test: `answers`, a list of class numbers for each seed, and the `ids` of the images.
         Raises:
@@ -58,7 +61,7 @@ class Judges(ModelSources[OneHandle, Mode]):
             LooksSpent: no look is left.
         """
         body = {"name": name, "validation": dict(validation), "test": None if test is None else dict(test)}
-        return await self._read(CandidateView, "POST", self._path(study_id, "arms"), body=body)
+        return await self._read(CandidateView, "POST", self._path(study_id, "arms"), body=body, repeatable=True)
 
     @dual
     async def close(self, study_id: str) -> OneHandle:
@@ -73,7 +76,7 @@ def read_labels(path: Path) -> dict[str, dict[str, str]]:
     """Read a CSV with the columns `split`, `image` and `label`: for each split, the label of each image.
 
     Raises:
-        ValueError: a column is missing, or a split is neither validation nor test.
+        ValueError: a column or a value is missing, an image is named twice, or a split is neither validation nor test.
     """
     found: dict[str, dict[str, str]] = {}
     for split, image, label in _read_rows(path, "label"):
@@ -85,8 +88,8 @@ def read_answers(paths: Sequence[Path], study: StudyView) -> dict[str, dict[str,
     """Read a CSV for each seed, with the columns `split`, `image` and `answer`, as arguments of `add_arm`.
 
     Raises:
-        ValueError: the study is not a judge, a column is missing, an answer is none of the judge's classes, or the
-            files have different images.
+        ValueError: the study is not a judge, or a file is wrong. It lacks a column or a value, names an image twice,
+            has an answer that is none of the judge's classes, or has other images than the first file.
     """
     if study.judge is None:
         raise ValueError(f"{study.id} is not a judge. A person opens one: `heldout studies seal`.")
@@ -113,7 +116,21 @@ def _read_rows(path: Path, last: str) -> list[tuple[str, str, str]]:
         missing = [name for name in columns if name not in (reader.fieldnames or ())]
         if missing:
             raise ValueError(f"{path}: expected the columns {', '.join(columns)}; missing: {', '.join(missing)}.")
-        rows = [(row["split"], row["image"], row[last]) for row in reader]
+        rows, lines = [], dict[tuple[str, str], int]()
+        for row in reader:
+            line, values = reader.line_num, tuple(row[name] or "" for name in columns)
+            empty = next((name for name, value in zip(columns, values, strict=True) if not value), None)
+            if empty is not None:
+                raise ValueError(f"{path}: line {line} has no {empty}.")
+            split, image, value = values
+            # Ids are kept as written. `./a.png` and `a.png` are one file, so one of the two rows would be wrong.
+            same = (split, normpath(image.replace("\\", "/")))
+            if same in lines:
+                raise ValueError(
+                    f"{path}: lines {lines[same]} and {line} name the same {split} image, {image[:80]!r}. Keep one."
+                )
+            lines[same] = line
+            rows.append((split, image, value))
     other = next((split for split, *_ in rows if split not in ("validation", "test")), None)
     if other is not None:
         raise ValueError(f"{path}: received the split {other!r}; expected validation or test.")

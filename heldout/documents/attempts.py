@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from heldout.documents.blocks import Block, Fact, Heading, Paragraph, Table, keep_known, strip_code
 from heldout.words import NONE, percent
 from heldout.words.as_good import say_margin
-from heldout.words.judging import ATTEMPTS, HOW_TO_READ_ATTEMPTS
+from heldout.words.judging import ATTEMPTS, HOW_TO_READ_ATTEMPTS, say_unlisted
 
 if TYPE_CHECKING:
     from heldout.views.judge import CandidateView, JudgeView
@@ -41,7 +41,9 @@ def build_attempts(judge: JudgeView) -> list[Block]:
     heading = Heading("What was tried?")
     if not rows:
         return [heading, Paragraph("Nothing was sent yet.")]
-    return [heading, Table("Every attempt", _HEADINGS, rows, numbers=(1,), remarks=(6,), note=HOW_TO_READ_ATTEMPTS)]
+    table = Table("Attempts", _HEADINGS, rows, numbers=(1,), remarks=(6,), note=HOW_TO_READ_ATTEMPTS)
+    left_out = judge.tried - len(rows)
+    return [heading, table, *([Paragraph(say_unlisted(left_out), "hint")] if left_out else [])]
 
 
 def build_attempt(attempt: CandidateView) -> list[Block]:

@@ -36,4 +36,6 @@ class JudgeView(View):
     validation_images: int
     test_images: int = Field(description="Read once, at the close.")
     best: str | None = Field(description="The best arm so far; null before the base is there.")
-    attempts: list[CandidateView] = Field(description="Oldest first. Of those that were not judged, the newest 50.")
+    attempts: list[CandidateView] = Field(
+        description="Oldest first. Of those that were not judged, the newest 50: `tried` minus these are not listed."
+    )

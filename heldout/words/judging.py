@@ -65,6 +65,11 @@ HOW_TO_READ_ATTEMPTS = (
 )
 
 
+def say_unlisted(attempts: int) -> str:
+    """Say how many attempts the list leaves out."""
+    return f"Not listed: {pluralize(attempts, 'older attempt')} without a judgement."
+
+
 def describe_judge(judge: JudgeView, conclusion: ConclusionView | None) -> tuple[str, str]:
     """The headline and the summary of a judge, while it is open and at its close."""
     if conclusion is not None:

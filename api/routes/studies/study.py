@@ -18,6 +18,7 @@ from heldout import errors
 from heldout.lifecycle.resources import StudyStatus
 from heldout.views.account import EventPage
 from heldout.views.study import StudyPage, StudyView
+from models.database import Session
 from models.store import studies, study_jobs
 from models.views.study import build_study_view
 
@@ -67,7 +68,9 @@ _REQUESTED: dict[int | str, dict[str, Any]] = {
 )
 @raises(errors.StudyFinished, errors.SpecUnreadable)
 def cancel_study(study_id: StudyId, context: CallerContext, response: Response) -> StudyView:
-    """Cancel a study and all its jobs. Results measured so far are kept."""
+    """Cancel a study and all its jobs. Results measured so far are kept. To cancel a judge takes the right `admin`."""
+    with context.read() as session:
+        _require_right(context, session, study_id)
     # First a transaction of its own: jobs are locked before their study, and none may be added after they were listed.
     with context.write() as session:
         study_jobs.request_cancel(session, context.owner, study_id)
@@ -82,7 +85,11 @@ def cancel_study(study_id: StudyId, context: CallerContext, response: Response) 
 @router.delete("/{study_id}", status_code=204)
 @raises(errors.StudyNotFinished)
 def delete_study(study_id: StudyId, context: WriteContext) -> None:
-    """Delete a study that has ended, with all its jobs, their metrics, events and files."""
+    """Delete a study that has ended, with all its jobs, their metrics, events and files.
+
+    To delete a judge, with the list of its attempts, takes the right `admin`.
+    """
+    _require_right(context, context.session, study_id)
     job_ids = studies.remove(context.session, context.owner, study_id)
     context.delete_files(f"studies/{study_id}", *(f"jobs/{job_id}" for job_id in job_ids))
 
@@ -96,6 +103,13 @@ async def list_study_events(study_id: StudyId, context: CallerContext, asked: As
     """List the study's events, oldest first, or stream them. Its jobs have their own events."""
     channel = Channel(ChannelKind.STUDY, study_id)
     return await asked.answer(channel, lambda session: studies.find(session, context.owner, study_id)[0])
+
+
+def _require_right(context: RequestContext, session: Session, study_id: str) -> None:
+    """Raise InsufficientScope for a judge without the right `admin`, since agents often hold keys that may write."""
+    study, _ = studies.find(session, context.owner, study_id)
+    if study.kind == "judge":
+        context.require_scope("admin")
 
 
 def _find(context: RequestContext, study_id: str) -> StudyView:

@@ -47,8 +47,9 @@ framework: `diagnose_predictions`, `compare_runs` and `cure_script`."""
 JobId = Annotated[
     str, Names(JOB), Field(description="A job's id, job_…, or the beginning of one, the job's name, or last.")
 ]
-# Clients give up on a tool after a minute or so.
-WaitS = Annotated[int, Field(ge=0, le=55, description="The most seconds to wait for the end.")]
+# Clients give up on a tool after a minute or so, some earlier.
+USUAL_WAIT_S = 20
+WaitS = Annotated[int, Field(ge=0, le=55, description="The most seconds to wait for the end, and so of this call.")]
 Objective = Annotated[
     Measure | None, Field(description="The measure that decides, named before anything is known; else either may.")
 ]
@@ -142,7 +143,7 @@ class Tools:
         self,
         job: JobId,
         trainings: Annotated[int, Field(ge=1, le=100, description="At most this many short trainings.")] = 6,
-        wait_s: WaitS = 45,
+        wait_s: WaitS = USUAL_WAIT_S,
     ) -> str:
         """Make sure of a job's verdict by short trainings that decide between causes. Call again to continue.
 
@@ -180,13 +181,13 @@ class Tools:
         id: Annotated[
             str, Names(JOB, STUDY), Field(description="A job's or study's id, job_… or std_…, its name, or last.")
         ],
-        wait_s: WaitS = 45,
+        wait_s: WaitS = USUAL_WAIT_S,
     ) -> str:
-        """Report the progress of a job or study; once it has ended, its result."""
+        """Report the progress of a job or study; once it has ended, its result. A judge is reported at once."""
         async with self._client() as client:
             if id.startswith("std_"):
                 study = (await client.studies.get(id)).view
-                if study.kind != "judge":  # someone closes it, so there is nothing to wait for
+                if study.kind != "judge" and wait_s:  # someone closes it, so there is nothing to wait for
                     study = await client.studies.poll(id, wait_s=wait_s) or (await client.studies.get(id)).view
                 return describe_study(study)
             return await _wait_for_job(client, id, wait_s)
@@ -201,7 +202,7 @@ class Tools:
             dict[str, Any] | None,
             Field(description='A merge patch of it, such as {"dataset": "pets", "training": {"epochs": 20}}.'),
         ] = None,
-        wait_s: WaitS = 45,
+        wait_s: WaitS = USUAL_WAIT_S,
     ) -> str:
         """Queue one training, and report its result if it ends in time."""
         if (preset is None) == (spec is None):
@@ -216,7 +217,7 @@ class Tools:
         self,
         job: JobId,
         remedy: Annotated[str, Field(description="A remedy's name as `diagnose_job` gives it, such as dropout.")],
-        wait_s: WaitS = 45,
+        wait_s: WaitS = USUAL_WAIT_S,
     ) -> str:
         """Train a job that has ended again with one remedy, and compare both if that ends in time."""
         async with self._client() as client:

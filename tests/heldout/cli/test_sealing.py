@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def test_candidates_are_judged_until_the_looks_are_spent_and_each_attempt_is_lis
     }
     assert sent["luck"].stdout.startswith("luck: not surely better.")
     assert "by at least 20 points" in sent["better"].stdout
-    assert "All 2 looks of this judge are spent" in sent["late"].stderr
+    [command] = re.findall(r"All 2 looks of this judge are spent. Close it with `heldout (.+?)`", sent["late"].stderr)
     shown = heldout("studies", "show", "pets").stdout
     with service.database.read() as session:
         [key] = keys.list_of_owner(session, "me")
@@ -53,7 +54,7 @@ def test_candidates_are_judged_until_the_looks_are_spent_and_each_attempt_is_lis
         assert key.id in line, "who"
         assert " UTC" in line, "when"
     assert "2 of 2 looks" in heldout("studies").stdout
-    closed = json.loads(heldout("studies", "close", "pets", "--json").stdout)
+    closed = json.loads(heldout(*command.split(), "--json").stdout)
     assert (closed["conclusion"]["remedy"], closed["ledger"]["test_reads"]) == ("better", 2)
     report = heldout("studies", "report", "pets").stdout
     assert "What was tried?" in report
@@ -64,6 +65,9 @@ def test_candidates_are_judged_until_the_looks_are_spent_and_each_attempt_is_lis
     ("change", "why"),
     [
         (lambda text: text.replace("answer", "label", 1), "missing: answer"),
+        (lambda text: text.replace("validation/7.png", "validation/3.png"), "lines 5 and 9 name the same validation"),
+        (lambda text: text.replace("test/7.png", ".\\\\test//3.png"), "lines 305 and 309 name the same test image"),
+        (lambda text: text.replace("validation,", ",", 1), "line 2 has no split"),
         (lambda text: text.replace("owl", "cow"), "expected one of the judge's classes"),
         (lambda text: text.replace("test,", "train,"), "expected validation or test"),
         (lambda text: "".join(text.splitlines(keepends=True)[:-9]), "Received answers to 291 test images"),

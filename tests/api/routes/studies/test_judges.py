@@ -1,11 +1,14 @@
 """A judge keeps labels, answers with one bit, spends looks, and notes every attempt."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from models.store import keys
+from heldout.access.rights import Quota
+from models.blobs import Blobs
+from models.store import keys, owners
 from tests.api.support import bearer
 
 IMAGES, CLASSES = 400, ["cat", "dog", "owl"]
@@ -86,6 +89,61 @@ def test_what_cannot_be_judged_is_refused_with_a_sentence_and_spends_no_look(cli
     assert judge["attempts"][2]["explanation"] == refused["on 5 images; an answer needs at least 7"].json()["detail"]
 
 
+def test_the_same_candidate_sent_again_gets_its_answer_again_and_spends_nothing(client, send):
+    study, post = send
+    first, better = post("luck", 2).json(), post("better", 3, 0.9).json()
+    assert (post("luck", 2).json(), post("better", 3, 0.9).json()) == (first, better)
+    other = post("luck", 4)
+    assert (other.status_code, other.json()["code"]) == (409, "candidate_refused")
+    post("last", 5)
+    assert post("luck", 2).json() == first, "even if no look is left"
+    judge = client.get(f"/v1/studies/{study}").json()["judge"]
+    assert (judge["spent"], judge["tried"]) == (3, 5)
+
+
+def test_candidates_that_are_sent_at_once_never_spend_more_looks_than_there_are(client, send):
+    study, post = send
+    with ThreadPoolExecutor(5) as pool:
+        sent = [answer.json() for answer in pool.map(lambda seed: post(f"c{seed}", seed, 0.9), range(2, 7))]
+    judged = sorted(answer["look"] for answer in sent if "look" in answer)
+    view = client.get(f"/v1/studies/{study}").json()
+    attempts = [tried for tried in view["judge"]["attempts"] if tried["look"]]
+    assert judged == sorted(tried["look"] for tried in attempts) == list(range(1, len(judged) + 1))
+    assert view["judge"]["spent"] == view["ledger"]["validation_reads"] == len(judged) <= 3
+    assert {answer["code"] for answer in sent if "code" in answer} <= {"looks_spent", "candidate_refused"}
+
+
+def test_only_the_base_and_the_best_are_stored_and_nothing_once_the_judge_is_deleted(client, send, settings):
+    study, post = send
+
+    def count():
+        return len(list(Blobs(settings.blobs_url).stored(f"studies/{study}")))
+
+    assert count() == 2, "labels and base"
+    assert post("good", 3, 0.8).json()["answer"] == post("best", 4, 1.0).json()["answer"] == "better"
+    assert count() == 3, "labels, base and best"
+    client.post(f"/v1/studies/{study}/close")
+    assert client.delete(f"/v1/studies/{study}").status_code == 204
+    assert count() == 0
+
+
+def test_older_attempts_that_were_not_judged_are_counted_and_the_list_says_that_it_lacks_them(client, send):
+    study, post = send
+    for seed in range(53):
+        post(f"same-{seed}", 1)
+    judge = client.get(f"/v1/studies/{study}").json()["judge"]
+    assert (judge["tried"], len(judge["attempts"]), judge["attempts"][0]["arm"]) == (54, 51, "base")
+    page = client.get(f"/v1/studies/{study}/report", headers={"Accept": "text/html"}).text
+    assert "Not listed: 3 older attempts" in page
+
+
+def test_a_judge_counts_as_one_study_and_needs_no_room_for_jobs(client, database):
+    with database.write() as session:
+        owners.limit(session, "ada", changes={Quota.STUDIES: 1, Quota.QUEUED_JOBS: 0})
+    assert client.post("/v1/studies", json=make_order()).status_code == 201
+    assert client.post("/v1/studies", json=make_order()).json()["code"] == "quota_exceeded"
+
+
 def test_no_route_tells_labels_or_figures_before_the_close(client, send):
     study, post = send
     post("better", 3, 0.9)
@@ -107,7 +165,9 @@ def test_only_a_key_with_the_right_to_administer_closes_it_and_test_is_read_once
     post("better", 3, 0.9)
     with database.write() as session:
         weak = bearer(keys.make(session, "ada", scopes=("read", "write")))
-    assert client.post(f"/v1/studies/{study}/close", headers=weak).json()["code"] == "insufficient_scope"
+    for part in ("close", "cancel"):
+        refused = client.post(f"/v1/studies/{study}/{part}", headers=weak)
+        assert (refused.status_code, refused.json()["code"]) == (403, "insufficient_scope")
     closed = client.post(f"/v1/studies/{study}/close").json()
     assert (closed["status"], closed["conclusion"]["kind"], closed["conclusion"]["remedy"]) == (
         "succeeded",
@@ -117,7 +177,9 @@ def test_only_a_key_with_the_right_to_administer_closes_it_and_test_is_read_once
     assert closed["headline"] == 'On test, "better" is better than the base.'
     assert closed["ledger"]["test_reads"] == 2
     assert client.post(f"/v1/studies/{study}/close").json()["code"] == "study_finished"
-    assert post("late", 9).json()["code"] == "study_finished"
+    assert client.delete(f"/v1/studies/{study}", headers=weak).json()["code"] == "insufficient_scope"
+    late = post("late", 9).json()
+    assert (late["code"], "A new judge needs images" in late["detail"]) == ("study_finished", True)
 
 
 def test_a_judge_without_a_better_candidate_never_reads_test(client, send):
