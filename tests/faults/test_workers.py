@@ -19,7 +19,7 @@ from tests.faults.conftest import require_ended_in_order
 from tests.faults.derived import derive_under_kills
 from tests.faults.marks import CELERY, SQLITE, on
 
-EPOCHS = 20
+EPOCHS = 12
 # Imported when Python starts. Workers get the time from one of these functions. Where pandas is imported, it does not
 # work with another datetime class.
 WRONG_CLOCK = """
@@ -60,7 +60,7 @@ def test_a_job_whose_worker_is_killed_continues_elsewhere_with_the_same_history(
     assert stack.wait_for_end(whole)["attempt"] == 1
     assert stack.history(killed) == stack.history(whole)
     if not everything:
-        derive_under_kills(stack, tmp_path, kills=3)
+        derive_under_kills(stack, tmp_path, kills=2)
     require_ended_in_order(stack)
 
 
