@@ -80,7 +80,7 @@ def wake(job_id: str) -> None:
 
 @signals.setup_logging.connect
 def _configure_no_logs(**_: Any) -> None:
-    """No-op: with a receiver for this signal, Celery does not configure logging itself."""
+    """Do nothing: with a receiver for this signal, Celery does not configure logging itself."""
 
 
 @signals.celeryd_init.connect
@@ -124,7 +124,7 @@ def _turn_loop_until_idle(sender: Any, **_: Any) -> None:
 
 
 def _stop_turning_when_idle() -> None:
-    """A timer that fires runs the loop. Without tasks it would only waste time."""
+    """Stop the timer that runs the loop. Without tasks it would only waste time."""
     if not state.reserved_requests and _turning is not None:
         _turning.cancel()
 

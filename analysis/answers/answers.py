@@ -217,7 +217,7 @@ def divide_by_copies(answers: Answers, relations: HeldOutRelations | None) -> He
 
 
 def measure_family(right: NDArray[np.bool_], unit: NDArray[np.integer[Any]]) -> float | None:
-    """How many images say as much about accuracy as one independent image: those of one unit are answered alike.
+    """Return how many images say as much as one independent image: those of one unit are answered alike.
 
     Args:
         right: (count,) whether an image is answered correctly.
@@ -249,7 +249,7 @@ def compare_renamed_labels(
 def compare_undone(
     before: Sequence[Answers], after: Sequence[Answers]
 ) -> tuple[UndoneHalf, tuple[UndoneHalf, UndoneHalf]] | None:
-    """The change in both halves together, and in each; None if a loss is not finite."""
+    """Return the change in both halves together, and in each; None if a loss is not finite."""
     whole = _compare_answers(join_answers(*before), join_answers(*after))
     first, second = (_compare_answers(*half) for half in zip(before, after, strict=True))
     return None if whole is None or first is None or second is None else (whole, (first, second))

@@ -151,7 +151,7 @@ class _View:
 
     @classmethod
     def list_of(cls, images: Bytes) -> list["_View"]:
-        """The middle of the images, where blocks of 8×8 pixels are whole; and larger images reduced."""
+        """Return the middle of the images, with complete blocks of 8×8 pixels, and larger images reduced."""
         _, height, width, _ = images.shape
         top, left = ((side - SIDE) // 2 // _BLOCK * _BLOCK if side > SIDE else 0 for side in (height, width))
         factor = -(-max(height, width) // SIDE)
@@ -161,7 +161,7 @@ class _View:
         return views
 
     def degrade(self, degradation: Degradation | None) -> Bytes:
-        """The images as the degradation of the full images shows in them."""
+        """Degrade the full images, and return how that shows in these."""
         if degradation is None:
             return self.images
         kind, strength = degradation.kind, degradation.strength
@@ -184,7 +184,7 @@ def _average(images: Bytes, factor: int) -> Bytes:
 
 
 def _compute_figures(views: list[_View], degradation: Degradation | None) -> Floats:
-    """(images, figures) of the images under a degradation."""
+    """Return (images, figures) of the images under a degradation."""
     parts = list[NDArray[Any]]()
     for view in views:
         images = view.degrade(degradation).astype(np.float32)
@@ -199,7 +199,7 @@ def _compute_figures(views: list[_View], degradation: Degradation | None) -> Flo
 
 
 def _measure_spectrum(gray: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(images, frequencies) the logarithm of the mean power in rings, under a Hann window."""
+    """Return (images, frequencies): the logarithm of the mean power in rings, under a Hann window."""
     _, height, width = gray.shape
     window = np.outer(*(np.hanning(side + 2)[1:-1] for side in (height, width))).astype(np.float32)
     window /= np.sqrt((window**2).mean())
@@ -212,7 +212,7 @@ def _measure_spectrum(gray: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _compute_block_power(gray: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(images, blocks) the logarithm of the fine detail in each block of 8×8 pixels."""
+    """Return (images, blocks): the logarithm of the fine detail in each block of 8×8 pixels."""
     count, height, width = gray.shape
     rows, columns = height // _BLOCK, width // _BLOCK
     whole = gray[:, : rows * _BLOCK, : columns * _BLOCK].reshape(count, rows, _BLOCK, columns, _BLOCK)
@@ -221,12 +221,12 @@ def _compute_block_power(gray: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _measure_blocks(gray: NDArray[np.float32]) -> Floats:
-    """(images, 3) fine detail in the plainest blocks, where noise shows, in usual ones, and in the richest."""
+    """Return (images, 3): fine detail in the plainest blocks, where noise shows, in usual ones and the richest."""
     return np.asarray(np.quantile(_compute_block_power(gray), (0.1, 0.5, 0.9), axis=1).T, np.float64)
 
 
 def _measure_grid(gray: NDArray[np.float32]) -> NDArray[Any]:
-    """(images, 1) how much larger the steps between blocks of 8×8 pixels are than those within."""
+    """Return (images, 1): how much larger the steps between blocks of 8×8 pixels are than those within."""
     found = []
     for axis in (1, 2):
         steps = np.abs(np.diff(gray, axis=axis)).mean(axis=3 - axis)
@@ -237,7 +237,7 @@ def _measure_grid(gray: NDArray[np.float32]) -> NDArray[Any]:
 
 
 def _weigh(known: Floats, found: Floats, difference: Floats, views: list[_View]) -> Floats:
-    """(figures, figures) the inverse of how differences of mean figures vary between splits of one kind."""
+    """Return (figures, figures): the inverse covariance of differences of mean figures between splits of one kind."""
     coarse = len(_MIDDLES) if len(views) > 1 else 0
     colors = 2 if views[0].images.shape[3] == 3 else 0
     fine = np.full(3, 0.35)  # about the frequency of a block's fine detail

@@ -148,7 +148,7 @@ class RetrySpec(SpecPart):
 
 
 def add_remedy_to_name(name: str, remedy: str) -> str:
-    """The name of a job that tries a remedy on the job `name`, such as `mine + dropout`. A long name is cut off."""
+    """Name a job that tries a remedy on the job `name`, such as `mine + dropout`. A long name is cut off."""
     tail = f" + {describe_remedy(remedy)}"
     return name[: MAX_NAME_CHARACTERS - len(tail)].rstrip() + tail
 

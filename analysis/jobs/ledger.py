@@ -98,7 +98,7 @@ def _describe_looks(labels: str, counted: SplitReads) -> str:
 
 
 def _describe_lookers(counted: SplitReads) -> str:
-    """Such as `Your 3 jobs and uploaded model have`."""
+    """Name who looked, such as `Your 3 jobs and uploaded model have`."""
     jobs = "job" if counted.jobs == 1 else f"{counted.jobs:,} jobs"
     models = "uploaded model" if counted.models == 1 else f"{counted.models:,} uploaded models"
     if not counted.models:

@@ -27,7 +27,7 @@ _HOW_TO_READ = (
 
 
 def build_budget_blocks(report: StudyReportView) -> list[Block]:
-    """The gap budgets of the base and the winner. Without a winner: the budget of the base's own job."""
+    """Build the gap budgets of base and winner, or without a winner that of the base's own job."""
     if report.gaps_missing is not None:
         detail = f"This part is missing, because the measurements cannot be read now. {report.gaps_missing}"
         return [Heading(_TITLE, is_folded=True), Paragraph(detail)]
@@ -49,7 +49,7 @@ def _describe_measured(budget: ReportBudgetView) -> str:
 
 
 def _build_table(caption: str, budgets: Sequence[ReportBudgetView], measure: Measure) -> Table:
-    """Rows for training, each part in order, and test. Each network has two columns.
+    """Build rows for training, each part in order, and test. Each network has two columns.
 
     The table of accuracy also explains each part.
     """
@@ -84,7 +84,7 @@ def _build_table(caption: str, budgets: Sequence[ReportBudgetView], measure: Mea
 
 
 def _explain_meaning(code: str, budgets: Sequence[ReportBudgetView]) -> str:
-    """What the term means. For a single training, the text includes its figures."""
+    """Say what the term means. For a single training, the text includes its figures."""
     [first, *others] = budgets
     term = _find_term(first, code)
     if not others and first.job is not None and term is not None:
@@ -97,7 +97,7 @@ def _find_term(budget: ReportBudgetView, code: str) -> TermView | None:
 
 
 def _build_level_row(name: str, levels: Sequence[SplitResult], *, is_loss: bool) -> list[str]:
-    """A first or last row: the level that the gap starts from or ends at."""
+    """Build a first or last row: the level that the gap starts from or ends at."""
     shown = [format_loss(level.loss) if is_loss else percent(level.accuracy) for level in levels]
     return [name, *(cell for level in shown for cell in (level, "")), ""]
 
@@ -107,7 +107,7 @@ _ABSENT: tuple[float, Bounds | None] = (0.0, (0.0, 0.0))
 
 
 def compute_mean_budget(arm: str, gaps: Sequence[Gap]) -> ReportBudgetView:
-    """The means of the terms over an arm's trainings. They add up to the mean gap.
+    """Return the means of the terms over an arm's trainings. They add up to the mean gap.
 
     Args:
         gaps: of each training, at least one, measured on the same test images.
@@ -133,7 +133,7 @@ def _compute_mean_term(code: TermCode, gaps: Sequence[Gap]) -> TermView:
 
 
 def _compute_mean(parts: Sequence[tuple[float, Bounds | None]]) -> tuple[float, Bounds | None]:
-    """The mean of one term's figures, and a 95% interval that is too wide rather than too narrow.
+    """Return the mean of one term's figures, and a 95% interval that is too wide rather than too narrow.
 
     All trainings are measured on the same test images, and more trainings do not add images. So the width of the
     interval does not fall with their number, and the variation between trainings is added in squares.

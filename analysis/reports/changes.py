@@ -34,7 +34,7 @@ from heldout.words.study_answers import answer_questions, describe_study, phrase
 
 
 def apply_patch(base: JobSpec, patch: Mapping[str, Any]) -> JobSpec | None:
-    """The base spec with a merge patch applied, or None if the result is not a valid spec."""
+    """Return the base spec with a merge patch applied, or None if the result is not a valid spec."""
     try:
         return JobSpec.model_validate(merge(base.model_dump(mode="json"), patch))
     except ValidationError:
@@ -42,7 +42,7 @@ def apply_patch(base: JobSpec, patch: Mapping[str, Any]) -> JobSpec | None:
 
 
 def describe_changes(base: JobSpec, patch: Mapping[str, Any]) -> list[str]:
-    """`training.label_smoothing: 0 → 0.1`; a change shared by all blocks of the network is listed once."""
+    """List changes, such as `training.label_smoothing: 0 → 0.1`. One of all blocks is listed once."""
     before = base.model_dump(mode="json")
     changed = apply_patch(base, patch)
     after = merge(before, patch) if changed is None else changed.model_dump(mode="json")
@@ -66,7 +66,7 @@ def describe_changes(base: JobSpec, patch: Mapping[str, Any]) -> list[str]:
 
 
 def _is_of_catalogue(arm: ArmView, spec: JobSpec) -> bool:
-    """Whether the arm does what this release means by its name. A user's own patch may have the same name."""
+    """Return whether the arm does what this release means by its name. A user's own patch may have the same name."""
     if any(part not in REMEDIES for part in arm.name.split(JOINT)):
         return False
     try:
@@ -77,7 +77,7 @@ def _is_of_catalogue(arm: ArmView, spec: JobSpec) -> bool:
 
 
 def make_arm_order(arm: ArmView, spec: JobSpec) -> str | dict[str, Any]:
-    """The arm for the body of a study: its name if that gives the same arm, else with its patch."""
+    """Return the arm for the body of a study: its name if that gives the same arm, else with its patch."""
     if JOINT in arm.name or _is_of_catalogue(arm, spec):
         return arm.name
     return {"name": arm.name, "patch": arm.patch}
@@ -106,7 +106,7 @@ def _iterate_differences(before: Any, after: Any, given: Any, path: str) -> Iter
 
 
 def _generalize_path(path: str) -> str | None:
-    """`network.blocks[all].dropout` for `network.blocks[1].dropout`, or None for other paths."""
+    """Return `network.blocks[all].dropout` for `network.blocks[1].dropout`, or None for other paths."""
     start = "network.blocks["
     if not path.startswith(start):
         return None
@@ -171,7 +171,7 @@ def _build_arm(study: StudyView, arm: ArmView, epochs: Mapping[str, Sequence[Epo
 
 
 def _build_gaps(study: StudyView, arm: ArmView) -> GapsView | None:
-    """The gap from the arm's means; to test if it was measured there."""
+    """Build the gap from the arm's means, up to test if it was measured."""
     if arm.train is None or arm.validation is None:
         return None
     tested = None
@@ -198,7 +198,7 @@ _DATA_OPTIONS = {None: "", "fix": " --fix", "as_they_are": " --anyway"}
 
 
 def build_commands(study: StudyView, winning_spec: JobSpec | None) -> list[CommandView]:
-    """The next steps after the answer, then the study itself.
+    """Build the commands of the next steps after the answer, then of the study itself.
 
     Bodies name all defaults, so that they mean the same in later releases.
     """
@@ -253,7 +253,7 @@ def _make_study_command(what: str, file: str, body: dict[str, Any], cli: str | N
 
 
 def _build_order_command(study: StudyView) -> str | None:
-    """The command that starts the same study, or None if only a request body can describe it."""
+    """Return the command that starts the same study, or None if only a request body can describe it."""
     if study.kind == "remedies":
         return _build_cure_command(study, study.seeds, study.budget)
     if study.job is None:
@@ -262,7 +262,7 @@ def _build_order_command(study: StudyView) -> str | None:
 
 
 def _build_cure_command(study: StudyView, seeds: int, budget: BudgetView | None = None) -> str | None:
-    """The command that starts a study of the same job, or None if only a request body can describe it."""
+    """Return the command that starts a study of the same job, or None if only a request body can describe it."""
     remedies = _list_remedies(study)
     if study.job is None or not all(isinstance(remedy, str) for remedy in remedies):
         return None
@@ -296,7 +296,7 @@ def render_script(command: CommandView) -> str:
 
 
 def _build_body(study: StudyView) -> dict[str, Any]:
-    """The request body that starts the same study, even if its base job was deleted."""
+    """Return the request body that starts the same study, even if its base job was deleted."""
     if study.recorded is not None:
         arms = [{"name": arm.name, "runs": dump_json(arm)["runs"]} for arm in study.recorded.arms]
         about = {name: getattr(study.recorded, name) for name in ("metric", "better", "images")}
@@ -338,7 +338,7 @@ def _build_post_command(path: str, file: str) -> str:
 
 
 def format_json(value: Any, indent: int = 0) -> str:
-    """JSON that is easy to read: a value that fits is on one line. In ASCII, with two spaces for each level."""
+    """Format JSON for reading: a value that fits is on one line. In ASCII, with two spaces for each level."""
     line = dump_listed_json(value)
     if len(line) + indent <= LINE_OF_JSON or not isinstance(value, dict | list) or not value:
         return line

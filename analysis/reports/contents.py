@@ -41,7 +41,7 @@ _JUDGE_WORDS = (
 
 
 def build_document(report: StudyReportView) -> Document:
-    """The same blocks for every form of a report."""
+    """Build the blocks that every form of a report shows."""
     study = report.study
     blocks: list[Block] = [Facts(list_facts(study)), *_compose_notice(study), *build_answer(study)]
     blocks += [*build_figure_tables(report), *build_evidence(study)]
@@ -72,7 +72,7 @@ def _compose_notice(study: StudyView) -> list[Block]:
 
 
 def _change_blocks(report: StudyReportView) -> list[Block]:
-    """What each arm changes, what the result was, and why it was dropped."""
+    """Say what each arm changes, what the result was, and why it was dropped."""
     reported = {arm.name: arm for arm in report.arms}
     rows = []
     for arm in (report.study.arms[0], *sort_arms(report.study)):
@@ -109,7 +109,7 @@ def _build_cost_blocks(study: StudyView) -> list[Block]:
 
 
 def _say_how(study: StudyView) -> str:
-    """How seeds and images were assigned to the trainings."""
+    """Say how seeds and images were assigned to the trainings."""
     folds = (
         "Each seed trains on a different part of the images and is validated on the rest."
         if study.splits == "resampled"
@@ -141,7 +141,7 @@ def _build_again_blocks(report: StudyReportView) -> list[Block]:
 
 
 def name_field_change(change: str) -> str:
-    """`network.blocks[all].dropout: 0 → 0.25` as forms call it: `Dropout of all blocks: 0 → 0.25`."""
+    """Write `network.blocks[all].dropout: 0 → 0.25` as forms do: `Dropout of all blocks: 0 → 0.25`."""
     path, _, values = change.partition(": ")
     label = SPEC_FIELDS.get(re.sub(r"\[\w+\]", "", path))
     if label is None and path.partition(".")[0] not in SPEC_FIELDS:  # a parameter of an external training

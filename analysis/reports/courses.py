@@ -25,7 +25,7 @@ MEASURES: tuple[tuple[str, float, Figure, Figure], ...] = (
 
 
 def build_course_blocks(report: StudyReportView) -> list[Block]:
-    """For each arm a chart of accuracy and one of loss, all on the same scales, and a table."""
+    """Build a chart of accuracy and one of loss for each arm, all on the same scales, and a table."""
     reported = {arm.name: arm for arm in report.arms}
     arms = [
         (format_arm_name(report.study, arm), reported[arm.name])
@@ -75,7 +75,7 @@ def _draw_chart(title: str, content: Markup) -> Markup:
 
 
 def _build_rows(name: str, arm: ReportArmView) -> list[tuple[str, ...]]:
-    """Rows for the best and the last epoch, or a single row if they are the same."""
+    """Build rows for the best and the last epoch, or a single row if they are the same."""
     if not arm.curve:
         return []
     measured = [point for point in arm.curve if point.validation_loss is not None]
@@ -115,7 +115,7 @@ class EpochFigures(NamedTuple):
 
 
 def build_curve(jobs: Sequence[str], epochs: Mapping[str, Sequence[EpochFigures]]) -> list[EpochBandView]:
-    """The bands of these trainings.
+    """Build the bands of these trainings.
 
     Args:
         epochs: of each job, in order.

@@ -15,7 +15,7 @@ from heldout.words import NONE, pluralize
 
 
 def build_figure_tables(report: StudyReportView) -> list[Block]:
-    """A row for each network whose figures are known."""
+    """Build a row for each network whose figures are known."""
     if not report.figures:
         return []
     names = {figure.code: figure.name for shown in report.figures for figure in shown.figures}

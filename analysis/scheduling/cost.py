@@ -263,7 +263,7 @@ def estimate_epoch_seconds(
 
 
 def _has_features(spec: JobSpec) -> bool:
-    """Whether measurements read the features of a frozen backbone. How much of an own network is frozen is unknown."""
+    """Return whether measurements read features of a frozen backbone. Own networks do not say how much is frozen."""
     return spec.network.backbone is not None and spec.network.has_frozen_part
 
 

@@ -144,7 +144,7 @@ class _Best:
 
 
 def render_script(facts: ScriptFacts) -> str:
-    """The script."""
+    """Write the script."""
     spec, training = facts.spec, facts.spec.training
     assert training.seed is not None, "the API completes every spec"
     seeds = np.random.default_rng([training.seed, 0])  # used as in `worker/training/networks/network.py`
@@ -183,7 +183,7 @@ def render_script(facts: ScriptFacts) -> str:
 
 
 def _uses_objective(spec: JobSpec) -> bool:
-    """Whether the script must compute the objective after each epoch."""
+    """Return whether the script must compute the objective after each epoch."""
     lowers = isinstance(spec.training.schedule, PlateauSchedule) and spec.has_own_objective
     stops = spec.training.early_stopping is not None and spec.monitored == "validation_objective"
     return lowers or stops
@@ -201,7 +201,7 @@ def _encode_splits(facts: ScriptFacts) -> bytes:
 
 
 def _encode_groups(facts: ScriptFacts) -> bytes:
-    """The groups of the validation images, as bytes."""
+    """Encode the groups of the validation images as bytes."""
     if facts.groups is None or "validation" not in facts.splits:
         return b""
     return facts.groups[np.sort(facts.splits["validation"])].astype(np.uint8).tobytes()
@@ -218,7 +218,7 @@ def _format_figures(final: FinalView | None) -> str:
 
 
 def _describe_best(spec: JobSpec, ended: Ended | None) -> _Best | None:
-    """Which epoch's weights are kept, if not the last one's, and what ends the training."""
+    """Say which epoch's weights are kept, if not the last one's, and what ends the training."""
     early = spec.training.early_stopping
     restores = spec.training.on_overfit == "stop_and_restore"
     if restores and (early is None or (ended is not None and ended.by_guard)):

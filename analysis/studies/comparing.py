@@ -63,12 +63,12 @@ class GainUnit:
 
 
 def compute_losses(scores: Scores) -> Values:
-    """(images,) cross-entropy in nats."""
+    """Return (images,) cross-entropy in nats."""
     return scores.losses.astype(np.float64)
 
 
 def score_answers(scores: Scores) -> Values:
-    """(images,) 1 where the answer is right, else 0."""
+    """Return (images,) 1 where the answer is right, else 0."""
     return scores.right.astype(np.float64)
 
 

@@ -282,5 +282,5 @@ def estimate_shared_noise(spreads: Sequence[Spread]) -> list[RunNoise]:
 
 
 def _compute_variance_median(degrees: float) -> float:
-    """The median of a variance whose mean is 1 (Wilson and Hilferty 1931, PNAS 17(12))."""
+    """Return the median of a variance whose mean is 1 (Wilson and Hilferty 1931, PNAS 17(12))."""
     return (1 - 2 / (9 * degrees)) ** 3

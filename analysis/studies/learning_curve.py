@@ -114,7 +114,7 @@ def _build_base_view(
     *,
     ended: bool,
 ) -> ArmView:
-    """The unchanged spec, trained on all images."""
+    """Return the unchanged spec, trained on all images."""
     largest = state.sizes[-1]
     scores = measured.get(largest, ())
     return ArmView(

@@ -48,7 +48,7 @@ def decide_next_steps(state: StudyState, runs: Sequence[StudyRun]) -> NextSteps:
 
 
 def _end_race(progress: RaceProgress, look: Look) -> NextSteps:
-    """The race is decided: use the test split once, then conclude."""
+    """End a race that is decided: use the test split once, then conclude."""
     state, by_key = progress.state, progress.by_key
     # A first answer names no winner before fresh seeds confirm it, since it can be continued.
     unconfirmed = progress.ended_early is not None and not look.seeds_before and not state.stages

@@ -72,7 +72,7 @@ class _Compared:
         return {name: judge(comparison, unit, self.error) for name, comparison in comparisons.items()}
 
     def find_best(self, names: Iterable[str]) -> str:
-        """The arm with the greatest gain."""
+        """Return the arm with the greatest gain."""
         _, comparisons = self.comparison
         return max(names, key=lambda name: (comparisons[name].gain.mean, name))
 

@@ -223,7 +223,7 @@ def _encode_ids(hashes: Column) -> Iterator[bytes]:
 
 
 def _describe_split(predictions: Answers, hashes: Column | None) -> dict[str, Any]:
-    """The number of images, the accuracy on them, and a digest of their labels and ids."""
+    """Return the number of images, the accuracy on them, and a digest of their labels and ids."""
     ids, order = _identify_images(len(predictions), hashes)
     digest = hashlib.sha256(np.ascontiguousarray(predictions.labels[order], "<i4").tobytes())
     if predictions.groups is not None:

@@ -63,7 +63,7 @@ def make_spec(base: JobSpec, patch: Mapping[str, Any], key: RunKey, *, folds: in
 
 
 def derive_training_seed(base_seed: int, number: int) -> int:
-    """`training.seed` of a study's seed with this number, from 0: the same for every arm, and never the base's own.
+    """Return the `training.seed` of the seed with this number, from 0. All arms share it; the base's own never occurs.
 
     The base was looked at with its own seed before the study, perhaps because its results were poor by chance.
     """
@@ -77,7 +77,7 @@ def derive_training_seed(base_seed: int, number: int) -> int:
 
 
 def name_run(study_name: str, key: RunKey) -> str:
-    """For example `dropout · seed 2 · digits study`: what tells a study's jobs apart comes first, for narrow lists."""
+    """Name a run `dropout · seed 2 · digits study`: what tells jobs apart comes first, for narrow lists."""
     what = {Purpose.RACE: f"seed {key.seed}", Purpose.TUNE: f"try {key.variant}, seed {key.seed}"}
     head = f"{key.arm} · {what.get(key.purpose, key.purpose.value)} · "
     if key.variant and key.purpose is Purpose.RACE:

@@ -49,7 +49,7 @@ class StudyPlan(StudyState):
     notes: tuple[str, ...] = ()
 
     def arm(self, name: str) -> ArmPlan:
-        """The arm of this name. Raises StopIteration if there is none."""
+        """Return the arm of this name. Raises StopIteration if there is none."""
         return next(arm for arm in self.arms if arm.name == name)
 
     def to_json(self) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class StudyPlan(StudyState):
         return stored
 
     def to_text(self) -> str:
-        """The same as text."""
+        """Write the same as text."""
         return json.dumps(self.to_json())
 
     @classmethod
@@ -96,7 +96,7 @@ _ARMS, _RECORDING = TypeAdapter(tuple[ArmPlan, ...]), TypeAdapter(Recording)
 
 
 def pack_scores(scores: Scores) -> bytes:
-    """The scores of one training as a compressed `.npz`; the same scores give the same bytes."""
+    """Pack the scores of one training as a compressed `.npz`. The same scores give the same bytes."""
     return pack_arrays(
         pack_contributions(scores.objective)
         | {

@@ -115,7 +115,7 @@ class Processor:
 
 
 def get_processor() -> Processor:
-    """The processor on which this process runs."""
+    """Return the processor on which this process runs."""
     cpuinfo = ""
     with suppress(OSError):
         cpuinfo = Path("/proc/cpuinfo").read_text()
@@ -123,7 +123,7 @@ def get_processor() -> Processor:
 
 
 def parse_processor(cpuinfo: str) -> Processor:
-    """The first processor in the text of Linux's /proc/cpuinfo. Its flags are `flags` on x86 and `Features` on ARM."""
+    """Read the first processor from the text of /proc/cpuinfo. Its flags are `flags` on x86, `Features` on ARM."""
     found: dict[str, str] = {}
     for line in cpuinfo.splitlines():
         name, _, value = line.partition(":")
@@ -145,7 +145,7 @@ _AMD = "AuthenticAMD"
 
 
 def has_bfloat16_units(processor: Processor) -> bool:
-    """Whether the processor trains large networks faster in bfloat16 than in float32."""
+    """Return whether the processor trains large networks faster in bfloat16 than in float32."""
     return _AMX in processor.flags or (processor.vendor == _AMD and _AVX512_BFLOAT16 in processor.flags)
 
 

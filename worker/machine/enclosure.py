@@ -109,7 +109,7 @@ def explain_no_switch() -> str:
 
 
 def begin() -> tuple[dict[str, Any], FileIO]:
-    """In the process: read the assignment from standard input, and return the pipe for answers.
+    """Read the assignment from standard input, in the process. Return the pipe for answers.
 
     The process is the first to be killed if memory runs out.
     """
@@ -122,14 +122,14 @@ def begin() -> tuple[dict[str, Any], FileIO]:
 
 
 def tell(pipe: FileIO, message: dict[str, Any]) -> None:
-    """In the process: send a message, one line of JSON."""
+    """Send a message, one line of JSON, from the process."""
     data = memoryview(json.dumps(message, allow_nan=False).encode() + b"\n")
     while data:
         data = data[pipe.write(data) :]
 
 
 def enclose(readable: Iterable[str], writable: Iterable[str], features: SandboxFeatures | None = None) -> None:
-    """In the process, irrevocably: leave access to these files and folders only; no network, no programs, no rights.
+    """Leave this process only these files and folders, for good: no network, no programs, no rights.
 
     Args:
         features: the features to use; None for all of this machine.

@@ -61,7 +61,7 @@ def note_digests(note: Path, files: Collection[Path]) -> None:
 
 
 def have_noted_digests(note: Path) -> bool:
-    """Whether all files of a note are there, and none is damaged."""
+    """Return whether all files of a note are there, and none is damaged."""
     try:
         digests = json.loads(note.read_bytes())
         return all(_compute_digest(note.parent / name) == digest for name, digest in digests.items())
@@ -153,7 +153,7 @@ def _get_last_use_ns(folder: Path) -> int:
 
 
 def _measure_size(folder: Path) -> int:
-    """The bytes that a folder takes, or will take once it is complete."""
+    """Return the bytes that a folder takes, or will take once it is complete."""
     size = 0
     for file in folder.iterdir():
         with suppress(FileNotFoundError):  # a part file that was just renamed
@@ -177,7 +177,7 @@ def try_lock(lock: int) -> bool:
 
 
 def _is_still_at(lock: int, path: Path) -> bool:
-    """Whether the open lock is still the file at `path`."""
+    """Return whether the open lock is still the file at `path`."""
     try:
         return os.path.samestat(os.fstat(lock), os.stat(path))
     except FileNotFoundError:

@@ -48,7 +48,7 @@ def find_version() -> int:
 
 
 def restrict(readable: Iterable[Path], writable: Iterable[Path], version: int) -> None:
-    """From now on, let this thread and its descendants open these files and folders only, and execute nothing.
+    """Let this thread and its descendants open only these files and folders from now on, and execute nothing.
 
     Whether files outside the folders exist can still be tested. If the version allows it, TCP and abstract sockets are
     blocked, and signals to processes outside this restriction, too.

@@ -17,7 +17,7 @@ SUPERVISOR_VARIABLE = "HELDOUT_SUPERVISOR_PID"
 
 
 def call_when_input_ends(then: Callable[[], object]) -> None:
-    """When standard input ends, call `then` from a separate thread, and kill this process if it does not end."""
+    """Call `then` from a separate thread when standard input ends, and kill this process if it does not end."""
     threading.Thread(target=_wait, args=(then,), name="parent", daemon=True).start()
 
 

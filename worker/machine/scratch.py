@@ -41,7 +41,7 @@ class Scratch:
         return short if short.exists() else None
 
     def attempt(self, job_id: str, attempt: int) -> Path:
-        """A new folder for one attempt."""
+        """Create a folder for one attempt."""
         return Path(tempfile.mkdtemp(prefix=f"{job_id}-{attempt}-", dir=self.folder))
 
     def close(self) -> None:

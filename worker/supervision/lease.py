@@ -197,5 +197,5 @@ class AttemptLease(AbstractContextManager["AttemptLease"]):
                 log.warning("blob_not_deleted", key=key)
 
     def key(self, name: str) -> str:
-        """The key of a blob that only this attempt writes."""
+        """Return the key of a blob that only this attempt writes."""
         return f"jobs/{self.held.job_id}/{self.held.attempt}/{name}"

@@ -205,7 +205,7 @@ class Calibrator(threading.Thread):
 
 
 def collect_calibration_facts(cores: int, *, has_bfloat16: bool) -> dict[str, Any]:
-    """The conditions of a calibration: if one of these differs, the machine is measured again."""
+    """Return the conditions of a calibration: if one of these differs, the machine is measured again."""
     return {
         "measured": 4,  # increase when other networks or other kinds of work are measured
         "processor": get_processor().model,

@@ -48,7 +48,7 @@ _BYTES_PER_NEW_PARAMETER = 12
 
 
 def get_model_memory_bytes(model: Path, new_parameters: int = 0) -> int:
-    """The private memory that a process may have for a model's file and the programs that read it.
+    """Return the private memory that a process may have for a model's file and the programs that read it.
 
     Args:
         new_parameters: the most that it makes itself, for an architecture without weights.

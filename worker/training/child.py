@@ -51,7 +51,7 @@ def main(pipe: Connection, assignment: AnyAssignment, log: str) -> None:
 
 
 def warm_up() -> None:
-    """No-op: the first fork from the fork server only starts once TensorFlow is imported there."""
+    """Do nothing: the first fork from the fork server only starts once TensorFlow is imported there."""
 
 
 def measure(pipe: Connection, towers: Literal[1, 2], precision: Precision) -> None:

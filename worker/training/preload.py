@@ -22,7 +22,7 @@ if _IS_SERVER:
 
 @contextmanager
 def _silence_tensorflow() -> Iterator[None]:
-    """TensorFlow prints a greeting to standard error, the worker's log of JSON lines; no setting stops it."""
+    """Stop TensorFlow from greeting on standard error, the worker's log of JSON lines. No setting does."""
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     os.close(nowhere)

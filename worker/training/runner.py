@@ -41,7 +41,7 @@ def run(assignment: Assignment, pipe: Connection) -> None:
 def _make_final_message(
     assignment: Assignment, supervisor: SupervisorPipe, make: Callable[[], Prepared]
 ) -> FromTraining:
-    """Train; success, stop or failure becomes the last message."""
+    """Train, and turn success, stop or failure into the last message."""
     try:
         return _train(assignment, make(), supervisor.send, supervisor.requested_stop)
     except SupervisorGone:

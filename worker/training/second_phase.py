@@ -43,7 +43,7 @@ class SecondPhase:
         return None if unfreezing is None else unfreezing.epoch
 
     def has_begun(self, position: Position) -> bool:
-        """Whether a training that has come this far is in its second phase."""
+        """Return whether a training that has come this far is in its second phase."""
         epoch = self.epoch
         return epoch is not None and (position.epoch > epoch or (position.epoch == epoch and position.step > 0))
 

@@ -128,7 +128,7 @@ class Trainer:
         )
 
     def _begin_second_phase(self) -> None:
-        """From here on, train with what the second phase has, whose state is that of the first."""
+        """Train with engine, evaluator and data of the second phase from here on, in the state of the first."""
         assert self._second_phase is not None
         self._engine, self._evaluator, self._data = self._second_phase.begin(self._engine)
         self._second_phase = None

@@ -134,7 +134,7 @@ TAR_ERRORS = (tarfile.TarError, ValueError, ArithmeticError, LookupError, OSErro
 
 
 def is_tar(head: bytes) -> bool:
-    """Whether these first bytes are a tar header with the right checksum."""
+    """Return whether these first bytes are a tar header with the right checksum."""
     try:
         tarfile.TarInfo.frombuf(head[:BLOCK], "utf-8", "surrogateescape")
     except tarfile.TarError:

@@ -294,7 +294,7 @@ def make_safe(name: str) -> str:
 
 
 def is_junk(name: str) -> bool:
-    """Whether operating systems or editors leave such files behind."""
+    """Return whether operating systems or editors leave such files behind."""
     return _JUNK.search(name) is not None
 
 

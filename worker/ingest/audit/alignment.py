@@ -91,7 +91,7 @@ def fit_at(first: Floats, second: Floats, place: Floats) -> tuple[list[Floats], 
     """Compute the part of `second` that these places leave unexplained.
 
     Returns:
-        (pairs, height, width) of brightness, and of each colour where there are three, under one gain and one
+        (pairs, height, width) of brightness, and of each color if there are three, under one gain and one
         brightness; 1 where pixels are compared, else 0; and (pairs,) the gain.
     """
     terms = _make_terms(_smooth(convert_to_gray(first)))
@@ -116,7 +116,7 @@ def _smooth_and_shrink(images: NDArray[np.generic]) -> Floats:
 
 
 def _begin(terms: Floats, b: Floats, frames: tuple[Floats, Floats], touching: Floats) -> Floats:
-    """(pairs, 3): scale, down and right of the second's places.
+    """Return (pairs, 3) places to begin at: scale, down and right.
 
     Content inside the image shows where it is. Content at the border may also not have moved.
     """
@@ -135,7 +135,7 @@ def _begin(terms: Floats, b: Floats, frames: tuple[Floats, Floats], touching: Fl
 
 
 def _improve(terms: Floats, b: Floats, place: Floats, rows: NDArray[np.int64]) -> Floats:
-    """One step of Gauss and Newton, by inverse composition; writes the new places and gives the differences."""
+    """Take a Gauss-Newton step by inverse composition. Write the new places, and return the differences."""
     half = max(b.shape[1:]) / 2
     target, weights = _warp(b, place[rows])
     found, rest = _fit(terms, target, weights)
@@ -178,7 +178,7 @@ def _measure_alignment(
 
 
 def _measure_color_difference(first: Floats, second: Floats, place: Floats, gain: Floats) -> Floats:
-    """(pairs,) how far the colours of areas differ, as a share of the variance of brightness: JPEG blurs colours."""
+    """Return (pairs,) how far colors of areas differ, as a share of the variance of brightness. JPEG blurs colors."""
     factor = min(COLOUR_AREA, min(first.shape[1:3]))
     rest = np.zeros(len(first), np.float32)
     shape = first.shape[:3]
@@ -194,7 +194,7 @@ def _measure_color_difference(first: Floats, second: Floats, place: Floats, gain
 
 
 def _measure_corners(terms: Floats, weights: Floats) -> Floats:
-    """(pairs,) the slopes of an image across its main direction, by those along it; 0 where all edges are parallel."""
+    """Return (pairs,) slopes across an image's main direction, by those along it; 0 if all edges are parallel."""
     down, right = terms[:, 2], terms[:, 3]
     products = ((down, down), (right, right), (down, right))
     rows, columns, both = ((first * second * weights).sum(axis=1) for first, second in products)
@@ -204,7 +204,7 @@ def _measure_corners(terms: Floats, weights: Floats) -> Floats:
 
 
 def _fit(terms: Floats, target: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """Least squares: (pairs, terms) the factor of each term, and (pairs,) the squares that are left over."""
+    """Fit least squares. Return (pairs, terms) factors, and (pairs,) the sum of squares that is left over."""
     weighted = terms * weights[:, np.newaxis]
     normal = (weighted @ terms.transpose(0, 2, 1)).astype(np.float64)
     ridge = RIDGE * np.trace(normal, axis1=1, axis2=2) + 1e-12
@@ -220,7 +220,7 @@ def _compute_unexplained(terms: Floats, found: Floats, target: Floats) -> Floats
 
 
 def _compute_variance(target: Floats, weights: Floats) -> Floats:
-    """(pairs,) the squares of what is compared, less their mean."""
+    """Return (pairs,) the sum of squares of the compared pixels around their mean."""
     count = np.maximum(weights.sum(axis=1), 1)
     weighted = target * weights
     found: Floats = np.einsum("pi,pi->p", weighted, target) - weighted.sum(axis=1) ** 2 / count
@@ -228,7 +228,7 @@ def _compute_variance(target: Floats, weights: Floats) -> Floats:
 
 
 def _compute_structure(target: Floats, weights: Floats, shape: tuple[int, int]) -> Floats:
-    """(pairs,) the squares that remain when what each row and each column has in common and a twist are taken away.
+    """Return (pairs,) the sum of squares without a twist, and without what rows and columns have in common.
 
     Skies, horizons and other gradients of light all look alike.
     """
@@ -250,7 +250,7 @@ def _compute_structure(target: Floats, weights: Floats, shape: tuple[int, int]) 
 
 
 def _make_terms(a: Floats) -> Floats:
-    """(pairs, 6, pixels), what a warped image is explained by.
+    """Return the (pairs, 6, pixels) terms that explain a warped image.
 
     The image itself, a constant, moves down and right, scaling and sharpness.
     """
@@ -274,7 +274,7 @@ def _smooth(images: Floats) -> Floats:
 
 
 def _warp(b: Floats, place: Floats, *, is_last: bool = False) -> tuple[Floats, Floats]:
-    """(pairs, pixels): images seen from the places of the others; and 1 for pixels that are compared, 0 for others."""
+    """Return (pairs, pixels) images at the places of the others, and 1 for compared pixels, 0 for others."""
     matrices, insides = [], []
     for axis, side in enumerate(b.shape[1:]):
         middle = np.float32((side - 1) / 2)
@@ -290,7 +290,7 @@ def _warp(b: Floats, place: Floats, *, is_last: bool = False) -> tuple[Floats, F
 
 
 def _make_interpolation(at: Floats, side: int, *, is_cubic: bool) -> Floats:
-    """(pairs, places, side): the weight of each pixel at each place; linear, or Keys' cubic."""
+    """Return (pairs, places, side) weights of each pixel at each place: linear, or Keys' cubic."""
     distance = np.abs(at[..., np.newaxis] - np.arange(side, dtype=np.float32))
     if not is_cubic:
         return np.maximum(1 - distance, 0)

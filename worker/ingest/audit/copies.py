@@ -89,7 +89,7 @@ class _PairsPart:
 
 
 def find_copies(dataset: IngestedDataset, scan: Scan, pool: ProcessPool) -> Copies:
-    """Exact and near copies among all images; images without contrast are left out.
+    """Find exact and near copies among all images. Images without contrast are left out.
 
     Mirror images are copies only if they have the same label: an arrow to the left is not a copy of one to the right.
     Images with different labels that may only look alike are listed separately.
@@ -162,7 +162,7 @@ def confirm(
     frames: tuple[Floats, Floats],
     is_mirrored: NDArray[np.bool_],
 ) -> Confirmed:
-    """Whether images (pairs, height, width, channels) are one picture, encoded again, brightened, moved or scaled.
+    """Decide if images (pairs, height, width, channels) are one picture, encoded again, brightened, moved or scaled.
 
     Args:
         frames: of both, (pairs, 4), as their signatures have them.
@@ -233,7 +233,7 @@ def _are_mirrored(signatures: Signatures, pairs: NDArray[np.int64]) -> NDArray[n
 def _list_cluster_others(
     near: NDArray[np.int64], compared: NDArray[np.int64], count: int
 ) -> tuple[NDArray[np.int64], bool]:
-    """(pairs, 2) of clusters of copies that were not compared, small clusters first; and whether some are left out."""
+    """Return (pairs, 2) uncompared pairs of clusters, small clusters first, and whether some are left out."""
     cluster = find_clusters(near, count)
     sizes = np.bincount(cluster)
     members = np.split(np.argsort(cluster, kind="stable"), np.cumsum(sizes)[:-1])
@@ -250,7 +250,7 @@ def _list_cluster_others(
 
 
 def build_relations(copies: Copies, groups: NDArray[np.int64] | None) -> Relations:
-    """The clusters that copies form, and the groups.
+    """Return the clusters that copies form, and the groups.
 
     Two images are in one cluster if a chain of copies joins them, each a copy of the next. The two ends of a chain may
     differ by more than copies do, but once a whole cluster is left out, no copy of it remains.
@@ -262,14 +262,14 @@ def build_relations(copies: Copies, groups: NDArray[np.int64] | None) -> Relatio
 
 
 def find_clusters(pairs: NDArray[np.int64], count: int) -> NDArray[np.int32]:
-    """(count,) a number for each cluster of images that chains of pairs join."""
+    """Return (count,) a number for each cluster of images that chains of pairs join."""
     graph = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
     cluster: NDArray[np.int32] = connected_components(graph, directed=False)[1]
     return cluster
 
 
 def _propose_pairs(signatures: Signatures, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], bool]:
-    """(pairs, 2) of `rows` with near signatures, as they are or in a mirror; and whether a bound left some out."""
+    """Return (pairs, 2) of `rows` with near signatures, mirrored or not, and whether a bound left some out."""
     even, odd = (half[rows].astype(np.float32) for half in (signatures.even, signatures.odd))
     vectors = np.concatenate([even, odd], axis=1)
     of_odd = vectors[:, even.shape[1] :]
@@ -302,7 +302,7 @@ def _iterate_chunks(values: NDArray[T], size: int) -> Iterator[NDArray[T]]:
 
 
 def _scale_to_unit(images: NDArray[np.generic]) -> Floats:
-    """(count, pixels): brightness without their mean and at unit length, no larger than images are compared at."""
+    """Return (count, pixels) brightness without its mean, at unit length and at most at the size of comparison."""
     small = convert_to_gray(shrink(images))
     flat = small.reshape(len(images), small.shape[1] * small.shape[2])
     flat = flat - flat.mean(axis=1, keepdims=True)

@@ -35,7 +35,7 @@ def count_findings(dataset: IngestedDataset) -> list[AuditFinding]:
 
 
 def count_per_class(dataset: IngestedDataset) -> NDArray[np.int64]:
-    """(splits, classes) how many images there are."""
+    """Return (splits, classes) numbers of images."""
     return np.stack(
         [np.bincount(dataset.labels[dataset.splits[split]], minlength=len(dataset.classes)) for split in SPLITS]
     )
@@ -157,7 +157,7 @@ MIN_USED_RANGE = 0.25  # of the value range, between the darkest and the brighte
 
 
 def compute_statistics(dataset: IngestedDataset, scan: Scan) -> dict[str, dict[str, Any]]:
-    """Mean, deviation and quantiles of each split and channel, and the extremes of each split, in pixel values."""
+    """Compute mean, deviation and quantiles by split and channel, and extremes by split, in pixel values."""
     found = {}
     for code, split in enumerate(SPLITS):
         rows = dataset.splits[split]
@@ -230,7 +230,7 @@ def _find_gray(dataset: IngestedDataset, scan: Scan) -> AuditFinding | None:
 
 
 def _compute_centers(dataset: IngestedDataset) -> NDArray[np.float64]:
-    """The pixel value in the middle of each bin; exact for uint8."""
+    """Return the pixel value in the middle of each bin; exact for uint8."""
     low, high = dataset.value_range
     if dataset.pixels.dtype == np.uint8 and high == BINS - 1:
         return np.arange(BINS, dtype=np.float64)

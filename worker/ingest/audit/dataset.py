@@ -48,7 +48,7 @@ class IngestedDataset:
         )
 
     def examples(self, rows: NDArray[np.int64]) -> tuple[AuditExample, ...]:
-        """The first few of `rows`."""
+        """Return the first few of `rows`."""
         return tuple(self.example(row) for row in rows[:MAX_EXAMPLES].tolist())
 
     def named(self, finding: AuditFinding) -> AuditFinding:

@@ -83,7 +83,7 @@ def _find_partners(
 
 
 def _describe_how(copies: Copies, pairs: NDArray[np.int64]) -> NDArray[np.int8]:
-    """(pairs,) what happened to near copies, as positions in HOWS."""
+    """Return (pairs,) what happened to near copies, as positions in HOWS."""
     count = len(copies.original)
     known, wanted = copies.near, np.sort(copies.original[pairs], axis=1)
     keys, order = known[:, 0] * count + known[:, 1], np.argsort(known[:, 0] * count + known[:, 1])
@@ -204,7 +204,7 @@ def _look_alikes(dataset: IngestedDataset, pairs: NDArray[np.int64]) -> AuditFin
 
 
 def _list_examples(dataset: IngestedDataset, pairs: NDArray[np.int64]) -> dict[str, Any]:
-    """Examples and pairs of a finding; two images that are each other's partners are one pair."""
+    """List examples and pairs of a finding. Two images that are each other's partners are one pair."""
     _, first = np.unique(np.sort(pairs, axis=1), axis=0, return_index=True)
     pairs = pairs[np.sort(first)]
     return {

@@ -48,7 +48,7 @@ def are_one_picture(
     frames: tuple[Floats, Floats],
     value_range: tuple[float, float],
 ) -> NDArray[np.bool_]:
-    """(pairs,) whether nothing but encoding, scaling and cropping sets two images apart.
+    """Return (pairs,) whether nothing but encoding, scaling and cropping sets two images apart.
 
     Args:
         one, other: (pairs, height, width, channels), not mirrored.
@@ -110,7 +110,7 @@ def _measure_differences(first: Bytes, second: Bytes, place: Floats, steps: int)
 
 
 def _measure_effects(first: Bytes, second: Bytes, place: Floats) -> Iterator[Floats]:
-    """For each change and each image of the pairs, what it changes at the other's place: (pairs, 2, height, width)."""
+    """Measure for each change what it changes in each image at the other's place: (pairs, 2, height, width)."""
     for change in _CHANGES:
         changed = np.stack([_move_image(image, at, change) for image, at in zip(first, place, strict=True)])
         yield _measure_differences(first, changed, place, 1)[0]
@@ -121,14 +121,14 @@ def _measure_effects(first: Bytes, second: Bytes, place: Floats) -> Iterator[Flo
 
 
 def _measure_concentration(difference: Floats) -> Floats:
-    """(pairs,) the largest difference in detail, in terms of what most places stay below."""
+    """Return (pairs,) the largest difference in detail, in terms of what most places stay below."""
     details = difference[:, 0].reshape(len(difference), -1)
     concentration = details.max(axis=1) / (np.quantile(details, MOST_PLACES, axis=1) + CONCENTRATION_FLOOR)
     return concentration.astype(np.float32)
 
 
 def _compute_averages(rests: list[Floats], inside: Floats, width: float) -> Floats:
-    """(colours, pairs, height, width) of what is compared, under a bell."""
+    """Return (colors, pairs, height, width) means of the compared pixels under a Gaussian."""
     around = (0, width, width)
     seen = np.maximum(gaussian_filter(inside, around), 1e-3)
     return np.stack([gaussian_filter(rest * inside, around) / seen * inside for rest in rests])

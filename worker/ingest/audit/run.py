@@ -156,7 +156,7 @@ def count_pairs_of_copies(dataset: IngestedDataset, copy_of: NDArray[np.int32]) 
 
 
 def _is_disproved(finding: AuditFinding, dataset: IngestedDataset, pairs: Mapping[str, LabelPairs]) -> bool:
-    """Whether it is another order of labels, and copies across the splits have the same labels as they are."""
+    """Return whether copies across the splits disprove another order of labels, by agreeing as they are."""
     if finding.code != "label_order_mismatch":
         return False
     meant = finding.numbers["renamed"]
@@ -172,7 +172,7 @@ def _compare(task: tuple[str, IngestedDataset]) -> tuple[list[AuditFinding], dic
 
 
 def list_group_findings(dataset: IngestedDataset) -> list[AuditFinding]:
-    """A finding if a group has images in several splits."""
+    """Return a finding if a group has images in several splits."""
     if dataset.groups is None:
         return []
     count = int(np.max(dataset.groups)) + 1

@@ -31,7 +31,7 @@ class Sample:
 
 
 def take_sample(dataset: IngestedDataset, split: str, most: int) -> Sample:
-    """Images of a split: all, or a random choice by a fixed seed."""
+    """Take all images of a split, or a random choice by a fixed seed."""
     rows = dataset.splits[split]
     if len(rows) > most:
         rows = np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
@@ -47,7 +47,7 @@ def take_sample(dataset: IngestedDataset, split: str, most: int) -> Sample:
 
 
 def compute_features(images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The brightness of 8×8 cells a channel, (count, cells); and summaries: means, deviations, edges, fine detail."""
+    """Compute (count, cells) brightness of 8×8 cells a channel, and means, deviations, edges and fine detail."""
     count, height, width, _ = images.shape
     rows, columns = (np.arange(CELLS) * side // CELLS for side in (height, width))
     areas = np.outer(np.diff(np.append(rows, height)), np.diff(np.append(columns, width)))
@@ -96,7 +96,7 @@ MAX_LOSS_ONCE_RENAMED = 0.1
 
 
 def find_label_order(dataset: IngestedDataset) -> list[AuditFinding]:
-    """A finding for the first held-out split whose labels make sense only after they are exchanged."""
+    """Find the first held-out split whose labels make sense only after they are exchanged."""
     if len(dataset.classes) > MAX_CLASSES:
         return []
     train = take_sample(dataset, "train", SAMPLE_IMAGES)

@@ -83,7 +83,7 @@ def _cut_into_parts(dataset: IngestedDataset) -> Iterator[_ScanPart]:
 
 
 def _count_histograms(block: NDArray[Any], part: _ScanPart) -> NDArray[np.int64]:
-    """(splits, channels, BINS) of the images of one part."""
+    """Count (splits, channels, BINS) pixels of the images of one part."""
     _, height, width, channels = block.shape
     rows, columns = (-(-side // SAMPLED_SIDE) for side in (height, width))
     sampled = _sort_into_bins(block[:, ::rows, ::columns], part.value_range)

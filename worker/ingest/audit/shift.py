@@ -63,7 +63,7 @@ class PreparationMistake:
         return images * np.float32(factor) + np.float32(offset)
 
     def make_cure(self, value_range: tuple[float, float]) -> str | dict[str, float]:
-        """The change that undoes it in a new version of the dataset, in pixel values."""
+        """Make the change that undoes it in a new version of the dataset, in pixel values."""
         if isinstance(self.change, str):
             return self.change
         (factor, offset), (low, high) = self.change, value_range
@@ -275,7 +275,7 @@ def _find_best_mistake(
 
 
 def _measure_differences(train: Sample, held: Sample) -> dict[str, float]:
-    """Of some statistics the difference of the means, in standard deviations of train."""
+    """Measure how far the means of statistics differ, in standard deviations of train."""
     found = {}
     for name, statistic in {
         "brightness": lambda x: x.mean(axis=(1, 2, 3)),
@@ -308,7 +308,7 @@ def _compute_weights(is_held: NDArray[np.bool_], labels: NDArray[np.int32]) -> N
 def _permute_weights(
     is_held: NDArray[np.bool_], labels: NDArray[np.int32], units: NDArray[np.int64], seed: int
 ) -> NDArray[np.float32]:
-    """(PERMUTATIONS_PER_ROUND, images) weights, each row after assigning each class's units to the splits at random."""
+    """Return (PERMUTATIONS_PER_ROUND, images) weights, with each class's units assigned to splits at random."""
     _, first, unit_of = np.unique(units, return_index=True, return_inverse=True)
     if len(first) == len(units) or not np.array_equal(is_held, is_held[first][unit_of]):
         # Images are assigned one by one, as are those of groups that cross splits; a class then keeps its weights.
@@ -318,7 +318,7 @@ def _permute_weights(
 
 
 def _shuffle(values: NDArray[Any], labels: NDArray[np.int32], seed: int) -> NDArray[Any]:
-    """(PERMUTATIONS_PER_ROUND, count): the values shuffled within each label."""
+    """Return (PERMUTATIONS_PER_ROUND, count) values, shuffled within each label."""
     order = np.argsort(labels, kind="stable")
     # Adding random fractions to the labels and sorting them shuffles the images of each label.
     keys = labels[order] + np.random.default_rng(seed).random((PERMUTATIONS_PER_ROUND, len(labels)))

@@ -63,13 +63,13 @@ def reduce_images(images: Floats, factor: int) -> Floats:
 
 
 def convert_to_gray(block: NDArray[np.generic]) -> Floats:
-    """(count, height, width) brightness of images (count, height, width, channels)."""
+    """Convert images (count, height, width, channels) to (count, height, width) brightness."""
     floats: Any = block.astype(np.float32)
     return floats[..., 0] if floats.shape[3] == 1 else floats @ LUMA
 
 
 def compute_signatures(images: NDArray[np.generic]) -> Signatures:
-    """The signatures of images (count, height, width, channels)."""
+    """Compute the signatures of images (count, height, width, channels)."""
     parts = [_compute_signatures(images[first : first + AT_ONCE]) for first in range(0, len(images), AT_ONCE)]
     return Signatures(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
@@ -172,7 +172,7 @@ def _iterate_cells(vectors: Floats) -> Iterator[NDArray[np.int64]]:
 
 
 def _iterate_pairs_within(vectors: Floats, min_alike: Floats, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Pairs of one cell, each as the number first × rows + second."""
+    """Yield pairs of one cell, each as the number first × rows + second."""
     of_cell, least = vectors[rows], min_alike[rows]
     for first in range(0, len(rows), BLOCK_ROWS):
         block = np.arange(first, min(first + BLOCK_ROWS, len(rows)))

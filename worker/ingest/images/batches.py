@@ -90,7 +90,7 @@ def decode_batch(batch: DecodeBatch) -> Decoded:
 
 
 def count_in_batch(row_bytes: int) -> int:
-    """How many images a batch may have if the pixels of each take this many bytes."""
+    """Return how many images a batch may have if the pixels of each take this many bytes."""
     return max(1, min(BATCH_IMAGES, BATCH_BYTES // row_bytes))
 
 

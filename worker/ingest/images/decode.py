@@ -139,7 +139,7 @@ class OpenedImage:
             return _fit_image(_convert_to_mode(image, "L" if wanted.channels == 1 else "RGB"), wanted).tobytes()
 
     def _decode_deep(self, wanted: TargetShape) -> bytes:
-        """The pixels as float32, 0 to 65535."""
+        """Decode the pixels as float32, 0 to 65535."""
         if self.is_deep:
             planes = read_deep_planes(self._data, self.file)
         else:
@@ -149,7 +149,7 @@ class OpenedImage:
 
 
 def is_grey(image: Image.Image) -> bool:
-    """Whether the file stores no colour: one channel, or a palette of greys."""
+    """Return whether the file stores no color: one channel, or a palette of grays."""
     if image.mode in GREY_MODES:
         return True
     if image.mode != "P":

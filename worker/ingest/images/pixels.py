@@ -47,7 +47,7 @@ class Pixels:
         return cls(path, shape, dtype, offset)
 
     def without(self, rows: NDArray[np.int64]) -> "Pixels":
-        """The same file with some rows taken out."""
+        """Return the same file with some rows taken out."""
         shape = (self.count - len(rows), *self.shape[1:])
         kept = np.setdiff1d(np.arange(self.count), rows)
         beside = Pixels.create(self.path.with_suffix(".kept"), shape, self.dtype)
@@ -87,14 +87,14 @@ class Pixels:
         self.write(first, np.ascontiguousarray(images).reshape(-1).view(np.uint8).data)
 
     def read(self, first: int, count: int) -> NDArray[Any]:
-        """(count, height, width, channels), the rows from `first` on."""
+        """Read (count, height, width, channels), the rows from `first` on."""
         rows = np.fromfile(
             self.path, self.dtype, count * (self.row_bytes // self.dtype.itemsize), offset=self._find_place(first)
         )
         return rows.reshape(-1, *self.shape[1:])
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """(len(rows), height, width, channels), in the order of `rows`."""
+        """Read (len(rows), height, width, channels), in the order of `rows`."""
         taken = np.empty((len(rows), *self.shape[1:]), self.dtype)
         with self.path.open("rb", buffering=0) as file:
             for row, into in zip(rows.tolist(), taken, strict=True):
@@ -102,7 +102,7 @@ class Pixels:
         return taken
 
     def blocks(self) -> Iterator[NDArray[Any]]:
-        """All rows in order, some megabytes at a time."""
+        """Yield all rows in order, some megabytes at a time."""
         for first in range(0, self.count, self.rows_in_block):
             yield self.read(first, min(self.rows_in_block, self.count - first))
 
@@ -129,15 +129,15 @@ class ChangedPixels(Pixels):
         changes: tuple[PixelChange, ...],
         value_range: tuple[float, float],
     ) -> "ChangedPixels":
-        """The images of the same file under changes."""
+        """Return the images of the same file under changes."""
         return cls(pixels.path, pixels.shape, pixels.dtype, pixels.offset, change_of, changes, value_range)
 
     def read(self, first: int, count: int) -> NDArray[Any]:
-        """(count, height, width, channels), the rows from `first` on, changed."""
+        """Read (count, height, width, channels), the rows from `first` on, changed."""
         return self._change(super().read(first, count), self.change_of[first : first + count])
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """(len(rows), height, width, channels), in the order of `rows`, changed."""
+        """Read (len(rows), height, width, channels), in the order of `rows`, changed."""
         return self._change(super().take(rows), self.change_of[rows])
 
     def _change(self, images: NDArray[Any], change_of: NDArray[np.int8]) -> NDArray[Any]:
@@ -187,7 +187,7 @@ def resize_block(block: NDArray[Any], wanted: ResizeSpec | None, black: float) -
 
 
 def change_pixels(images: NDArray[Any], change: PixelChange, value_range: tuple[float, float]) -> NDArray[Any]:
-    """(images, height, width, channels) under a change, of the same type; values stay within the range."""
+    """Change (images, height, width, channels) pixels. Their type stays, and values stay within the range."""
     low, high = value_range
     match change:
         case "invert":

@@ -40,7 +40,7 @@ def render_audit(audit: AuditView, name: str, images: ImageSet, previews: Path) 
 
 
 def _tabulate_splits(images: ImageSet) -> Table:
-    """A table of the classes with their images in each split."""
+    """Build a table of the classes with their images in each split."""
     counts = [images.per_class(split) for split in images.splits]
     rows = [(strip_code(name), *of_class) for name, *of_class in zip(images.classes, *counts, strict=True)]
     rows.append(("all", *(sum(of_split) for of_split in counts)))

@@ -55,7 +55,7 @@ class BaseVersion:
     columns: Columns = MappingProxyType({})
 
     def list_splits(self) -> NDArray[np.int8]:
-        """(images,) positions in SPLITS."""
+        """Return (images,) positions in SPLITS."""
         splits = np.full(len(self.names), NO_SPLIT, np.int8)
         for code, split in enumerate(SPLITS):
             splits[self.images.splits[split]] = code

@@ -91,12 +91,12 @@ def make_affine_matrices(amounts: Amounts, image: tuple[int, int, int]) -> NDArr
 
 
 def stack_brightness_contrast(amounts: Amounts) -> NDArray[np.float32]:
-    """(images, 2): the contrast and the brightness of each image."""
+    """Return (images, 2) contrast and brightness of each image."""
     return np.stack([amounts.contrast, amounts.brightness], axis=1).astype(np.float32)
 
 
 def make_colors(amounts: Amounts) -> NDArray[np.float32]:
-    """(images, 2): the saturation and the hue of each image."""
+    """Return (images, 2) saturation and hue of each image."""
     return np.stack([amounts.saturation, amounts.hue], axis=1).astype(np.float32)
 
 

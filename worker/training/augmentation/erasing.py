@@ -62,7 +62,7 @@ def place_rectangles(
 
 
 def find_within(rectangles: tf.Tensor, image: tuple[int, int, int]) -> tf.Tensor:
-    """(batch, height, width, 1) booleans: which pixels lie in the rectangle of their image."""
+    """Return (batch, height, width, 1) booleans: which pixels lie in the rectangle of their image."""
     height, width, _ = image
     top, left, bottom, right = (rectangles[:, None, None, side] for side in range(4))
     y, x = tf.range(height)[:, None], tf.range(width)[None, :]
@@ -72,7 +72,7 @@ def find_within(rectangles: tf.Tensor, image: tuple[int, int, int]) -> tf.Tensor
 def compute_mean_pixel(
     source: BatchSource, rows: NDArray[np.int32], value_range: tuple[float, float]
 ) -> NDArray[np.float32]:
-    """(channels,) the mean of the images of `rows`, scaled to [0, 1] as a network sees them."""
+    """Return (channels,) the mean of the images of `rows`, scaled to [0, 1] as a network sees them."""
     sums, count = np.float64(0), 0
     for first in range(0, len(rows), _IMAGES_AT_ONCE):
         pixels = source.pixels(tf.constant(rows[first : first + _IMAGES_AT_ONCE])).numpy()

@@ -150,7 +150,7 @@ CHANGES: Mapping[str, tuple[Callable[[_Strengths, _Strengths], _Strengths], Call
 
 
 def apply_operations(images: tf.Tensor, rows: tf.Tensor, fill_mode: str) -> tf.Tensor:
-    """In a graph: change images, (batch, height, width, channels) float32 in [0, 1], by rows of `draw_operations`.
+    """Change images in a graph, (batch, height, width, channels) float32 in [0, 1], by rows of `draw_operations`.
 
     Each operation takes its own images alone. Those that move pixels take the nearest one, as in the source.
 

@@ -36,7 +36,7 @@ class Replicas:
         return self._strategy.scope()
 
     def run(self, step: Callable[..., tuple[tf.Tensor, ...]], rows: tf.Tensor, *args: Any) -> tuple[tf.Tensor, ...]:
-        """In a graph: run `step(part, rows, *args)` on each replica, and return the sums of their results."""
+        """Run `step(part, rows, *args)` on each replica, in a graph, and return the sums of their results."""
 
         def run_on_replica() -> tuple[tf.Tensor, ...]:
             return step(get_part(get_current_replica(), self.count, tf.shape(rows)[0]), rows, *args)

@@ -225,18 +225,18 @@ class BatchSource(ABC):
 
     @abstractmethod
     def pixels(self, rows: tf.Tensor) -> tf.Tensor:
-        """(batch, height, width, channels) of `rows`, as stored."""
+        """Return (batch, height, width, channels) of `rows`, as stored."""
 
     @abstractmethod
     def expect(self, rows: NDArray[np.int32], batch_size: int) -> None:
         """Announce that `rows` come next, in this order and batch size; this can only change the speed."""
 
     def labels(self, rows: tf.Tensor) -> tf.Tensor:
-        """(batch,) int32 labels of `rows`."""
+        """Return (batch,) int32 labels of `rows`."""
         return tf.gather(self._labels, rows)
 
     def batch(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """(batch, height, width, channels) float32 in [0, 1] and (batch,) int32 labels of `rows`."""
+        """Return (batch, height, width, channels) float32 in [0, 1] and (batch,) int32 labels of `rows`."""
         pixels = tf.cast(self.pixels(rows), tf.float32)
         if self._is_unit:
             return pixels, self.labels(rows)
@@ -253,7 +253,7 @@ class ResidentData(BatchSource):
         self._images = [_copy_to_device(data.images, device) for device in devices] or [_share_images(data.images)]
 
     def expect(self, rows: NDArray[np.int32], batch_size: int) -> None:
-        """No-op: already in memory."""
+        """Do nothing: the images are already in memory."""
 
     def pixels(self, rows: tf.Tensor) -> tf.Tensor:
         images = self._images[0] if len(self._images) == 1 else self._images[get_current_replica()]
@@ -268,7 +268,7 @@ def _share_images(images: NDArray[Any]) -> tf.Tensor:
 
 
 def _copy_to_device(images: NDArray[Any], device: str) -> tf.Variable:
-    """A variable, because on a GPU TensorFlow gathers bytes only from variables; others it gathers on the host."""
+    """Copy to a variable: on a GPU TensorFlow gathers bytes from variables only, and all others on the host."""
     with tf.device(device):
         return tf.Variable(images, trainable=False)
 

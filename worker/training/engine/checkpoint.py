@@ -97,7 +97,7 @@ class CheckpointDamaged(HeldoutError):
 
 
 def describe_fault(error: OSError) -> str:
-    """What is wrong with the disk, in our words: the system's may differ from worker to worker, and name its files."""
+    """Say what is wrong with the disk. The system's own words may differ between workers, and name its files."""
     return "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "the file cannot be read or written"
 
 

@@ -26,7 +26,7 @@ def build_optimizer(spec: OptimizerSpec, *, scaled: bool = False) -> keras.optim
 
 
 def build_loss(label_smoothing: float, *, shares: bool = False, spec: LossSpec | None = None) -> keras.losses.Loss:
-    """Mean loss of logits; with smoothing, `shares`, or a focal loss, of targets that are shares of classes."""
+    """Build the mean loss of logits. With smoothing, `shares` or a focal loss, targets are shares of classes."""
     if spec is not None and spec.name == "focal":
         return keras.losses.CategoricalFocalCrossentropy(
             alpha=spec.alpha, gamma=spec.gamma, from_logits=True, label_smoothing=label_smoothing
@@ -67,12 +67,12 @@ class Descent:
         optimizer.build(self._weights if self._vector is None else [self._vector])
 
     def begin(self) -> None:
-        """In a graph, before its first step: read the weights, which may have been changed elsewhere."""
+        """Read the weights before a graph's first step. They may have been changed elsewhere."""
         if self._vector is not None:
             self._vector.assign(_join([weight.value for weight in self._weights]))
 
     def step(self, gradients: Sequence[tf.Tensor]) -> None:
-        """In a graph: change the weights by their gradients."""
+        """Change the weights by their gradients, in a graph."""
         if self._vector is None:
             self.optimizer.apply(gradients, self._weights)
             return

@@ -66,7 +66,7 @@ class Towers:
         return [get_part(number, self.count, images) for number in range(self.count)]
 
     def compute_logits(self, images: Sequence[tf.Tensor], parts: Sequence[ReplicaPart]) -> list[tf.Tensor]:
-        """The logits of each part, in training mode."""
+        """Compute the logits of each part, in training mode."""
         logits: _Maps = _run_on_parts(self._network, _Maps(list(images)), parts)
         return logits.of_parts
 

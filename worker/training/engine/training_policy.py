@@ -196,14 +196,14 @@ class TrainedWeights:
 
 
 def convert_to_arrays(weights: Mapping[int, Weights]) -> dict[str, NDArray[Any]]:
-    """Weights of some epochs under names for a checkpoint."""
+    """Name the weights of some epochs for a checkpoint."""
     return {
         f"epoch_{epoch}_{index}": weight for epoch, of_epoch in weights.items() for index, weight in enumerate(of_epoch)
     }
 
 
 def convert_from_arrays(arrays: Mapping[str, NDArray[Any]], epoch: int) -> Weights:
-    """The weights of an epoch from a checkpoint.
+    """Read the weights of an epoch from a checkpoint.
 
     Raises:
         KeyError: if it does not have them.

@@ -27,7 +27,7 @@ def write(model: keras.Model, about: ModelAbout, card: str, file: Path, scratch:
 
 
 def compute_answers(file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float32]:
-    """(images, classes) probabilities. Raises NotLoaded."""
+    """Compute (images, classes) probabilities. Raises NotLoaded."""
     positions, ends, said = scratch / "positions.npy", scratch / "ends.npy", scratch / "answers.npy"
     np.save(positions, images.positions)
     np.save(ends, np.array([0, *(part.stop for part in cut_into_parts(len(images.positions)))]))

@@ -26,7 +26,7 @@ def write(model: keras.Model, about: ModelAbout, card: str, file: Path, scratch:
 
 
 def compute_answers(file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float32]:
-    """(images, classes) probabilities, by the signature of the file."""
+    """Compute (images, classes) probabilities, by the signature of the file."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(file), num_threads=1)

@@ -37,7 +37,7 @@ def write(model: keras.Model, about: ModelAbout, card: str, file: Path, scratch:
 
 
 def compute_answers(file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float32]:
-    """(images, classes) probabilities."""
+    """Compute (images, classes) probabilities."""
     session = open_session(file)
     return np.concatenate([session.run([OUTPUT], {INPUT: batch})[0] for batch in images.batches()])
 
@@ -60,7 +60,7 @@ def _name_ends(graph: Any) -> None:
 
 
 def _teach_erfc() -> None:
-    """TensorFlow computes `gelu` by erfc, which ONNX does not have: it becomes 1 - erf."""
+    """Replace erfc, by which TensorFlow computes `gelu`, with 1 - erf, since ONNX does not have it."""
     from tf2onnx.handler import tf_op
 
     @tf_op("Erfc")

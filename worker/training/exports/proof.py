@@ -47,7 +47,7 @@ class ProofImages:
     file: Path
 
     def batches(self) -> Iterator[NDArray[np.float32]]:
-        """(batch, height, width, channels) float32, raw pixels; the sizes of the batches are in `batch_sizes`."""
+        """Yield (batch, height, width, channels) float32 raw pixels, in batches of `batch_sizes`."""
         for part in cut_into_parts(len(self.positions)):
             yield np.asarray(self.pixels[self.positions[part]], np.float32)
 

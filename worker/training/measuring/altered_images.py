@@ -97,7 +97,7 @@ def _choose_some(rows: NDArray[np.int32]) -> NDArray[np.int32]:
 
 
 def _fit(differences: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weights of a penalized logistic regression through the origin, which makes these differences negative."""
+    """Fit a penalized logistic regression through the origin that makes these differences negative."""
     weights = np.zeros(differences.shape[1])
     for _ in range(_STEPS):
         wrong = 1 / (1 + np.exp(np.clip(-differences @ weights, -30, 30)))
@@ -113,7 +113,7 @@ def _fit(differences: NDArray[np.float64]) -> NDArray[np.float64]:
 def _compute_differences(
     source: BatchSource, rows: NDArray[np.int32], change: PixelChange, value_range: tuple[float, float]
 ) -> NDArray[np.float64]:
-    """(images, features) of the images as they are, less those of the same images under the change."""
+    """Return (images, features): those of the images as they are, minus those under the change."""
     source.expect(rows, _BATCH)
     found = []
     low, high = value_range
@@ -128,7 +128,7 @@ def _compute_differences(
 
 
 def _compute_features(images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(images, features): brightness as a whole, at the border, in the middle and by place; its spread; colors."""
+    """Return (images, features): brightness overall, at the border, in the middle and by place; its spread; colors."""
     # Channels first: sums along the last axis are several times faster.
     planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
     count, channels, height, width = planes.shape

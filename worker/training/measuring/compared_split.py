@@ -298,7 +298,7 @@ class ValidationLikeTest:
         return find_degradation(self._reference, self._read(_spread(self._data.rows["test"]), change))
 
     def _read(self, rows: NDArray[np.int32], change: PixelChange | None = None) -> Bytes:
-        """(images, height, width, channels) in whole levels from 0 to 255, under a change of their pixels."""
+        """Read (images, height, width, channels) in integer levels from 0 to 255, under a change of their pixels."""
         source, (low, high) = self._predictor.source, self._data.value_range
         source.expect(rows, _BATCH)
         parts = []

@@ -146,7 +146,7 @@ class Predictor:
     def _predict_in_batches(
         self, rows: tf.Tensor, model: keras.Model, read: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """In a graph: answer `rows`, a batch at a time, with as many batches in parallel as there are threads."""
+        """Answer `rows` in a graph, a batch at a time, with as many batches in parallel as there are threads."""
         batches = -(-tf.shape(rows)[0] // _BATCH_SIZE)
         shapes = [None, self._classes], [None]
         answers = [tf.TensorArray(tf.float32, batches, element_shape=shape) for shape in shapes]

@@ -33,7 +33,7 @@ class Graph:
     """The calls of a Functional or Sequential model's layers, inputs first. Inner models are one layer each."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        """`settings`: the `config` of the model's own configuration."""
+        """Take `settings`, the `config` of the model's own configuration."""
         layers = settings["layers"]
         if "output_layers" in settings:
             found = {
@@ -100,7 +100,7 @@ def is_model(layer: Mapping[str, Any]) -> bool:
 
 
 def sets_width(layer: Mapping[str, Any]) -> bool:
-    """Whether the layer, or a layer inside it, sets the number of its output figures."""
+    """Return whether the layer, or a layer inside it, sets the number of its output figures."""
     if is_model(layer):
         return any(sets_width(inner) for inner in layer["config"]["layers"])
     wrapped = layer["config"].get("layer")
@@ -121,7 +121,7 @@ def iterate_tensors(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def iterate_ends(value: Any) -> Iterator[list[Any]]:
-    """The `[layer, call, output]` of a model's inputs or outputs, in any structure; they can be changed in place."""
+    """Yield the `[layer, call, output]` of a model's inputs or outputs, in any structure, to be changed in place."""
     if isinstance(value, dict):
         value = list(value.values())
     if len(value) == 3 and isinstance(value[0], str):

@@ -15,7 +15,7 @@ class NotPlainJson(ValueError):
 
 
 def is_architecture(file: Path) -> bool:
-    """Whether a file begins like JSON."""
+    """Return whether a file begins like JSON."""
     with file.open("rb") as opened:
         return begins_as_architecture(opened.read(FIRST_BYTES))
 

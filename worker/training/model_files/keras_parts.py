@@ -239,7 +239,7 @@ POLICY_ARGUMENTS: Mapping[str, Rule] = {"name": _NAME_OF_DTYPE}
 
 
 def iterate_parts(value: Any) -> Iterator[dict[str, Any]]:
-    """All objects that a config describes, in any depth."""
+    """Yield all objects that a config describes, at any depth."""
     left = [value]
     while left:
         part = left.pop()

@@ -75,7 +75,7 @@ class UploadedBackbone:
         return [unnamed, self.pixels], self.weights
 
     def stays_fixed(self, spec: BackboneSpec) -> bool:
-        """Whether it gives the same for an image in all steps."""
+        """Return whether it gives the same output for an image in all steps."""
         return not (spec.trainable or spec.unfreeze_at is not None or self.is_noisy)
 
     def skip_seeds(self, seeds: Iterator[int]) -> None:

@@ -138,7 +138,7 @@ def _list_weights(operation: Any) -> list[keras.Variable]:
 
 
 def _is_fixed(operation: Any) -> bool:
-    """Whether an operation gives the same output for the same image in each step."""
+    """Return whether an operation gives the same output for the same image in each step."""
     if not isinstance(operation, keras.Layer):
         return True
     parts = [operation, *operation._flatten_layers(include_self=False)]

@@ -101,12 +101,12 @@ def replace_head(config: Config, classes: int, *, gives_map: bool) -> Config:
 
 
 def drops_out(config: Config) -> bool:
-    """Whether a network has dropout of its own."""
+    """Return whether a network has dropout of its own."""
     return any(settings.get("rate" if kind in DROPOUTS else "dropout") for kind, settings in _iterate_settings(config))
 
 
 def penalizes(config: Config) -> bool:
-    """Whether a network has penalties of its own."""
+    """Return whether a network has penalties of its own."""
     return any(
         kind == "ActivityRegularization" or any(settings[name] for name in settings if name.endswith("_regularizer"))
         for kind, settings in _iterate_settings(config)

@@ -179,7 +179,7 @@ def estimate(
 
 
 def _is_known(of: ClassLabels, every: LabelEstimate, classes: int) -> bool:
-    """Whether networks know a class well enough to judge its labels."""
+    """Return whether networks know a class well enough to judge its labels."""
     right = of.agreement / (1 - every.counts.low / max(1, len(every.is_judged)))
     return compute_skill(right, 1 / classes) >= MIN_RIGHT_OF_CLASS and of.found >= MIN_FOUND_OF_CLASS
 
