@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from heldout.diagnosis import Diagnosis
-from heldout.diagnosis.proven import list_tiers
+from heldout.diagnosis.proven import list_faults, list_tiers
 from heldout.diagnosis.rules.learning import has_high_rate
 from heldout.errors import ArtifactLost, JobNotFinished, NothingToProve
 from heldout.lifecycle.job import TERMINAL, StopReason
@@ -48,8 +48,8 @@ def make_subject(session: Session, blobs: Blobs, job: JobRow) -> Subject:
         and not spec.training.schedule.depends_on_epochs
         and bool(claims.get_checkpoints(session, job.id))
     )
-    tiers = list_tiers(found.causes)
-    codes = list(tiers)
+    tiers, faults = list_tiers(found.causes), list_faults(found)
+    codes = [*tiers, *faults]
     return Subject(
         spec=spec.model_dump(mode="json"),
         counts=counts,
@@ -64,6 +64,7 @@ def make_subject(session: Session, blobs: Blobs, job: JobRow) -> Subject:
         tiers=tiers,
         suspected_split=find_suspected_split(found),
         has_high_rate=has_high_rate(job.spec),
+        faults=faults,
     )
 
 

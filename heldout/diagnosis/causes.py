@@ -52,7 +52,13 @@ def _put_faults_within(found: list[tuple[Cause, Finding]]) -> list[tuple[Cause, 
     """Put faults inside the network right after the finding that they bring about; without one, they are left out."""
     others = [pair for pair in found if pair[0].code not in FAULTS]
     within = [pair for pair in found if pair not in others]
-    within.sort(key=lambda pair: (not pair[1].evidence["is_set"], tuple(FAULTS).index(pair[0].code)))
+    within.sort(
+        key=lambda pair: (
+            "proof" not in pair[1].evidence,
+            not pair[1].evidence["is_set"],
+            tuple(FAULTS).index(pair[0].code),
+        )
+    )
     place = next((place for place, (cause, _) in enumerate(others, 1) if cause.code in BROKEN), None)
     return others if place is None else [*others[:place], *within, *others[place:]]
 
@@ -157,7 +163,7 @@ def _looks_very_different(finding: Finding, facts: Facts) -> bool:
 def _measure_broken_training(finding: Finding, facts: Facts, gap: Gap | None) -> Effect | None:
     """What better training would gain (0 if unknown), or None if training is not broken."""
     code, last = finding.code, facts.last
-    if "proof" in finding.evidence and code in OF_TRAINING:
+    if "proof" in finding.evidence and code in (*OF_TRAINING, *FAULTS):
         return _get_evidence_effect(finding) or Effect(0.0, None)
     if last is not None and "last_epoch" in finding.evidence and last.accuracy.interval[1] < 0:
         effect = Effect.of(last.accuracy.difference, last.accuracy.interval)

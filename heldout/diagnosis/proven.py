@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from heldout.diagnosis.facts import Facts
-from heldout.diagnosis.findings import Cause, Finding
+from heldout.diagnosis.findings import Cause, Diagnosis, Finding
 from heldout.diagnosis.remedies import LEARNING_MORE, suggest
 from heldout.diagnosis.rules.learning import has_high_rate
 from heldout.proofs.known import Known
@@ -56,6 +56,13 @@ def make_known(tiers: Mapping[str, str], facts: Facts) -> Known:
     splits = {"train": facts.train, "validation": facts.validation, "test": facts.test}
     counts = {name: figures.counts for name, figures in splits.items() if figures is not None}
     return Known(tiers, counts, has_high_rate(facts.spec))
+
+
+def list_faults(found: Diagnosis) -> dict[str, dict[str, Mapping[str, Any]]]:
+    """List the faults inside the network in the order of causes, with the patches that undo each."""
+    named = [cause.code for cause in found.causes if cause.code in FAULTS]
+    remedies = {finding.code: finding.remedies for finding in found.findings}
+    return {code: {remedy.name: remedy.patch for remedy in remedies[code] if remedy.patch} for code in named}
 
 
 def list_tiers(causes: Sequence[Cause]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from heldout.proofs.data import CLASS_WEIGHTS, FLIP, HALF, MEASURED, RESPLIT, WITHOUT_COPIES, WITHOUT_SUSPECTS
 from heldout.proofs.experiment import Experiment
-from heldout.proofs.network import LARGER, MEMORIZE
+from heldout.proofs.network import FAULT, LARGER, MEMORIZE
 from heldout.proofs.training import LONGER, RATES, SEEDS
 
 EXPERIMENTS: Mapping[str, Experiment] = {
@@ -15,6 +15,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         RATES,
         MEMORIZE,
         LARGER,
+        FAULT,
         HALF,
         SEEDS,
         RESPLIT,

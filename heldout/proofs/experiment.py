@@ -31,6 +31,8 @@ class Subject:
     tiers: of the causes that the diagnosis lists, in its order.
     suspected_split: the held-out split whose images may be of another kind; None if no finding names one.
     has_high_rate: whether its learning rate is far above its optimizer's usual one.
+    faults: what the diagnosis names inside the network, in its order, with the patches of remedies by name; empty if
+        only the Keras code can change it.
     """
 
     spec: Mapping[str, Any]
@@ -46,6 +48,7 @@ class Subject:
     tiers: Mapping[str, str] = field(default_factory=dict)
     suspected_split: str | None = None
     has_high_rate: bool = False
+    faults: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

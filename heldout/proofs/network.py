@@ -10,8 +10,10 @@ from heldout.proofs.figures import compare_splits
 from heldout.remedies.change import Change, RemedyBase
 from heldout.remedies.network import enlarge_network, reduce_regularization
 from heldout.spec.documents import make_patch, merge
+from heldout.verdicts import BROKEN, FAULTS
 from heldout.words import percent
-from heldout.words.proofs import UNDECIDED, describe_gain
+from heldout.words.labels import describe_remedy
+from heldout.words.proofs import UNDECIDED, describe_change, describe_gain
 
 
 def _free(subject: Subject, *, enlarged: bool = False) -> dict[str, Any]:
@@ -87,6 +89,51 @@ def _judge_larger(subject: Subject, evidence: Evidence) -> Judgement:
     return Judgement(status, f"{what} {gained}: {so}.", answers, effect.points, effect.interval)
 
 
+def _undo_fault(subject: Subject) -> Sequence[Variant]:
+    """Train with what undoes the first fault inside the network that the spec can change."""
+    found = _find_changeable(subject)
+    if found is None or subject.counts.get("validation", 0) == 0:
+        return ()
+    _, patches = found
+    return [Variant(f"without_{name}", patch, subject.estimate_work()) for name, patch in patches.items()]
+
+
+def _judge_fault(subject: Subject, evidence: Evidence) -> Judgement:
+    found = _find_changeable(subject)
+    effects = {name: evidence.compare(f"without_{name}") for name in (found[1] if found else ())}
+    known = {name: effect for name, effect in effects.items() if effect is not None}
+    if found is None or not known:
+        return Judgement("open", "The fault inside the network could not be undone.")
+    code, _ = found
+    best = max(known, key=lambda name: known[name].points)
+    effect = known[best]
+    text = f"With {describe_remedy(best)}, accuracy {describe_change(effect.points, effect.interval)}"
+    undone: dict[str, Status] = {code: "proven"}
+    if subject.verdict in BROKEN:
+        undone[subject.verdict] = "proven"
+    status, answers = conclude(effect, undone, {code: "refuted"} if best in _UNDOING_ENTIRELY else {})
+    if status == "refuted" and not answers:
+        status = "open"
+    so = {"proven": "it was the cause", "refuted": "it is not the cause", "open": UNDECIDED}[status]
+    return Judgement(status, f"{text}: {so}.", answers, effect.points, effect.interval)
+
+
+def _find_changeable(subject: Subject) -> tuple[str, Mapping[str, Mapping[str, Any]]] | None:
+    return next(((code, patches) for code, patches in subject.faults.items() if patches), None)
+
+
+# Other remedies only help against their fault: ten times a tiny rate may still be too little.
+_UNDOING_ENTIRELY = frozenset({"fitting_pixels"})
+
+FAULT = Experiment(
+    "fault",
+    "Fault inside undone",
+    "Does a fault inside the network keep it from learning?",
+    dict.fromkeys(FAULTS, 0.8),
+    _undo_fault,
+    _judge_fault,
+    why_not="The spec cannot undo the fault inside the network. Change the line of Keras code that its finding names.",
+)
 MEMORIZE = Experiment(
     "memorize",
     "Memorizing 64 images",

@@ -14,6 +14,7 @@ from heldout.proofs.experiment import Evidence, Experiment, Subject, Variant
 from heldout.proofs.figures import Figures
 from heldout.proofs.order import find_verdict, is_proven, list_open
 from heldout.proofs.outcomes import Outcomes, Tried
+from heldout.verdicts import FAULTS
 
 # Experiments that are expected to settle less than this share of the verdict are not worth a training.
 MIN_VALUE = 0.05
@@ -169,7 +170,10 @@ def spread_probabilities(
     """
     certain = 0.6 if confidence is None else min(0.95, max(0.05, confidence))
     others = [code for code in causes if code != verdict]
-    decidable = dict.fromkeys(code for experiment in experiments.values() for code in experiment.settles)
+    # A fault inside a network is only asked about if the diagnosis names it.
+    decidable = dict.fromkeys(
+        code for experiment in experiments.values() for code in experiment.settles if code not in FAULTS
+    )
     rest = [code for code in decidable if code != verdict]
     shares = {verdict: certain}
     half = (1 - certain) / 2 if others else 0.0

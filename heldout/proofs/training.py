@@ -70,9 +70,14 @@ def _judge_rates(subject: Subject, evidence: Evidence) -> Judgement:
     higher = "" if high is None else f"Three times the learning rate {describe_gain(high.points, high.interval)}"
     if low is not None and low.is_gain():
         text = f"{lower}: {rate:g} is too high."
-        return Judgement("proven", text, {"diverged": "proven"}, low.points, low.interval)
+        return Judgement(
+            "proven", text, {"diverged": "proven", "learning_rate_too_high": "proven"}, low.points, low.interval
+        )
     if high is not None and high.is_gain():
-        answers: dict[str, Status] = {"not_converged": "proven", "diverged": "refuted"}
+        answers: dict[str, Status] = {
+            "not_converged": "proven", "learning_rate_too_low": "proven",
+            "diverged": "refuted", "learning_rate_too_high": "refuted",
+        }  # fmt: skip
         return Judgement(
             "proven", f"{higher}: with {rate:g} it learns too slowly.", answers, high.points, high.interval
         )
@@ -81,7 +86,8 @@ def _judge_rates(subject: Subject, evidence: Evidence) -> Judgement:
         return Judgement("open", "Neither a lower nor a higher learning rate could be trained.")
     if low is not None and low.is_no_gain() and (high is None or high.is_no_gain()):
         text = f"{both}: the learning rate is not the fault."
-        return Judgement("refuted", text, {"diverged": "refuted"}, low.points, low.interval)
+        answers = dict.fromkeys(("diverged", "learning_rate_too_high"), "refuted")
+        return Judgement("refuted", text, answers, low.points, low.interval)
     return Judgement("open", f"{both}: {UNDECIDED}.")
 
 
@@ -125,7 +131,13 @@ RATES = Experiment(
     "rates",
     "Other learning rates",
     "Is the learning rate too high or too low?",
-    {"diverged": 0.8, "not_converged": 0.3, "underfitting": 0.3},
+    {
+        "diverged": 0.8,
+        "not_converged": 0.3,
+        "underfitting": 0.3,
+        "learning_rate_too_high": 0.8,
+        "learning_rate_too_low": 0.5,
+    },
     _change_rates,
     _judge_rates,
     why_not="No validation images would show whether it helps.",

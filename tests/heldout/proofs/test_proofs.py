@@ -16,7 +16,7 @@ from heldout.proofs.experiment import Judgement, Subject
 from heldout.proofs.figures import Figures, Split, compare, pack_right
 from heldout.proofs.order import is_proven, list_open
 from heldout.proofs.outcomes import Outcomes, Tried, from_json, to_json
-from heldout.proofs.planning import Budget, plan, spread_probabilities
+from heldout.proofs.planning import Budget, list_impossible, plan, spread_probabilities
 from heldout.spec.documents import merge
 from heldout.spec.job import JobSpec
 from heldout.verdicts import FAULTS, FINDING_KINDS
@@ -123,7 +123,7 @@ def test_an_effect_within_the_noise_of_seeds_needs_a_second_seed() -> None:
 def test_a_tenth_of_a_learning_rate_that_is_too_high_proves_it() -> None:
     done = {"rate_low": answers(0.9), "rate_high": None}
     judgement = tried(subject("diverged"), done)["rates"]
-    assert judgement.answers == {"diverged": "proven"}
+    assert judgement.answers == {"diverged": "proven", "learning_rate_too_high": "proven"}
     assert "A tenth of the learning rate gains 10.0 points" in judgement.sentence
 
 
@@ -375,6 +375,36 @@ def test_the_first_cause_undone_and_everything_else_equal_proves_it() -> None:
     done = {"flip_dropout": answers(0.86)}
     assert tried(of, done)["flip"].answers == {"overfitting": "proven"}
     assert "With dropout and everything else equal, accuracy rises by 6.0 points" in tried(of, done)["flip"].sentence
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy", "accuracy", "answers_of"),
+    [
+        ("unscaled_input", "fitting_pixels", 0.90, {"unscaled_input": "proven", "underfitting": "proven"}),
+        ("unscaled_input", "fitting_pixels", 0.80, {"unscaled_input": "refuted"}),
+        ("exploding_gradients", "clip_norm", 0.90, {"exploding_gradients": "proven", "underfitting": "proven"}),
+        ("exploding_gradients", "clip_norm", 0.80, {}),
+    ],
+)
+def test_a_fault_inside_the_network_undone_shows_whether_it_was_the_cause(code, remedy, accuracy, answers_of) -> None:
+    patch = {"training": {"optimizer": {"clip_norm": 1.0}}}
+    of = subject("underfitting", faults={"dead_units": {}, code: {remedy: patch}})
+    assert tried(of, {f"without_{remedy}": answers(accuracy)})["fault"].answers == answers_of
+
+
+def test_a_fault_that_only_the_code_can_change_is_said_to_be_so() -> None:
+    shares = spread_probabilities("underfitting", 0.6, ["underfitting", "dead_units"])
+    of = subject("underfitting", faults={"dead_units": {}}, probabilities=shares)
+    assert "line of Keras code" in dict(list_impossible(of))["fault"]
+    unnamed = subject("underfitting")
+    assert "fault" not in dict(list_impossible(unnamed))
+    assert not unnamed.probabilities.keys() & FAULTS.keys()
+
+
+def test_other_rates_prove_the_fault_of_the_rate() -> None:
+    done = {"rate_low": answers(0.70), "rate_high": answers(0.90)}
+    found = tried(subject("underfitting"), done)["rates"].answers
+    assert (found["learning_rate_too_low"], found["learning_rate_too_high"]) == ("proven", "refuted")
 
 
 def test_what_the_job_has_measured_needs_no_training() -> None:
