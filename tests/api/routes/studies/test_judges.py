@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 
 from heldout.access.rights import Quota
+from heldout.errors import CandidateRefused
+from heldout.studies.judge import CandidateSpec
+from models import judges
 from models.blobs import Blobs
 from models.store import keys, owners
 from tests.api.support import bearer
@@ -113,6 +116,37 @@ def test_candidates_that_are_sent_at_once_never_spend_more_looks_than_there_are(
     assert {answer["code"] for answer in sent if "code" in answer} <= {"looks_spent", "candidate_refused"}
 
 
+class Overtaken(Blobs):
+    """A blob store that runs `first` before the first read of such a key."""
+
+    first = part = None
+
+    def read(self, key, expected=None):
+        if self.first is not None and self.part in key:
+            first, self.first = self.first, None
+            first()
+        return super().read(key, expected)
+
+
+def test_what_another_candidate_overtakes_is_judged_again_and_a_close_is_refused(client, send, settings, database):
+    study, post = send
+    post("good", 3, 0.8)
+    blobs = Overtaken(settings.blobs_url)
+    blobs.part, blobs.first = "/arms/", lambda: post("best", 4, 1.0)
+    attempt = judges.judge_candidate(database, blobs, "ada", study, CandidateSpec(**make_arm("slow", 5, 0.9)), None)
+    assert (attempt.answer, attempt.look) == ("cannot_tell", 3), "it is compared with the new best"
+    blobs.part, blobs.first = "sealed", lambda: post("late", 6)
+    with pytest.raises(CandidateRefused, match="Close the judge again"):
+        judges.close_judge(database, blobs, "ada", study)
+
+
+def test_seeds_that_gave_the_same_answers_are_refused(client):
+    study = client.post("/v1/studies", json=make_order(seeds=2)).json()["id"]
+    twice = {"answers": [answer(1), answer(1)]}
+    refused = client.post(f"/v1/studies/{study}/arms", json=make_arm("base", 1, validation=twice, test=twice))
+    assert "Two seeds gave exactly the same answers" in refused.json()["detail"]
+
+
 def test_only_the_base_and_the_best_are_stored_and_nothing_once_the_judge_is_deleted(client, send, settings):
     study, post = send
 
@@ -120,7 +154,11 @@ def test_only_the_base_and_the_best_are_stored_and_nothing_once_the_judge_is_del
         return len(list(Blobs(settings.blobs_url).stored(f"studies/{study}")))
 
     assert count() == 2, "labels and base"
-    assert post("good", 3, 0.8).json()["answer"] == post("best", 4, 1.0).json()["answer"] == "better"
+    assert post("good", 3, 0.8).json()["answer"] == "better"
+    near = [*((label + 1) % 3 for label in answer(3, 0.8)[:5]), *answer(3, 0.8)[5:]]
+    refused = post("near", 3, validation={"answers": [near]}).json()["detail"]
+    assert "on 5 images; an answer needs at least 12" in refused, "each improvement costs the later ones"
+    assert post("best", 4, 1.0).json()["answer"] == "better"
     assert count() == 3, "labels, base and best"
     client.post(f"/v1/studies/{study}/close")
     assert client.delete(f"/v1/studies/{study}").status_code == 204
