@@ -16,7 +16,7 @@ from benchmarks.zoo.draw import sets_of_lot
 from benchmarks.zoo.record import read_set
 from heldout.diagnosis import Evaluation, History, diagnose
 from heldout.diagnosis.evaluation import SplitFigures
-from heldout.stored.evaluation import StoredColumn, StoredGroup
+from heldout.stored.evaluation import StoredColumn, StoredGroup, StoredIntervention
 from heldout.stored.results import Preprocessing
 from heldout.words.labels import VERDICT_NAMES
 
@@ -60,7 +60,7 @@ def all_texts() -> Iterator[Text]:
 
 
 def _made() -> Iterator[Text]:
-    """Uploaded models that expect other pixels than they are given, and a group that is answered worse."""
+    """Uploaded models that expect other pixels than they are given, a group that is answered worse, and shortcuts."""
     for kind, words, given, right in (
         ("unit", "pixels from 0 to 1", 0.12, 0.94),
         ("symmetric", "pixels from −1 to 1", 0.31, 0.885),
@@ -90,6 +90,21 @@ def _made() -> Iterator[Text]:
         accuracy = (707 + right) / 1000
         columns = (StoredColumn(name="camera", groups=cameras),)
         splits = {"train": SplitFigures(accuracy, 1000), "validation": SplitFigures(accuracy, 1000, columns=columns)}
+        found = diagnose(History(), None, Evaluation(splits))
+        yield Text(found.verdict, found.headline, found.summary)
+    for what, lost in (("border", 310), ("top left corner", 190)):
+        columns = (StoredColumn(name="camera", groups=(), alone=920, by_majority=120),)
+        tried = StoredIntervention(
+            what=what,
+            count=1000,
+            right=940,
+            right_changed=940 - lost,
+            right_control=930,
+            points=(lost - 10) / 1000,
+            interval=((lost - 50) / 1000, (lost + 30) / 1000),
+            is_confirmed=True,
+        )
+        splits = {"train": SplitFigures(0.94, 1000), "test": SplitFigures(0.94, 1000, None, (), columns, (tried,))}
         found = diagnose(History(), None, Evaluation(splits))
         yield Text(found.verdict, found.headline, found.summary)
 
@@ -152,7 +167,8 @@ def page_of(found: Sequence[Text]) -> str:
             "40 words, with what to do next), and the details. These are",
             f"{len(found)} headlines and summaries, every verdict among them. They are from trainings on the open sets "
             "of the zoo, and of the collection that the first rules were made with. Only",
-            f'those of "{VERDICT_NAMES["preprocessing_mismatch"]}" and "{VERDICT_NAMES["worst_group"]}" are made up. '
+            f'those of "{VERDICT_NAMES["preprocessing_mismatch"]}", "{VERDICT_NAMES["worst_group"]}" and '
+            f'"{VERDICT_NAMES["shortcut_suspected"]}" are made up. '
             "`python -m benchmarks.verdict_texts` writes this page.",
             "",
             f"Reading grade (Flesch–Kincaid, numbers counted as one syllable), on average: headlines {headline:.1f}, "

@@ -79,6 +79,7 @@ FINDING_KINDS: Mapping[str, FindingKind] = {
         part="an unrecognized class",
     ),
     "worst_group": FindingKind("a group that is worse", "new_images", is_curable=False),
+    "shortcut_suspected": FindingKind("a shortcut", "new_images", is_curable=False),
     "evaluation_lags": FindingKind(
         "evaluation lags behind",
         "one_training",

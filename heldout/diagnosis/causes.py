@@ -197,11 +197,12 @@ def _measure_part_of_gap(finding: Finding, facts: Facts, gap: Gap | None) -> Eff
     return effect if effect.interval is not None and effect.interval[0] > 0 else None
 
 
+_WITH_POINTS = frozenset({"shortcut_suspected", "worst_group"})
 _EFFECTS: Mapping[Tier, Callable[[Finding, Facts, Gap | None], Effect | None]] = {
     "figures_not_true": _measure_false_figure,
     "training_broken": _measure_broken_training,
     "rest_of_gap": _measure_part_of_gap,
-    "other": lambda finding, _facts, _gap: _get_evidence_effect(finding) if finding.code == "worst_group" else None,
+    "other": lambda finding, _facts, _gap: _get_evidence_effect(finding) if finding.code in _WITH_POINTS else None,
 }
 
 

@@ -10,6 +10,7 @@ from heldout.stored.evaluation import (
     SplitName,
     StoredColumn,
     StoredEvaluation,
+    StoredIntervention,
     StoredSplitScores,
 )
 from heldout.stored.gap import Calibration, StoredGap
@@ -21,7 +22,7 @@ class SplitFigures:
     """Results on one split.
 
     confusion[i][j] counts images of class i that were taken for j; empty if unknown. columns: results for the values of
-    each column of the dataset.
+    each column of the dataset. interventions: what exchanges of properties do.
     """
 
     accuracy: float
@@ -29,6 +30,7 @@ class SplitFigures:
     loss: float | None = None
     confusion: Matrix = ()
     columns: tuple[StoredColumn, ...] = ()
+    interventions: tuple[StoredIntervention, ...] = ()
 
     @property
     def correct(self) -> int:
@@ -84,8 +86,11 @@ def build_from_final(
 
 def make_split_figures(result: SplitResult, scores: StoredSplitScores | None) -> SplitFigures:
     """Join the figures of a split with what its file has class by class and group by group, if there is one."""
-    confusion, columns = ((), ()) if scores is None else (scores.confusion, scores.columns)
-    return SplitFigures(result.accuracy, result.count, result.loss, confusion, columns)
+    if scores is None:
+        return SplitFigures(result.accuracy, result.count, result.loss)
+    return SplitFigures(
+        result.accuracy, result.count, result.loss, scores.confusion, scores.columns, scores.interventions
+    )
 
 
 def compute_skill(accuracy: float, chance: float) -> float:

@@ -54,6 +54,7 @@ RULES = (
     Rule("collapsed_class", classes.find_collapsed_in_test, silent_beside=("split_shift", "evaluation_lags")),
     Rule("collapsed_class", classes.find_rare_in_test, silent_beside=("label_order_mismatch", "scale_mismatch")),
     Rule("worst_group", groups.find_worst_group),
+    Rule("shortcut_suspected", groups.find_shortcut),
     Rule("evaluation_lags", inside.find_lagging_averages),
     Rule("diverged", learning.find_diverged, silent_beside=("evaluation_lags",)),
     # Memorizing noise is overfitting too, but it has a different cure.

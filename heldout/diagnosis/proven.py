@@ -24,7 +24,9 @@ _REMEDIES = {
 
 
 # Causes whose sentences need what their own rule has measured: without their finding, no experiment adds them.
-_ONLY_CONFIRMED = frozenset({"evaluation_lags", "memorised_noise", "preprocessing_mismatch", "worst_group", *FAULTS})
+_ONLY_CONFIRMED = frozenset(
+    {"evaluation_lags", "memorised_noise", "preprocessing_mismatch", "shortcut_suspected", "worst_group", *FAULTS}
+)
 
 
 def apply_outcomes(findings: Sequence[Finding], outcomes: Outcomes, facts: Facts) -> list[Finding]:

@@ -157,6 +157,8 @@ MIN_VALIDATION_OF_CLASS = 10
 # Probability of a false alarm, shared by the classes of a split. (draws 1-4)
 MIN_GROUP_GAP = 0.05  # a group of images is worse by this much
 MAX_FALSE_ALARMS = 0.05
+# A column alone predicts the label almost as well as the network, and better than the largest class. (chosen)
+MAX_BEHIND_NETWORK, MIN_COLUMN_GAIN = 0.05, 0.1
 
 # --- splits ------------------------------------------------------------------------------------------
 

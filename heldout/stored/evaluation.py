@@ -64,7 +64,33 @@ class StoredColumn(StoredPart):
     name: str
     groups: tuple[StoredGroup, ...]
     without_value: int = Field(0, description="How many images have no value.")
+    alone: int | None = Field(
+        None,
+        description="Images of the split whose label follows from the column alone: the label that most training "
+        "images with their value have. null without training labels.",
+    )
+    by_majority: int | None = Field(None, description="Images of the class that has most training images.")
     why: str | None = Field(None, description="Why there are no groups, such as too many values.")
+
+
+class StoredIntervention(StoredPart):
+    """What exchanging a property between images of different classes does to the answers.
+
+    right: answers before. right_changed: with the property exchanged. right_control: with as large a region exchanged
+    elsewhere; for brightness, with that of an image of the same class.
+    points: how much less accurate than the control, as a fraction; its interval holds for all properties together.
+    changed: images, by position in the dataset, that were right before and under the control, but not then.
+    """
+
+    what: str
+    count: int
+    right: int
+    right_changed: int
+    right_control: int
+    points: float
+    interval: tuple[float, float]
+    is_confirmed: bool
+    changed: tuple[int, ...] = ()
 
 
 class StoredSplitScores(StoredPart):
@@ -74,6 +100,7 @@ class StoredSplitScores(StoredPart):
     calibration_error: expected calibration error over 15 equal bins of the answer's probability; null without images.
     mistakes: wrong answers, the most confident first.
     columns: results for the values of each column, of held-out splits.
+    interventions: what exchanges of properties do, if a column alone predicts the label.
     """
 
     confusion: Matrix
@@ -81,6 +108,7 @@ class StoredSplitScores(StoredPart):
     calibration_error: float | None
     mistakes: tuple[StoredMistake, ...]
     columns: tuple[StoredColumn, ...] = ()
+    interventions: tuple[StoredIntervention, ...] = ()
 
 
 class PairedDifference(StoredPart):

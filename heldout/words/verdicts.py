@@ -165,6 +165,26 @@ def describe_worst_group(facts: Facts, finding: Finding) -> Words:
     )
 
 
+def describe_shortcut(facts: Facts, finding: Finding) -> Words:
+    evidence = finding.evidence
+    name = quote_name(evidence["column"])
+    if "what" not in evidence:
+        return Words(
+            f"{name} alone predicts most labels.",
+            f"It predicts {of_100(evidence['alone'] / evidence['count'])}, so the network may answer by it.",
+            f"Collect images whose class does not follow from {name}",
+            "collect such images",
+        )
+    what = evidence["what"]
+    return Words(
+        f"The network answers by the {what}.",
+        f"Exchanging it between classes costs {100 * evidence['lost']:.0f} points, a control "
+        f"{100 * evidence['lost_by_control']:.0f}.",
+        f"Make the {what} alike in all images, and train again",
+        f"make the {what} alike",
+    )
+
+
 def describe_lagging(facts: Facts, finding: Finding) -> Words:
     during, after = of_100(finding.evidence["fit_accuracy"]), of_100(finding.evidence["train_accuracy"])
     return Words(
@@ -317,6 +337,7 @@ WORDS: Mapping[str, Callable[[Facts, Finding], Words]] = {
     "class_imbalance": describe_imbalance,
     "collapsed_class": describe_collapsed,
     "worst_group": describe_worst_group,
+    "shortcut_suspected": describe_shortcut,
     "evaluation_lags": describe_lagging,
     "diverged": describe_diverged,
     **dict.fromkeys(FAULTS, describe_fault),

@@ -163,7 +163,7 @@ def test_each_rule_reports_its_own_code(kept):
             reported[rule.code] |= {finding.code for finding in list_found(rule.find(facts))}
     # The collection has no uploaded models, which can have been trained on other pixels, and no specs, which say
     # whether a network has batch normalization, and which rate. Nothing looked inside. Its sets have no columns.
-    for code in ("preprocessing_mismatch", "evaluation_lags", "worst_group", *FAULTS):
+    for code in ("preprocessing_mismatch", "evaluation_lags", "worst_group", "shortcut_suspected", *FAULTS):
         assert reported.pop(code) == set()
     assert reported == {code: {code} for code in reported}
 

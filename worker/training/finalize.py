@@ -37,6 +37,7 @@ from worker.training.measuring.evaluate import (
 )
 from worker.training.measuring.gap import measure_gap
 from worker.training.measuring.predictor import Predictor
+from worker.training.measuring.shortcuts import measure_interventions
 from worker.training.trainer import Trainer
 
 # A job past its deadline is killed some minutes later. Its pixels are only tried if that takes no longer than this.
@@ -79,7 +80,9 @@ def finish(
     cost = _measure_last_epoch(predictor, data, weights, kept)
     evaluation = scratch / StoredEvaluation.file_name
     columns = measure_columns(assignment.dataset.columns, data, kept, assignment.spec.costs)
-    scores = build_evaluation(data, {split: said.probabilities for split, said in kept.items()}, cost, names, columns)
+    tried = measure_interventions(predictor, data, kept, columns)
+    said_by_split = {split: said.probabilities for split, said in kept.items()}
+    scores = build_evaluation(data, said_by_split, cost, names, columns, tried)
     evaluation.write_bytes(scores.to_bytes())
     if is_cancelled():
         return Stopped(None, model=model)

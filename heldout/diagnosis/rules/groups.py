@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from heldout.diagnosis import remedies, thresholds
+from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, SuggestedRemedy
 from heldout.metrics import FEWEST_OF_RAREST, PROPOSED_GROUP_OBJECTIVE
@@ -104,3 +105,58 @@ def _compare_groups(split: SplitName, column: StoredColumn) -> Iterator[_Worse]:
         if min(group.count, others[1]) >= FEWEST_OF_RAREST:
             chance = compute_lower_tail((group.right, group.count), others)
             yield _Worse(split, column.name, group, others, chance)
+
+
+def find_shortcut(facts: Facts) -> Finding | None:
+    """Report the column that alone predicts labels almost as well as the network: a note until a change confirms it."""
+    for split, figures in (("validation", facts.validation), ("test", facts.test)):
+        predicted = [] if figures is None else [each for each in figures.columns if is_suspected(each, figures.counts)]
+        if figures is not None and predicted:
+            return _describe_shortcut(facts, split, figures, max(predicted, key=lambda each: each.alone or 0))
+    return None
+
+
+def is_suspected(column: StoredColumn, network: tuple[int, int]) -> bool:
+    """Whether the column alone predicts the labels of a split. network: its right answers and the images."""
+    right, count = network
+    if column.alone is None or column.by_majority is None or count < FEWEST_OF_RAREST:
+        return False
+    gain = (column.alone - column.by_majority) / count
+    is_close = column.alone / count >= right / count - thresholds.MAX_BEHIND_NETWORK
+    chance = compute_lower_tail((column.by_majority, count), (column.alone, count))
+    return is_close and gain >= thresholds.MIN_COLUMN_GAIN and chance <= thresholds.MAX_FALSE_ALARMS
+
+
+def _describe_shortcut(facts: Facts, split: str, figures: SplitFigures, column: StoredColumn) -> Finding:
+    alone, count = column.alone or 0, figures.count
+    evidence = {"split": split, "column": column.name, "count": count, "alone": alone, "right": figures.correct}
+    said = (
+        f"{column.name.capitalize()} alone predicts {percent(alone / count)} of {pluralize(count, f'{split} label')}; "
+        f"the network gets {percent(figures.accuracy)} right."
+    )
+    tried = (() if facts.test is None else facts.test.interventions) or (
+        () if facts.validation is None else facts.validation.interventions
+    )
+    confirmed = [each for each in tried if each.is_confirmed]
+    advice = f"Collect images whose class does not follow from {column.name}, and judge by them."
+    if not confirmed:
+        hint = " Exchanging borders, corners or brightness between classes changes little." if tried else ""
+        return Finding("shortcut_suspected", "info", said + hint, evidence, remedies.suggest_data_fix(advice))
+    most = max(confirmed, key=lambda each: each.points)
+    low, high = most.interval
+    changed, control = (100 * (most.right - each) / most.count for each in (most.right_changed, most.right_control))
+    return Finding(
+        "shortcut_suspected",
+        "warning",
+        f"{said} Exchanging the {most.what} between classes costs {changed:.1f} points, a control {control:.1f}.",
+        {
+            **evidence,
+            "what": most.what,
+            "points": most.points,
+            "points_interval": [low, high],
+            "lost": changed / 100,
+            "lost_by_control": control / 100,
+            "images": list(most.changed),
+        },
+        remedies.suggest_data_fix(f"Remove the {most.what} from all images, or make it alike. {advice}"),
+    )

@@ -423,7 +423,14 @@ def test_every_proven_cause_is_diagnosed_though_nothing_else_shows_it(code: str)
     )
     flat = [{"train_loss": 0.5, "validation_loss": 0.52 + 0.001 * (n % 2)} for n in range(10)]
     view = DiagnosisView.of(diagnose(read_history(flat), spec=SPEC, outcomes=outcomes))
-    is_added = code not in {"evaluation_lags", "memorised_noise", "preprocessing_mismatch", "worst_group", *FAULTS}
+    is_added = code not in {
+        "evaluation_lags",
+        "memorised_noise",
+        "preprocessing_mismatch",
+        "worst_group",
+        "shortcut_suspected",
+        *FAULTS,
+    }
     assert (view.verdict == code, view.certainty == "proven") == (is_added, is_added)
     assert view.headline
 

@@ -14,6 +14,7 @@ export const VERDICTS: Record<string, string> = {
   "class_imbalance": "class imbalance",
   "collapsed_class": "unrecognized class",
   "worst_group": "a group that is worse",
+  "shortcut_suspected": "a shortcut",
   "evaluation_lags": "evaluation lags behind",
   "diverged": "diverged",
   "nothing_trainable": "nothing to train",

@@ -23,7 +23,7 @@ from heldout.spec.job import JobSpec
 from heldout.spec.network import OwnNetworkSpec
 from heldout.spec.objective import Costs
 from heldout.statistics import compute_wilson_interval
-from heldout.stored.evaluation import LastEpochScores, SplitName, StoredColumn, StoredEvaluation
+from heldout.stored.evaluation import LastEpochScores, SplitName, StoredColumn, StoredEvaluation, StoredIntervention
 from heldout.stored.results import FinalView, GapsView, GapView, MetricResult, SplitResult
 from worker.machine.devices import Policy
 from worker.training.data.training_data import BatchSource, TrainingData
@@ -287,6 +287,7 @@ def build_evaluation(
     last_epoch: LastEpochScores | None = None,
     names: FileNames | None = None,
     columns: Mapping[str, tuple[StoredColumn, ...]] = MappingProxyType({}),
+    interventions: Mapping[str, tuple[StoredIntervention, ...]] = MappingProxyType({}),
 ) -> StoredEvaluation:
     """Compute scores of each split of the dataset.
 
@@ -295,13 +296,14 @@ def build_evaluation(
         last_epoch: the cost of the last epoch's weights compared with the kept ones.
         names: the images' names, if they had any.
         columns: results for the values of each column, by split.
+        interventions: what exchanges of properties do, by split.
     """
     return StoredEvaluation(
         classes=tuple(data.classes),
         splits={
             cast(SplitName, split): compute_scores(
                 said, data.labels[data.rows[split]], data.source[split], names
-            ).model_copy(update={"columns": columns.get(split, ())})
+            ).model_copy(update={"columns": columns.get(split, ()), "interventions": interventions.get(split, ())})
             for split, said in probabilities.items()
         },
         last_epoch=last_epoch,

@@ -1,0 +1,120 @@
+"""Whether a network answers by a border, a corner or the brightness of images. Pure.
+
+Each property is exchanged between held-out images of different classes. The control exchanges as large a region
+elsewhere, between the same images. For brightness, it exchanges the brightness of images of one class.
+"""
+
+from collections.abc import Callable, Iterator
+from math import sqrt
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heldout.stored.evaluation import StoredIntervention
+
+Pixels = NDArray[np.float32]
+# Returns (images,) the answers to raw images with these labels.
+Answer = Callable[[Pixels, NDArray[np.int32]], NDArray[np.int64]]
+# Points that an exchange must surely cost beyond its control. All exchanges share the error.
+MIN_EFFECT, ERROR = 0.05, 0.05
+MAX_SHOWN = 4
+# A corner has a fourth of the image's sides, a border a tenth of them on each side.
+CORNER, BORDER = 4, 10
+# Corners come first: exchanging a border also exchanges much of each corner, and of equal effects the first is named.
+PLACES = ("top left corner", "top right corner", "bottom left corner", "bottom right corner", "border")
+PROPERTIES = (*PLACES, "brightness")
+
+
+def intervene(
+    images: Pixels, labels: NDArray[np.int32], answer: Answer, value_range: tuple[float, float], seed: int = 0
+) -> tuple[StoredIntervention, ...]:
+    """Exchange each property between images of different classes, and count what it costs beyond its control.
+
+    Args:
+        images: (count, height, width, channels) raw pixels.
+        labels: (count,) their classes.
+        value_range: the lowest and highest pixel value.
+    """
+    if len(np.unique(labels)) < 2:
+        return ()
+    draw = np.random.default_rng(seed)
+    is_alike = labels[:, None] == labels
+    others, alike = (np.array([draw.choice(np.flatnonzero(row)) for row in each]) for each in (~is_alike, is_alike))
+    before = answer(images, labels) == labels
+    return tuple(
+        _compare(name, before, answer(changed, labels) == labels, answer(control, labels) == labels)
+        for name, changed, control in _exchange(images, others, alike, value_range, draw)
+    )
+
+
+def _exchange(
+    images: Pixels,
+    others: NDArray[np.int64],
+    alike: NDArray[np.int64],
+    value_range: tuple[float, float],
+    draw: np.random.Generator,
+) -> Iterator[tuple[str, Pixels, Pixels]]:
+    """Yield each property, the images with it exchanged, and those of its control."""
+    for name in PLACES:
+        place = make_mask(name, images.shape[1], images.shape[2])
+        changed, control = (
+            np.where(mask[None, :, :, None], images[others], images) for mask in (place, _move(place, draw))
+        )
+        yield name, changed, control
+    means = images.mean(axis=(1, 2, 3), keepdims=True)
+    changed, control = (
+        np.clip(images + means[partner] - means, *value_range).astype(np.float32) for partner in (others, alike)
+    )
+    yield "brightness", changed, control
+
+
+def make_mask(name: str, height: int, width: int) -> NDArray[np.bool_]:
+    """Return (height, width) which pixels are at a place."""
+    mask = np.zeros((height, width), np.bool_)
+    if name == "border":
+        margin = max(1, min(height, width) // BORDER)
+        mask[:] = True
+        mask[margin:-margin, margin:-margin] = False
+        return mask
+    tall, wide = max(1, height // CORNER), max(1, width // CORNER)
+    mask[
+        slice(tall) if "top" in name else slice(-tall, None), slice(wide) if "left" in name else slice(-wide, None)
+    ] = True
+    return mask
+
+
+def _move(place: NDArray[np.bool_], draw: np.random.Generator) -> NDArray[np.bool_]:
+    """Return as many pixels elsewhere: a corner moves to a random place, a border becomes a block in the middle."""
+    height, width = place.shape
+    if place[0].all():
+        tall = min(height, max(1, round(sqrt(place.sum() * height / width))))
+        wide = min(width, max(1, round(place.sum() / tall)))
+        mask = np.zeros_like(place)
+        mask[(height - tall) // 2 :, (width - wide) // 2 :][:tall, :wide] = True
+        return mask
+    while True:
+        moved = np.roll(place, tuple(draw.integers(0, place.shape)), (0, 1))
+        if not (moved & place).any():
+            return moved
+
+
+def _compare(
+    name: str, before: NDArray[np.bool_], changed: NDArray[np.bool_], control: NDArray[np.bool_]
+) -> StoredIntervention:
+    differences = control.astype(np.float64) - changed
+    z, count = NormalDist().inv_cdf(1 - ERROR / len(PROPERTIES) / 2), len(before)
+    # One more image that differs each way, so that no effect is known exactly.
+    spread = sqrt((np.square(differences).sum() + 2) / (count + 2) - differences.mean() ** 2)
+    half, points = z * spread / sqrt(count), float(differences.mean())
+    return StoredIntervention(
+        what=name,
+        count=count,
+        right=int(before.sum()),
+        right_changed=int(changed.sum()),
+        right_control=int(control.sum()),
+        points=points,
+        interval=(points - half, points + half),
+        is_confirmed=points - half > MIN_EFFECT,
+        changed=tuple(np.flatnonzero(before & control & ~changed)[:MAX_SHOWN].tolist()),
+    )

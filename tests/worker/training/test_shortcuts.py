@@ -1,0 +1,53 @@
+"""A network that answers by a corner is found by exchanging corners, if a column gives a reason to."""
+
+import keras
+import numpy as np
+import pytest
+
+from analysis.answers.groups import measure_groups
+from analysis.arrays.dataset import ImageSet
+from worker.training.data.training_data import ResidentData, take_images
+from worker.training.measuring.evaluate import build_evaluation
+from worker.training.measuring.predictor import Predictor
+from worker.training.measuring.shortcuts import measure_interventions
+
+SPLITS = {"train": np.arange(200), "test": np.arange(200, 400)}
+
+
+@pytest.fixture(scope="module")
+def images() -> ImageSet:
+    """Dark images whose top left corner is light for one of two classes."""
+    draw = np.random.default_rng(0)
+    pixels, labels = draw.integers(0, 60, (400, 12, 12, 1), np.uint8), draw.integers(0, 2, 400).astype(np.int32)
+    pixels[labels == 1, :3, :3] = 255
+    return ImageSet(pixels, labels, SPLITS, ("cat", "dog"), (0.0, 255.0))
+
+
+def build_corner_network() -> keras.Model:
+    inputs = keras.Input((12, 12, 1))
+    logits = keras.layers.Dense(2)(keras.layers.Flatten()(inputs))
+    network = keras.Model(inputs, keras.layers.Softmax(name="probabilities")(logits))
+    weights = np.zeros((12, 12, 2), np.float32)
+    weights[:3, :3] = (-0.01, 0.01)
+    network.set_weights([weights.reshape(-1, 2), np.array([9.0, -9.0], np.float32)])
+    return network
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_corners_are_exchanged_only_if_a_column_predicts_the_label(images, follows):
+    data = take_images(images, SPLITS)
+    predictor = Predictor(build_corner_network(), ResidentData(data), (0.0, 255.0))
+    said = {split: predictor.predict(rows) for split, rows in data.rows.items()}
+    values = images.labels if follows else np.random.default_rng(1).integers(0, 2, 400)
+    answers = {split: data.make_answers(split, predictions) for split, predictions in said.items()}
+    columns = measure_groups({"camera": [f"c{value}" for value in values]}, answers, data.source)
+    tried = measure_interventions(predictor, data, said, columns)
+    probabilities = {split: predictions.probabilities for split, predictions in said.items()}
+    stored = build_evaluation(data, probabilities, columns=columns, interventions=tried).splits["test"]
+    if not follows:
+        assert stored.interventions == ()
+        return
+    corner = max(stored.interventions, key=lambda each: each.points)
+    assert (corner.what, corner.right, corner.right_changed) == ("top left corner", 200, 0)
+    assert corner.is_confirmed
+    assert set(corner.changed) <= set(range(200, 400))
