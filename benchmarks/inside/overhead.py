@@ -1,7 +1,8 @@
 """What looks inside a network cost: `python -m benchmarks.inside.overhead`, three networks.
 
 Each is trained with and without looks in turn, in one process. A timer adds up the processor seconds of all looks, as
-a share of a training without them. Both trainings of a round are also compared. Figures are medians of the rounds.
+a share of a training without them. Both trainings of a round are also compared, and so are their weights, bit by bit.
+Figures are medians of the rounds. With a word, only networks are trained whose name has it.
 """
 
 import os
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
+import numpy as np
 from keras import layers
 
 from analysis.arrays.dataset import ImageSet
@@ -29,28 +31,32 @@ EPOCHS, ROUNDS = 6, 3
 IMAGE, CLASSES = (28, 28, 1), 10
 
 
-def make_deep() -> keras.Model:
-    """Ten convolutions with batch normalization, and a wide dense layer."""
+def make_mobile() -> keras.Model:
+    """Blocks as in MobileNetV2: widen by 1×1, filter each map, narrow again, and add the input if the shape allows."""
     taken = maps = keras.Input(IMAGE)
-    for filters, strides in ((32, 1), (32, 1), (64, 2), (64, 1), (64, 1), (128, 2), *[(128, 1)] * 4):
-        maps = layers.Conv2D(filters, 3, strides, padding="same", use_bias=False)(maps)
-        maps = layers.ReLU()(layers.BatchNormalization()(maps))
-    features = layers.Dense(512, activation="relu")(layers.Flatten()(maps))
-    return keras.Model(taken, layers.Dense(CLASSES)(features))
+    for filters, strides in ((16, 1), (16, 1), (24, 2), (24, 1), (32, 2), (32, 1)):
+        inner = layers.Conv2D(4 * maps.shape[-1], 1, use_bias=False)(maps)
+        inner = layers.ReLU(6.0)(layers.BatchNormalization()(inner))
+        inner = layers.DepthwiseConv2D(3, strides, padding="same", use_bias=False)(inner)
+        inner = layers.ReLU(6.0)(layers.BatchNormalization()(inner))
+        inner = layers.BatchNormalization()(layers.Conv2D(filters, 1, use_bias=False)(inner))
+        maps = layers.add([maps, inner]) if maps.shape == inner.shape else inner
+    return keras.Model(taken, layers.Dense(CLASSES)(layers.GlobalAveragePooling2D()(maps)))
 
 
 def list_trainings() -> Iterator[tuple[str, JobSpec, Callable[[], keras.Model] | None]]:
     own = {"dataset": "mnist5k", "network": {"model": "mod_own"}, "training": {"seed": 1, "epochs": EPOCHS}}
     yield "three blocks (`examples/overfit.json`)", load_example("overfit", seed=1), None
     yield "a ResNet with 7 convolutions", JobSpec.model_validate(own), make_digit_resnet
-    yield "ten convolutions, a dense layer", JobSpec.model_validate(own), make_deep
+    yield "six blocks as in MobileNetV2", JobSpec.model_validate(own), make_mobile
 
 
 class Time(NamedTuple):
-    """Processor seconds of a training, and of the looks during it."""
+    """Processor seconds of a training, and of the looks during it; its last weights."""
 
     all_s: float
     looks_s: float
+    weights: list[Any]
 
 
 class Stopwatch:
@@ -79,20 +85,28 @@ def train(spec: JobSpec, make: Callable[[], keras.Model] | None, images: ImageSe
     looks._looker = looker if has_looks else None
     started = process_time()
     training.trainer.train()
-    return Time(process_time() - started, watch.seconds)
+    return Time(process_time() - started, watch.seconds, training.network.get_weights())
 
 
 def main() -> None:
     images = BUNDLED["mnist5k"].read(Path())
-    print("| network | training without looks, s | looks, s | share | with and without |\n|---|---|---|---|---|")
+    print("| network | training without looks, s | looks, s | share | with and without | equal bits |")
+    print("|---|---|---|---|---|---|")
     for name, spec, make in list_trainings():
+        if sys.argv[1:] and sys.argv[1] not in name:
+            continue
         rounds = [
             [train(spec, make, images, has_looks=has_looks) for has_looks in (True, False)] for _ in range(ROUNDS)
         ]
         seconds = median(without.all_s for _, without in rounds)
         looks = median(seen.looks_s for seen, _ in rounds)
         ratio = median(seen.all_s / without.all_s for seen, without in rounds)
-        print(f"| {name} | {seconds:.1f} | {looks:.2f} | {100 * looks / seconds:.1f}% | {ratio:.3f} |", flush=True)
+        pairs = [pair for round_ in rounds for pair in zip(*(time.weights for time in round_), strict=True)]
+        is_equal = all(np.array_equal(seen, unseen) for seen, unseen in pairs)
+        row = (
+            f"{seconds:.1f} | {looks:.2f} | {100 * looks / seconds:.1f}% | {ratio:.3f} | {'yes' if is_equal else 'no'}"
+        )
+        print(f"| {name} | {row} |", flush=True)
 
 
 if __name__ == "__main__":

