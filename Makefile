@@ -46,7 +46,7 @@ test: setup-dev ## run all tests but the long proofs
 	@unset PYTHONDONTWRITEBYTECODE; exec $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 browser-test: setup-dev ## use the dashboard in a real Chromium (needs one: apt-get install chromium)
-	@exec $(BIN)/python -m pytest -m browser tests/browser $(ARGS)
+	@exec $(BIN)/python -m pytest -m "browser and not proof" tests/browser $(ARGS)
 
 proofs: setup-dev ## run the long suites: three to four hours on two cores
 	@exec $(BIN)/python -m pytest -m proof --timeout 3600 $(ARGS)
