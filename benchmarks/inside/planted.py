@@ -1,6 +1,6 @@
 """Faults planted in own networks: `python -m benchmarks.inside.planted train`, then `score`, and last `score --sealed`.
 
-`train --second` and `score --second` use a further lot. All of it is sealed. It has every kind in every network that can
+`train --second` and `score --second` use a further lot, all of it sealed. It has every kind in every network that can
 have it, and more networks without a fault. Its set is `animals`, a wheel in the folder that HELDOUT_DATASETS names.
 
 Kinds follow the operators of DeepCrime (Humbatova et al. 2021): initializer, activation, output, optimizer, learning
