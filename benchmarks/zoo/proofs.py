@@ -217,7 +217,7 @@ class Row:
 
 
 def score() -> Iterator[str]:
-    """Tables of all proofs whose experiments are kept, as Markdown: of both halves, then of the one not looked at."""
+    """Tables of all proofs whose experiments are kept, as Markdown: of both halves, then of the one looked at later."""
     kept = dict(read_kept())
     known = {key for key, _ in kept}
     records = [record for record in draw_sample() if record.training.key in known]
@@ -228,12 +228,12 @@ def score() -> Iterator[str]:
     scored = [_score_all(half, kept) for half in halves]
     yield f"{len(records)} trainings, drawn from all lots; {len(kept)} experiments trained for them."
     yield ""
-    yield "| question | half looked at | half not looked at |"
+    yield "| question | half looked at | half looked at later |"
     yield "|---|---|---|"
     for question, answer in QUESTIONS.items():
         yield f"| {question} | {' | '.join(answer(list(rows.values())) for rows in scored)} |"
     yield ""
-    yield "On the half not looked at, with and without each experiment, where all that is asked for is kept:"
+    yield "On the half looked at later, with and without each experiment, where all that is asked for is kept:"
     yield ""
     yield "| experiment | trainings | right after with it | without it | proven with it | without it | right of these |"
     yield "|---|---|---|---|---|---|---|"
@@ -249,7 +249,7 @@ def score() -> Iterator[str]:
 
 
 def draw_half(records: Sequence[ZooRecord]) -> frozenset[str]:
-    """The sets whose proofs may be looked at to find out what goes wrong. The other half reports."""
+    """The sets whose proofs were looked at first to find out what goes wrong. The other half was looked at later."""
     names = sorted({record.training.dataset for record in records})
     random.Random("halves of the proofs").shuffle(names)
     return frozenset(names[: len(names) // 2])

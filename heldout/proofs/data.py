@@ -126,10 +126,14 @@ def _judge_resplit(subject: Subject, evidence: Evidence) -> Judgement:
     # What makes both held-out splits easier, such as relatives of their images in training, says nothing about one.
     special = subtract(effect, others[0])
     text = f"{text}, and on {splits[1]} images {describe_change(others[0].points, others[0].interval)}"
-    is_of_labels = subject.tiers.get("label_order_mismatch") == FIGURES
-    if effect.is_gain() and special.is_gain() and not is_of_labels:
-        text = f"{text}: the {name} images are of another kind."
-        return Judgement("proven", text, {"split_shift": "proven"}, special.points, special.interval)
+    # Test labels in another order are undone by it, too. So images must show the difference, and labels must not.
+    is_seen = subject.tiers.get("split_shift") == FIGURES and "label_order_mismatch" not in subject.tiers
+    if effect.is_gain() and special.is_gain():
+        if is_seen and not subject.is_worse_than_guessing(name):
+            text = f"{text}: the {name} images are of another kind."
+            return Judgement("proven", text, {"split_shift": "proven"}, special.points, special.interval)
+        text = f"{text}: the {name} images or their labels are of another kind, and this does not tell which."
+        return Judgement("open", text, {}, special.points, special.interval)
     return Judgement("open", f"{text}: {UNDECIDED}.", {}, special.points, special.interval)
 
 

@@ -82,6 +82,11 @@ class Subject:
         low, _ = compute_wilson_interval(*validation.right_of_all)
         return low <= max(counts) / sum(counts)
 
+    def is_worse_than_guessing(self, split: str) -> bool:
+        """Whether a split is surely answered worse than by guessing, which suggests wrong labels, not other images."""
+        counts, classes = self.known.splits.get(split), len(self.figures.recalls)
+        return counts is not None and classes > 0 and compute_wilson_interval(*counts)[1] < 1 / classes
+
     @property
     def train_images(self) -> int:
         limit = self.training.get("train_limit")

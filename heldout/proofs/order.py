@@ -13,6 +13,8 @@ _TIERS = (FIGURES, TRAINING, REST)
 OF_FIGURES = frozenset(
     {"leakage", "label_order_mismatch", "scale_mismatch", "preprocessing_mismatch", "label_conflicts", "split_shift"}
 )
+# All but a visible difference of images come first whatever their size, so they must be ruled out.
+FIRST_OF_ANY_SIZE = OF_FIGURES - {"split_shift"}
 # Broken training: the order in which to fix it.
 ORDER_OF_TRAINING = (
     "evaluation_lags",
@@ -30,7 +32,7 @@ def list_open(verdict: str, known: Known, outcomes: Outcomes) -> list[str]:
     codes = list[str]()
     tier = find_tier(verdict, known, outcomes)
     if tier != FIGURES:
-        codes += [code for code, listed in known.tiers.items() if listed == FIGURES]
+        codes += [code for code, listed in known.tiers.items() if listed == FIGURES or code in FIRST_OF_ANY_SIZE]
         codes += ["split_shift"] if known.splits_disagree else []
         codes += ["diverged"] if known.has_high_rate and known.is_poor else []
     if tier not in (FIGURES, TRAINING):

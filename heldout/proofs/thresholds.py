@@ -11,7 +11,7 @@ MIN_EFFECT_OF_ONE_SEED = 0.02
 # Probability. All experiments of a proof together prove something false at most this often.
 FALSE_PROOFS = 0.05
 # How many effects a proof looks at, at most: its share of `FALSE_PROOFS` belongs to each.
-MAX_LOOKS = 20
+MAX_LOOKS = 28
 # Probability of each side that an effect lies beyond what is refuted.
 FALSE_REFUTATION = 0.05
 # Share of the validation loss. A larger fall shows that something was learned, even if accuracy held.

@@ -11,6 +11,7 @@ import pytest
 
 from heldout.diagnosis import diagnose
 from heldout.diagnosis.history import read_history
+from heldout.proofs import thresholds
 from heldout.proofs.catalogue import EXPERIMENTS
 from heldout.proofs.experiment import Judgement, Subject
 from heldout.proofs.figures import Figures, Split, compare, pack_right
@@ -114,7 +115,7 @@ def test_an_effect_within_the_noise_of_seeds_needs_a_second_seed() -> None:
     again = next(step for step in found.steps if step.experiment == "longer")
     assert {variant.key: variant.seed for variant in again.variants} == {"base+1": 1, "longer+1": 1}
     assert found.outcomes.get_answer("not_converged") is None
-    twice = {**once, "base+1": answers(0.80), "longer+1": answers(0.825, epochs=15)}
+    twice = {**once, "base+1": answers(0.80), "longer+1": answers(0.83, epochs=15)}
     assert plan(of, twice, PLENTY).outcomes.get_answer("not_converged") == "proven"
     luck = {**once, "base+1": answers(0.815), "longer+1": answers(0.812, epochs=15)}
     assert plan(of, luck, PLENTY).outcomes.get_answer("not_converged") != "proven"
@@ -205,6 +206,9 @@ def on_test(accuracy: float) -> Figures:
     return replace(answers(0.80), test=Split(accuracy, 0.6, 1000))
 
 
+SEEN = {"split_shift": "figures_not_true"}
+
+
 def test_every_variant_of_any_spec_is_a_valid_spec() -> None:
     demanding = {
         "augmentation": {"rotation_degrees": 10},
@@ -229,7 +233,7 @@ def test_every_variant_of_any_spec_is_a_valid_spec() -> None:
 
 
 def test_splitting_again_shows_whether_test_is_of_another_kind() -> None:
-    of = subject("split_shift", figures=on_test(0.60))
+    of = subject("split_shift", figures=on_test(0.60), tiers=SEEN)
     proven = tried(of, {"resplit": on_test(0.80)})["resplit"]
     assert proven.answers == {"split_shift": "proven"}
     assert proven.sentence.startswith("With all images split again, accuracy on test images rises by 20.0 points (+")
@@ -238,7 +242,7 @@ def test_splitting_again_shows_whether_test_is_of_another_kind() -> None:
 
 
 def test_splitting_again_speaks_of_the_suspected_split_and_of_what_only_it_gains() -> None:
-    of = subject("split_shift", figures=on_test(0.60))
+    of = subject("split_shift", figures=on_test(0.60), tiers=SEEN)
     # Relatives of held-out images in training make both splits easier: nothing about test alone follows.
     both = replace(answers(0.99), test=Split(0.80, 0.6, 1000))
     assert tried(of, {"resplit": both})["resplit"].answers == {}
@@ -247,9 +251,23 @@ def test_splitting_again_speaks_of_the_suspected_split_and_of_what_only_it_gains
     for accuracy, answer in ((0.78, "refuted"), (0.90, "proven")):
         again = replace(answers(accuracy), test=Split(0.57, 0.6, 1000))
         assert tried(suspected, {"resplit": again})["resplit"].answers == {"split_shift": answer}
-    # Labels in another order are undone by it, too.
-    labels = replace(of, tiers={"split_shift": "figures_not_true", "label_order_mismatch": "figures_not_true"})
-    assert tried(labels, {"resplit": on_test(0.80)})["resplit"].answers == {}
+
+
+@pytest.mark.parametrize(
+    ("changes"),
+    [
+        {"tiers": SEEN | {"label_order_mismatch": "other"}},
+        {"tiers": {"split_shift": "loss_only"}},
+        {"figures": replace(on_test(0.10), recalls=((200, 500),) * 4)},
+    ],
+    ids=["labels suspected", "no image shows it", "worse than guessing"],
+)
+def test_wrong_labels_of_test_are_not_taken_for_other_images(changes: dict[str, Any]) -> None:
+    """Splitting again undoes both."""
+    of = subject("split_shift", **{"figures": on_test(0.60), "tiers": SEEN, **changes})
+    judgement = tried(of, {"resplit": on_test(0.80)})["resplit"]
+    assert judgement.answers == {}
+    assert judgement.sentence.endswith("images or their labels are of another kind, and this does not tell which.")
 
 
 GUESSING = replace(answers(0.25, train=0.26), recalls=((500, 500), (0, 500), (0, 500), (0, 500)))
@@ -282,6 +300,7 @@ def test_training_images_that_stay_unknown_keep_training_at_fault() -> None:
     [
         ({"figures": on_test(0.60)}, "split_shift"),
         ({"tiers": {"leakage": "figures_not_true", "overfitting": "rest_of_gap"}}, "leakage"),
+        ({"tiers": {"overfitting": "rest_of_gap", "leakage": "other"}}, "leakage"),
         ({"figures": answers(0.80, train=0.95)}, "not_converged"),
         ({"figures": answers(0.50, train=0.70)}, "underfitting"),
         ({"figures": answers(0.50, train=0.70), "has_high_rate": True}, "diverged"),
@@ -339,7 +358,8 @@ def test_only_splitting_again_reads_test_and_never_a_sealed_one() -> None:
 
 
 def test_an_automatic_choice_ignores_what_test_labels_have_decided() -> None:
-    outcomes = plan(subject("split_shift", figures=on_test(0.6)), {"resplit": on_test(0.8)}, PLENTY).outcomes
+    of = subject("split_shift", figures=on_test(0.6), tiers=SEEN)
+    outcomes = plan(of, {"resplit": on_test(0.8)}, PLENTY).outcomes
     assert outcomes.proven == ["split_shift"]
     assert outcomes.without_test().proven == []
 
@@ -433,6 +453,16 @@ def test_every_proven_cause_is_diagnosed_though_nothing_else_shows_it(code: str)
     }
     assert (view.verdict == code, view.certainty == "proven") == (is_added, is_added)
     assert view.headline
+
+
+def test_all_effects_of_a_proof_share_one_probability_of_proving_something_false() -> None:
+    harmful = {"copies": range(100), "suspects": range(100)}
+    patches = {"dropout": {"network": {"dropout": 0.5}}, "label_smoothing": {"training": {"label_smoothing": 0.2}}}
+    of = subject("overfitting", leave_out=harmful, patches=patches, figures=GUESSING)
+    # Neither memorizing nor other seeds prove by an effect.
+    effects = [each for each in EXPERIMENTS.values() if each.name not in {"memorize", "seeds"}]
+    looks = sum((1 + each.repeats) * max(1, len(each.make_variants(of))) for each in effects)
+    assert looks <= thresholds.MAX_LOOKS
 
 
 @pytest.mark.proof
