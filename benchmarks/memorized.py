@@ -208,7 +208,7 @@ def wrong_figures(name: str, known: Mapping[str, Any]) -> dict[str, Any]:
         scores: dict[str, NDArray[Any]] = dict(vars(course_of(images, labels, seed)))
         if "search" not in known:
             searched = find_suspects(replace(images, labels=labels), groups, seed)
-            scores["search"] = score_labels(searched.said, labels)
+            scores["search"] = score_labels(searched.probabilities, labels)
         for what, score in scores.items():
             is_wrong = labels != images.labels
             areas = roc_auc_score(is_wrong, score), average_precision_score(is_wrong, score)

@@ -70,8 +70,8 @@ class Answers:
         cls, labels: NDArray[np.int32], predictions: Predictions, groups: NDArray[np.int64] | None = None
     ) -> "Answers":
         """Return the answers to images with these labels."""
-        said = predictions.probabilities.argmax(axis=1)
-        return cls(labels, predictions.probabilities, predictions.losses, said, groups)
+        predicted = predictions.probabilities.argmax(axis=1)
+        return cls(labels, predictions.probabilities, predictions.losses, predicted, groups)
 
     @classmethod
     def without_probabilities(cls, labels: NDArray[np.int32], classes: NDArray[np.int64]) -> "Answers":

@@ -50,8 +50,8 @@ def build_evaluation(answers: ExternalAnswers) -> Evaluation:
 
 def _measure_columns(answers: ExternalAnswers) -> dict[str, tuple[StoredColumn, ...]]:
     """Compute the results for the values of each column, whose bins are those of all splits together."""
-    splits: dict[str, Answers] = {split: said for split, said in answers.splits.items()}  # noqa: C416 - other keys
-    counts = {split: len(said) for split, said in answers.splits.items()}
+    splits: dict[str, Answers] = {split: own for split, own in answers.splits.items()}  # noqa: C416 - other keys
+    counts = {split: len(own) for split, own in answers.splits.items()}
     names = dict.fromkeys(name for columns in answers.columns.values() for name in columns)
     joined = {
         name: [

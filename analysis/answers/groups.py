@@ -93,13 +93,13 @@ def measure_groups(
     grouped = {name: group_images(values) for name, values in columns.items()}
     return {
         split: tuple(
-            _measure_column(name, each, said, source[split], costs).model_copy(
-                update=_predict_alone(each, answers.get("train"), source.get("train"), said, source[split])
+            _measure_column(name, each, own, source[split], costs).model_copy(
+                update=_predict_alone(each, answers.get("train"), source.get("train"), own, source[split])
             )
             for name, each in grouped.items()
         )
-        for split, said in answers.items()
-        if split != "train" and grouped and len(said)
+        for split, own in answers.items()
+        if split != "train" and grouped and len(own)
     }
 
 

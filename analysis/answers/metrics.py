@@ -116,11 +116,11 @@ def _contribute_balanced_accuracy(answers: Answers) -> Values:
 
 
 def _contribute_f1(answers: Answers) -> Values:
-    labels, said, found = answers.labels, answers.classes, np.zeros(len(answers))
+    labels, predicted, found = answers.labels, answers.classes, np.zeros(len(answers))
     classes = np.unique(labels)
     for label in classes.tolist():
-        is_label, is_said = labels == label, said == label
-        both, either = 2.0 * (is_label & is_said), is_label.astype(np.float64) + is_said
+        is_label, is_predicted = labels == label, predicted == label
+        both, either = 2.0 * (is_label & is_predicted), is_label.astype(np.float64) + is_predicted
         score = both.sum() / either.sum()
         found += score + (both - score * either) / either.mean()
     return found / len(classes)

@@ -81,7 +81,7 @@ def _change_blocks(report: StudyReportView) -> list[Block]:
         changes = "; ".join(name_field_change(change) for change in shown.changes) or "nothing"
         rows.append((format_arm_name(report.study, arm), shown.idea or words.NONE, changes, " ".join(result)))
     dropped = [arm.name for arm in report.study.arms if arm.status == "dropped"]
-    said = (
+    text = (
         f"Training stopped early for {join_remedies(dropped)}; the table says why."
         if dropped
         else "The runs were recorded before the study."
@@ -92,7 +92,7 @@ def _change_blocks(report: StudyReportView) -> list[Block]:
     )
     return [
         Heading("What did each remedy change, and what was the result?", is_folded=True),
-        Paragraph(said),
+        Paragraph(text),
         Table("Settings that each remedy changes, and the result", ("remedy", "idea", "changes", "result"), rows),
     ]
 

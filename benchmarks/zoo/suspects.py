@@ -80,13 +80,13 @@ def search(name: str, kind: str, share: float, images: int, *, unseal: bool, fea
             ImageSet(cut.images, planted.labels, splits, names, (0, 255)), np.arange(len(rows), dtype=np.int32), SEED
         )
         file.parent.mkdir(exist_ok=True)
-        np.save(file, found.said)
+        np.save(file, found.probabilities)
     said = np.load(file)
     if features:
         computed = compute_rows(built, rows, file.parent / f"{name}-{images}-features.npy")
         heads = predict_from_features(computed, planted.labels, len(classes), np.arange(len(rows)), SEED)
         judged = ImageSet(cut.images, planted.labels, splits, built.classes, (0, 255))
-        said = choose_better([Found(said, 0, 0), Found(heads, 0, 0)], judged, SEED).said
+        said = choose_better([Found(said, 0, 0), Found(heads, 0, 0)], judged, SEED).probabilities
     return Searched(name, kind, share, said, planted.labels, cut.labels, splits)
 
 

@@ -90,23 +90,23 @@ def _explain_death(function: Callable[[T], R], tasks: Iterable[T], names: Callab
     """Find the task that ended its process, by repeating each task in progress in a separate process."""
     for task in tasks:
         # An executor's locks could no longer be created here.
-        hearing, telling = _CONTEXT.Pipe(duplex=False)
+        receiving, telling = _CONTEXT.Pipe(duplex=False)
         alone = _CONTEXT.Process(target=_run_alone, args=(telling, os.getpid(), function, task))
         alone.start()
         telling.close()
         part = 0
         try:
-            while isinstance(said := hearing.recv(), int):
-                part = said
+            while isinstance(report := receiving.recv(), int):
+                part = report
         except EOFError:
             name = names(task)[part]
             detail = f"Reading {clean_name(name)!r} ended the process that did it. Save it again, or remove it."
-            said = Rejection(RejectionCode.CRASHED, detail, name)
+            report = Rejection(RejectionCode.CRASHED, detail, name)
         finally:
-            hearing.close()
+            receiving.close()
             alone.join()
-        if isinstance(said, Rejection):
-            return said
+        if isinstance(report, Rejection):
+            return report
     return Rejection(RejectionCode.CRASHED, "A process of the ingest was killed. Upload it again.")
 
 

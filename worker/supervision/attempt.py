@@ -150,7 +150,7 @@ class Attempt(ABC, Generic[Asked]):
         """
 
     @abstractmethod
-    def settle(self, said: Any) -> bool:
+    def settle(self, message: Any) -> bool:
         """Act on a message of the process.
 
         True once that has settled the job. Raises ProcessDied if it is not a message.
@@ -237,8 +237,8 @@ class Attempt(ABC, Generic[Asked]):
                 self.resources.cores.pin_process(self.child.pid, self.threads)
             while True:
                 self.look_after()
-                said = self.child.receive(0.1)
-                if said is not None and self.settle(said):
+                message = self.child.receive(0.1)
+                if message is not None and self.settle(message):
                     return
         except ProcessDied as died:
             self._settle_dead(died, [] if started is None else started.last_lines())
@@ -298,15 +298,15 @@ class ComputedAttempt(Attempt[Computed]):
         return self.resources.spares.take(assignment) or TrainingProcess(assignment, self.folder)
 
     @abstractmethod
-    def end(self, said: Any) -> bool:
+    def end(self, message: Any) -> bool:
         """Act on a message of the process other than a failure. True once that has settled the job."""
 
-    def settle(self, said: FromTraining) -> bool:
-        if isinstance(said, Failed):
-            log.warning("process_failed", code=str(said.code), lines=self.child.last_lines())
-            self.lease.fail(said.code, said.detail)
+    def settle(self, message: FromTraining) -> bool:
+        if isinstance(message, Failed):
+            log.warning("process_failed", code=str(message.code), lines=self.child.last_lines())
+            self.lease.fail(message.code, message.detail)
             return True
-        return self.end(said)
+        return self.end(message)
 
     def fetch_model(self, job_id: str, key: str, name: str) -> Path:
         """Fetch the model of a training into `folder`, and return its path. Raises ModelGone."""

@@ -59,14 +59,14 @@ class EvaluateAttempt(ComputedAttempt[EvaluateSpec]):
             found.append(messages.AssignedModel(job_id, file, self._models[job_id].spec))
         return tuple(found)
 
-    def end(self, said: messages.Evaluated) -> bool:
+    def end(self, message: messages.Evaluated) -> bool:
         self.lease.settle(
             lambda session: evaluations.end(
                 session,
                 self.lease.held,
-                tested=said.tested,
-                ensemble=said.ensemble,
-                gaps=said.gaps,
+                tested=message.tested,
+                ensemble=message.ensemble,
+                gaps=message.gaps,
                 models=self._models,
             )
         )
@@ -114,13 +114,13 @@ class ExportAttempt(ComputedAttempt[ExportSpec]):
             detail = f"The predictions of {source.id}, with which it is compared, are no longer stored."
             raise CannotBegin(FailureCode.EXPORT_FAILED, detail) from missing
 
-    def end(self, said: messages.Exported) -> bool:
+    def end(self, message: messages.Exported) -> bool:
         held, job_id = self.lease.held, self.spec.job_id
         self.lease.require()
         # Stored among the training's own files, so that they are deleted together. No two attempts write the same file.
         key = f"jobs/{job_id}/exports/{held.job_id}-{held.attempt}{self.spec.format.facts.suffix}"
-        self.lease.blobs.put(key, said.file)
-        self.lease.settle(lambda session: exports.mark_stored(session, held, job_id, said.report, key=key))
+        self.lease.blobs.put(key, message.file)
+        self.lease.settle(lambda session: exports.mark_stored(session, held, job_id, message.report, key=key))
         if not self.lease.read(lambda session: exports.is_named(session, key)):
             self.lease.forget([key])  # the training was deleted, or the export cancelled
         return True
@@ -145,10 +145,10 @@ class HeatmapAttempt(ComputedAttempt[HeatmapSpec]):
             classes=spec.classes,
         )
 
-    def end(self, said: messages.ResultWritten) -> bool:
+    def end(self, message: messages.ResultWritten) -> bool:
         self.lease.require()
-        key = self.lease.key(said.file.name)
-        maps = store_artifact(self.lease.blobs, key, said.file, ArtifactName.HEATMAP, ArtifactFormat.NPZ)
+        key = self.lease.key(message.file.name)
+        maps = store_artifact(self.lease.blobs, key, message.file, ArtifactName.HEATMAP, ArtifactFormat.NPZ)
         try:
             self.lease.settle(lambda session: heatmaps.end(session, self.lease.held, maps))
         except LeaseLost:
@@ -172,10 +172,10 @@ class SuspectAttempt(ComputedAttempt[SuspectSpec]):
         features = file if has_features else None
         return messages.SuspectAssignment(dataset, self.folder, self.spec.seed, self.threads, features)
 
-    def end(self, said: messages.ResultWritten) -> bool:
+    def end(self, message: messages.ResultWritten) -> bool:
         dataset_id = self.claimed.dataset.id
         self.lease.require()
-        digests = self.files.store({make_suspects_key(dataset_id): said.file})
+        digests = self.files.store({make_suspects_key(dataset_id): message.file})
         self.lease.settle(
             lambda session: searches.mark_stored(session, searches.SUSPECTS, self.lease.held, dataset_id, digests)
         )
@@ -215,10 +215,10 @@ class FeaturesAttempt(ComputedAttempt[FeaturesSpec]):
             threads=self.threads or 1,
         )
 
-    def end(self, said: messages.FeaturesFound) -> bool:
+    def end(self, message: messages.FeaturesFound) -> bool:
         dataset_id = self.claimed.dataset.id
         self.lease.require()
-        files = {make_features_key(dataset_id): said.features, make_looks_key(dataset_id): said.looks}
+        files = {make_features_key(dataset_id): message.features, make_looks_key(dataset_id): message.looks}
         digests = self.files.store(files)
         self.lease.settle(
             lambda session: searches.mark_stored(session, searches.FEATURES, self.lease.held, dataset_id, digests)

@@ -121,7 +121,7 @@ class IngestAttempt(BoundedAttempt[IngestSpec | DeriveSpec]):
         self.lease.blobs.fetch(key, copy, watch=self.lease.require)
         return copy
 
-    def settle(self, said: IngestedContent) -> bool:
+    def settle(self, message: IngestedContent) -> bool:
         began, dataset_id = time.monotonic(), self.claimed.dataset.id
         own = {path.relative_to(self.written): path for name in OWN_FILES for path in _list_files(self.written / name)}
         try:
@@ -130,19 +130,19 @@ class IngestAttempt(BoundedAttempt[IngestSpec | DeriveSpec]):
                     session,
                     self.lease.held,
                     dataset_id,
-                    said.sha256,
-                    size_bytes=said.size_bytes,
+                    message.sha256,
+                    size_bytes=message.size_bytes,
                     beside_bytes=sum(path.stat().st_size for path in own.values()),
                 )
             )
         except QuotaExceeded as refused:
             raise Rejection(RejectionCode.QUOTA_EXCEEDED, refused.detail) from refused
-        files = {f"datasets/{said.sha256}/{name}": self.written / name for name in FILES}
+        files = {f"datasets/{message.sha256}/{name}": self.written / name for name in FILES}
         files |= {f"datasets/{dataset_id}/{path.as_posix()}": file for path, file in own.items()}
         digests = self.files.store(files)
 
         def settled(session: Session) -> JobStatus:
-            status = ingests.mark_ready(session, self.lease.held, dataset_id, said, digests)
+            status = ingests.mark_ready(session, self.lease.held, dataset_id, message, digests)
             if status is JobStatus.SUCCEEDED and self.settings.check_labels:
                 searches.queue_internally(session, searches.SUSPECTS, dataset_id)
             if (
@@ -189,12 +189,12 @@ class RelateAttempt(BoundedAttempt[RelateSpec]):
         else:
             self.lease.fail(rejection.code, rejection.detail)
 
-    def settle(self, said: dict[str, str]) -> bool:
+    def settle(self, message: dict[str, str]) -> bool:
         dataset_id = self.claimed.dataset.id
         self.lease.require()
         files = self.files.store({make_relations_key(dataset_id): self.written / RELATIONS_FILE})
         status = self.lease.settle(
-            lambda session: relations.mark_stored(session, self.lease.held, dataset_id, said, files)
+            lambda session: relations.mark_stored(session, self.lease.held, dataset_id, message, files)
         )
         if status is JobStatus.SUCCEEDED:
             log.info("relations_stored", dataset_id=dataset_id)

@@ -147,36 +147,36 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
             raise Interrupted(requested)
         self.watch.look(self.child.pid)
 
-    def end(self, said: messages.FromTraining) -> bool:
-        match said:
+    def end(self, message: messages.FromTraining) -> bool:
+        match message:
             case messages.Started():
-                self._record_start(said)
+                self._record_start(message)
             case messages.FirstStep():
                 worker_metrics.FIRST_STEP.observe(self._elapsed_s)
                 log.info("first_step", after_s=round(self._elapsed_s, 3))
             case messages.EpochDone():
-                self._write_epoch(said)
+                self._write_epoch(message)
             case messages.CheckpointWritten(checkpoint=file, epoch=epoch, step=step):
                 store_checkpoint(self.lease, file, epoch, step)
             case messages.Overfits():
-                record_overfitting(self.lease, said)
+                record_overfitting(self.lease, message)
             case messages.Warned(message=text, data=data):
                 self.lease.warn(text, **data)
             case messages.Finished():
-                self._finish(said)
+                self._finish(message)
                 return True
             case messages.Stopped():
-                self._settle_stopped(said)
+                self._settle_stopped(message)
                 return True
         return False
 
-    def settle(self, said: messages.FromTraining) -> bool:
-        if isinstance(said, messages.Failed) and said.code == FailureCode.CHECKPOINT_DAMAGED:
-            raise CheckpointUnusable(said.detail)
-        if isinstance(said, messages.Failed) and said.code == FailureCode.INTERNAL:
+    def settle(self, message: messages.FromTraining) -> bool:
+        if isinstance(message, messages.Failed) and message.code == FailureCode.CHECKPOINT_DAMAGED:
+            raise CheckpointUnusable(message.detail)
+        if isinstance(message, messages.Failed) and message.code == FailureCode.INTERNAL:
             what = "The training failed. The last lines of its output are attached."
             self.lease.warn(what, log=hide_folders(self.child.last_lines()))
-        return super().settle(said)
+        return super().settle(message)
 
     def _record_start(self, started: messages.Started) -> None:
         engine = started.engine

@@ -114,8 +114,8 @@ class UploadedModelAttempt(Attempt[OfModel]):
         self.began = time.monotonic()  # the limit applies to the process; fetching may take longer
         return process
 
-    def settle(self, said: dict[str, Any]) -> bool:
-        [(kind, content)] = said.items()
+    def settle(self, message: dict[str, Any]) -> bool:
+        [(kind, content)] = message.items()
         if kind == "internal":
             log.warning("model_process_failed", error=str(content)[:80], lines=self.child.last_lines())
             self.lease.fail(FailureCode.INTERNAL, "Reading the model broke on our side.")

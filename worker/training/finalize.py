@@ -81,8 +81,8 @@ def finish(
     evaluation = scratch / StoredEvaluation.file_name
     columns = measure_columns(assignment.dataset.columns, data, kept, assignment.spec.costs)
     tried = measure_interventions(predictor, data, kept, columns)
-    said_by_split = {split: said.probabilities for split, said in kept.items()}
-    scores = build_evaluation(data, said_by_split, cost, names, columns, tried)
+    probabilities = {split: of_split.probabilities for split, of_split in kept.items()}
+    scores = build_evaluation(data, probabilities, cost, names, columns, tried)
     evaluation.write_bytes(scores.to_bytes())
     if is_cancelled():
         return Stopped(None, model=model)
@@ -118,21 +118,21 @@ def _finish_experiment(predictor: Predictor, data: TrainingData, epoch: int, rea
     final = _measure(data, kept, epoch)
     if "validation" not in kept:
         return Finished(final, reason, ())
-    labels, said = data.labels[data.rows["validation"]], kept["validation"].probabilities.argmax(axis=1)
+    labels, predicted = data.labels[data.rows["validation"]], kept["validation"].probabilities.argmax(axis=1)
     classes = len(data.classes)
-    right, count = np.bincount(labels[said == labels], minlength=classes), np.bincount(labels, minlength=classes)
+    right, count = np.bincount(labels[predicted == labels], minlength=classes), np.bincount(labels, minlength=classes)
     recalls = tuple(zip(right.tolist(), count.tolist(), strict=True))
     return Finished(final, reason, (), scores=make_study_scores(data, kept, final), recalls=recalls)
 
 
 def _measure(data: TrainingData, kept: Mapping[str, Predictions], epoch: int, costs: Costs = None) -> FinalView:
     measured = {
-        split: measure_predictions(said.losses, said.probabilities, data.labels[data.rows[split]])
-        for split, said in kept.items()
+        split: measure_predictions(predictions.losses, predictions.probabilities, data.labels[data.rows[split]])
+        for split, predictions in kept.items()
     }
     metrics = {
-        split: measure_split(data.make_answers(split, said), costs)
-        for split, said in kept.items()
+        split: measure_split(data.make_answers(split, predictions), costs)
+        for split, predictions in kept.items()
         if len(data.rows[split])
     }
     return build_final_figures(epoch, measured, metrics)
@@ -147,14 +147,14 @@ def make_study_scores(
     """
     source = data.source["validation"]
     in_order = np.argsort(source)
-    said = data.make_answers("validation", kept["validation"]).of(in_order)
+    predictions = data.make_answers("validation", kept["validation"]).of(in_order)
     objective = None
     if spec is not None and spec.objective is not None and spec.has_own_objective:
-        objective = contribute(spec.objective, said, spec.costs)
+        objective = contribute(spec.objective, predictions, spec.costs)
     return Scores(
         images=source[in_order].astype(np.int32),
-        losses=said.losses.astype(np.float32),
-        right=said.right,
+        losses=predictions.losses.astype(np.float32),
+        right=predictions.right,
         train_loss=float("nan") if final.train.loss is None else final.train.loss,
         train_accuracy=final.train.accuracy,
         train_images=final.train.count,
@@ -175,12 +175,12 @@ def _measure_last_epoch(
     if len(labels) < 2:
         return None
     predictor.use(weights.of_epoch[last])
-    said = predictor.predict(data.rows[split])
+    predictions = predictor.predict(data.rows[split])
     predictor.use(weights.of_epoch[weights.kept])
-    if not np.isfinite(said.losses - kept[split].losses).all():
+    if not np.isfinite(predictions.losses - kept[split].losses).all():
         return None
     return LastEpochScores(
-        epoch=last, kept_epoch=weights.kept, split=split, **compare_predictions(said, kept[split], labels)
+        epoch=last, kept_epoch=weights.kept, split=split, **compare_predictions(predictions, kept[split], labels)
     )
 
 

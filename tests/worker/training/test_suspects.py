@@ -270,7 +270,7 @@ def test_a_search_ends_if_networks_agree_with_no_label():
     labels = np.concatenate([np.arange(20), draws.integers(0, 20, 200)[20:]]).astype(np.int32)
     found = find_suspects(ImageSet(pixels, labels, {}, names, (0, 255)), np.arange(200), 0)
     assert found.trained_on > 0
-    assert estimate(found.said, labels, {}, 0).verdict == "too_hard"
+    assert estimate(found.probabilities, labels, {}, 0).verdict == "too_hard"
 
 
 def test_a_real_search_finds_planted_labels_and_names_their_files(digits, tmp_path: Path):

@@ -228,11 +228,11 @@ def _iterate_pieces(inflater: Any, data: bytes, name: str, *, is_last: bool) -> 
 
 def _make_named_twice(names: list[str]) -> Rejection:
     if len(names) == 1:
-        said = f"Two files are named {clean_name(names[0])!r}."
+        fault = f"Two files are named {clean_name(names[0])!r}."
     else:
         shown = list_some([repr(clean_name(name)) for name in names], MAX_SHOWN_NAMES)
-        said = f"{len(names):,} names are those of two files or more: {shown}."
-    return Rejection(RejectionCode.DUPLICATE_MEMBER, f"{said} Pack each file once.", names[0])
+        fault = f"{len(names):,} names are those of two files or more: {shown}."
+    return Rejection(RejectionCode.DUPLICATE_MEMBER, f"{fault} Pack each file once.", names[0])
 
 
 def _make_bomb(what: str, member: str | None) -> Rejection:

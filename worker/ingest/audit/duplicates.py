@@ -123,7 +123,7 @@ def _describe_conflicts(
 ) -> AuditFinding | None:
     if not len(pairs.rows):
         return None
-    said, wrong = _describe_wrong_labels(across, len(dataset.classes))
+    remark, wrong = _describe_wrong_labels(across, len(dataset.classes))
     share = len(pairs.rows) / len(dataset.labels)
     return AuditFinding(
         code="label_conflicts",
@@ -136,7 +136,7 @@ def _describe_conflicts(
             "of_split": {split: int(np.isin(dataset.splits[split], pairs.rows).sum()) for split in SPLITS},
         },
         explanation=f"{describe_part(len(pairs.rows), len(dataset.labels))} have a copy with another label"
-        f"{pairs.changes}. One picture has two labels; no network gets both right.{said}",
+        f"{pairs.changes}. One picture has two labels; no network gets both right.{remark}",
         what_to_do="Decide on one label for each of these images, or leave them out.",
         **_list_examples(dataset, pairs.rows),
     )

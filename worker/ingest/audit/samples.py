@@ -123,14 +123,14 @@ def _compare_split(dataset: IngestedDataset, split: str, train: Sample, held: Sa
     means = np.stack([of_train[(train.labels == label) & (turn == 0)].mean(axis=0) for label in range(count)])
     checked = turn == 1
     at_train = float((_find_nearest(of_train[checked], means) == train.labels[checked]).mean())
-    said = _find_nearest(of_held, means)
-    as_labelled = float((said == held.labels).mean())
+    predicted = _find_nearest(of_held, means)
+    as_labelled = float((predicted == held.labels).mean())
     if at_train - as_labelled < MIN_LOSS_AS_LABELLED:
         return None
     from scipy.optimize import linear_sum_assignment
 
     table = np.zeros((count, count), np.int64)
-    np.add.at(table, (held.labels, said), 1)
+    np.add.at(table, (held.labels, predicted), 1)
     labels, renamed = linear_sum_assignment(-table)
     as_renamed = float(table[labels, renamed].sum() / len(held.rows))
     if at_train - as_renamed > MAX_LOSS_ONCE_RENAMED:

@@ -258,11 +258,11 @@ def require_agreement(images: Sequence[str], labels: Sequence[str], table: FileT
         if folder in known and folder != label
     ]
     if differ:
-        said = [
+        differing = [
             f"{clean_name(image)!r} is in {clean_name(folder)!r}, the table says {clean_name(label)!r}"
             for image, folder, label in differ
         ]
-        listed = list_some(said, SHOWN)
+        listed = list_some(differing, SHOWN)
         raise _make_bad(
             table.called,
             f"and the class folders disagree on {len(differ):,} of {len(images):,} images: {listed}. Correct one of "

@@ -210,8 +210,8 @@ def _iterate_too_large(archive: Archive, limits: IngestLimits) -> Iterator[Rejec
 def _find_only_split(names: Sequence[str]) -> dict[str, FolderUse]:
     """Return the one folder around all images if it is named like a split, so that test images alone can be added."""
     tops = {name.partition("/")[0] for name in names}
-    said = split_named(next(iter(tops))) if len(tops) == 1 else None
-    return {next(iter(tops)): cast(FolderUse, said[0])} if said and not said[1] else {}
+    use = split_named(next(iter(tops))) if len(tops) == 1 else None
+    return {next(iter(tops)): cast(FolderUse, use[0])} if use and not use[1] else {}
 
 
 def _find_strays(paths: Sequence[str]) -> list[str]:
@@ -227,15 +227,15 @@ def _find_strays(paths: Sequence[str]) -> list[str]:
 def _make_stray(wrapper: str, strays: Sequence[str], count: int) -> Rejection:
     example = wrapper + strays[0]
     if len(strays) == count:
-        said = (
+        fault = (
             f"All {count:,} images lie in one folder, such as {clean_name(example)!r}, so nothing says their classes."
         )
     elif len(strays) == 1:
-        said = f"{clean_name(example)!r} is in no class folder. Move it, or remove it."
+        fault = f"{clean_name(example)!r} is in no class folder. Move it, or remove it."
     else:
-        said = f"{len(strays):,} images, such as {clean_name(example)!r}, are in no class folder. Move or remove them."
+        fault = f"{len(strays):,} images, such as {clean_name(example)!r}, are in no class folder. Move or remove them."
     return Rejection(
-        RejectionCode.UNEXPECTED_LAYOUT, f"{said} Files must be at `class/file` or `split/class/file`.", example
+        RejectionCode.UNEXPECTED_LAYOUT, f"{fault} Files must be at `class/file` or `split/class/file`.", example
     )
 
 

@@ -177,12 +177,12 @@ class AddedSource(UploadSource):
         after = (added.pixels.shape[1:], added.pixels.dtype, tuple(added.value_range))
         if before == after:
             return
-        said = [
+        forms = [
             f"{'×'.join(map(str, shape))} ({dtype}, {low:g} to {high:g})"
             for shape, dtype, (low, high) in (after, before)
         ]
         raise Rejection(
             RejectionCode.MIXED_SIZES,
-            f"The uploaded images are {said[0]}, those of {self._base.called} are {said[1]}. Save them alike, or "
+            f"The uploaded images are {forms[0]}, those of {self._base.called} are {forms[1]}. Save them alike, or "
             "upload all images together as a dataset of their own.",
         )

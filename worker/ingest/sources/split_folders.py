@@ -163,7 +163,7 @@ def _add_classes(
     """Add folders that are classes, perhaps with splits in them."""
     rows = [row for of_folder in top.values() for row in of_folder]
     second = {row: parts[1] for row in rows if len(parts := paths[row].split("/")) > 2}
-    splits = {row: said[0] for row, name in second.items() if (said := split_named(name)) and not said[1]}
+    splits = {row: named[0] for row, name in second.items() if (named := split_named(name)) and not named[1]}
     inside = len(rows) == len(splits)
     if inside and all(paths[row].count("/") == 2 for row in rows):
         for row in rows:
@@ -216,14 +216,14 @@ def _make_without_classes(
     row = found[flat[0]][0]
     count = sum(map(len, found.values()))
     are = "image lies" if count == 1 else "images lie"
-    said = (
+    fault = (
         f"{count:,} {are} in {_describe_splits(flat)} and in no class folder there, such as {clean_name(paths[row])!r}."
     )
     if len(flat) < len(splits) and all(len(found[name]) == len(top[name]) for name in flat):
         ignoring = ", ".join(f'"{clean_name(name, 60)}": "ignore"' for name in flat)
         options = " ".join(f"--folder {clean_name(name, 60)}=ignore" for name in flat)
-        said += f' If they have no labels, leave them out: `"splits": {{"folders": {{{ignoring}}}}}`, or `{options}`.'
-    return _make_unexpected(f"{said} Files must lie as `split/class/file`.", paths[row])
+        fault += f' If they have no labels, leave them out: `"splits": {{"folders": {{{ignoring}}}}}`, or `{options}`.'
+    return _make_unexpected(f"{fault} Files must lie as `split/class/file`.", paths[row])
 
 
 def _describe_splits(splits: Collection[str]) -> str:

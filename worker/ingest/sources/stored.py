@@ -188,7 +188,7 @@ class DerivedSource(UploadSource):
         changed = {split: int((self.given_splits == SPLITS.index(split)).sum()) for split in changes}
         merged = len(self._base.images.classes) - len(self._gone) - len(self.classes)
         renamed = sum(old != new for old, new in self._changes.get_for_all_splits().items())
-        said = [
+        counted = [
             (len(self._columns), "column added or changed", "columns added or changed"),
             (excluded, "image that was named left out", "images that were named left out"),
             (self._relabelled, "label changed", "labels changed"),
@@ -199,7 +199,7 @@ class DerivedSource(UploadSource):
             (copies, "copy left out", "copies left out"),
             (conflicting, "copy with contradicting labels left out", "copies with contradicting labels left out"),
         ]
-        words = [f"{count:,} {singular if count == 1 else many}" for count, singular, many in said if count]
+        words = [f"{count:,} {singular if count == 1 else many}" for count, singular, many in counted if count]
         return {
             "from": self._base.called,
             "summary": "; ".join([*words, *(["all images split again"] if self._changes.resplit else [])]),

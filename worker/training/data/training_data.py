@@ -100,10 +100,10 @@ class TrainingData:
     class_weights: NDArray[np.float32] | None
     groups: NDArray[np.int64] | None = None
 
-    def make_answers(self, split: str, said: Predictions) -> Answers:
+    def make_answers(self, split: str, predictions: Predictions) -> Answers:
         """Return the answers to all images of a split."""
         groups = None if self.groups is None else self.groups[self.source[split]]
-        return Answers.to(self.labels[self.rows[split]], said, groups)
+        return Answers.to(self.labels[self.rows[split]], predictions, groups)
 
     @property
     def is_streamed(self) -> bool:

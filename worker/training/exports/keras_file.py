@@ -28,10 +28,10 @@ def write(model: keras.Model, about: ModelAbout, card: str, file: Path, scratch:
 
 def compute_answers(file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float32]:
     """Compute (images, classes) probabilities. Raises NotLoaded."""
-    positions, ends, said = scratch / "positions.npy", scratch / "ends.npy", scratch / "answers.npy"
+    positions, ends, answers = scratch / "positions.npy", scratch / "ends.npy", scratch / "answers.npy"
     np.save(positions, images.positions)
     np.save(ends, np.array([0, *(part.stop for part in cut_into_parts(len(images.positions)))]))
-    files = [str(path) for path in (file, images.file, positions, ends, said)]
+    files = [str(path) for path in (file, images.file, positions, ends, answers)]
     # -I: our code is not on its path, and our variables do not change its imports.
     command = build_launch_command([sys.executable, "-I", str(_SCRIPT), *files])
     ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
@@ -39,7 +39,7 @@ def compute_answers(file: Path, images: ProofImages, scratch: Path) -> NDArray[n
         lines = ended.stderr.decode(errors="replace").strip().splitlines()
         print("\n".join(lines[-20:]), file=sys.stderr)
         raise NotLoaded
-    return np.load(said)
+    return np.load(answers)
 
 
 def describe_runtime() -> str:

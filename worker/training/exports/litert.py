@@ -31,8 +31,8 @@ def compute_answers(file: Path, images: ProofImages, scratch: Path) -> NDArray[n
 
     interpreter = Interpreter(str(file), num_threads=1)
     serve = interpreter.get_signature_runner(saved_model.SIGNATURE)
-    said = [serve(**{saved_model.INPUT: batch})[saved_model.OUTPUT] for batch in images.batches()]
-    return np.concatenate(said)
+    answers = [serve(**{saved_model.INPUT: batch})[saved_model.OUTPUT] for batch in images.batches()]
+    return np.concatenate(answers)
 
 
 def describe_runtime() -> str:

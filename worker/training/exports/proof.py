@@ -79,10 +79,10 @@ def read_stored_answers(files: Sequence[Path]) -> tuple[SplitName, NDArray[np.in
         split = next(name for name in SPLITS if f"{name}_indices" in arrays)
         positions, sums = arrays[f"{split}_indices"], arrays[f"{split}_probabilities"].astype(np.float64)
     for file in files[1:]:
-        known, said = _read_answers_to_all(file)
+        known, sums_of_all = _read_answers_to_all(file)
         shared = np.isin(positions, known)
         positions = positions[shared]
-        sums = sums[shared] + said[np.searchsorted(known, positions)]
+        sums = sums[shared] + sums_of_all[np.searchsorted(known, positions)]
     if not len(positions):
         return None
     return split, positions, (sums / len(files)).astype(np.float32)
@@ -107,22 +107,22 @@ def split_without_answers(
     return split, own[split]
 
 
-def compare(said: NDArray[np.float32], expected: NDArray[np.float32]) -> tuple[int, float]:
+def compare(answers: NDArray[np.float32], expected: NDArray[np.float32]) -> tuple[int, float]:
     """Return how many answers differ between (images, classes) probabilities, and the largest difference.
 
     Raises:
         NotExported: if an image gets another most probable class, or a probability differs by more than `TOLERANCE`.
     """
-    if said.shape != expected.shape:
-        detail = f"It gives answers of the shape {said.shape}; expected {expected.shape}."
+    if answers.shape != expected.shape:
+        detail = f"It gives answers of the shape {answers.shape}; expected {expected.shape}."
         raise NotExported(FailureCode.EXPORT_DIFFERS, detail)
-    differing = int((said.argmax(axis=1) != expected.argmax(axis=1)).sum())
-    largest = float(np.abs(said.astype(np.float64) - expected).max())
+    differing = int((answers.argmax(axis=1) != expected.argmax(axis=1)).sum())
+    largest = float(np.abs(answers.astype(np.float64) - expected).max())
     if differing or not largest <= TOLERANCE:  # NaN never agrees
         raise NotExported(
             FailureCode.EXPORT_DIFFERS,
-            f"Loaded again, it names another class for {differing:,} of {len(said):,} images, and probabilities differ "
-            f"by up to {_format_decimal(largest)}; allowed are 0 images and {_format_decimal(TOLERANCE)}.",
+            f"Loaded again, it names another class for {differing:,} of {len(answers):,} images, and probabilities "
+            f"differ by up to {_format_decimal(largest)}; allowed are 0 images and {_format_decimal(TOLERANCE)}.",
         )
     return differing, largest
 

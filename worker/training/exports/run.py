@@ -141,8 +141,8 @@ def load_models(files: Sequence[Path]) -> keras.Model:
     if len(models) == 1:
         return models[0]
     pixels = keras.Input(models[0].input_shape[1:], name="pixels")
-    said = [_rename_model(model, f"member{number}")(pixels) for number, model in enumerate(models, start=1)]
-    return keras.Model(pixels, keras.layers.Average(name="probabilities")(said), name="ensemble")
+    probabilities = [_rename_model(model, f"member{number}")(pixels) for number, model in enumerate(models, start=1)]
+    return keras.Model(pixels, keras.layers.Average(name="probabilities")(probabilities), name="ensemble")
 
 
 def _rename_model(model: keras.Model, name: str) -> keras.Model:

@@ -140,8 +140,8 @@ class FeatureMaker:
                 why = f": {error}"
         if why:
             train = self._make_whole()
-        said = f"cached for measurements; steps compute them{why}" if why else "cached"
-        return Inputs(train, measured, said, self._folder)
+        about = f"cached for measurements; steps compute them{why}" if why else "cached"
+        return Inputs(train, measured, about, self._folder)
 
     def _make_whole(self) -> Input:
         return Input(self._data, self._images, self._split.fixed)

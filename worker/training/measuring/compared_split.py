@@ -223,8 +223,8 @@ class ComparedSplit:
             return before
         if (half, candidate) not in self._changed:
             altered = self._find_images(half, candidate)
-            said = self._predictor.predict(self._rows[half][altered], candidate.change)
-            after = Answers.to(before.labels[altered], said)
+            predictions = self._predictor.predict(self._rows[half][altered], candidate.change)
+            after = Answers.to(before.labels[altered], predictions)
             self._changed[half, candidate] = before.replace_some(altered, after)
         return self._changed[half, candidate]
 

@@ -302,19 +302,19 @@ def build_evaluation(
         classes=tuple(data.classes),
         splits={
             cast(SplitName, split): compute_scores(
-                said, data.labels[data.rows[split]], data.source[split], names
+                of_split, data.labels[data.rows[split]], data.source[split], names
             ).model_copy(update={"columns": columns.get(split, ()), "interventions": interventions.get(split, ())})
-            for split, said in probabilities.items()
+            for split, of_split in probabilities.items()
         },
         last_epoch=last_epoch,
     )
 
 
 def measure_columns(
-    columns: Path | None, data: TrainingData, said: Mapping[str, Predictions], costs: Costs = None
+    columns: Path | None, data: TrainingData, predicted: Mapping[str, Predictions], costs: Costs = None
 ) -> dict[str, tuple[StoredColumn, ...]]:
     """Compute the results for the values of each column of the dataset, by split; nothing without columns."""
     if columns is None:
         return {}
-    answers = {split: data.make_answers(split, predictions) for split, predictions in said.items()}
+    answers = {split: data.make_answers(split, predictions) for split, predictions in predicted.items()}
     return measure_groups(read_columns(columns), answers, data.source, costs)

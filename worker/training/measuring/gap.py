@@ -56,8 +56,8 @@ def measure_gap(
         None if nothing is held out, if there are no training images, if the job's validation split is empty, or if
         losses are not finite.
     """
-    answers = {split: data.make_answers(split, said) for split, said in kept.items()}
-    tallies = {split: said.tally() for split, said in answers.items()}
+    answers = {split: data.make_answers(split, predictions) for split, predictions in kept.items()}
+    tallies = {split: predictions.tally() for split, predictions in answers.items()}
     if len(answers) < 2 or None in (tallies["train"], tallies.get("validation", 0)):
         return None
     related = relate_held_out(relations, data, names)

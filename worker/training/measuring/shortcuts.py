@@ -20,7 +20,7 @@ MAX_IMAGES = 500
 def measure_interventions(
     predictor: Predictor,
     data: TrainingData,
-    said: Mapping[str, Predictions],
+    predicted: Mapping[str, Predictions],
     columns: Mapping[str, tuple[StoredColumn, ...]],
 ) -> dict[str, tuple[StoredIntervention, ...]]:
     """Exchange properties between images of the last held-out split that was read: test, if it was.
@@ -28,7 +28,7 @@ def measure_interventions(
     Nothing is done, and no image is read, if no column is suspected in any split.
     """
     right = {
-        split: (int(data.make_answers(split, said[split]).right.sum()), len(data.rows[split])) for split in columns
+        split: (int(data.make_answers(split, predicted[split]).right.sum()), len(data.rows[split])) for split in columns
     }
     if not any(is_suspected(column, right[split]) for split, found in columns.items() for column in found):
         return {}

@@ -58,11 +58,11 @@ def measure_models(assignment: EvaluateAssignment) -> Evaluated:
         ensembles = {name: Ensemble(data.labels[data.rows[name]]) for name in shared}
         for model, predictor in _iterate_predictors(models, data, source):
             own = _divide_as_trained(model.spec, images, data, relations)
-            said = {name: predictor.predict(own.rows[name]) for name in ("validation", "test")}
+            predicted = {name: predictor.predict(own.rows[name]) for name in ("validation", "test")}
             for name, ensemble in ensembles.items():
-                ensemble.add(said[name])
-            answers = {name: own.make_answers(name, part) for name, part in said.items()}
-            losses[model.job_id] = said["test"].losses
+                ensemble.add(predicted[name])
+            answers = {name: own.make_answers(name, part) for name, part in predicted.items()}
+            losses[model.job_id] = predicted["test"].losses
             right[model.job_id] = answers["test"].right
             if model.spec.objective is not None and model.spec.has_own_objective:
                 with suppress(NotMeasurable):  # test may lack classes

@@ -57,21 +57,21 @@ class Estimated:
 
 
 def estimate_shares(
-    said: NDArray[np.floating], labels: NDArray[np.int32], parts: Mapping[str, NDArray[np.integer]]
+    probabilities: NDArray[np.floating], labels: NDArray[np.int32], parts: Mapping[str, NDArray[np.integer]]
 ) -> Estimated:
     """Estimate the share of wrong labels from where networks disagree with labels.
 
     The curve assumes that all parts have equally hard images: parts of one dataset differ in their labels.
 
     Args:
-        said: (images, classes) probabilities by networks that were trained without the image.
+        probabilities: (images, classes) probabilities by networks that were trained without the image.
         labels: (images,) the given classes.
         parts: positions of the images of each part.
     """
     ranks = np.empty(len(labels), np.int64)
-    ranks[np.argsort(-said.max(axis=1), kind="stable")] = np.arange(len(labels))
+    ranks[np.argsort(-probabilities.max(axis=1), kind="stable")] = np.arange(len(labels))
     bins = np.minimum(ranks * BINS // len(labels), BINS - 1)
-    disagrees = said.argmax(axis=1) != labels
+    disagrees = probabilities.argmax(axis=1) != labels
     whole = _log_likelihoods(disagrees, bins)
     of_parts = {name: _log_likelihoods(disagrees[rows], bins[rows]) for name, rows in parts.items() if len(rows)}
     best = {name: found.max(axis=0) for name, found in of_parts.items()}  # (curves,) with each part's own share
@@ -141,17 +141,17 @@ class LabelEstimate:
 
 
 def estimate(
-    said: NDArray[np.floating], labels: NDArray[np.int32], splits: Mapping[str, NDArray[np.integer]], seed: int
+    probabilities: NDArray[np.floating], labels: NDArray[np.int32], splits: Mapping[str, NDArray[np.integer]], seed: int
 ) -> LabelEstimate:
     """Judge all labels of the classes that networks know, and how reliable that is.
 
     Args:
-        said: (images, classes) probabilities by networks that were trained without the image.
+        probabilities: (images, classes) probabilities by networks that were trained without the image.
         labels: (images,) the given classes.
         splits: positions of each split's images.
     """
-    every = _estimate_known(said, labels, splits, seed)
-    known = np.array([of.label for of in every.classes if _is_known(of, every, said.shape[1])], np.int64)
+    every = _estimate_known(probabilities, labels, splits, seed)
+    known = np.array([of.label for of in every.classes if _is_known(of, every, probabilities.shape[1])], np.int64)
     is_judged = np.isin(labels, known)
     if len(known) == len(every.classes) or len(known) < 2 or is_judged.mean() < MIN_JUDGED:
         return every
@@ -159,7 +159,7 @@ def estimate(
     rows = np.flatnonzero(is_judged)
     place = np.cumsum(is_judged) - 1
     some = _estimate_known(
-        said[np.ix_(rows, known)],
+        probabilities[np.ix_(rows, known)],
         np.searchsorted(known, labels[rows]).astype(np.int32),
         {split: place[np.intersect1d(of_split, rows)] for split, of_split in splits.items()},
         seed,
@@ -193,15 +193,15 @@ def _place_judged(some: Judged, rows: NDArray[np.int64], known: NDArray[np.int64
 
 
 def _estimate_known(
-    said: NDArray[np.floating], labels: NDArray[np.int32], splits: Mapping[str, NDArray[np.integer]], seed: int
+    probabilities: NDArray[np.floating], labels: NDArray[np.int32], splits: Mapping[str, NDArray[np.integer]], seed: int
 ) -> LabelEstimate:
     """Judge all labels, whatever their class."""
-    estimated = estimate_shares(said, labels, splits)
+    estimated = estimate_shares(probabilities, labels, splits)
     whole = estimated.whole
-    planted = plant(said, labels, np.random.default_rng([seed, PLANTING]))
-    judged = judge(said, labels, planted, whole.share, estimated.errors)
-    agrees = said.argmax(axis=1) == labels
-    checked = check(said, labels, planted, whole.share, estimated.errors)
+    planted = plant(probabilities, labels, np.random.default_rng([seed, PLANTING]))
+    judged = judge(probabilities, labels, planted, whole.share, estimated.errors)
+    agrees = probabilities.argmax(axis=1) == labels
+    checked = check(probabilities, labels, planted, whole.share, estimated.errors)
     known = PlantedLabels(
         planted=len(planted.rows),
         found=float(checked.found.mean()),
@@ -209,9 +209,9 @@ def _estimate_known(
         accused=checked.accused,
         in_first=checked.in_first,
     )
-    is_right = compute_skill(float(agrees.mean()) / (1 - whole.low), 1 / said.shape[1]) >= MIN_RIGHT
+    is_right = compute_skill(float(agrees.mean()) / (1 - whole.low), 1 / probabilities.shape[1]) >= MIN_RIGHT
     can_tell = is_right and whole.high - whole.low <= MAX_WIDTH and known.found >= MIN_FOUND
-    surest = np.argsort(-said.max(axis=1), kind="stable")[: max(1, round(SUREST_FIFTH * len(labels)))]
+    surest = np.argsort(-probabilities.max(axis=1), kind="stable")[: max(1, round(SUREST_FIFTH * len(labels)))]
     return LabelEstimate(
         verdict="can_tell" if can_tell else "too_hard",
         judged=judged,
@@ -227,11 +227,11 @@ def _estimate_known(
     )
 
 
-def is_trusted(said: NDArray[np.floating], labels: NDArray[np.int32], seed: int) -> NDArray[np.bool_]:
+def is_trusted(probabilities: NDArray[np.floating], labels: NDArray[np.int32], seed: int) -> NDArray[np.bool_]:
     """Return (images,) whether an image may be trained on after networks have judged its label."""
-    estimated = estimate_shares(said, labels, {})
-    planted = plant(said, labels, np.random.default_rng([seed, PLANTING]))
-    return judge(said, labels, planted, estimated.whole.share, estimated.errors).wrong < SUSPECTED
+    estimated = estimate_shares(probabilities, labels, {})
+    planted = plant(probabilities, labels, np.random.default_rng([seed, PLANTING]))
+    return judge(probabilities, labels, planted, estimated.whole.share, estimated.errors).wrong < SUSPECTED
 
 
 def _estimate_counts(share: WrongShare, images: int) -> WrongLabels:

@@ -31,16 +31,16 @@ def predict_from_features(
     reduced = _reduce(features)
     folds_count = min(FOLDS, len(np.unique(units)))
     may_train = np.ones(len(labels), np.bool_)
-    said = np.zeros((len(labels), classes), np.float32)
+    probabilities = np.zeros((len(labels), classes), np.float32)
     for round_ in range(ROUNDS):
         folds = assign_folds(labels, np.arange(len(labels)), units, folds=folds_count, seed=ROUNDS * seed + round_)
         for fold in range(folds_count):
             others, judged = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
             trusted = others[may_train[others]]
             rows = trusted if len(trusted) else others
-            said[judged] += _predict(reduced[rows], labels[rows], reduced[judged], classes) / ROUNDS
-        may_train = is_trusted(said / said.sum(axis=1, keepdims=True), labels, seed)
-    return said
+            probabilities[judged] += _predict(reduced[rows], labels[rows], reduced[judged], classes) / ROUNDS
+        may_train = is_trusted(probabilities / probabilities.sum(axis=1, keepdims=True), labels, seed)
+    return probabilities
 
 
 def _reduce(features: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -54,11 +54,11 @@ def _predict(
     features: NDArray[np.float32], labels: NDArray[np.int32], judged: NDArray[np.float32], classes: int
 ) -> NDArray[np.float32]:
     """Return (judged, classes) probabilities. Classes without training images get none."""
-    said = np.zeros((len(judged), classes), np.float32)
+    probabilities = np.zeros((len(judged), classes), np.float32)
     known = np.unique(labels)
     if len(known) == 1:
-        said[:, known[0]] = 1
-        return said
+        probabilities[:, known[0]] = 1
+        return probabilities
     head = LogisticRegression(C=INVERSE_PENALTY, max_iter=ITERATIONS).fit(features, labels)
-    said[:, known] = head.predict_proba(judged)
-    return said
+    probabilities[:, known] = head.predict_proba(judged)
+    return probabilities

@@ -69,21 +69,21 @@ class Checked:
     in_first: float
 
 
-def score_labels(said: NDArray[np.floating], labels: NDArray[np.int32]) -> NDArray[np.float64]:
+def score_labels(probabilities: NDArray[np.floating], labels: NDArray[np.int32]) -> NDArray[np.float64]:
     """Return (images,) how much more probable another class is than the label, as a logarithm."""
-    floored: NDArray[np.float64] = np.maximum(said.astype(np.float64), SMALLEST)
+    floored: NDArray[np.float64] = np.maximum(probabilities.astype(np.float64), SMALLEST)
     rows = np.arange(len(labels))
     own = floored[rows, labels]
     floored[rows, labels] = 0
     return np.log(np.maximum(floored.max(axis=1), SMALLEST)) - np.log(own)
 
 
-def plant(said: NDArray[np.floating], labels: NDArray[np.int32], draws: np.random.Generator) -> Planted:
+def plant(probabilities: NDArray[np.floating], labels: NDArray[np.int32], draws: np.random.Generator) -> Planted:
     """Change a share of each class's labels: half of them to any class, half to classes that the networks confuse."""
-    classes = said.shape[1]
+    classes = probabilities.shape[1]
     others = 1.0 - np.eye(classes)
     mistaken = np.stack(
-        [said[labels == own].sum(axis=0) if (labels == own).any() else others[own] for own in range(classes)]
+        [probabilities[labels == own].sum(axis=0) if (labels == own).any() else others[own] for own in range(classes)]
     )
     chances = [_compute_shares(others), _compute_shares(np.maximum(mistaken, 1e-12) * others)]
     cumulative = np.cumsum(sum(chances) / 2, axis=1)
@@ -92,30 +92,38 @@ def plant(said: NDArray[np.floating], labels: NDArray[np.int32], draws: np.rando
     copies = np.concatenate([np.indices(of_class.shape)[0].ravel() for of_class in chosen])
     new = (cumulative[labels[rows]] < draws.random(len(rows))[:, None]).sum(axis=1).clip(0, classes - 1)
     new = np.where(new == labels[rows], (new + 1) % classes, new).astype(np.int32)
-    return Planted(rows, new, score_labels(said[rows], new), copies)
+    return Planted(rows, new, score_labels(probabilities[rows], new), copies)
 
 
 def judge(
-    said: NDArray[np.floating], labels: NDArray[np.int32], planted: Planted, share: float, errors: NDArray[np.floating]
+    probabilities: NDArray[np.floating],
+    labels: NDArray[np.int32],
+    planted: Planted,
+    share: float,
+    errors: NDArray[np.floating],
 ) -> Judged:
     """Judge the labels of images.
 
     Args:
-        said: (images, classes) probabilities by networks that were trained without the image.
+        probabilities: (images, classes) probabilities by networks that were trained without the image.
         labels: (images,) the given classes.
         share: of the labels that are wrong.
         errors: (images,) how often networks err on images of which they are as sure.
     """
-    scores = score_labels(said, labels)
+    scores = score_labels(probabilities, labels)
     wrong = np.minimum(_compute_probabilities(scores, planted.scores, share), _compute_limits(share, errors))
-    return Judged(wrong, scores, _suggest(said, labels))
+    return Judged(wrong, scores, _suggest(probabilities, labels))
 
 
 def check(
-    said: NDArray[np.floating], labels: NDArray[np.int32], planted: Planted, share: float, errors: NDArray[np.floating]
+    probabilities: NDArray[np.floating],
+    labels: NDArray[np.int32],
+    planted: Planted,
+    share: float,
+    errors: NDArray[np.floating],
 ) -> Checked:
     """Judge the copies with planted labels. The arguments are those of `judge`."""
-    others = score_labels(said, labels)
+    others = score_labels(probabilities, labels)
     weight = round(1 / SHARE) - 1  # labels left unchanged per changed label
     share = SHARE + (1 - SHARE) * share
     limits = _compute_limits(share, errors)
@@ -125,7 +133,7 @@ def check(
     return Checked(
         found=wrong[:changed],
         accused=float(wrong[changed:].mean()),
-        suggests_right=_suggest(said[planted.rows], planted.labels) == labels[planted.rows],
+        suggests_right=_suggest(probabilities[planted.rows], planted.labels) == labels[planted.rows],
         in_first=float(np.mean([_count_in_first(others, planted, copy) for copy in range(COPIES)])),
     )
 
@@ -159,8 +167,8 @@ def _compute_probabilities(
     return probabilities[places]
 
 
-def _suggest(said: NDArray[np.floating], labels: NDArray[np.int32]) -> NDArray[np.int32]:
-    others = said.copy()
+def _suggest(probabilities: NDArray[np.floating], labels: NDArray[np.int32]) -> NDArray[np.int32]:
+    others = probabilities.copy()
     others[np.arange(len(labels)), labels] = -1
     return others.argmax(axis=1).astype(np.int32)
 

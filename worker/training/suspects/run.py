@@ -52,15 +52,15 @@ def _search_images(assignment: SuspectAssignment) -> ResultWritten:
 
 def _find_by_features(images: ImageSet, features: NDArray[np.floating], units: NDArray[np.int64], seed: int) -> Found:
     labels = np.asarray(images.labels, np.int32)
-    said = predict_from_features(features, labels, len(images.classes), units, seed)
+    probabilities = predict_from_features(features, labels, len(images.classes), units, seed)
     folds = min(FOLDS, len(np.unique(units)))
-    return Found(said, ROUNDS * folds, len(labels) - len(labels) // folds)
+    return Found(probabilities, ROUNDS * folds, len(labels) - len(labels) // folds)
 
 
 def choose_better(found: Sequence[Found], images: ImageSet, seed: int) -> Found:
     """Choose the answers that find more of the labels that the search changes itself, of those that can tell."""
     labels = np.asarray(images.labels, np.int32)
-    return max(found, key=lambda answers: _rate(estimate(answers.said, labels, images.splits, seed)))
+    return max(found, key=lambda answers: _rate(estimate(answers.probabilities, labels, images.splits, seed)))
 
 
 def _rate(estimated: LabelEstimate) -> tuple[bool, float]:
@@ -72,7 +72,7 @@ def _rate(estimated: LabelEstimate) -> tuple[bool, float]:
 def make_stored_suspects(found: Found, images: ImageSet, names: list[str] | None, seed: int) -> StoredSuspects:
     """Return the suspects, the most probable first; the oddest images if the search is inconclusive."""
     labels = np.asarray(images.labels, np.int32)
-    estimated = estimate(found.said, labels, images.splits, seed)
+    estimated = estimate(found.probabilities, labels, images.splits, seed)
     judged, can_tell = estimated.judged, estimated.verdict == "can_tell"
     split_of = {row: split for split, rows in images.splits.items() for row in rows.tolist()}
     oddest_first = np.argsort(-judged.scores, kind="stable")
@@ -85,7 +85,7 @@ def make_stored_suspects(found: Found, images: ImageSet, names: list[str] | None
         shown = shown[np.cumsum([len(names[row]) for row in shown]) <= MAX_CHARACTERS]
     return StoredSuspects(
         images=int(estimated.is_judged.sum()),
-        agreement=float((found.said.argmax(axis=1) == labels).mean()),
+        agreement=float((found.probabilities.argmax(axis=1) == labels).mean()),
         surest_agreement=estimated.surest_agreement,
         verdict=estimated.verdict,
         wrong=estimated.counts if can_tell else None,

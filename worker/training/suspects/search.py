@@ -114,8 +114,8 @@ class Members:
         """Return each network's answers to its `rows`: (rows, classes) each."""
         longest = -(-max(map(len, rows)) // PREDICTED_AT_ONCE) * PREDICTED_AT_ONCE
         padded = np.stack([np.pad(row, (0, longest - len(row))) for row in rows])
-        said = self._predict(tf.constant(padded))
-        return [predicted.numpy()[: len(own)] for predicted, own in zip(said, rows, strict=True)]
+        probabilities = self._predict(tf.constant(padded))
+        return [predicted.numpy()[: len(own)] for predicted, own in zip(probabilities, rows, strict=True)]
 
     def _run_steps(self, rows: tf.Tensor, rates: tf.Tensor) -> tf.Tensor:
         rows = tf.ensure_shape(rows, [len(self._networks), None])
@@ -136,7 +136,7 @@ class Members:
         return tf.while_loop(lambda step: step < tf.size(rates), take_step, (tf.constant(0),), parallel_iterations=1)
 
     def _compute_probabilities(self, rows: tf.Tensor) -> list[tf.Tensor]:
-        said = []
+        probabilities = []
         for number, network in enumerate(self._networks):
             batches = tf.reshape(rows[number], [-1, PREDICTED_AT_ONCE])
             answers = tf.map_fn(
@@ -145,8 +145,8 @@ class Members:
                 fn_output_signature=tf.float32,
                 parallel_iterations=1,
             )
-            said.append(tf.reshape(answers, [-1, self._classes]))
-        return said
+            probabilities.append(tf.reshape(answers, [-1, self._classes]))
+        return probabilities
 
 
 def _shift_images(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -177,11 +177,11 @@ MAX_TRAINED_ON = 20_000
 class Found:
     """The result of a search.
 
-    said: (images, classes) mean answers of networks that did not see an image.
+    probabilities: (images, classes) mean answers of networks that did not see an image.
     networks, trained_on: how many networks were trained, and on how many images at most.
     """
 
-    said: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
     networks: int
     trained_on: int
 
@@ -203,16 +203,16 @@ def find_suspects(images: ImageSet, units: NDArray[np.int64], seed: int) -> Foun
     del pixels  # TensorFlow has a copy
     draws = np.random.default_rng([seed, 1])
     may_train = np.ones(len(labels), np.bool_)
-    said = np.zeros((len(labels), len(images.classes)), np.float32)
+    probabilities = np.zeros((len(labels), len(images.classes)), np.float32)
     trained_on = 0
     for round_ in range(ROUNDS):
         members.reset(ROUNDS * seed + round_)
         folds = assign_folds(labels, np.arange(len(labels)), units, folds=folds_count, seed=ROUNDS * seed + round_)
         chosen = [_choose_rows_of_fold(labels, may_train, folds != fold) for fold in range(folds_count)]
         trained_on = max(trained_on, *map(len, chosen))
-        said += _predict_unseen(members, chosen, folds, len(images.classes), draws) / ROUNDS
-        may_train = is_trusted(said / said.sum(axis=1, keepdims=True), labels, seed)
-    return Found(said, ROUNDS * folds_count, trained_on)
+        probabilities += _predict_unseen(members, chosen, folds, len(images.classes), draws) / ROUNDS
+        may_train = is_trusted(probabilities / probabilities.sum(axis=1, keepdims=True), labels, seed)
+    return Found(probabilities, ROUNDS * folds_count, trained_on)
 
 
 def _choose_rows_of_fold(
@@ -236,14 +236,14 @@ def _predict_unseen(
     rates = (PEAK_RATE * np.minimum(1, np.linspace(2, 0, PARTS * steps))).astype(np.float32)
     orders = [_order(rows, draws) for rows in chosen]
     unseen = [np.flatnonzero(folds == fold).astype(np.int32) for fold in range(len(chosen))]
-    said = np.zeros((len(folds), classes), np.float32)
+    probabilities = np.zeros((len(folds), classes), np.float32)
     for part in range(PARTS):
         rows = np.stack([[next(order) for _ in range(steps * BATCH)] for order in orders]).astype(np.int32)
         members.train(rows, rates[part * steps : (part + 1) * steps])
         if part >= PARTS - COUNTED_PARTS:
             for own, answers in zip(unseen, members.probabilities(unseen), strict=True):
-                said[own] += answers / COUNTED_PARTS
-    return said
+                probabilities[own] += answers / COUNTED_PARTS
+    return probabilities
 
 
 def _order(rows: NDArray[np.int32], draws: np.random.Generator) -> Iterator[int]:

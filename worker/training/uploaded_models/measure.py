@@ -187,21 +187,21 @@ def measure_model(
     answering = UploadedModel(answers, make_source(data), data)
     given = answering.predict_all()
     answering.preprocessing = _find_needed(answering)
-    said = given if answering.preprocessing is None else answering.predict_all()
+    predicted = given if answering.preprocessing is None else answering.predict_all()
     known_names = read_image_names(names, data)
     scores = build_evaluation(
         data,
-        {split: predictions.probabilities for split, predictions in said.items()},
+        {split: predictions.probabilities for split, predictions in predicted.items()},
         names=known_names,
-        columns=measure_columns(columns, data, said),
+        columns=measure_columns(columns, data, predicted),
     )
     (target / StoredEvaluation.file_name).write_bytes(scores.to_bytes())
     related = relate_held_out(load_known_relations(relations, looks), data, known_names)
-    gap = _measure_gap(answering, data, said, related)
+    gap = _measure_gap(answering, data, predicted, related)
     if gap is not None:
         (target / StoredGap.file_name).write_bytes(gap.to_bytes())
     return Measurement(
-        metrics=_build_figures(data, said),
+        metrics=_build_figures(data, predicted),
         preprocessing=answering.preprocessing,
         as_given=None if answering.preprocessing is None else _build_figures(data, given),
     )
@@ -225,13 +225,13 @@ class UploadedModel:
 
     def predict_all(self) -> dict[str, Predictions]:
         """Return its answers to each split. Raises ModelRefused if they are not finite."""
-        said = {split: self.predict(rows) for split, rows in self.data.rows.items()}
-        if not all(np.isfinite(predictions.losses).all() for predictions in said.values()):
+        predicted = {split: self.predict(rows) for split, rows in self.data.rows.items()}
+        if not all(np.isfinite(predictions.losses).all() for predictions in predicted.values()):
             raise ModelRefused(
                 ModelRejectionCode.CANNOT_ANSWER,
                 "The model gives figures that are not finite on the dataset's images.",
             )
-        return said
+        return predicted
 
     def predict(self, rows: NDArray[np.int32], change: PixelChange | None = None) -> Predictions:
         """Return its answers to the images in `rows`, with their pixels under `change`."""
@@ -301,14 +301,14 @@ def _find_needed(model: UploadedModel) -> Preprocessing | None:
         model.preprocessing = None
 
 
-def _build_figures(data: TrainingData, said: dict[str, Predictions]) -> SplitsResult:
+def _build_figures(data: TrainingData, predicted: dict[str, Predictions]) -> SplitsResult:
     measured = {
         split: measure_predictions(predictions.losses, predictions.probabilities, data.labels[data.rows[split]])
-        for split, predictions in said.items()
+        for split, predictions in predicted.items()
     }
     metrics = {
         split: measure_split(data.make_answers(split, predictions))
-        for split, predictions in said.items()
+        for split, predictions in predicted.items()
         if len(data.rows[split])
     }
     final = build_final_figures(0, measured, metrics)
@@ -316,10 +316,10 @@ def _build_figures(data: TrainingData, said: dict[str, Predictions]) -> SplitsRe
 
 
 def _measure_gap(
-    model: UploadedModel, data: TrainingData, said: dict[str, Predictions], related: Mapping[str, HeldOutRelations]
+    model: UploadedModel, data: TrainingData, predicted: dict[str, Predictions], related: Mapping[str, HeldOutRelations]
 ) -> StoredGap | None:
     """Compute the terms of the gap that one set of weights shows."""
-    answers = {split: data.make_answers(split, predictions) for split, predictions in said.items()}
+    answers = {split: data.make_answers(split, predictions) for split, predictions in predicted.items()}
     of_train = answers["train"].tally()
     if of_train is None or len(answers) < 2:
         return None
