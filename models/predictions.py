@@ -261,6 +261,21 @@ def find_answer(blobs: Blobs, predictions: Artifact, index: int) -> tuple[int, i
     return None
 
 
+def read_answers(blobs: Blobs, predictions: Artifact) -> dict[int, int]:
+    """Read the answers to all images, as positions of classes, by position in the dataset.
+
+    Raises:
+        BlobMissing, ArtifactDamaged, StorageUnavailable.
+    """
+    answers: dict[int, int] = {}
+    with guard_reading(predictions.key), open_zipped(blobs, predictions.key, predictions.digest) as archive:
+        members = set(archive.namelist())
+        for split in SPLITS:
+            for indices, _, probabilities, _ in _iterate_split(blobs, predictions.key, members, split):
+                answers.update(zip(indices.tolist(), probabilities.argmax(axis=1).tolist(), strict=True))
+    return answers
+
+
 def read_right(blobs: Blobs, predictions: Artifact, split: str) -> tuple[list[bool], tuple[tuple[int, int], ...]]:
     """Read which images of a split are answered correctly, in the dataset's order, and for each class how many.
 

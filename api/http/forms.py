@@ -31,6 +31,8 @@ CARD_FORMS: dict[int | str, dict[str, Any]] = {
         "content": IN_BLOCKS[200]["content"],
     },
 }
+# In the service's order of preference.
+FORMS: Final = (JSON, BLOCKS, MARKDOWN, HTML)
 _VARY = {"Vary": "Accept"}
 _View = TypeVar("_View", bound=View)
 
@@ -42,7 +44,7 @@ def answer_in_form(
     lay_out: Callable[[], Document],
 ) -> Response | _View:
     """Answer the view itself, or its document in the form that the client prefers."""
-    wanted = choose_preferred(accept, (JSON, BLOCKS, MARKDOWN, HTML))
+    wanted = choose_preferred(accept, FORMS)
     if wanted == JSON:
         response.headers.update(_VARY)
         return view

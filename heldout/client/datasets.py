@@ -93,9 +93,14 @@ class Datasets(Resource["Dataset[Mode]", Mode]):
         return await self._get(SimilarView, dataset_id, f"images/{index}/similar", params=params)
 
     @dual
-    async def map(self, dataset_id: str, *, wait_s: int = 0, again: bool = False) -> MapView:
-        """Get a map of the images: those that look alike are near each other. Its arguments are those of `similar`."""
-        params = {"wait": wait_s, "again": again or None}
+    async def map(self, dataset_id: str, *, job: str | None = None, wait_s: int = 0, again: bool = False) -> MapView:
+        """Get a map of the images: those that look alike are near each other.
+
+        Args:
+            job: id of a job on this dataset. Each point then has its answer.
+            wait_s, again: as of `similar`.
+        """
+        params = {"wait": wait_s, "again": again or None, "job": job}
         return await self._get(MapView, dataset_id, "map", params=params)
 
     @dual

@@ -47,6 +47,9 @@ class MapPointsView(View):
     y: list[float]
     split: list[SplitName]
     label: list[int] = Field(description="Positions in `classes`.")
+    answer: list[int | None] | None = Field(
+        None, description="With `job`: its answers, as positions in `classes`; null for images that it did not answer."
+    )
 
 
 class MapView(LooksView):

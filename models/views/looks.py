@@ -83,8 +83,13 @@ def build_map_view(
     picture: Picture | None = None,
     labels: Sequence[int] = (),
     splits: Mapping[str, NDArray[np.int64]] = {},
+    answers: Mapping[int, int] | None = None,
 ) -> MapView:
-    """Build the view of the map. labels: of all images of the dataset."""
+    """Build the view of the map.
+
+    Args:
+        labels: of all images of the dataset. answers: of a job, by position in the dataset.
+    """
     classes = dataset.classes or []
     if looks is None or picture is None:
         return MapView(object="map", classes=classes, **state)
@@ -92,7 +97,12 @@ def build_map_view(
     ids = picture.ids.tolist()
     x, y = np.round(picture.places.astype(np.float64), 4).T.tolist()
     points = MapPointsView(
-        index=ids, x=x, y=y, split=[split_of[row] for row in ids], label=[int(labels[row]) for row in ids]
+        index=ids,
+        x=x,
+        y=y,
+        split=[split_of[row] for row in ids],
+        label=[int(labels[row]) for row in ids],
+        answer=None if answers is None else [answers.get(row) for row in ids],
     )
     explanation = describe_sample(f"{dataset.name}@{dataset.version}", looks.images, looks.sampled)
     return MapView(

@@ -17,8 +17,9 @@ from heldout.lifecycle.resources import SearchStatus
 from heldout.views.looks import MapView, SimilarView
 from models import pretrained
 from models.blobs import raise_if_missing
+from models.dataset_map import read_map
 from models.store import datasets, searches
-from models.stored_files import read_labels, read_looks, read_names_at, read_picture, read_splits
+from models.stored_files import read_looks, read_names_at, read_picture, read_splits
 from models.tables import DatasetRow, JobRow
 from models.views.looks import build_map_view, build_similar_view, describe_state
 
@@ -87,9 +88,26 @@ async def get_similar(
     response_description="The features are `ready`, or there are none.",
     responses=_make_not_yet(MapView),
 )
-@raises(errors.DatasetNotReady, errors.DatasetLost, errors.StorageUnavailable, errors.FileOfLaterRelease, *NO_ROOM)
+@raises(
+    errors.DatasetNotReady,
+    errors.DatasetLost,
+    errors.JobNotFound,
+    errors.NotReady,
+    errors.NoModel,
+    errors.PredictionsLost,
+    errors.StorageUnavailable,
+    errors.FileOfLaterRelease,
+    *NO_ROOM,
+)
 async def get_map(
-    dataset: Reference, context: CallerContext, response: Response, wait: Waiting = 0, again: Again = False
+    dataset: Reference,
+    context: CallerContext,
+    response: Response,
+    wait: Waiting = 0,
+    again: Again = False,
+    job: Annotated[
+        str | None, Query(max_length=64, description="Id of a job on this dataset: each point gets its answer.")
+    ] = None,
 ) -> MapView:
     """Get a map of the images: those that look alike are near each other.
 
@@ -102,11 +120,9 @@ async def get_map(
 
     def read() -> MapView:
         with context.read() as session, raise_if_missing(errors.DatasetLost(row.name)):
-            picture, looks = read_picture(session, context.blobs, row), read_looks(session, context.blobs, row)
-            labels = read_labels(session, context.blobs, row.sha256 or "")
-            splits = read_splits(session, context.blobs, row.sha256 or "")
+            found = read_map(session, context.blobs, context.owner, row, state, job)
             note_shown_labels(session, context.app, context.owner, row)
-            return build_map_view(state, row, looks, picture, labels.tolist(), splits)
+            return found
 
     return await run_in_threadpool(read)
 

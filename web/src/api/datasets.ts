@@ -35,7 +35,9 @@ export const getImages = (
   signal?: AbortSignal,
 ) => get<Schemas['DatasetImagePage']>(of(id, `images${query(asked)}`), { signal })
 
-export const getMap = (id: string, signal?: AbortSignal) => get<DatasetMap>(of(id, 'map'), { signal })
+/** job: whose answers the points get, if it used these images. */
+export const getMap = (id: string, job: string, signal?: AbortSignal) =>
+  get<DatasetMap>(of(id, `map${query({ job })}`), { signal })
 export const getSimilar = (id: string, index: number, signal?: AbortSignal) =>
   get<Schemas['SimilarView']>(of(id, `images/${index}/similar`), { signal })
 

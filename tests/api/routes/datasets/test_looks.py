@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sqlalchemy import update
 
 from analysis.arrays.features import Picture, save_features
 from heldout.stored.audit import AuditFinding
@@ -9,8 +10,9 @@ from heldout.stored.looks import StoredLooks, make_features_key, make_looks_key
 from models import pretrained
 from models.digests import compute_file_digest
 from models.store import jobs, searches
+from models.tables import ArtifactRow
 from tests.api.routes.datasets.test_ledger import get_counts, get_ledger
-from tests.api.support import assert_problem, sqlite_only
+from tests.api.support import assert_problem, sqlite_only, submit
 
 pytestmark = sqlite_only
 
@@ -78,6 +80,36 @@ def test_the_first_request_has_features_computed_and_a_later_one_shows_them(clie
     outside = client.get("/v1/datasets/mnist5k/images/4000/similar").json()
     assert (outside["data"], "not in the sample" in outside["explanation"]) == ([], True)
     assert_problem(client.get("/v1/datasets/mnist5k/images/5000/similar"), 404, "image_not_found")
+
+
+@pytest.mark.usefixtures("has_network")
+def test_the_mistakes_of_a_job_are_marked_on_the_map_and_in_its_report(client, stranger, worker, spec, tmp_path):
+    client.get(MAP)
+    finish(worker, client, tmp_path)
+    job = submit(client, spec)["id"]
+    other = submit(client, spec | {"dataset": "digits", "network": {"blocks": [{"filters": 4}]}})["id"]
+    marked, report = {"params": {"job": job}}, {"headers": {"Accept": "text/html"}}
+    assert_problem(client.get(MAP, **marked), 409, "not_ready")
+    held = worker.claim()
+    worker.succeed(held)
+    answers = {"test_indices": [4, 5], "test_labels": np.int32([0, 0]), "test_probabilities": np.eye(10)[[0, 3]]}
+    np.savez(tmp_path / "answers.npz", **answers)
+    worker.blobs.put(f"jobs/{job}/{held.attempt}/predictions.npz", tmp_path / "answers.npz")
+    with worker.database.write() as session:
+        session.execute(update(ArtifactRow).values(size_bytes=None, sha256=None))
+    points = client.get(MAP, **marked).json()["points"]
+    assert points["answer"] == [None] * 4 + [0, 3] + [None] * 14
+    assert points["label"][4:6] == [0, 0]
+    assert client.get(MAP).json()["points"]["answer"] is None
+    assert_problem(stranger.get(MAP, **marked), 404, "job_not_found")
+    refused = assert_problem(client.get(MAP, params={"job": other}), 400, "invalid_parameter")
+    assert "another dataset" in refused["detail"]
+    page = client.get(f"/v1/jobs/{job}/diagnosis", **report).text
+    assert "1 mistake among 20 images" in page
+    assert "wrong in training (1)" in page
+    worker.blobs.delete(make_features_key(client.get("/v1/datasets/mnist5k").json()["id"]))
+    without = client.get(f"/v1/jobs/{job}/diagnosis", **report)
+    assert (without.status_code, "1 mistake" in without.text) == (200, False)
 
 
 @pytest.mark.usefixtures("has_network")

@@ -19,6 +19,7 @@ import { Fact, Facts } from '../../parts/facts'
 import { FixDialog } from '../../parts/fix'
 import { Head } from '../../parts/head'
 import { useLive, useLoaded } from '../../parts/load'
+import { MapCard } from '../../parts/map'
 import { attempt, notify } from '../../parts/notices'
 import { go, inQuery, setQuery } from '../../parts/router'
 import { SizeFields } from '../../parts/size_fields'
@@ -26,7 +27,6 @@ import { Failed, Loading } from '../../parts/states'
 import { DATASET_TONES } from '../../words/datasets'
 import { count, moment } from '../../words/format'
 import { ImagesCard } from './images'
-import { MapCard } from './map'
 import { SplitsCard } from './splits'
 import { SuspectsCard } from './suspects'
 
@@ -69,7 +69,7 @@ const Ready = ({ dataset }: { dataset: Dataset }) => (
   <>
     <ImagesCard dataset={dataset} />
     <SplitsCard dataset={dataset} />
-    <MapCard dataset={dataset} />
+    <MapCard dataset={dataset.id} job={inQuery('job')} />
     <SuspectsCard dataset={dataset} />
     <LedgerCard dataset={dataset} />
     <AskedFix dataset={dataset} />

@@ -6,6 +6,7 @@ import { DocumentCards, DocumentFacts } from '../../parts/document'
 import { EventsCard } from '../../parts/events'
 import { Head } from '../../parts/head'
 import { useLive, useLoaded } from '../../parts/load'
+import { MapCard } from '../../parts/map'
 import { Status } from '../../parts/marks'
 import { ErrorState, Failed, Loading } from '../../parts/states'
 import { ENDED } from '../../words/verdicts'
@@ -61,6 +62,7 @@ export default function OneJob({ id }: { id: string }) {
           under={(image) => <WhereItLooks job={id} image={image} />}
         />
       )}
+      {job.data.status === 'succeeded' && <MapCard dataset={job.data.dataset.id} job={id} />}
       {job.data.status === 'succeeded' && <MemorizedCard job={job.data} />}
       {(job.data.status === 'succeeded' || job.data.status === 'cancelled') && <ExportsCard job={job.data} />}
       <SpecCard job={job.data} />

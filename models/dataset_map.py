@@ -1,0 +1,52 @@
+"""Builds the map of a dataset's images, on which the mistakes of a job can be marked."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from heldout.errors import InvalidParameter, PredictionsLost
+from heldout.stored.artifacts import ArtifactFormat, ArtifactName
+from heldout.views.looks import MapView
+from models.blobs import Blobs, raise_if_missing
+from models.database import Session
+from models.predictions import read_answers
+from models.store import artifacts, jobs
+from models.stored_files import read_labels, read_looks, read_picture, read_splits
+from models.tables import DatasetRow
+from models.views.looks import build_map_view
+
+
+def read_map(
+    session: Session, blobs: Blobs, owner: str, dataset: DatasetRow, state: dict[str, Any], job_id: str | None = None
+) -> MapView:
+    """Read the map of a dataset whose features are stored.
+
+    Args:
+        state: fields of `LooksView`.
+        job_id: the owner's job whose answers the points get.
+    Raises:
+        BlobMissing, DatasetDamaged, StorageUnavailable, FileOfLaterRelease, and whatever `_read_answers` raises.
+    """
+    picture, looks = read_picture(session, blobs, dataset), read_looks(session, blobs, dataset)
+    labels = read_labels(session, blobs, dataset.sha256 or "")
+    splits = read_splits(session, blobs, dataset.sha256 or "")
+    answers = None if job_id is None else _read_answers(session, blobs, owner, dataset, job_id)
+    return build_map_view(state, dataset, looks, picture, labels.tolist(), splits, answers)
+
+
+def _read_answers(session: Session, blobs: Blobs, owner: str, dataset: DatasetRow, job_id: str) -> Mapping[int, int]:
+    """Read a job's answers to images of a dataset.
+
+    Raises:
+        JobNotFound, NotReady, NoModel, PredictionsLost, ArtifactDamaged, StorageUnavailable.
+        InvalidParameter: the job used other images.
+    """
+    job = jobs.find(session, owner, job_id)
+    if job.dataset_id != dataset.id and jobs.get_dataset(session, job).sha256 != dataset.sha256:
+        raise InvalidParameter(
+            f"Job {job_id} used images of another dataset or version, {job.dataset_id}. Ask for the map of that one."
+        )
+    predictions = artifacts.find(session, job_id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
+    if predictions is None:
+        raise artifacts.make_missing_error(job, "predictions")
+    with raise_if_missing(PredictionsLost(job_id)):
+        return read_answers(blobs, predictions)
