@@ -35,8 +35,9 @@ class SpecModelNotFound(InvalidSpec, code="model_not_found", title="The body nam
         if not name.startswith("mod_"):
             detail = (
                 f"No shared model has the name {name[:80]!r}. List them with GET /v1/models. The pretrained network of "
-                "the service is missing if the operator left it out (`HELDOUT_PRETRAINED=none`), or its package is not "
-                "installed. Others are there once the operator has run `heldout models add --pretrained`."
+                "the service is missing if the operator left it out (`HELDOUT_PRETRAINED=none`), or if its package is "
+                "missing or damaged, as the service's log then says. Others are there once the operator has run "
+                "`heldout models add --pretrained`."
             )
         super().__init__(detail, pointer=pointer)
 
