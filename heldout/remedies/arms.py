@@ -216,6 +216,8 @@ def choose_remedies(base: RemedyBase, verdict: str | None = None, findings: Sequ
     """
     first = [name for code in findings for name in _keep_suitable(BY_VERDICT.get(code, ()), base)[:1]]
     wanted = _keep_suitable([*BY_VERDICT.get(verdict or "", USUAL), *first], base)
+    # Whatever else was found: on photographs nothing else helps as much.
+    wanted.sort(key=lambda name: name != "pretrained")
     found = _keep_effective(wanted, base)
     if len(found) < MIN_ARMS - 1:
         found = _keep_effective([*wanted, *USUAL], base)[: MIN_ARMS - 1]

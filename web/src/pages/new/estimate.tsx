@@ -8,6 +8,9 @@ import { Prose } from '../../parts/prose'
 import { placeOf } from '../../words/fields'
 import { bytes, count, duration } from '../../words/format'
 
+/** With more, the list is folded: a pretrained network has 150, and the button to train would be far below. */
+const MOST_LAYERS = 40
+
 export function EstimatePanel({ checked }: { checked: Loaded<Estimate> }) {
   const { data, problem } = checked
   return (
@@ -51,20 +54,31 @@ export function EstimatePanel({ checked }: { checked: Loaded<Estimate> }) {
               </ul>
             </>
           )}
-          <PlainTable label="Layers" columns={['Layer', 'Size', 'Parameters']}>
-            {data.layers.map((layer) => (
-              <tr key={layer.name}>
-                <td class="mono">{layer.name}</td>
-                <td>{layer.shape.join(' × ')}</td>
-                <td>{count(layer.parameters)}</td>
-              </tr>
-            ))}
-          </PlainTable>
+          {data.layers.length > MOST_LAYERS ? (
+            <details>
+              <summary>All {data.layers.length} layers</summary>
+              <Layers layers={data.layers} />
+            </details>
+          ) : (
+            <Layers layers={data.layers} />
+          )}
         </>
       )}
     </section>
   )
 }
+
+const Layers = ({ layers }: { layers: Estimate['layers'] }) => (
+  <PlainTable label="Layers" columns={['Layer', 'Size', 'Parameters']}>
+    {layers.map((layer) => (
+      <tr key={layer.name}>
+        <td class="mono">{layer.name}</td>
+        <td>{layer.shape.join(' × ')}</td>
+        <td>{count(layer.parameters)}</td>
+      </tr>
+    ))}
+  </PlainTable>
+)
 
 const time = (seconds: number | null, times: number) => (seconds === null ? 'not known yet' : duration(seconds * times))
 
