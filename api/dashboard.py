@@ -35,7 +35,7 @@ NOT_BUILT = b"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Held
 
 
 def is_built() -> bool:
-    """Whether the dashboard has been built."""
+    """Return whether the dashboard has been built."""
     return (BUILT / "index.html").is_file()
 
 
@@ -89,7 +89,7 @@ def _asks_for_a_page(request: Request) -> bool:
 
 
 def _get_room(path: str) -> str:
-    """The first part of a path, such as `v1`."""
+    """Return the first part of a path, such as `v1`."""
     return path.removeprefix("/").partition("/")[0]  # `OPTIONS *` has no slash
 
 

@@ -25,7 +25,7 @@ NOT_BUILT = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Heldo
 
 
 def is_built(built: Path = BUILT) -> bool:
-    """Whether the manual has been built."""
+    """Return whether the manual has been built."""
     return (built / "index.html").is_file()
 
 

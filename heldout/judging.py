@@ -49,7 +49,7 @@ def find_needs(study: StudyView, margin: float = USUAL_MARGIN) -> NeedsView:
 
 
 def _find_benefit(study: StudyView) -> tuple[float, float, bool] | None:
-    """The bounds of the candidate's benefit, and whether it is a share. None if nothing was compared."""
+    """Find the bounds of the candidate's benefit, and whether it is a share. None if nothing was compared."""
     difference = study.arms[1].difference
     bounds = None if difference is None else difference.adjusted_intervals.get(difference.measures[0])
     if difference is None or bounds is None:

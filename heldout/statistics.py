@@ -35,7 +35,7 @@ def _compute_density(value: float, degrees: float) -> float:
 
 
 def _compute_upper_tail(value: float, degrees: float) -> float:
-    """The probability of a larger value."""
+    """Compute the probability of a larger value."""
     squared = value * value
     return _compute_incomplete_beta(degrees / (degrees + squared), squared / (degrees + squared), degrees / 2, 0.5) / 2
 
@@ -51,7 +51,7 @@ def _compute_incomplete_beta(x: float, rest: float, a: float, b: float) -> float
 
 
 def _compute_beta_fraction(x: float, a: float, b: float) -> float:
-    """The continued fraction of the incomplete beta function, by Lentz's method."""
+    """Compute the continued fraction of the incomplete beta function, by Lentz's method."""
     numerator, denominator = 1.0, 1 / _avoid_zero(1 - (a + b) * x / (a + 1))
     result, change, term = denominator, 0.0, 0
     while abs(change - 1) > RELATIVE_ERROR:
@@ -110,7 +110,7 @@ def count_images_needed(share: float, half: float, confidence: float = 0.95) -> 
 
 
 def _compute_wilson(share: float, total: float, confidence: float) -> tuple[float, float]:
-    """The middle of the interval, and half of its width, which falls with `total`."""
+    """Compute the middle of the interval, and half of its width, which falls with `total`."""
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     scale = 1 + z * z / total
     spread = z * sqrt(share * (1 - share) / total + z * z / (4 * total * total))
@@ -180,7 +180,7 @@ def compute_paired_interval(gained: int, lost: int, count: int, confidence: floa
 
 
 def _find_paired_bound(gained: int, lost: int, count: int, confidence: float) -> float:
-    """The largest difference that the counts do not contradict."""
+    """Find the largest difference that the counts do not contradict."""
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     low, high = (gained - lost) / count, 1.0
     for _ in range(_HALVINGS):
@@ -238,5 +238,5 @@ def compute_welch_interval(
 
 
 def includes_0(bounds: tuple[float, float] | None) -> bool:
-    """Whether a figure may be 0; true if it has no interval."""
+    """Return whether a figure may be 0; true if it has no interval."""
     return bounds is None or bounds[0] <= 0 <= bounds[1]

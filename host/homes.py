@@ -45,7 +45,7 @@ def lock_home(home: Path) -> Iterator[None]:
 
 
 def is_of_home(settings: Settings) -> bool:
-    """Whether the database is the home's own, because the settings name no other."""
+    """Return whether the database is the home's own, because the settings name no other."""
     return settings.database == f"sqlite:///{settings.home_path / 'heldout.db'}"
 
 

@@ -96,7 +96,7 @@ def compare(database: Database, blobs: Blobs, *, young: timedelta = YOUNG) -> Bl
 
 
 def is_orphan(key: str, places: KnownFolders) -> bool:
-    """Whether a file that no row names belongs to nothing that still exists."""
+    """Return whether a file that no row names belongs to nothing that still exists."""
     room, _, rest = key.partition("/")
     place, separator, _ = rest.partition("/")
     if not separator:
@@ -129,7 +129,7 @@ def _find_fault(blobs: Blobs, named_blob: NamedBlob) -> Fault | None:
 
 
 def _can_be_opened(blobs: Blobs, key: str) -> bool:
-    """Whether a file without a stored digest is valid according to its format."""
+    """Return whether a file without a stored digest is valid according to its format."""
     try:
         if key.endswith(".json"):
             json.loads(blobs.read(key))

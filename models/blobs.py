@@ -114,7 +114,7 @@ class Blobs:
         return size
 
     def size(self, key: str) -> int:
-        """The blob's size in bytes. Raises BlobMissing."""
+        """Return the blob's size in bytes. Raises BlobMissing."""
         with self._translate_errors(key):
             return int(self._store.head(key)["size"])
 
@@ -270,7 +270,7 @@ class Blobs:
             pass
 
     def get_local_folder(self, prefix: str) -> Path | None:
-        """The local folder of `prefix`, for mapping files read-only. None for remote stores."""
+        """Return the local folder of `prefix`, for mapping files read-only. None for remote stores."""
         return None if self._root is None else self._root / prefix
 
     def check(self) -> None:

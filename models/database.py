@@ -197,7 +197,7 @@ class ChangeWatch:
         self._version: int | None = None
 
     def may_have_changed(self) -> bool:
-        """Whether any process, including this one, may have committed something since the last check."""
+        """Return whether any process, including this one, may have committed something since the last check."""
         if self._file is None:
             return True
         try:
@@ -229,7 +229,7 @@ def translate_errors() -> Iterator[None]:
 
 
 def _is_database_at_fault(error: DBAPIError) -> bool:
-    """Whether the database caused the error, and not the statement."""
+    """Return whether the database caused the error, and not the statement."""
     code = getattr(error.orig, "sqlite_errorcode", None)
     if code is not None:
         # The driver also raises OperationalError for invalid statements. The primary code distinguishes them.

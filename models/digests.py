@@ -44,7 +44,7 @@ class FileDigest:
         return _choose_block_bytes(self.size_bytes or 0)
 
     def is_block(self, number: int, content: bytes) -> bool:
-        """Whether the content matches the digest of that block."""
+        """Return whether the content matches the digest of that block."""
         at = number * BLOCK_DIGEST_BYTES
         return self.blocks is not None and self.blocks[at : at + BLOCK_DIGEST_BYTES] == _compute_block_digest(content)
 

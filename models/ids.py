@@ -9,6 +9,6 @@ def make_id(prefix: str) -> str:
 
 
 def is_id(prefix: str, text: str) -> bool:
-    """Whether `text` is a well-formed id with this prefix."""
+    """Return whether `text` is a well-formed id with this prefix."""
     head, separator, tail = text.partition("_")
     return bool(separator) and head == prefix and len(tail) == 26 and tail.isascii() and tail.isalnum()

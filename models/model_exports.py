@@ -41,7 +41,7 @@ class FoundExport:
         return self.row.status is not ExportStatus.QUEUED
 
     def stored(self) -> ExportRow:
-        """The row of an export that passed its check.
+        """Return the row of an export that passed its check.
 
         Raises:
             ExportNotReady, ExportNotSupported, ExportDiffers, ExportFailed, ModelLost.

@@ -122,7 +122,7 @@ def register_chosen(database: Database, blobs: Blobs, name: str) -> bool:
 
 
 def _is_settled(session: Session, pretrained: Pretrained) -> bool:
-    """Whether the model with this file is there, is being converted, or was withdrawn."""
+    """Return whether the model with this file is there, is being converted, or was withdrawn."""
     withdrawn = ModelRejectionCode.WITHDRAWN.value
     return any(
         row.status is not ModelStatus.REJECTED or (row.error or {}).get("code") == withdrawn
@@ -137,7 +137,7 @@ def is_coming(session: Session, name: str) -> bool:
 
 
 def has_photographs(session: Session, dataset: DatasetRow, audit: StoredAudit | None) -> bool:
-    """Whether a dataset's images are like photographs, and the network that has learned from some is there."""
+    """Return whether a dataset's images are like photographs, and the network that has learned from some is there."""
     if audit is None or dataset.shape is None or not shows_photographs(dataset.shape, audit.statistics):
         return False
     return find_shared(session, PRETRAINED_MODEL) is not None

@@ -106,7 +106,7 @@ def _start(session: Session, reading: Session, blobs: Blobs, study_id: str, max_
 
 
 def _are_ready(dataset: DatasetRow, waits_for: WaitsFor) -> bool:
-    """Whether the images are ready and the search for copies has ended."""
+    """Return whether the images are ready and the search for copies has ended."""
     known = dataset.relations_status in {RelationsStatus.STORED, RelationsStatus.FAILED}
     return dataset.status is DatasetStatus.READY and (known or waits_for == "fixed_version")
 

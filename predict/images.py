@@ -65,7 +65,7 @@ class OpenedFiles:
 
 
 def is_small(file: SentFile) -> bool:
-    """Whether reading the file's header takes less time than starting a thread."""
+    """Return whether reading the file's header takes less time than starting a thread."""
     content = file.content
     if content.startswith(NPY_MAGIC):
         return len(content) <= SHORT_NPY_BYTES

@@ -172,7 +172,7 @@ class ServedModel:
         return 2 * FLOAT_BYTES * images * prod(self.shape) + in_a_piece
 
     def is_short(self, images: int) -> bool:
-        """Whether predicting this many images takes less time than starting a thread."""
+        """Return whether predicting this many images takes less time than starting a thread."""
         return self.held_out.is_counted and images * self._seconds_per_image <= SHORT_S
 
     def answer(self, stored: NDArray[Any], pixels: NDArray[Any]) -> Pieces[NDArray[np.float32]]:

@@ -165,7 +165,7 @@ def _convert_to_floats(data: Any) -> NDArray[np.float64]:
 
 
 def _wants_binary(request: dict[str, Any]) -> bool:
-    """Whether the client wants binary data. Raises InvalidTensor for outputs that the model does not have."""
+    """Return whether the client wants binary data. Raises InvalidTensor for outputs that the model does not have."""
     wanted = _get_flag(request, "binary_data_output")
     outputs = request.get("outputs") or []
     if not isinstance(outputs, list):

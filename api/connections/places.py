@@ -179,11 +179,11 @@ class OldestFirst:
                 del self._groups[group]
 
     def find_oldest(self, group: Group) -> TrackedConnection | None:
-        """The oldest connection of a group."""
+        """Find the oldest connection of a group."""
         return next(iter(self._groups.get(group, ())), None)
 
     def find_oldest_of_largest(self) -> TrackedConnection | None:
-        """The oldest connection of the largest group. If all groups have one connection, the oldest of all."""
+        """Find the oldest connection of the largest group. If all groups have one connection, the oldest of all."""
         if not self._largest:
             return None
         return self.find_oldest(next(iter(self._by_size[self._largest])))

@@ -180,7 +180,7 @@ class GuardedProtocol(H11Protocol):
         return self._pace.is_too_slow
 
     def _takes_too_slowly(self, now: float, waited_s: float) -> bool:
-        """Whether the client has stopped reading an answer, or reads it below the minimum rate."""
+        """Return whether the client has stopped reading an answer, or reads it below the minimum rate."""
         unsent_bytes = self.transport.get_write_buffer_size()
         if unsent_bytes:
             unsent_bytes += self._count_unacknowledged_bytes()

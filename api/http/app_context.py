@@ -39,7 +39,7 @@ class TtlCache(Generic[Key, Value]):
         self._cached: dict[Key, tuple[Value, float]] = {}
 
     def get(self, key: Key) -> Value | None:
-        """The value, or None if it is missing or expired."""
+        """Return the value, or None if it is missing or expired."""
         cached = self._cached.get(key)
         return None if cached is None or cached[1] < time.monotonic() else cached[0]
 

@@ -61,7 +61,7 @@ def make_page(page: type[PageType], data: Sequence[Any], *, has_more: bool = Fal
 
 
 def measure_size(item: View) -> int:
-    """The size of an item as JSON, in bytes."""
+    """Measure the size of an item as JSON, in bytes."""
     return len(item.model_dump_json().encode())
 
 

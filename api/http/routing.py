@@ -142,7 +142,7 @@ class ResourceRoute(APIRoute):
         return await app.rates.count(key)
 
     def _change(self, request: Request, scope: NeededScope) -> NotedChange | None:
-        """The request's entry for the activity log. None if it changes nothing."""
+        """Return the request's entry for the activity log. None if it changes nothing."""
         if not self.needs_key or scope == "read" or request.method in SAFE_METHODS:
             return None
         named = "/".join(str(part) for part in request.path_params.values())

@@ -99,7 +99,7 @@ class DatabaseSource:
         self._database = database
 
     def states(self, channels: Collection[Channel]) -> Mapping[Channel, ChannelState]:
-        """The current state of each channel. Deleted ones are missing. Numbers the owners' new events first."""
+        """Return the current state of each channel. Deleted ones are missing. Numbers the owners' new events first."""
         found: dict[Channel, ChannelState] = {}
         for kind, get_versions in ((ChannelKind.JOB, jobs.get_versions), (ChannelKind.STUDY, studies.get_versions)):
             if ids := _list_ids(channels, kind):
@@ -116,7 +116,7 @@ class DatabaseSource:
         return found
 
     def page(self, channel: Channel, after: int) -> Sequence[EncodedEvent]:
-        """The first events of the channel above that number."""
+        """Return the first events of the channel above that number."""
         list_page = owner_events.list_page if channel.kind is ChannelKind.OWNER else events.list_page
         with self._database.read() as session:
             rows, _ = list_page(session, channel.id, after=after, limit=PAGE)

@@ -24,7 +24,7 @@ KEY_REVOKED = format_sse_event(comment="the key was revoked")
 
 
 def wants_stream(accept: str) -> bool:
-    """Whether an Accept header names `text/event-stream` with a quality above 0."""
+    """Return whether an Accept header names `text/event-stream` with a quality above 0."""
     for part in accept.lower().split(","):
         media_type, *parameters = (part.strip() for part in part.split(";"))
         if media_type == MEDIA_TYPE:

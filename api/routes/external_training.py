@@ -199,7 +199,7 @@ class ExternalCurves(Body):
         return ""
 
     def curves(self) -> ReadHistory | None:
-        """The history, with notes on how its figures were read. None if no history was sent."""
+        """Return the history, with notes on how its figures were read. None if no history was sent."""
         return self._read
 
     @property
@@ -258,7 +258,7 @@ class ExternalTraining(ExternalCurves):
         return ", or `predictions`"
 
     def answers(self) -> ExternalAnswers | None:
-        """The predictions for labeled images. None if they were not sent."""
+        """Return the predictions for labeled images. None if they were not sent."""
         return self._answers
 
 

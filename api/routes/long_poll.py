@@ -29,7 +29,7 @@ def write_etag(version: int) -> str:
 
 
 def allows_change(if_match: str, version: int) -> bool:
-    """Whether If-Match (`*` or comma-separated tags) contains this version. Weak tags never match.
+    """Return whether If-Match (`*` or comma-separated tags) contains this version. Weak tags never match.
 
     Raises:
         InvalidParameter: if the header is malformed.
@@ -83,7 +83,7 @@ class LongPoll:
         return view
 
     def _knows(self, version: int) -> bool:
-        """Whether If-None-Match (comma-separated tags, which may be weak, or `*`) contains this version."""
+        """Return whether If-None-Match (comma-separated tags, which may be weak, or `*`) contains this version."""
         known = self.if_none_match
         return known is not None and (known.strip() == "*" or str(version) in _TAG.findall(known))
 

@@ -14,7 +14,7 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def get_method_scope(method: str) -> Scope:
-    """The scope that a request needs unless its route says otherwise."""
+    """Return the scope that a request needs unless its route says otherwise."""
     return "read" if method in SAFE_METHODS else "write"
 
 
@@ -50,11 +50,11 @@ NO_BOUNDS: Bounds = {}
 
 
 def get_bound(quota: Quota, defaults: Bounds, own: Mapping[str, Any] | None) -> int | None:
-    """The limit of an owner: its own if it has one (which may be None), otherwise the service's."""
+    """Return the limit of an owner: its own if it has one (which may be None), otherwise the service's."""
     bound: int | None = (own or {}).get(quota, defaults.get(quota))
     return bound
 
 
 def get_model_route(source_id: str) -> str:
-    """The path of a job's model or a study's ensemble."""
+    """Return the path of a job's model or a study's ensemble."""
     return f"/v1/{'studies' if source_id.startswith('std_') else 'jobs'}/{source_id}/model"

@@ -124,7 +124,7 @@ class Allowed:
         return cls(frozenset(hosts), tuple(networks))
 
     def names(self, host: str) -> bool:
-        """Whether the operator named this host or, if it is an address, a network that contains it."""
+        """Return whether the operator named this host or, if it is an address, a network that contains it."""
         address = _parse_address(host)
         return host.lower() in self.hosts if address is None else self.holds(address)
 
@@ -138,7 +138,7 @@ def compute_next_attempt(attempts: int) -> int | None:
 
 
 def is_broken(failures: int, failing_s: float) -> bool:
-    """Whether to disable a webhook. failures: consecutive ones. failing_s: seconds since the first of them."""
+    """Return whether to disable a webhook. failures: consecutive ones. failing_s: seconds since the first of them."""
     return failures >= BREAK_AFTER_FAILURES and failing_s >= BREAK_AFTER_S
 
 
@@ -185,7 +185,7 @@ def explain_refused_address(host: str, address: str, allowed: Allowed) -> str | 
 
 
 def is_public(address: Address) -> bool:
-    """Whether the address belongs to a single host on the public internet."""
+    """Return whether the address belongs to a single host on the public internet."""
     if isinstance(address, IPv4Address):
         return not any(address in network for network in _SPECIAL_V4)
     if address in _NAT64:

@@ -93,14 +93,14 @@ def has_provisional_figures(study: StudyView) -> bool:
 
 
 def build_arms(study: StudyView) -> Figure:
-    """A row for each arm, the base first: by how much it differs from the base."""
+    """Build a row for each arm, the base first: by how much it differs from the base."""
     arms = [study.arms[0], *sort_arms(study)]
     measures: list[Measure] = ["accuracy", "loss"] if study.only_measure is None else [study.only_measure]
     return Figure("Arms", [_tabulate_arms(study, arms, measure) for measure in measures])
 
 
 def sort_arms(study: StudyView) -> list[ArmView]:
-    """The winner first, then the others by right answers or the objective, and last those not compared yet."""
+    """Put the winner first, then the others by right answers or the objective, and last those not compared yet."""
 
     def place(arm: ArmView) -> tuple[bool, float]:
         gained = None if arm.difference is None else arm.difference.benefit
@@ -187,7 +187,7 @@ def _format_means(arm: ArmView, measure: Measure) -> str:
 
 
 def _build_test(study: StudyView) -> list[Block]:
-    """The base and the winner on test images, alone and as ensembles."""
+    """Compare the base and the winner on test images, alone and as ensembles."""
     conclusion, winner = study.conclusion, study.winner
     if conclusion is None or winner is None:
         return []
@@ -229,7 +229,7 @@ def _make_test_row(name: str, figures: TestFiguresView) -> tuple[str, ...]:
 
 
 def build_gaps(study: StudyView) -> list[Block]:
-    """The gap from training to validation for each arm."""
+    """Build the gap from training to validation for each arm."""
     shown = [
         (arm, arm.train, arm.validation)
         for arm in (study.arms[0], *sort_arms(study))
@@ -272,7 +272,7 @@ def build_gaps(study: StudyView) -> list[Block]:
 
 
 def _build_sizes(study: StudyView) -> list[Block]:
-    """The error at each number of training images, or the study's objective, and the forecast."""
+    """Show the error at each number of training images, or the study's objective, and the forecast."""
     heading = Heading("How much do more training images help?")
     sizes, forecast = study.sizes or [], study.forecast
     if not sizes:

@@ -25,7 +25,7 @@ def list_judge_facts(judge: JudgeView) -> list[Fact]:
 
 
 def build_attempts(judge: JudgeView) -> list[Block]:
-    """The ledger of a judge."""
+    """Build the ledger of a judge."""
     rows = [
         (
             strip_code(tried.arm),
@@ -47,7 +47,7 @@ def build_attempts(judge: JudgeView) -> list[Block]:
 
 
 def build_attempt(attempt: CandidateView) -> list[Block]:
-    """The answer to one candidate."""
+    """Build the answer to one candidate."""
     return [
         Heading(f"{strip_code(attempt.arm)}: {ATTEMPTS[attempt.answer]}."),
         Paragraph(attempt.explanation, "sentence"),

@@ -35,7 +35,7 @@ def lay_out_audit(audit: AuditView) -> Document:
 
 
 def build_audit(audit: AuditView) -> list[Block]:
-    """The headline and what to do, what a derived version changed, what was left out, and the findings."""
+    """Build the headline and what to do, what a derived version changed, what was left out, and the findings."""
     blocks: list[Block] = [Heading(audit.headline or ("Audit" if audit.findings else "The audit found nothing."))]
     blocks += [Paragraph(audit.summary, "sentence")] if audit.summary else []
     if changes := audit.source.get("changes"):
@@ -92,7 +92,7 @@ def _show(image: ExampleView, note: str = "") -> Image:
 
 
 def build_effect(effect: EffectView) -> list[Block]:
-    """How many images of which split a change removes or changes, and the first of them."""
+    """Say how many images of which split a change removes or changes, and the first of them."""
     blocks: list[Block] = [Paragraph(effect.summary)]
     for what, images, counts in (
         ("Removed", effect.removed, effect.removes),

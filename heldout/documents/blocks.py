@@ -17,7 +17,7 @@ _CODE = re.compile(r"`([^`]+)`")
 
 
 def split_code(text: str) -> Iterator[tuple[str, bool]]:
-    """The parts of a text, each with whether it is code."""
+    """Return the parts of a text, each with whether it is code."""
     for place, part in enumerate(_CODE.split(text)):
         if part:
             yield part, place % 2 == 1

@@ -114,12 +114,12 @@ def _build_proof(proof: ProofView) -> list[Block]:
 
 
 def build_facts(figures: Sequence[KeyFigureView]) -> list[Block]:
-    """The figures of one training."""
+    """Build the figures of one training."""
     return [Facts([Fact(figure.name, figure.text, figure.note) for figure in figures])] if figures else []
 
 
 def build_gap(gap: GapBudgetView) -> Figure:
-    """The way from training to test, in accuracy and, if it is known, in loss."""
+    """Draw the steps from training to test, in accuracy and, if it is known, in loss."""
     charts = [_draw_gap(gap, is_share=True)]
     if None not in (gap.train.loss, gap.test.loss, *(term.loss for term in gap.terms)):
         charts.append(_draw_gap(gap, is_share=False))

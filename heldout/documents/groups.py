@@ -21,7 +21,7 @@ HOW_TO_READ = "The ranges of one column hold together in 95 of 100 cases."
 
 
 def build_groups(groups: Mapping[str, Sequence[StoredColumn]], level: int) -> list[Block]:
-    """A table for each column, with the held-out splits one below the other; nothing without columns."""
+    """Build a table for each column, with the held-out splits one below the other; nothing without columns."""
     names = list(dict.fromkeys(column.name for columns in groups.values() for column in columns))
     return [block for name in names for block in _build_column(name, groups, level)]
 

@@ -31,7 +31,7 @@ STYLE = Markup(Path(__file__).with_name("page.css").read_text(encoding="utf-8"))
 
 
 def render_page(document: Document) -> str:
-    """The whole file, which is also well-formed XML."""
+    """Render the whole file, which is also well-formed XML."""
     head = _render_head(document.title)
     top = tag("h1", render_text(document.title))
     body = tag("body", tag("main", top, map(_render_block, document.blocks)))
@@ -51,7 +51,7 @@ def _render_head(title: str) -> Markup:
 
 
 def render_notebook(blocks: Sequence[Block]) -> str:
-    """The blocks alone, in the notebook's own style."""
+    """Render the blocks alone, in the notebook's own style."""
     return tag("div", [_render_block(block) for block in blocks], class_="heldout")
 
 

@@ -27,7 +27,7 @@ def lay_out_job(
 
 
 def build_job(job: JobView, final: FinalView | None, diagnosis: DiagnosisView | None) -> list[Block]:
-    """The facts of a job, then its final figures, what is wrong, and what to do about it, if available."""
+    """Build the facts of a job, then its final figures, what is wrong, and what to do about it, if available."""
     blocks: list[Block] = [Facts(list_facts(job)), *build_final(final)]
     if diagnosis is not None:
         blocks += [] if diagnosis.gap is None else [build_gap(diagnosis.gap)]
@@ -61,7 +61,7 @@ def list_facts(job: JobView) -> list[Fact]:
 
 
 def list_results(job: JobView) -> list[Fact]:
-    """The best epoch, the gap and the verdict, as lists know them."""
+    """List the best epoch, the gap and the verdict, as lists know them."""
     best, gap, verdict = job.summary.best, job.summary.gap, job.summary.verdict
     reached = None if best is None else best.validation_accuracy
     to_test = None if gap is None or gap.test is None else gap.test.accuracy
@@ -84,7 +84,7 @@ def build_outcome(job: JobView, final: FinalView | None) -> list[Block]:
 
 
 def build_final(final: FinalView | None) -> list[Block]:
-    """The results of the kept weights on each split, and the gaps."""
+    """Build the results of the kept weights on each split, and the gaps."""
     if final is None:
         return []
     gaps = (("Gap to validation", final.gap.validation), ("Gap to test", final.gap.test))

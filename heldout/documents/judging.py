@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def build_judgement(study: StudyView, answer: JudgeAnswer, margin: float, compared: Mapping[str, str]) -> list[Block]:
-    """The answer first, then what was compared, and the figures.
+    """Lay out the answer first, then what was compared, and the figures.
 
     Args:
         compared: what the base and the candidate are, such as two commits.

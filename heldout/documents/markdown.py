@@ -83,7 +83,7 @@ def _write_item(mark: str, item: Item) -> str:
 
 
 def _write_table(table: Table) -> str:
-    """The columns without pictures."""
+    """Write the columns without pictures."""
     kept = [place for place, heading in enumerate(table.headings) if not isinstance(heading, Axis)]
     rules = ["---:" if place in table.numbers else "---" for place in kept]
     rows = [[_write_text(str(table.headings[place])) for place in kept], rules]
@@ -95,7 +95,7 @@ def _write_table(table: Table) -> str:
 
 
 def _write_text(text: str) -> str:
-    """The text as it is: on one line, without links, and with code as the only markup."""
+    """Write the text as it is: on one line, without links, and with code as the only markup."""
     return "".join(
         f"`{make_visible(part)}`" if is_code and not _NO_CODE.search(part) else _escape(part)
         for part, is_code in split_code(text)

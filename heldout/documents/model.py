@@ -22,7 +22,7 @@ def lay_out_model(model: ModelView) -> Document:
 
 
 def build_model(model: ModelView) -> list[Block]:
-    """The facts of a model, and its layers with weights."""
+    """Build the facts of a model, and its layers with weights."""
     blocks: list[Block] = [Facts(list_facts(model)), *build_notes(model.notes)]
     if model.layers:
         rows = [

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def build_notes(notes: Sequence[NoteView] | None) -> list[Block]:
-    """A list of what looks wrong, or a sentence if nothing does; no blocks if nothing was checked."""
+    """Build a list of what looks wrong, or a sentence if nothing does; no blocks if nothing was checked."""
     if notes is None:
         return []
     if not notes:

@@ -96,7 +96,7 @@ def describe_progress(study: StudyView) -> str:
 
 
 def build_answer(study: StudyView) -> list[Block]:
-    """The headline, what to do, and the questions that readers ask next."""
+    """Build the headline, what to do, and the questions that readers ask next."""
     blocks: list[Block] = [Heading(study.headline or describe_study(study)[0])]
     blocks += [Paragraph(study.summary, "sentence")] if study.summary else []
     if study.error is not None:

@@ -26,7 +26,7 @@ def combine_bodies(bodies: Iterable[Mapping[str, Any]]) -> Body:
 
 
 def list_options(body: Mapping[str, Any]) -> list[str] | None:
-    """The equivalent options of `heldout datasets fix`; None if a file is needed."""
+    """List the equivalent options of `heldout datasets fix`; None if a file is needed."""
     if body.keys() & {"exclude", "relabel", "columns", "name"}:
         return None
     options = ["--drop-copies"] if body.get("drop_copies") else []

@@ -130,17 +130,17 @@ class VersionChanges(SpecPart):
         return self
 
     def body(self) -> dict[str, Any]:
-        """The changes as JSON, without absent ones."""
+        """Return the changes as JSON, without absent ones."""
         whole = self.model_dump(mode="json", exclude_defaults=True, include=set(VersionChanges.model_fields))
         return {name: value for name, value in whole.items() if value not in (None, {}, [], False)}
 
     def get_for_split(self, split: str) -> dict[str, str]:
-        """The classes that labels of one split mean, for labels that do not mean themselves."""
+        """Return the classes that labels of one split mean, for labels that do not mean themselves."""
         meant = self.rename_classes.get(split)
         return meant if isinstance(meant, dict) else {}
 
     def get_for_all_splits(self) -> dict[str, str]:
-        """The new names of classes."""
+        """Return the new names of classes."""
         return {old: new for old, new in self.rename_classes.items() if isinstance(new, str)}
 
 
@@ -156,7 +156,7 @@ class VersionSpec(VersionChanges):
     _is_name = field_validator("name", mode="before")(check_name)
 
     def changes(self) -> VersionChanges:
-        """The changes without the name."""
+        """Return the changes without the name."""
         return VersionChanges.model_validate_json(self.model_dump_json(exclude={"name"}, exclude_defaults=True))
 
 

@@ -56,7 +56,7 @@ def make_offers(findings: Sequence[AuditFinding]) -> list[Body | None]:
 
 
 def share_copies_and_differ(findings: Sequence[AuditFinding]) -> bool:
-    """Whether splits share copies and also differ, in a way that no other change undoes."""
+    """Return whether splits share copies and also differ, in a way that no other change undoes."""
     codes = {finding.code for finding in findings if finding.severity != "info"}
     fixed_otherwise = codes & {"label_order_mismatch"} or any("undone_by" in finding.numbers for finding in findings)
     return "leakage" in codes and bool(codes & _DIFFERENCES) and not fixed_otherwise
@@ -89,7 +89,7 @@ def count_copied(numbers: Mapping[str, Any]) -> int:
 
 
 def make_offer(finding: AuditFinding) -> Body | None:
-    """The change that fixes a single finding."""
+    """Make the change that fixes a single finding."""
     numbers = finding.numbers
     if finding.code == LOOK_ALIKES:
         return {"exclude": sorted({image.index for pair in finding.pairs for image in pair})}
@@ -111,7 +111,7 @@ def offer_renaming(split: str, meant: Mapping[str, str]) -> Body | None:
 
 
 def offer_renamed_test(labels: LabelsRenamed, classes: tuple[str, ...]) -> Body | None:
-    """The renaming that both halves of the test images chose; None if they differ or class names are unknown."""
+    """Offer the renaming that both halves of the test images chose; None if they differ or class names are unknown."""
     first, second = labels.renamings
     if first is None or first != second or len(classes) != len(first):
         return None
@@ -121,7 +121,7 @@ def offer_renamed_test(labels: LabelsRenamed, classes: tuple[str, ...]) -> Body 
 
 
 def offer_undone_pixels(split: str, pixels: PixelsUndone) -> Body | None:
-    """The pixel change that both halves of the split's images chose, with the mean of their parameters.
+    """Offer the pixel change that both halves of the split's images chose, with the mean of their parameters.
 
     None if they differ, or if only some images are altered: a version changes the pixels of whole splits.
     """

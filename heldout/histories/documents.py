@@ -67,7 +67,7 @@ def read_curves(curves: Mapping[str, object]) -> ReadHistory:
 
 
 def is_keras(content: object) -> bool:
-    """Whether it is a dictionary of only curves, as in Keras, and not another form of history."""
+    """Return whether it is a dictionary of only curves, as in Keras, and not another form of history."""
     if not isinstance(content, dict) or any(name in content for name in _WRAPPERS):
         return False
     return not any(_has_curves(name, value) for name, value in content.items()) and (_find_records(content) is None)
@@ -139,7 +139,7 @@ def _iterate_curves(content: Mapping[str, object], above: str = "", depth: int =
 
 
 def _has_curves(name: str, value: object) -> bool:
-    """Whether there are curves under a name, in an object or in records."""
+    """Return whether there are curves under a name, in an object or in records."""
     is_below = isinstance(value, dict) or (
         isinstance(value, list) and bool(value) and all(isinstance(record, dict) for record in value)
     )

@@ -76,7 +76,7 @@ def choose_curves(names: Sequence[str], without_values: Sequence[str] = ()) -> d
 
 
 def assign_roles(names: Iterable[str]) -> Mapping[str, tuple[str, str] | None]:
-    """The split (`training`, `heldout`) and figure of each curve; None if it is not a curve of either."""
+    """Return the split (`training`, `heldout`) and figure of each curve; None if it is not a curve of either."""
     words = {name: set(split_words(name)) for name in names}
     losses = {name for name, own in words.items() if own & _WORDS_OF_LOSSES or {"cross", "entropy"} <= own}
     figures = {
@@ -106,7 +106,7 @@ def assign_roles(names: Iterable[str]) -> Mapping[str, tuple[str, str] | None]:
 
 
 def _guess_split_of_unnamed_accuracies(words: Mapping[str, set[str]], figures: Mapping[str, str | None]) -> str | None:
-    """The split of an accuracy that names none: training, as in Keras, unless both losses name their splits.
+    """Guess the split of an accuracy that names none: training, as in Keras, unless both losses name their splits.
 
     It is validation next to `train_loss` and `valid_loss` (fastai) or `Training Loss` and `Validation Loss` (the table
     of a Hugging Face notebook), or as `metrics/…` (Ultralytics). Next to other such losses it is unknown.

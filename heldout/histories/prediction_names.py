@@ -40,25 +40,25 @@ def split_and_what(name: str) -> tuple[SplitName | None, What | None]:
 
 
 def get_column_class(name: str) -> str | None:
-    """The class whose probabilities a column contains: `cat` for `p_cat`."""
+    """Return the class whose probabilities a column contains: `cat` for `p_cat`."""
     found = _OF_CLASS.fullmatch(name)
     return None if found is None or split_and_what(name)[1] is not None else found["name"].strip()
 
 
 def get_array_column(name: str) -> tuple[SplitName | None, str] | None:
-    """The split and the column whose values an array contains: test and `camera` for `test_column_camera`."""
+    """Return the split and the column whose values an array contains: test and `camera` for `test_column_camera`."""
     found = _OF_COLUMN.fullmatch(name)
     split = None if found is None or found["split"] is None else SPLITS.get(found["split"].lower())
     return None if found is None or (found["split"] is not None and split is None) else (split, found["name"])
 
 
 def split_of(value: object) -> SplitName | None:
-    """The split that a cell names."""
+    """Return the split that a cell names."""
     return SPLITS.get(str(value).strip().lower())
 
 
 def is_table_of_predictions(names: Sequence[str]) -> bool:
-    """Whether columns with these names contain labels and answers of images rather than curves."""
+    """Return whether columns with these names contain labels and answers of images rather than curves."""
     whats = {split_and_what(name)[1] for name in names}
     return {"split", "labels"} <= whats and (
         bool({"answers", "probabilities"} & whats) or any(get_column_class(name) for name in names)

@@ -100,7 +100,7 @@ def _iterate_rows(text: str) -> Iterator[Mapping[str, object]]:
 
 
 def _is_of_another_evaluation(found: Mapping[str, object], figures: Mapping[str, object]) -> bool:
-    """Whether these would overwrite the figures of a finished epoch, as a line of Keras' `evaluate` would."""
+    """Return whether these would overwrite the figures of a finished epoch, as a line of Keras' `evaluate` would."""
     is_over = any(_split_of(name) == "val" for name in figures)
     return is_over and bool(set(found) & set(figures)) and not any(_split_of(name) == "val" for name in found)
 

@@ -62,7 +62,7 @@ def read_scalars(scalars: Mapping[str, Iterable[tuple[int, float]]], run: int | 
 
 
 def _is_table(text: str) -> bool:
-    """Whether the first line contains column names with separators, rather than named figures."""
+    """Return whether the first line contains column names with separators, rather than named figures."""
     first = text.partition("\n")[0].removeprefix("#")
     if _FIGURE.search(first):
         return False

@@ -67,14 +67,14 @@ def read_table_runs(text: str, max_rows: int | None = None) -> list[RecordedRun]
 
 
 def is_header(cells: Sequence[str]) -> bool:
-    """Whether these are column names: no numbers, and at least one name of a curve."""
+    """Return whether these are column names: no numbers, and at least one name of a curve."""
     return all(parse_number(cell) is None for cell in cells) and any(
         assign_roles([cell for cell in cells if cell]).values()
     )
 
 
 def is_long_header(cells: Sequence[str]) -> bool:
-    """Whether these are the column names of a long table: one for the names of figures, and one for values."""
+    """Return whether these are the column names of a long table: one for the names of figures, and one for values."""
     names = {cell.lower() for cell in cells}
     return bool(names & set(NAME_COLUMNS)) and bool(names & set(VALUE_COLUMNS))
 

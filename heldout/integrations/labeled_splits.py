@@ -17,7 +17,7 @@ INFINITE = -1  # tf.data.INFINITE_CARDINALITY
 
 
 def check_classes(classes: object) -> tuple[str, ...] | None:
-    """The names of the classes.
+    """Return the names of the classes.
 
     Raises:
         TypeError, ValueError: if `classes` is neither a number of classes nor their names.

@@ -96,7 +96,7 @@ def _collect_final_figures(final: FinalView) -> dict[str, float]:
 
 
 def _collect_terms(diagnosis: DiagnosisView | None) -> dict[str, float]:
-    """The terms of the gap between training and test."""
+    """Collect the terms of the gap between training and test."""
     if diagnosis is None or diagnosis.gap is None:
         return {}
     found = {}

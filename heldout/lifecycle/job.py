@@ -73,7 +73,7 @@ TRANSITIONS: Mapping[tuple[JobStatus, JobEvent], JobStatus] = MappingProxyType(
 
 
 def get_next_status(status: JobStatus, event: JobEvent) -> JobStatus:
-    """The state after `event`. Raises ImpossibleTransition."""
+    """Return the state after `event`. Raises ImpossibleTransition."""
     return look_up(TRANSITIONS, "job", status, event)
 
 
@@ -84,14 +84,14 @@ SHOWN_REQUESTS: Mapping[JobRequest, str] = MappingProxyType(
 
 
 def get_shown_status(status: JobStatus, request: JobRequest | None) -> str:
-    """The status that clients see: a request on a running job shows as `cancelling` or `pausing`."""
+    """Return the status that clients see: a request on a running job shows as `cancelling` or `pausing`."""
     if status is not JobStatus.RUNNING or request is None:
         return status.value
     return SHOWN_REQUESTS[request]
 
 
 def get_event_after_request(event: JobEvent, request: JobRequest | None) -> JobEvent:
-    """The event that replaces `event` for a running job with a request.
+    """Return the event that replaces `event` for a running job with a request.
 
     An accepted cancellation wins over every end. A pause wins over a return to the queue, but not over a real end.
     """

@@ -48,7 +48,7 @@ class ImpossibleTransition(ValueError):
 
 
 def look_up(transitions: Mapping[tuple[Status, Event], Status], kind: str, status: Status, event: Event) -> Status:
-    """The state after `event`. Raises ImpossibleTransition if the table has no such row."""
+    """Return the state after `event`. Raises ImpossibleTransition if the table has no such row."""
     try:
         return transitions[status, event]
     except KeyError:
@@ -56,7 +56,7 @@ def look_up(transitions: Mapping[tuple[Status, Event], Status], kind: str, statu
 
 
 def get_next_dataset_status(status: DatasetStatus, event: DatasetEvent) -> DatasetStatus:
-    """The state after `event`. Raises ImpossibleTransition."""
+    """Return the state after `event`. Raises ImpossibleTransition."""
     return look_up(DATASET_TRANSITIONS, "dataset", status, event)
 
 
@@ -191,7 +191,7 @@ _STARTS_OBJECT = re.compile(rb"(\xef\xbb\xbf)?[ \t\r\n]*\{")
 
 
 def begins_as_architecture(content: bytes) -> bool:
-    """Whether the first bytes of a file are those of JSON. Neither an archive nor ONNX begins so."""
+    """Return whether the first bytes of a file are those of JSON. Neither an archive nor ONNX begins so."""
     return _STARTS_OBJECT.match(content[:FIRST_BYTES]) is not None
 
 

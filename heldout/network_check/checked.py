@@ -94,13 +94,13 @@ class Checked:
         return bool(following) and all(self.steps[after].type in NORMALIZATIONS for after in following)
 
     def iterate_after(self, place: int) -> Iterator[NetworkStep]:
-        """The steps after one, as long as exactly one takes its output."""
+        """Return the steps after one, as long as exactly one takes its output."""
         while len(following := self.consumers[place]) == 1 and following[0] > place:
             place = following[0]
             yield self.steps[place]
 
     def find_before(self, place: int, passing: frozenset[str]) -> int | None:
-        """The first step before one that is not of the passing types, as long as each has one source."""
+        """Find the first step before one that is not of the passing types, as long as each has one source."""
         while len(sources := self.steps[place].sources) == 1 and sources[0] < place:
             place = sources[0]
             if self.steps[place].type not in passing:

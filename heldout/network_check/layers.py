@@ -109,7 +109,7 @@ def check_small_weights(network: Checked) -> Iterator[Note]:
 
 
 def _compare_weights(network: Checked) -> Iterator[tuple[str, float, str]]:
-    """The size of each layer's fresh weights as a multiple of that of He et al. (2015), and code for that."""
+    """Return the size of each layer's fresh weights as a multiple of that of He et al. (2015), and code for that."""
     for place in network.weighted[:-1] if network.is_fresh is not False else ():
         step = network.steps[place]
         if step.deviation and len(step.weights) > 1 and not step.is_grouped and not network.is_normed(place):

@@ -127,7 +127,7 @@ def _combine(parts: Sequence[str], alone: Mapping[str, Change], own: _Own, base:
 
 
 def _differs_everywhere(before: Any, alone: Any, together: Any) -> bool:
-    """Whether each leaf that `alone` changes also differs from `before` in `together`."""
+    """Return whether each leaf that `alone` changes also differs from `before` in `together`."""
     if before == alone:
         return True
     if isinstance(before, Mapping) and isinstance(alone, Mapping) and isinstance(together, Mapping):

@@ -144,7 +144,7 @@ def _name_best(figure: MonitoredFigure, objective: Measure | None) -> str:
 
 
 def _monitor(figure: MonitoredFigure) -> dict[str, str]:
-    """The field of early stopping that names a figure; a metric of the job's own is followed without one."""
+    """Return the field of early stopping that names a figure; a metric of the job's own is followed without one."""
     return {} if figure == "validation_objective" else {"monitor": figure}
 
 
@@ -308,7 +308,7 @@ def transfer(base: RemedyBase) -> Outcome:
 
 
 def _keep_best_of(base: RemedyBase, patience: int) -> dict[str, Any]:
-    """The fields of `training` that keep the best epoch of a longer training; empty if the spec already does."""
+    """Return the fields of `training` that keep the best epoch of a longer training; empty if the spec already does."""
     stops = base.training.get("early_stopping")
     keeps_it = stops is None and base.training.get("on_overfit") == "stop_and_restore"
     if keeps_it or trains_on_all(base.spec):
@@ -325,12 +325,12 @@ def _get_schedule(base: RemedyBase) -> dict[str, Any]:
 
 
 def _make_schedule(base: RemedyBase, **fields: Any) -> dict[str, Any]:
-    """The patch to another schedule. It removes the other one's fields, because a merge would keep them."""
+    """Make the patch to another schedule. It removes the other one's fields, because a merge would keep them."""
     return {name: None for name in _get_schedule(base) if name != "name"} | fields
 
 
 def _reach_the_end(base: RemedyBase, epochs: int) -> dict[str, Any]:
-    """The fields of `training` with which nothing ends it before its learning rate is low."""
+    """Return the fields of `training` with which nothing ends it before its learning rate is low."""
     patch: dict[str, Any] = {}
     if base.training.get("early_stopping") is not None:
         patch["early_stopping"] = {"patience": min(MAX_PATIENCE_EPOCHS, epochs), "restore_best": True}

@@ -15,7 +15,7 @@ def make_driver_url(url: str) -> str:
 
 
 def is_of_a_database(url: str) -> bool:
-    """Whether the URL names a database that the service supports."""
+    """Return whether the URL names a database that the service supports."""
     if not url.startswith(POSTGRESQL):
         return url.startswith(SQLITE)
     # The password may contain any character, unlike in other URLs.
@@ -25,7 +25,7 @@ def is_of_a_database(url: str) -> bool:
 
 
 def get_sqlite_file(url: str) -> Path | None:
-    """The file of a SQLite database; None for other databases."""
+    """Return the file of a SQLite database; None for other databases."""
     return Path(url.partition("///")[2]) if url.startswith(SQLITE) else None
 
 

@@ -21,7 +21,7 @@ _JSON_WORDS = (("Dictionary", "Object"), ("dictionary", "object"), ("Tuple", "Ar
 
 
 def list_field_errors(found: Sequence[Mapping[str, Any]], content: Any, kind: Any = None) -> list[FieldError]:
-    """The validator's findings on a value (the first 500), one for each pointer, in the validator's order.
+    """List the validator's findings on a value (the first 500), one for each pointer, in the validator's order.
 
     Args:
         found: Pydantic's error dictionaries.
@@ -47,7 +47,7 @@ def list_field_errors(found: Sequence[Mapping[str, Any]], content: Any, kind: An
 
 
 def make_values_refusal(found: Sequence[Mapping[str, Any]], content: Any, kind: Any = None) -> InvalidSpec:
-    """The validator's findings on a value as one refusal; Args as in `list_field_errors`."""
+    """Make the validator's findings on a value as one refusal; Args as in `list_field_errors`."""
     errors = list_field_errors(found, content, kind)
     first = f"{errors[0].pointer or 'The body'}: {errors[0].detail}"
     return InvalidSpec(
@@ -64,7 +64,7 @@ def validate(kind: type[Model], content: Any) -> Model:
 
 
 def make_patch_refusal(pointer: str, found: Sequence[Mapping[str, Any]], content: Any, kind: Any = None) -> InvalidSpec:
-    """The validator's findings on what a merge patch at `pointer` of the body has made, as one refusal."""
+    """Make the validator's findings on what a merge patch at `pointer` of the body has made, as one refusal."""
     errors = [
         FieldError(f"{pointer}{error.pointer}", error.detail) for error in list_field_errors(found, content, kind)
     ]
@@ -81,7 +81,7 @@ def describe_parameter_errors(found: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _walk(error: Mapping[str, Any], content: Any) -> tuple[tuple[str | int, ...], bool]:
-    """The finding's path in the content, and whether its location also names members of a union."""
+    """Return the finding's path in the content, and whether its location also names members of a union."""
     path: tuple[str | int, ...] = ()
     # A validator of several fields says in its context which of them is to blame.
     context = error.get("ctx", {})
@@ -102,12 +102,12 @@ def _walk(error: Mapping[str, Any], content: Any) -> tuple[tuple[str | int, ...]
 
 
 def _list_tags(error: Mapping[str, Any], path: Sequence[str | int]) -> list[str]:
-    """The parts of a finding's location that name members of unions."""
+    """List the parts of a finding's location that name members of unions."""
     return [part for part in error["loc"] if isinstance(part, str) and part not in path]
 
 
 def _follows(error: Mapping[str, Any]) -> bool:
-    """Whether the error follows from others: a list without any valid item is also reported as too short."""
+    """Return whether the error follows from others: a list without any valid item is also reported as too short."""
     return error["type"] == "too_short" and bool(len(error["input"]) >= error["ctx"]["min_length"])
 
 

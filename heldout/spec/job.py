@@ -57,7 +57,7 @@ Validation = Annotated[
 
 
 def trains_on_all(spec: Mapping[str, Any]) -> bool:
-    """Whether the job with this complete spec (as JSON) has no validation images."""
+    """Return whether the job with this complete spec (as JSON) has no validation images."""
     return (spec.get("validation") or {}).get("use") is not None
 
 

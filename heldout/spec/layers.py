@@ -41,11 +41,11 @@ class Layer:
         return self.name.startswith(BACKBONE)
 
     def is_in_first(self, blocks: int) -> bool:
-        """Whether it belongs to one of the first `blocks` blocks."""
+        """Return whether it belongs to one of the first `blocks` blocks."""
         return self.name.startswith(tuple(f"block{index + 1}_" for index in range(blocks)))
 
     def find_block(self, network: AnyNetworkSpec) -> BlockSpec:
-        """The block that it belongs to."""
+        """Find the block that it belongs to."""
         return network.blocks[int(self.name.partition("_")[0].removeprefix("block")) - 1]
 
 

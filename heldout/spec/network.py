@@ -208,7 +208,7 @@ class NetworkSpec(SpecPart):
         return None if self.backbone is None else self.backbone.unfreeze_at
 
     def get_penalty(self, block: BlockSpec) -> float:
-        """The L2 factor for the convolutions of `block`."""
+        """Return the L2 factor for the convolutions of `block`."""
         return self.l2 if block.l2 is None else block.l2
 
 

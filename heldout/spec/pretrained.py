@@ -21,7 +21,7 @@ LEAST_DISTANCE = 0.25
 
 
 def shows_photographs(image: Sequence[int], statistics: Mapping[str, Any]) -> bool:
-    """Whether images are like photographs: in color, and without a plain ground that fills most of them.
+    """Return whether images are like photographs: in color, and without a plain ground that fills most of them.
 
     Args:
         image: (height, width, channels).

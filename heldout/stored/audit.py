@@ -80,12 +80,12 @@ class IngestedContent:
 
 
 def preview_key(dataset_id: str, class_number: int) -> str:
-    """The key of the contact sheet of one class of an uploaded dataset."""
+    """Return the key of the contact sheet of one class of an uploaded dataset."""
     return f"datasets/{dataset_id}/preview/{class_number}.png"
 
 
 def audit_key(dataset_id: str) -> str:
-    """The key of the audit of an uploaded dataset."""
+    """Return the key of the audit of an uploaded dataset."""
     return f"datasets/{dataset_id}/{StoredAudit.file_name}"
 
 
@@ -233,5 +233,5 @@ class StoredSuspects(SuspectsSummary):
 
 
 def make_suspects_key(dataset_id: str) -> str:
-    """The key of the suspected labels of a dataset."""
+    """Make the key of the suspected labels of a dataset."""
     return f"datasets/{dataset_id}/{StoredSuspects.file_name}"

@@ -135,7 +135,7 @@ class LastEpochScores(StoredPart):
     loss: PairedDifference  # in nats
 
     def flatten(self) -> dict[str, Any]:
-        """The figures as evidence shows them, each next to its interval."""
+        """Return the figures as evidence shows them, each next to its interval."""
         return {
             **self.model_dump(exclude={"accuracy", "loss"}),
             "accuracy": self.accuracy.difference,

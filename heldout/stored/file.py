@@ -47,6 +47,6 @@ class StoredFile(StoredPart):
         return part
 
     def to_bytes(self) -> bytes:
-        """The file's content. Raises ValueError if a number is not finite, which JSON cannot represent."""
+        """Return the file's content. Raises ValueError if a number is not finite, which JSON cannot represent."""
         content: dict[str, Any] = self.model_dump(mode="json")
         return json.dumps(content, ensure_ascii=False, allow_nan=False).encode()

@@ -320,7 +320,7 @@ class StoredGap(StoredFile):
         return self.early_training_answers or self.training_answers
 
     def get_pixels(self, split: str) -> PixelsUndone | None:
-        """The pixel change that was undone in a held-out split."""
+        """Return the pixel change that was undone in a held-out split."""
         return self.validation_pixels if split == "validation" else self.pixels
 
     @property

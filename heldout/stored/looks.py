@@ -38,10 +38,10 @@ class StoredLooks(StoredFile):
 
 
 def make_features_key(dataset_id: str) -> str:
-    """The key of the features of a dataset."""
+    """Make the key of the features of a dataset."""
     return f"datasets/{dataset_id}/{FEATURES_FILE}"
 
 
 def make_looks_key(dataset_id: str) -> str:
-    """The key of what the features of a dataset show."""
+    """Make the key of what the features of a dataset show."""
     return f"datasets/{dataset_id}/{StoredLooks.file_name}"

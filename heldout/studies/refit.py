@@ -41,7 +41,7 @@ def make_refit_spec(base: JobSpec, patch: Mapping[str, Any], epochs: int) -> Job
 
 
 def chooses_alone(base: JobSpec, changed: JobSpec) -> bool:
-    """Whether a remedy's trainings choose their epochs on the validation images and the base's do not.
+    """Return whether a remedy's trainings choose their epochs on the validation images and the base's do not.
 
     The best of many epochs looks better on the images that chose it than on others, which favors the remedy. If both
     choose, both are favored equally.

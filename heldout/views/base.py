@@ -44,7 +44,7 @@ def _simplify(value: Any, dumped: Any) -> Any:
 
 
 def format_rfc3339(moment: datetime) -> str:
-    """A time in UTC to the millisecond, such as `2025-11-24T15:41:02.000Z`."""
+    """Return a time in UTC to the millisecond, such as `2025-11-24T15:41:02.000Z`."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -36,7 +36,7 @@ class ProvisionalView(View):
     objective: Figure = Field(None, description="The study's `objective`, if that is neither accuracy nor loss.")
 
     def get(self, measure: Measure) -> float | None:
-        """The mean of a measure."""
+        """Return the mean of a measure."""
         found: float | None = get_figure(self, measure)
         return found
 

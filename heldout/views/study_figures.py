@@ -21,14 +21,14 @@ MIN_SEEDS_OF_RANGE = 3
 
 
 def find_side(bounds: Interval, measure: Measure) -> Side:
-    """The side of 0 on which an interval of differences lies. A lower loss or cost is better."""
+    """Find the side of 0 on which an interval of differences lies. A lower loss or cost is better."""
     if bounds is None or bounds[0] <= 0 <= bounds[1]:
         return "may_be_chance"
     return "better" if (bounds[0] > 0) == METRICS[measure].is_share else "worse"
 
 
 def get_figure(view: Any, measure: Measure) -> Any:
-    """The part of a view that belongs to a measure: `loss`, `accuracy`, or the `objective`."""
+    """Return the part of a view that belongs to a measure: `loss`, `accuracy`, or the `objective`."""
     return getattr(view, measure if measure in MEASURES else "objective")
 
 
@@ -40,7 +40,7 @@ class IntervalsView(View):
     objective: Interval = None
 
     def get(self, measure: Measure) -> Interval:
-        """The interval of a measure."""
+        """Return the interval of a measure."""
         found: Interval = get_figure(self, measure)
         return found
 
@@ -54,7 +54,7 @@ class ArmFiguresView(View):
     intervals: IntervalsView
 
     def get(self, measure: Measure) -> float | None:
-        """The figure of a measure."""
+        """Return the figure of a measure."""
         found: float | None = get_figure(self, measure)
         return found
 
@@ -76,11 +76,11 @@ class DifferenceView(View):
     )
 
     def side(self, measure: Measure, *, adjusted: bool = True) -> Side:
-        """The side of 0 on which the interval of one measure lies."""
+        """Return the side of 0 on which the interval of one measure lies."""
         return find_side((self.adjusted_intervals if adjusted else self.intervals).get(measure), measure)
 
     def get(self, measure: Measure) -> float | None:
-        """The difference in one measure."""
+        """Return the difference in one measure."""
         found: float | None = get_figure(self, measure)
         return found
 

@@ -64,7 +64,7 @@ def format_range(bounds: tuple[float, float] | None) -> str:
 
 
 def rough_percent(share: float) -> str:
-    """A share of a count: `11%`, `0.6%`. Only none and all are written as `0%` and `100%`."""
+    """Return a share of a count: `11%`, `0.6%`. Only none and all are written as `0%` and `100%`."""
     shown = 100 * share
     if 0 < shown < 1:
         return f"{shown:.1g}%" if shown >= 0.001 else "less than 0.001%"
@@ -119,7 +119,7 @@ def join_with_and(things: Sequence[str]) -> str:
 
 
 def format_duration(seconds: float | None) -> str:
-    """The two largest units that matter, as the dashboard writes them: `48 s`, `9 min`, `1 h 12 min`."""
+    """Return the two largest units that matter, as the dashboard writes them: `48 s`, `9 min`, `1 h 12 min`."""
     if seconds is None:
         return NONE
     if seconds < 1:
@@ -171,7 +171,7 @@ def format_figure(value: float, *, is_loss: bool) -> str:
 
 
 def _count_decimals(unit: Unit, value: float | None, bounds: Interval) -> int:
-    """The unit's decimals, or more until only 0 itself is written as 0: a bound must show its side of 0."""
+    """Return the unit's decimals, or more until only 0 itself is written as 0: a bound must show its side of 0."""
     numbers = [unit.scale * number for number in (value, *(bounds or ())) if number]
     decimals = unit.decimals
     while decimals < MOST_DECIMALS and any(round(number, decimals) == 0 for number in numbers):

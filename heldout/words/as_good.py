@@ -88,7 +88,7 @@ def _say_moved(change: float) -> str:
 
 
 def phrase_question(study: StudyView, which: str) -> str:
-    """The question that such a study answers."""
+    """Return the question that such a study answers."""
     assert study.margin is not None
     name = METRICS[study.objective or "accuracy"].name
     return f"Is {which} as good as the unchanged network, within {say_margin(study.margin)} of {name}?"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def format_points(share: float) -> str:
-    """A difference between accuracies, without its sign."""
+    """Return a difference between accuracies, without its sign."""
     value = f"{abs(100 * share):.1f}"
     return f"{value} point" if value == "1.0" else f"{value} points"
 
@@ -36,14 +36,14 @@ def describe_change(difference: DifferenceView, measure: Measure, base_loss: flo
 
 
 def format_change(measure: Measure, change: float) -> str:
-    """A change without its sign: in points for shares, in percent for losses, as it is for costs."""
+    """Return a change without its sign: in points for shares, in percent for losses, as it is for costs."""
     if METRICS[measure].is_share:
         return format_points(change)
     return percent(abs(change)) if measure == "loss" else f"{abs(change):.3g}"
 
 
 def format_measure(measure: Measure, value: float) -> str:
-    """A figure of a measure: `87.5%`, or `0.412` for losses and costs."""
+    """Return a figure of a measure: `87.5%`, or `0.412` for losses and costs."""
     return percent(value) if METRICS[measure].is_share else f"{value:.3f}"
 
 

@@ -127,5 +127,5 @@ def explain_close(candidate: str | None, change: float, bounds: tuple[float, flo
 
 
 def quote_candidate(name: str) -> str:
-    """A candidate's name in quotes."""
+    """Return a candidate's name in quotes."""
     return f'"{name}"'

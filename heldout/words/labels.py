@@ -280,7 +280,7 @@ HOW_TO_READ = (
 
 
 def get_verdict_name(verdict: str) -> str:
-    """The name of a verdict; for a code unknown to this release, the code with spaces."""
+    """Return the name of a verdict; for a code unknown to this release, the code with spaces."""
     return VERDICT_NAMES.get(verdict, verdict.replace("_", " "))
 
 

@@ -22,7 +22,7 @@ _KEEP_RUNNING = "It continues while your script runs."
 
 
 def phrase_question(study: StudyView) -> str:
-    """The question that a study answers."""
+    """Return the question that a study answers."""
     if study.kind == "judge":
         return "Is a candidate surely better than the best so far, on labels that no one but the judge sees?"
     if study.kind == "learning_curve":
@@ -284,12 +284,12 @@ def _list_remedies(study: StudyView) -> list[str]:
 
 
 def _is_plural(name: str) -> bool:
-    """Whether a remedy's name is a plural, such as `more epochs`."""
+    """Return whether a remedy's name is a plural, such as `more epochs`."""
     return name.endswith(("epochs", "weights", "images", "features"))
 
 
 def _get_name(remedy: str) -> str:
-    """The remedy's name, capitalized; a long one is replaced by `A combination of remedies` or `One remedy`."""
+    """Return the remedy's name, capitalized; a long one is replaced by `A combination of remedies` or `One remedy`."""
     words = describe_remedy(remedy)
     if not words or len(words.split()) > _MOST_WORDS or len(words) > _MOST_CHARACTERS:
         return "A combination of remedies" if "+" in remedy else "One remedy"

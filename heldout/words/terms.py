@@ -110,7 +110,7 @@ def _format_number(value: float, unit: float) -> str:
 
 
 def _phrase_term(term: Term, value: float, gap: Gap, of_loss: bool) -> str:
-    """The term's name with its cause in parentheses: `the gap to new images (too few training images)`."""
+    """Return the term's name with its cause in parentheses: `the gap to new images (too few training images)`."""
     detail = None
     if term.code == "late_epochs":
         best = gap.late_by_loss if of_loss else gap.late_by_accuracy

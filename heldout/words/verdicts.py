@@ -81,7 +81,7 @@ def _name_cause_of_gap(facts: Facts, first: Words, causes: Sequence[Cause]) -> W
 
 
 def soften(headline: str, verdict: str) -> str:
-    """The headline of a verdict that is not sure."""
+    """Return the headline of a verdict that is not sure."""
     text = headline.removeprefix("About ")  # one word of doubt is enough
     return headline if verdict in CAREFUL else f"Perhaps {text[0].lower()}{text[1:]}"
 

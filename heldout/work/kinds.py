@@ -289,5 +289,5 @@ def require_all_kinds(entries: Mapping[JobKind, T], kinds: Collection[JobKind] =
 
 
 def get_kind(spec: WorkSpec) -> JobKind:
-    """The kind of work that a spec describes: each kind has its own type of spec."""
+    """Return the kind of work that a spec describes: each kind has its own type of spec."""
     return _KIND_OF[type(spec)]

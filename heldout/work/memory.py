@@ -172,12 +172,12 @@ class WorkerMemory:
         return int(RESIDENT_SHARE * self.total_bytes) if self.resident_bytes is None else self.resident_bytes
 
     def cap(self, needed_bytes: int) -> int:
-        """The amount to reserve, capped so that a job that may still fit can be claimed."""
+        """Return the amount to reserve, capped so that a job that may still fit can be claimed."""
         return min(needed_bytes, int(MARGIN * self.total_bytes))
 
 
 def could_hold(memory_bytes: int, needed_bytes: int) -> bool:
-    """Whether this much memory may be enough, allowing for the largest error of the estimate."""
+    """Return whether this much memory may be enough, allowing for the largest error of the estimate."""
     return needed_bytes <= MARGIN * memory_bytes
 
 
@@ -212,7 +212,7 @@ class MemoryKill:
         return self.is_alone or self.peak_bytes > MARGIN * self.reserved_bytes
 
     def compute_next_reservation(self, total_bytes: int) -> int:
-        """The reservation of a bystander next time: more each time, and finally the worker to itself.
+        """Compute the reservation of a bystander next time: more each time, and finally the worker to itself.
 
         It may have grown faster than it was observed. Then it finally runs alone and is found to be the cause.
         """

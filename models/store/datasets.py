@@ -104,7 +104,7 @@ def require_content(row: DatasetRow, what: str) -> str:
 
 
 def has_content(session: Session, sha256: str) -> bool:
-    """Whether an undeleted dataset has this content."""
+    """Return whether an undeleted dataset has this content."""
     here = select(DatasetRow.id).where(DatasetRow.sha256 == sha256, DatasetRow.deleted_at.is_(None))
     return session.scalar(here.limit(1)) is not None
 

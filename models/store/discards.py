@@ -96,7 +96,7 @@ def release_files(session: Session, dataset: DatasetRow) -> str | None:
 
 
 def is_still_needed(session: Session, dataset_id: str) -> bool:
-    """Whether an unfinished job was queued on the dataset during its deletion, or a version is made from it."""
+    """Return whether an unfinished job was queued on the dataset during its deletion, or a version is made from it."""
     open_jobs = select(JobRow.id).where(JobRow.dataset_id == dataset_id, JobRow.status.not_in(TERMINAL))
     derived = select(DatasetRow.id).where(
         DatasetRow.status.in_((DatasetStatus.UPLOADING, DatasetStatus.CHECKING)),

@@ -70,7 +70,7 @@ def get_object(type_: str) -> SubjectObject:
 
 
 def has_event(session: Session, subject_id: str, type_: str) -> bool:
-    """Whether the subject has an event of this type."""
+    """Return whether the subject has an event of this type."""
     of_type = select(EventRow.id).where(EventRow.subject_id == subject_id, EventRow.type == type_)
     return session.scalar(select(of_type.exists())) or False
 

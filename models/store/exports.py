@@ -165,5 +165,5 @@ def mark_stored(
 
 
 def is_named(session: Session, key: str) -> bool:
-    """Whether a row names the file. The training may have been deleted in the meantime."""
+    """Return whether a row names the file. The training may have been deleted in the meantime."""
     return session.scalar(select(ExportRow.job_id).where(ExportRow.key == key)) is not None

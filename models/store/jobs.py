@@ -272,7 +272,7 @@ def _is_ahead_of(row: JobRow) -> tuple[ColumnElement[bool], ...]:
 
 
 def waits_for_backoff(session: Session, row: JobRow) -> bool:
-    """Whether the job waits for its backoff to end, not for a worker."""
+    """Return whether the job waits for its backoff to end, not for a worker."""
     return session.scalar(select(JobRow.id).where(JobRow.id == row.id, JobRow.available_at > db_now())) is not None
 
 

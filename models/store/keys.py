@@ -140,7 +140,7 @@ def find_caller(session: Session, key: str) -> Caller | None:
 
 
 def is_well_formed(key: str) -> bool:
-    """Whether it looks like a key. Malformed keys need no look-up."""
+    """Return whether it looks like a key. Malformed keys need no look-up."""
     return split_key(key)[1] != ""
 
 

@@ -85,7 +85,7 @@ def add_for_job(session: Session, job_id: str, split: str, epoch: int, what: Rea
 
 
 def is_counted_for_job(session: Session, job_id: str, split: str, epoch: int) -> bool:
-    """Whether these weights were measured on that split before, so that `add_for_job` would add nothing."""
+    """Return whether these weights were measured on that split before, so that `add_for_job` would add nothing."""
     trained_by = find_training_job(
         job_id, session.scalar(select(JobRow.continues).where(JobRow.id == job_id)) or (), epoch
     )
@@ -99,7 +99,7 @@ def list_held_out_splits(dataset: DatasetRow) -> list[str]:
 
 
 def is_handed_out(session: Session, owner: str, dataset: DatasetRow) -> bool:
-    """Whether the ledger already notes that the owner was shown held-out labels of the dataset."""
+    """Return whether the ledger already notes that the owner was shown held-out labels of the dataset."""
     splits = list_held_out_splits(dataset)
     digests = {_get_digest(dataset, split) for split in splits}
     noted = select(func.count()).where(

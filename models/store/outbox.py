@@ -79,7 +79,7 @@ def add(session: Session, owner: str, subject_object: SubjectObject, subject_id:
 
 
 def has_webhook(owner: ColumnElement[str]) -> ColumnElement[bool]:
-    """Whether an owner has an enabled webhook, as part of a statement on one of the owner's rows."""
+    """Return whether an owner has an enabled webhook, as part of a statement on one of the owner's rows."""
     return select(_WEBHOOKS.c.id).where(_WEBHOOKS.c.owner == owner, _WEBHOOKS.c.enabled).exists()
 
 
@@ -132,7 +132,7 @@ def _insert(
 
 
 def is_any_due(session: Session, now: datetime | None = None) -> bool:
-    """Whether a delivery is due, by default at the database's time. Cheap and without locks."""
+    """Return whether a delivery is due, by default at the database's time. Cheap and without locks."""
     due = _match_due(db_now() if now is None else now)
     return bool(session.scalar(select(select(DeliveryRow.id).where(*due).exists())))
 

@@ -90,7 +90,7 @@ def resume(session: Session, name: str) -> bool:
 
 
 def is_suspended(session: Session, name: str) -> bool:
-    """Whether the operator has suspended the owner."""
+    """Return whether the operator has suspended the owner."""
     row = session.get(OwnerRow, name)
     return row is not None and row.suspended_at is not None
 

@@ -179,7 +179,7 @@ def get_used(session: Session, owner: str, quota: Quota) -> float:
 
 
 def has_free_slot(session: Session, owner: str, own: Mapping[str, Any] | None) -> bool:
-    """Whether the owner may run another job. own: the owner's own bounds."""
+    """Return whether the owner may run another job. own: the owner's own bounds."""
     most = get_bound(Quota.RUNNING_JOBS, get_bounds(session), own)
     return most is None or get_used(session, owner, Quota.RUNNING_JOBS) < most
 
@@ -202,7 +202,7 @@ def may_begin(session: Session, owner: str, own: Mapping[str, Any] | None) -> bo
 
 
 def holds_back(session: Session, owner: str) -> bool:
-    """Whether no other job of the owner may start: it is suspended, or has used up its slots or slot-seconds."""
+    """Return whether no other job of the owner may start: it is suspended, or has used up its slots or slot-seconds."""
     row = session.get(OwnerRow, owner)
     if row is not None and row.suspended_at is not None:
         return True

@@ -72,7 +72,7 @@ def end(session: Session, token: str) -> None:
 
 
 def is_session_token(token: str) -> bool:
-    """Whether it looks like the token of a session."""
+    """Return whether it looks like the token of a session."""
     return keys.split_key(token, SESSION_PREFIX)[1] != ""
 
 
@@ -116,7 +116,7 @@ def find_caller(session: Session, credential: str) -> Caller | None:
 
 
 def is_well_formed(credential: str) -> bool:
-    """Whether it looks like a key or a session. Malformed credentials need no look-up."""
+    """Return whether it looks like a key or a session. Malformed credentials need no look-up."""
     return keys.is_well_formed(credential) or is_session_token(credential)
 
 

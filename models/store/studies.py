@@ -132,7 +132,7 @@ def list_running(session: Session) -> Sequence[tuple[str, bool]]:
 
 
 def is_waiting(study: StudyRow) -> bool:
-    """Whether the study is waiting for its data, without a request to cancel it."""
+    """Return whether the study is waiting for its data, without a request to cancel it."""
     return study.status is StudyStatus.RUNNING and not has_begun(study.plan) and not study.cancel_requested
 
 
@@ -257,7 +257,7 @@ def get_objective(session: Session, study_id: str) -> StudyObjective:
 
 
 def has_sealed(session: Session, study_id: str) -> bool:
-    """Whether a training that ran elsewhere has test answers."""
+    """Return whether a training that ran elsewhere has test answers."""
     sealed = select(StudyRunRow.job_id).where(StudyRunRow.study_id == study_id, StudyRunRow.sealed.is_not(None))
     return session.scalar(sealed.limit(1)) is not None
 

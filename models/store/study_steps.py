@@ -147,7 +147,7 @@ def fail(session: Session, study_id: str, code: str, detail: str) -> None:
 
 
 def _has_others_like(session: Session, study: StudyRow, ended: RunOfJob) -> bool:
-    """Whether trainings for the same purpose are still running, so that this success decides nothing yet.
+    """Return whether trainings for the same purpose are still running, so that this success decides nothing yet.
 
     Each size of a learning curve is shown once all its trainings have ended.
     """

@@ -98,7 +98,7 @@ def _free_rejected_numbers(session: Session, owner: str, name: str) -> None:
 
 
 def _is_referred_to(session: Session, dataset_id: str) -> bool:
-    """Whether a job other than its own check, a study or a version names a dataset."""
+    """Return whether a job other than its own check, a study or a version names a dataset."""
     referring = (
         select(JobRow.id).where(JobRow.dataset_id == dataset_id, JobRow.kind.in_(LISTED_KINDS)),
         select(StudyRow.id).where(StudyRow.dataset_id == dataset_id),

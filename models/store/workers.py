@@ -45,7 +45,7 @@ def compute_reservable(session: Session, needed_bytes: int) -> int:
 
 
 def is_short(session: Session, needed_bytes: int) -> bool:
-    """Whether a job is waiting for memory, whether or not slots are free.
+    """Return whether a job is waiting for memory, whether or not slots are free.
 
     Workers with jobs have the rest of their memory free. A worker without jobs may be dead: otherwise it would have
     taken the job. If no worker has jobs, a job waits for memory only if none of them could ever hold it.

@@ -69,7 +69,7 @@ def build_study_view(study: StudyRow, dataset: DatasetRow | None) -> StudyView:
 
 
 def _can_continue(study: StudyRow) -> bool:
-    """Whether a first answer without a cure leaves something to try."""
+    """Return whether a first answer without a cure leaves something to try."""
     stages, conclusion = study.plan.get("stages"), study.found.get("conclusion")
     if study.status is not StudyStatus.SUCCEEDED or not stages or conclusion is None or conclusion["kind"] == "cure":
         return False

@@ -170,7 +170,7 @@ def _read_stored(session: Session, context: RequestContext, row: DatasetRow) -> 
 
 
 def _is_usable(session: Session, context: RequestContext, row: DatasetRow) -> bool:
-    """Whether the stored result is intact and from a search that checked itself."""
+    """Return whether the stored result is intact and from a search that checked itself."""
     try:
         return _read_stored(session, context, row).verdict is not None
     except (errors.DatasetLost, errors.DatasetDamaged):

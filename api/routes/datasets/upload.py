@@ -167,7 +167,7 @@ def _parse_form_spec(form: FormData) -> DatasetSpec:
 
 
 def _holds_fields(text: str) -> bool:
-    """Whether a text is itself a multipart body, which curl sends if a value begins with `(`."""
+    """Return whether a text is itself a multipart body, which curl sends if a value begins with `(`."""
     lines = text.strip().splitlines()
     return bool(lines) and lines[0].startswith("--") and lines[-1] == f"{lines[0].removesuffix('--')}--"
 

@@ -91,7 +91,7 @@ class Claimed:
 
 
 def is_any_claimable(session: Session, free: Capacity) -> bool:
-    """Whether `claim` would find a job. Cheap and without locks."""
+    """Return whether `claim` would find a job. Cheap and without locks."""
     search = Search(session, free)
     # Owners are searched only if a fitting job waits.
     return search.may_find() and _find_first_owner(session, search, free) is not None

@@ -233,7 +233,7 @@ class Search:
             self._values["free_bytes"] = free.memory_bytes
 
     def may_find(self) -> bool:
-        """Whether a job of these kinds and devices is waiting that fits into the free memory."""
+        """Return whether a job of these kinds and devices is waiting that fits into the free memory."""
         least_bytes = self._session.scalar(self._finding.least_bytes)
         return least_bytes is not None and least_bytes <= self._values.get("free_bytes", least_bytes)
 

@@ -270,7 +270,7 @@ def complete(session: Session, held: HeldAttempt) -> JobStatus:
 
 
 def has_succeeded(session: Session, held: HeldAttempt) -> bool:
-    """Whether this attempt has already ended its job as succeeded."""
+    """Return whether this attempt has already ended its job as succeeded."""
     ended = (JobRow.id == held.job_id, JobRow.attempt == held.attempt, JobRow.status == JobStatus.SUCCEEDED)
     return session.scalar(select(JobRow.id).where(*ended)) is not None
 
