@@ -69,9 +69,9 @@ ARMS = {
     "blocks": Arm(),
     "blocks, augmentation": Arm(augmented=True),
     "untrained backbone, frozen": Arm("untrained"),
-    "untrained backbone, trained along": Arm("untrained", trainable=True),
+    "untrained backbone, fine-tuned": Arm("untrained", trainable=True),
     "backbone, frozen": Arm("pretrained"),
-    "backbone, trained along": Arm("pretrained", trainable=True, learning_rate=0.0001),
+    "backbone, fine-tuned": Arm("pretrained", trainable=True, learning_rate=0.0001),
 }
 Found = dict[int, dict[str, list[float]]]
 

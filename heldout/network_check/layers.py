@@ -174,7 +174,7 @@ def check_gradients(network: Checked) -> Iterator[Note]:
 
 
 CHECKS: Mapping[str, Check] = {
-    "output": Check("Last layer", "The last layer gives one free figure for each class.", check_output),
+    "output": Check("Last layer", "The last layer gives one unbounded figure for each class.", check_output),
     "probabilities": Check("Softmax twice", "Probabilities are made once, at the end.", check_probabilities),
     "activations": Check("No activation", "Layers with weights have an activation between them.", check_activations),
     "saturation": Check("Sigmoids", "A deep network without batch normalization has no sigmoids.", check_saturation),
