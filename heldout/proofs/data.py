@@ -30,7 +30,7 @@ def _halve(subject: Subject) -> Sequence[Variant]:
 def _judge_half(subject: Subject, evidence: Evidence) -> Judgement:
     effect = evidence.compare("half")
     if effect is None:
-        return Judgement("open", "Half of the training images could not be tried.")
+        return Judgement("open", "Training on half of the images could not be tried.")
     low, high = effect.interval
     costs = describe_points(-effect.points, (-high, -low))
     verb = "costs" if effect.points <= 0 else "gains"
@@ -46,7 +46,7 @@ def _judge_half(subject: Subject, evidence: Evidence) -> Judgement:
         "refuted": "more of the same images would hardly help",
         "open": UNDECIDED,
     }[status]
-    text = f"Half of the training images {verb} {costs}: {so}."
+    text = f"Training on half of the images {verb} {costs}: {so}."
     return Judgement(status, text, answers, -effect.points, (-high, -low))
 
 
