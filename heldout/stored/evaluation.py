@@ -76,8 +76,8 @@ class StoredColumn(StoredPart):
 class StoredIntervention(StoredPart):
     """What exchanging a property between images of different classes does to the answers.
 
-    right: answers before. right_changed: with the property exchanged. right_control: with as large a region exchanged
-    elsewhere; for brightness, with that of an image of the same class.
+    right: answers before. right_changed: with the property exchanged. right_control: with that of an image of the
+    same class.
     points: how much less accurate than the control, as a fraction; its interval holds for all properties together.
     changed: images, by position in the dataset, that were right before and under the control, but not then.
     """

@@ -20,7 +20,7 @@ from heldout.lifecycle.job import FailureCode, StopReason
 from heldout.spec.job import JobSpec
 from heldout.spec.objective import Costs
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
-from heldout.stored.evaluation import LastEpochScores, StoredEvaluation
+from heldout.stored.evaluation import LastEpochScores, StoredColumn, StoredEvaluation, StoredIntervention
 from heldout.stored.gap import StoredGap
 from heldout.stored.results import FinalView, ModelAbout
 from worker.messages import Assignment, Failed, Finished, FromTraining, Stopped, TrainedFile, Warned
@@ -80,7 +80,7 @@ def finish(
     cost = _measure_last_epoch(predictor, data, weights, kept)
     evaluation = scratch / StoredEvaluation.file_name
     columns = measure_columns(assignment.dataset.columns, data, kept, assignment.spec.costs)
-    tried = measure_interventions(predictor, data, kept, columns)
+    tried = _try_shortcuts(predictor, data, kept, columns, send)
     probabilities = {split: of_split.probabilities for split, of_split in kept.items()}
     scores = build_evaluation(data, probabilities, cost, names, columns, tried)
     evaluation.write_bytes(scores.to_bytes())
@@ -111,6 +111,21 @@ def finish(
     if assignment.for_study and "validation" in kept:
         for_comparison = make_study_scores(data, kept, final, assignment.spec)
     return Finished(final, reason, tuple(files), other_reads, for_comparison)
+
+
+def _try_shortcuts(
+    predictor: Predictor,
+    data: TrainingData,
+    kept: Mapping[str, Predictions],
+    columns: Mapping[str, tuple[StoredColumn, ...]],
+    send: Callable[[FromTraining], None],
+) -> dict[str, tuple[StoredIntervention, ...]]:
+    try:
+        return measure_interventions(predictor, data, kept, columns)
+    except Exception as error:  # noqa: BLE001 - the training is done, and worth more than its explanation
+        traceback.print_exc()
+        send(Warned(f"Shortcuts could not be tried ({type(error).__name__})."))
+        return {}
 
 
 def _finish_experiment(predictor: Predictor, data: TrainingData, epoch: int, reason: StopReason) -> Finished:

@@ -1,6 +1,7 @@
 """Exchanges properties between held-out images, if a column alone predicts their labels as well as the network."""
 
 from collections.abc import Mapping
+from math import prod
 
 import numpy as np
 import tensorflow as tf
@@ -13,8 +14,8 @@ from heldout.stored.evaluation import StoredColumn, StoredIntervention
 from worker.training.data.training_data import TrainingData
 from worker.training.measuring.predictor import Predictor
 
-# Images of a split whose pixels are exchanged.
-MAX_IMAGES = 500
+# Images of a split whose pixels are exchanged: at most 13 answers for each. Two changed copies are held besides.
+MAX_IMAGES, MAX_BYTES = 500, 2**27
 
 
 def measure_interventions(
@@ -34,7 +35,8 @@ def measure_interventions(
         return {}
     split = "test" if "test" in columns else "validation"
     count = len(data.rows[split])
-    chosen = np.unique(np.linspace(0, count - 1, min(count, MAX_IMAGES)).round().astype(np.int64))
+    most = max(1, min(count, MAX_IMAGES, MAX_BYTES // (4 * prod(data.image))))
+    chosen = np.unique(np.linspace(0, count - 1, most).round().astype(np.int64))
     rows = data.rows[split][chosen]
     predictor.source.expect(rows, len(rows))
     images = tf.cast(predictor.source.pixels(tf.constant(rows)), tf.float32).numpy()
