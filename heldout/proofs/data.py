@@ -11,7 +11,7 @@ from heldout.remedies.change import MAX_EPOCHS, MAX_PATIENCE_EPOCHS, Change
 from heldout.remedies.training import add_class_weights
 from heldout.words import pluralize
 from heldout.words.labels import describe_remedy
-from heldout.words.proofs import UNDECIDED, describe_change, describe_points
+from heldout.words.proofs import UNDECIDED, describe_change, describe_gain, describe_points
 
 
 def _halve(subject: Subject) -> Sequence[Variant]:
@@ -32,8 +32,10 @@ def _judge_half(subject: Subject, evidence: Evidence) -> Judgement:
     if effect is None:
         return Judgement("open", "Training on half of the images could not be tried.")
     low, high = effect.interval
-    costs = describe_points(-effect.points, (-high, -low))
-    verb = "costs" if effect.points <= 0 else "gains"
+    if effect.points <= 0:
+        change = f"costs {describe_points(-effect.points, (-high, -low))}"
+    else:
+        change = describe_gain(effect.points, effect.interval)
     proven: dict[str, Status] = {"too_little_data": "proven"}
     if _knows_training_better(subject):
         proven["overfitting"] = "proven"
@@ -46,7 +48,7 @@ def _judge_half(subject: Subject, evidence: Evidence) -> Judgement:
         "refuted": "more of the same images would hardly help",
         "open": UNDECIDED,
     }[status]
-    text = f"Training on half of the images {verb} {costs}: {so}."
+    text = f"Training on half of the images {change}: {so}."
     return Judgement(status, text, answers, -effect.points, (-high, -low))
 
 

@@ -139,6 +139,7 @@ def test_half_of_the_images_costs_points_only_where_data_are_short() -> None:
     of = subject("too_little_data")
     assert plan(of, {"half": answers(0.74)}, PLENTY).reason == "proven"
     assert tried(of, {"half": answers(0.80)})["half"].answers == {"too_little_data": "refuted"}
+    assert "half of the images gains 3.0 points (+" in tried(of, {"half": answers(0.83)})["half"].sentence
 
 
 def test_three_seeds_show_whether_a_gap_is_luck() -> None:
