@@ -166,8 +166,7 @@ def describe_worst_group(facts: Facts, finding: Finding) -> Words:
 
 
 def describe_shortcut(facts: Facts, finding: Finding) -> Words:
-    evidence = finding.evidence
-    name = quote_name(evidence["column"])
+    evidence, name = finding.evidence, quote_name(finding.evidence["column"])
     if "what" not in evidence:
         return Words(
             f"{name} alone predicts most labels.",
@@ -175,11 +174,10 @@ def describe_shortcut(facts: Facts, finding: Finding) -> Words:
             f"Collect images whose class does not follow from {name}",
             "collect such images",
         )
-    what = evidence["what"]
+    what, lost, control = evidence["what"], 100 * evidence["lost"], 100 * evidence["lost_by_control"]
     return Words(
         f"The network answers by the {what}.",
-        f"Exchanging it between classes costs {100 * evidence['lost']:.0f} points, a control "
-        f"{100 * evidence['lost_by_control']:.0f}.",
+        f"Exchanging it between classes costs {lost:.0f} points, a control {control:.0f}.",
         f"Make the {what} alike in all images, and train again",
         f"make the {what} alike",
     )
