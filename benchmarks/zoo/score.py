@@ -25,6 +25,8 @@ T = TypeVar("T")
 NEAR = 0.03  # points by which a planted fault may be off
 BINS = 10
 CONFUSIONS = 25
+# Verdicts that no intervention tests: none counts the averages of batch normalization again.
+UNTESTED = frozenset({"evaluation_lags"})
 OF_FIGURES = frozenset(
     {"leakage", "label_conflicts", "label_order_mismatch", "scale_mismatch", "channel_order_mismatch"}
 )
@@ -87,7 +89,7 @@ def tables(lot: int, *, unseal: bool = False) -> Iterator[str]:
 
 def judge(record: ZooRecord) -> Judged:
     diagnosis, causes = record.diagnosis(), tuple(causes_of(record))
-    accepted = first_of(causes) if is_known(record, causes) else None
+    accepted = first_of(causes) if is_known(record, causes) and diagnosis.verdict not in UNTESTED else None
     return Judged(record, diagnosis, causes, accepted, tuple(compared_of(record, diagnosis)))
 
 

@@ -151,6 +151,8 @@ def _can_have(finding: Finding, term: Term, facts: Facts) -> bool:
     """Whether the finding is about the same thing as the term."""
     if term.code == "generalisation" and finding.code == "overconfidence":
         return includes_0(term.accuracy_interval)
+    if finding.may_be_chance:
+        return False
     if term.code == "split_difference" and finding.code == "label_order_mismatch":
         return bool(finding.evidence.get("by_answers"))
     if term.code == "pixel_values" and finding.evidence.get("split") == "validation":

@@ -64,7 +64,9 @@ def _put_faults_within(found: list[tuple[Cause, Finding]]) -> list[tuple[Cause, 
 
 
 def _is_visible_only(cause: Cause, finding: Finding) -> bool:
-    """Whether the audit found that a split's images are of another kind, and no figure says what that costs."""
+    """Whether a split's images are of another kind, or its labels may be in another order, at an unknown cost."""
+    if finding.may_be_chance:
+        return True
     explains = finding.explains
     if finding.code != "split_shift" or cause.tier != "other":
         return False
@@ -119,10 +121,10 @@ def _measure_false_figure(finding: Finding, facts: Facts, gap: Gap | None) -> Ef
             return Effect(0.0, None)
         split = "test" if "test" in needed.before else "train"
         return Effect.of(needed.after[split].accuracy - needed.before[split].accuracy, None)
-    if gap is None:
+    if gap is None or finding.may_be_chance:
         return None
     if finding.code == "label_conflicts":
-        conflicts = _measure_conflicts_effect(finding, facts, gap)
+        conflicts = _measure_conflicts_effect(finding, facts, gap, across_splits=True)
         is_likely = conflicts is not None and (conflicts.size >= thresholds.MIN_LIKELY_EFFECT or conflicts.matters)
         return conflicts if is_likely else None
     effects = [
@@ -229,11 +231,17 @@ def _get_evidence_effect(finding: Finding) -> Effect | None:
     return Effect.of(change, (bounds[0], bounds[1]))
 
 
-def _measure_conflicts_effect(finding: Finding, facts: Facts, gap: Gap | None) -> Effect | None:
+def _measure_conflicts_effect(
+    finding: Finding, facts: Facts, gap: Gap | None, *, across_splits: bool = False
+) -> Effect | None:
     """The accuracy lost to pictures with two labels: a network gets only one of the two right.
 
     The split with the most of them counts, or all images if the audit did not count them by split. If copies are
     measured to be answered worse than other images, their labels are the reason.
+
+    Args:
+        across_splits: count at most the images that have copies in another split. Copies within one split whose labels
+            differ are wrong labels, of which they are a sample: no copy makes a figure untrue.
     """
     splits = {"train": facts.train, "validation": facts.validation, "test": facts.test}
     counts = {name: figures.count for name, figures in splits.items() if figures is not None}
@@ -242,11 +250,26 @@ def _measure_conflicts_effect(finding: Finding, facts: Facts, gap: Gap | None) -
         return None
     shares = [images / sum(counts.values())]
     if of_split:
-        shares = [of_split[name] / count for name, count in counts.items() if name != "train"] or [0.0]
+        most_of = _count_shared(facts) if across_splits else of_split
+        shares = [min(of_split[name], most_of[name]) / count for name, count in counts.items() if name != "train"]
+        shares = shares or [0.0]
     losses = [Effect(max(shares) / 2, None)]
     losses += [] if gap is None else [Effect(-lift, (-high, -low)) for _, (lift, (low, high)) in list_lifts(gap)]
     most = max(losses, key=lambda effect: effect.size)
     return most if most.size >= thresholds.MIN_SURE_EFFECT else None
+
+
+def _count_shared(facts: Facts) -> Mapping[str, int]:
+    """How many images of each held-out split have copies in another split, at most, as the audit counted them."""
+    counted = [finding.evidence for finding in facts.audited.get("leakage", ())]
+
+    def count(*pairs: str) -> int:
+        return sum(evidence.get(pair, {}).get("images", 0) for evidence in counted for pair in pairs)
+
+    return {
+        "validation": count("validation_in_train", "test_in_validation"),
+        "test": count("test_in_train", "test_in_validation"),
+    }
 
 
 def _is_shown_by(term: Term, finding: Finding) -> bool:
@@ -329,7 +352,7 @@ def get_fix(findings: Sequence[Finding]) -> dict[str, Any] | None:
 
 def _must_be_fixed(finding: Finding, diagnosis: Diagnosis) -> bool:
     code = finding.code
-    if code not in _COPIES | _ORDER_AND_PIXELS or finding.severity == "info":
+    if code not in _COPIES | _ORDER_AND_PIXELS or finding.severity == "info" or finding.may_be_chance:
         return False
     if code == "split_shift" and "pixel_values" not in (finding.fix or {}):
         return False

@@ -74,6 +74,11 @@ class Finding:
         return any(remedy.name == "pretrained" for remedy in self.remedies)
 
     @property
+    def may_be_chance(self) -> bool:
+        """Whether few classes, or few groups of images, would look the same without this fault."""
+        return "chance_of_renaming" in self.evidence
+
+    @property
     def is_shift_by_nature(self) -> bool:
         """Whether it says that splits differ in a way that no change of their pixels undoes."""
         is_serious = self.code == "split_shift" and self.severity != "info"

@@ -110,6 +110,9 @@ def _is_serious(
     found: Sequence[tuple[Rule, Sequence[Finding]]],
     is_measured: bool,
 ) -> bool:
-    """Whether a rule of one of the codes found something and is not silent itself; infos explain nothing."""
-    is_found = rule.code in codes and any(finding.severity != "info" for finding in findings)
-    return is_found and not _is_silent(rule, found, is_measured)
+    """Whether a rule of one of the codes found something and is not silent itself.
+
+    Infos, and findings that may be chance, explain nothing.
+    """
+    serious = [finding for finding in findings if finding.severity != "info" and not finding.may_be_chance]
+    return rule.code in codes and bool(serious) and not _is_silent(rule, found, is_measured)

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from itertools import islice, product
 from math import inf, log, sqrt
 from operator import eq
 from statistics import fmean, pstdev
 
 from heldout.diagnosis import thresholds
-from heldout.diagnosis.renaming import Counts
+from heldout.diagnosis.renaming import Counts, shuffle
 
 Renaming = Sequence[int]  # for each label, the label that it means
 
@@ -105,18 +104,13 @@ def _measure_classes(split: Counts, usual: _UsualAnswers, part: RenamedPart) -> 
 
 def _compare_with_chance(gain: float, renaming: Renaming, measure_gain: Callable[[Renaming], float]) -> float:
     """Standard deviations by which a renaming gains more than random ones."""
-    drawn = (_shuffle(len(renaming), seed) for seed in range(2 * thresholds.RANDOM_RENAMINGS))
+    drawn = (shuffle(len(renaming), seed) for seed in range(2 * thresholds.RANDOM_RENAMINGS))
     # With few classes, many random renamings are nearly the one being tested, so they are left out.
     unlike = (other for other in drawn if sum(map(eq, other, renaming)) < len(renaming) / 3)
     by_chance = [measure_gain(other) for other in islice(unlike, thresholds.RANDOM_RENAMINGS)]
     if len(by_chance) < 2:
         return 0.0
     return (gain - fmean(by_chance)) / (pstdev(by_chance) + thresholds.LEAST_DEVIATION_OF_GAINS)
-
-
-def _shuffle(count: int, seed: int) -> list[int]:
-    """The numbers below count in an order that only the seed decides: the same figures get the same diagnosis."""
-    return sorted(range(count), key=lambda number: sha256(f"{seed} {number}".encode()).digest())
 
 
 def _measure_deficit(split: Counts, other: Counts) -> float:

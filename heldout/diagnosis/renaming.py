@@ -1,10 +1,12 @@
 """Finds the renaming of classes that makes the most answers right, and lists the usual mistakes."""
 
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from itertools import permutations
 
 from heldout.diagnosis.evaluation import SplitFigures, compute_own_chance
 from heldout.diagnosis.facts import Facts
-from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MAX_DIGITS
+from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MAX_CLASSES_OF_EXACT, MAX_DIGITS, RENAMINGS_DRAWN
 from heldout.statistics import compute_wilson_interval
 
 Counts = Sequence[Sequence[int]]  # (classes, classes), rows the labels and columns the answers
@@ -76,6 +78,43 @@ def _split_off_number(name: str) -> tuple[str, int]:
     """Split a name into text and number, so that `class 10` sorts after `class 9`."""
     start = name.rstrip("0123456789")
     return start, int(name[len(start) :][:MAX_DIGITS] or 0)
+
+
+def compute_chance_of_renaming(confusion: Counts, renamings: Sequence[Sequence[int]]) -> float:
+    """The probability that wrong answers fit one of these renamings as well as they do if class order is irrelevant.
+
+    Images of one group are answered alike. If one object, person or picture is taken for another class, all its images
+    are. So whole classes are exchanged instead of images: a group within one class then counts once.
+
+    Args:
+        confusion: (classes, classes) counts; rows are labels and columns are answers.
+        renamings: for each, the label that each label means.
+    Returns:
+        The smallest probability of a permutation test, times the number of renamings, at most 1.
+
+    Source: Good 2005, Permutation, Parametric and Bootstrap Tests of Hypotheses (with the Bonferroni correction).
+    """
+    count = len(confusion)
+
+    def count_explained(renaming: Sequence[int]) -> int:
+        return sum(confusion[label][means] for label, means in enumerate(renaming) if means != label)
+
+    if count <= MAX_CLASSES_OF_EXACT:
+        by_chance = [count_explained(renaming) for renaming in permutations(range(count))]
+    else:
+        # The data are one more draw, so that no probability is 0.
+        by_chance = [count_explained(shuffle(count, seed)) for seed in range(RENAMINGS_DRAWN - 1)]
+    extra = count > MAX_CLASSES_OF_EXACT
+    smallest = min(
+        (extra + sum(other >= count_explained(renaming) for other in by_chance)) / (extra + len(by_chance))
+        for renaming in renamings
+    )
+    return min(1.0, smallest * len(renamings))
+
+
+def shuffle(count: int, seed: int) -> list[int]:
+    """The numbers below count in an order that only the seed decides: the same figures get the same diagnosis."""
+    return sorted(range(count), key=lambda number: sha256(f"{seed} {number}".encode()).digest())
 
 
 Pair = tuple[str, SplitFigures, SplitFigures]  # the name of a split, its figures, the other split's figures

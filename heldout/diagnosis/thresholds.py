@@ -193,6 +193,12 @@ MIN_CLASSES_OF_PART = 0.5
 MIN_GAIN_OF_RENAMING = 3.0
 # Random renamings with which one is compared. (chosen)
 RANDOM_RENAMINGS = 100
+# Probability that a renaming fits the wrong answers by chance, if all images of a class may show one object. A renaming
+# for which it is larger is only possible. (conventional)
+MAX_CHANCE_OF_RENAMING = 0.05
+# Up to this many classes, a renaming is compared with all others; beyond, with this many of them. (for speed)
+MAX_CLASSES_OF_EXACT = 6
+RENAMINGS_DRAWN = 1000
 # Standard deviations of what random renamings gain. A renaming of some labels must gain more than they do by this many.
 # Fewer do if accuracy is lower by this many standard errors. The last is added to the deviation. (zoo, all lots)
 MIN_SIGMAS_OF_RENAMING = 5.0

@@ -80,6 +80,13 @@ def describe_label_order(facts: Facts, finding: Finding) -> Words:
     if evidence.get("worse_than_guessing") and figures is not None:
         guessing = f"guessing gives {round(100 / max(2, len(facts.classes)))}"
         worse = f"It answers worse than guessing ({of_100(figures.accuracy)}; {guessing})."
+    if finding.may_be_chance:
+        return Words(
+            f"{name} labels may be in another order.",
+            worse or f"The {split} images are answered as if some classes were exchanged, which may be chance.",
+            f"Compare a few {split} images of each class with training images",
+            f"compare {split} images with training images of their class",
+        )
     if "share" in evidence and renamed is not None:
         part = f"{percent(evidence['share'], 0)} of the {split} labels"
         effect = (

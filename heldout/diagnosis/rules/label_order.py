@@ -11,7 +11,9 @@ from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, Severity
 from heldout.diagnosis.renamed_part import find_renamed_part
 from heldout.diagnosis.renaming import (
+    Counts,
     Pair,
+    compute_chance_of_renaming,
     find_best_renaming,
     has_other_pixels,
     is_known,
@@ -44,7 +46,36 @@ def find_label_order(facts: Facts) -> list[Finding]:
             renamed = _explain_without_renaming(facts, *pair)
         found = [] if renamed is None else [renamed]
     worse = {} if pair is None else {"worse_than_guessing": True, "by_answers": True}
-    return [replace(finding, evidence=finding.evidence | worse) for finding in found]
+    return [_doubt(facts, replace(finding, evidence=finding.evidence | worse)) for finding in found]
+
+
+def _doubt(facts: Facts, finding: Finding) -> Finding:
+    """Say that a renaming is only possible if the answers to whole classes could look like it by chance.
+
+    Two classes have only one renaming, so there is nothing to compare it with. Answers to other pixels show no order.
+    """
+    split = finding.evidence.get("split", "test")
+    figures = facts.validation if split == "validation" else facts.test
+    is_renaming = "share" in finding.evidence or "renamed" in finding.evidence
+    if not is_renaming or figures is None or len(figures.confusion) != len(facts.classes) or len(facts.classes) < 3:
+        return finding
+    if facts.is_undone(split) or has_other_pixels(facts, split):
+        return finding
+    chance = compute_chance_of_renaming(figures.confusion, list_usual_renamings(facts.classes))
+    names = finding.evidence.get("renamed", {})
+    renaming = [facts.classes.index(names.get(name, name)) for name in facts.classes]
+    if chance <= thresholds.MAX_CHANCE_OF_RENAMING or _is_shown_by_frequencies(facts, split, figures, renaming):
+        return finding
+    return replace(
+        finding,
+        severity="warning",
+        explanation=f"The {split} labels may be in another order, but that may be chance. If all images of a class "
+        f"show one object, the wrong answers fit a common renaming this well with a probability of {percent(chance)}. "
+        f"{finding.explanation}",
+        evidence=finding.evidence | {"chance_of_renaming": chance},
+        # Renaming the classes without looking may exchange labels that are right.
+        remedies=remedies.suggest_data_fix(f"Compare a few {split} images of each class with training images."),
+    )
 
 
 def find_worse_than_guessing(facts: Facts) -> Pair | None:
@@ -213,10 +244,7 @@ def _find_best_whole(facts: Facts, split: str, figures: SplitFigures, other: Spl
     renamings = list_usual_renamings(facts.classes)
     best, at_least = None, thresholds.MAX_SELECTION_EFFECT
     count, missing = sum(map(sum, figures.confusion)), other.accuracy - figures.accuracy
-    trained = () if facts.train is None else facts.train.confusion
-    known = next(
-        (counts for counts in (trained, other.confusion) if len(counts) == len(facts.classes)), figures.confusion
-    )
+    known = _get_known_classes(facts, split, figures)
     as_they_are = measure_distance(figures.confusion, known)
     for renaming in renamings:
         if is_disproved_by_copies(_get_label_pairs(facts, split), renaming):
@@ -230,10 +258,7 @@ def _find_best_whole(facts: Facts, split: str, figures: SplitFigures, other: Spl
             continue
         by_chance = compute_own_chance(figures, len(renaming), renaming) - compute_own_chance(figures, len(renaming))
         least, distance = at_least, measure_distance(figures.confusion, known, renaming)
-        if (
-            distance <= thresholds.MAX_DISTANCE_OF_RENAMED * as_they_are
-            and as_they_are >= thresholds.MIN_DISTANCE_OF_CLASSES
-        ):
+        if _is_shown_by_frequencies(facts, split, figures, renaming):
             by_chance = 0.0
         elif distance >= as_they_are + thresholds.MIN_DISTANCE_OF_CLASSES:
             least = max(at_least, thresholds.MIN_CRITICAL_SHIFT)
@@ -243,6 +268,24 @@ def _find_best_whole(facts: Facts, split: str, figures: SplitFigures, other: Spl
         if low - max(0.0, by_chance) > least and fewest <= gain <= most:
             best, at_least = Renamed(split, renaming, figures.accuracy, figures.accuracy + gain, (low, high)), low
     return best
+
+
+def _get_known_classes(facts: Facts, split: str, figures: SplitFigures) -> Counts:
+    """Answers of another split, whose rows give the class frequencies to expect; of training if they are known."""
+    other = facts.test if split == "validation" else facts.validation
+    for known in (facts.train, other):
+        if known is not None and len(known.confusion) == len(facts.classes):
+            return known.confusion
+    return figures.confusion
+
+
+def _is_shown_by_frequencies(facts: Facts, split: str, figures: SplitFigures, renaming: Sequence[int]) -> bool:
+    """Whether the class frequencies of a split are those of the others only once its classes are renamed."""
+    known = _get_known_classes(facts, split, figures)
+    as_they_are = measure_distance(figures.confusion, known)
+    renamed = measure_distance(figures.confusion, known, renaming)
+    is_another = as_they_are >= thresholds.MIN_DISTANCE_OF_CLASSES
+    return is_another and renamed <= thresholds.MAX_DISTANCE_OF_RENAMED * as_they_are
 
 
 def _get_label_pairs(facts: Facts, split: str) -> Sequence[Sequence[int]]:

@@ -560,11 +560,17 @@ def test_a_headline_names_an_undone_change_only_if_it_clearly_helps(undone, head
     ) == 1  # the measurement and the audit found the same fault
 
 
-@pytest.mark.parametrize(("in_test", "tier"), [(80, "figures_not_true"), (30, "rest_of_gap")])
-def test_conflicting_labels_count_in_the_held_out_split_that_has_most_of_them(in_test, tier):
+@pytest.mark.parametrize(
+    ("in_test", "copied", "tier"),
+    [(80, 80, "figures_not_true"), (80, 20, "rest_of_gap"), (80, 0, "rest_of_gap"), (30, 30, "rest_of_gap")],
+)
+def test_conflicting_labels_make_a_figure_untrue_only_if_they_lie_in_two_splits(in_test, copied, tier):
+    """Copies within one split whose labels differ are wrong labels: images of one object, some with another label."""
     made = Made(answers(0.99, 3000), answers(0.9, 1000, 1), answers(0.9, 1000, 2))
     of_split = {"train": 110 - in_test, "validation": 0, "test": in_test}
-    found = judged(made, audit=audit_of("label_conflicts", images=110, of_split=of_split))
+    audit = audit_of("label_conflicts", images=110, of_split=of_split)
+    audit += audit_of("leakage", "info", test_in_train={"images": copied, "share": copied / 1000})
+    found = judged(made, audit=audit)
     [conflicts] = [cause for cause in found.causes if cause.code == "label_conflicts"]
     assert conflicts.points == pytest.approx(in_test / 1000 / 2)
     assert conflicts.tier == tier

@@ -7,7 +7,7 @@ import pytest
 
 from heldout.diagnosis import Diagnosis, diagnose
 from heldout.diagnosis.renamed_part import find_renamed_part, measure_part
-from heldout.diagnosis.renaming import list_usual_renamings, measure_distance
+from heldout.diagnosis.renaming import compute_chance_of_renaming, list_usual_renamings, measure_distance
 from tests.heldout.diagnosis.made import FINE, spec
 from tests.heldout.diagnosis.made_gap import Answers, Made, answers
 
@@ -125,6 +125,41 @@ def test_a_renamed_frequent_class_is_found_with_the_help_of_its_frequency():
     found = diagnosed(drawn(1, 1), drawn(2, 0))
     assert found.verdict == "label_order_mismatch"
     assert "label_order_mismatch" not in {finding.code for finding in diagnosed(drawn(3, 0), drawn(4, 0)).findings}
+
+
+def answer_by_class(answered: list[int], count: int = 100) -> np.ndarray:
+    """(classes, classes) answers: nine of ten images of each label are answered as `answered` says."""
+    found = np.full((len(answered), len(answered)), count // 10 // len(answered))
+    found[np.arange(len(answered)), answered] += 9 * count // 10
+    return found
+
+
+def test_one_object_of_a_class_that_is_taken_for_another_is_at_most_a_possible_renaming():
+    """Each class may have one object in test. Then three of four answers that fit a rotation are three coincidences."""
+    found = diagnosed(answer_by_class([1, 2, 3, 3]), answer_by_class([0, 1, 2, 3]), ("a", "b", "c", "d"))
+    [order] = [finding for finding in found.findings if finding.code == "label_order_mismatch"]
+    assert (order.severity, order.fix) == ("warning", None)
+    assert order.evidence["chance_of_renaming"] > 0.05
+    assert "may be in another order" in order.explanation
+    assert found.verdict == "split_shift"
+    assert [cause.code for cause in found.causes[:2]] == ["split_shift", "label_order_mismatch"]
+    surely = diagnosed(answer_by_class(NEXT), answer_by_class([*range(CLASSES)]))
+    assert (surely.verdict, surely.findings[0].severity) == ("label_order_mismatch", "critical")
+    assert "chance_of_renaming" not in surely.findings[0].evidence
+
+
+def test_the_chance_of_a_renaming_counts_classes_and_not_images():
+    rotated = [1, 2, 3, 4, 0]
+    few, many = (answer_by_class(rotated, count).tolist() for count in (100, 10_000))
+    # One of the 120 orders of five classes is as good, and two renamings were tried.
+    assert compute_chance_of_renaming(few, [rotated, [4, 0, 1, 2, 3]]) == pytest.approx(2 / 120)
+    assert compute_chance_of_renaming(many, [rotated, [4, 0, 1, 2, 3]]) == pytest.approx(2 / 120)
+    random = np.random.default_rng(0)
+    by_chance = [
+        compute_chance_of_renaming(answer_by_class(random.permutation(7).tolist()).tolist(), [[1, 2, 3, 4, 5, 6, 0]])
+        for _ in range(60)
+    ]
+    assert np.mean(np.array(by_chance) <= 0.05) <= 0.1
 
 
 def test_the_alphabetical_order_of_number_words_is_a_common_renaming():
