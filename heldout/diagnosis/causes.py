@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from heldout.diagnosis import thresholds
-from heldout.diagnosis.copied_images import list_lifts, measure_copies
+from heldout.diagnosis.copied_images import measure_conflicts, measure_copies
 from heldout.diagnosis.facts import Effect, Facts
 from heldout.diagnosis.findings import Cause, Diagnosis, FigureAfter, Finding, Tier
 from heldout.diagnosis.gap import Gap, Term
@@ -124,7 +124,7 @@ def _measure_false_figure(finding: Finding, facts: Facts, gap: Gap | None) -> Ef
     if gap is None or finding.may_be_chance:
         return None
     if finding.code == "label_conflicts":
-        conflicts = _measure_conflicts_effect(finding, facts, gap, across_splits=True)
+        conflicts = measure_conflicts(finding, facts, gap, across_splits=True)
         is_likely = conflicts is not None and (conflicts.size >= thresholds.MIN_LIKELY_EFFECT or conflicts.matters)
         return conflicts if is_likely else None
     effects = [
@@ -192,7 +192,7 @@ def _measure_part_of_gap(finding: Finding, facts: Facts, gap: Gap | None) -> Eff
     if finding.code == "collapsed_class" and "points" in finding.evidence:
         return _get_evidence_effect(finding)
     if explains is None and finding.code == "label_conflicts":
-        return _measure_conflicts_effect(finding, facts, gap)
+        return measure_conflicts(finding, facts, gap)
     if explains is None or explains.accuracy < thresholds.MIN_SURE_EFFECT:
         return None
     effect = Effect(explains.accuracy, explains.interval)
@@ -229,47 +229,6 @@ def _get_evidence_effect(finding: Finding) -> Effect | None:
     else:
         return None
     return Effect.of(change, (bounds[0], bounds[1]))
-
-
-def _measure_conflicts_effect(
-    finding: Finding, facts: Facts, gap: Gap | None, *, across_splits: bool = False
-) -> Effect | None:
-    """The accuracy lost to pictures with two labels: a network gets only one of the two right.
-
-    The split with the most of them counts, or all images if the audit did not count them by split. If copies are
-    measured to be answered worse than other images, their labels are the reason.
-
-    Args:
-        across_splits: count at most the images that have copies in another split. Copies within one split whose labels
-            differ are wrong labels, of which they are a sample: no copy makes a figure untrue.
-    """
-    splits = {"train": facts.train, "validation": facts.validation, "test": facts.test}
-    counts = {name: figures.count for name, figures in splits.items() if figures is not None}
-    images, of_split = finding.evidence.get("images"), finding.evidence.get("of_split")
-    if not isinstance(images, int) or not counts:
-        return None
-    shares = [images / sum(counts.values())]
-    if of_split:
-        most_of = _count_shared(facts) if across_splits else of_split
-        shares = [min(of_split[name], most_of[name]) / count for name, count in counts.items() if name != "train"]
-        shares = shares or [0.0]
-    losses = [Effect(max(shares) / 2, None)]
-    losses += [] if gap is None else [Effect(-lift, (-high, -low)) for _, (lift, (low, high)) in list_lifts(gap)]
-    most = max(losses, key=lambda effect: effect.size)
-    return most if most.size >= thresholds.MIN_SURE_EFFECT else None
-
-
-def _count_shared(facts: Facts) -> Mapping[str, int]:
-    """How many images of each held-out split have copies in another split, at most, as the audit counted them."""
-    counted = [finding.evidence for finding in facts.audited.get("leakage", ())]
-
-    def count(*pairs: str) -> int:
-        return sum(evidence.get(pair, {}).get("images", 0) for evidence in counted for pair in pairs)
-
-    return {
-        "validation": count("validation_in_train", "test_in_validation"),
-        "test": count("test_in_train", "test_in_validation"),
-    }
 
 
 def _is_shown_by(term: Term, finding: Finding) -> bool:

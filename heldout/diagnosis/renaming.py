@@ -6,7 +6,14 @@ from itertools import permutations
 
 from heldout.diagnosis.evaluation import SplitFigures, compute_own_chance
 from heldout.diagnosis.facts import Facts
-from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MAX_CLASSES_OF_EXACT, MAX_DIGITS, RENAMINGS_DRAWN
+from heldout.diagnosis.thresholds import (
+    COMPARISON_CONFIDENCE,
+    MAX_CLASSES_OF_EXACT,
+    MAX_DIGITS,
+    MAX_DISTANCE_OF_RENAMED,
+    MIN_DISTANCE_OF_CLASSES,
+    RENAMINGS_DRAWN,
+)
 from heldout.statistics import compute_wilson_interval
 
 Counts = Sequence[Sequence[int]]  # (classes, classes), rows the labels and columns the answers
@@ -134,6 +141,24 @@ def list_pairs_by_answers(facts: Facts) -> Iterator[Pair]:
             facts.is_undone(split) or has_other_pixels(facts, split)
         ):
             yield split, figures, other
+
+
+def get_known_classes(facts: Facts, split: str, figures: SplitFigures) -> Counts:
+    """Answers of another split, whose rows give the class frequencies to expect; of training if they are known."""
+    other = facts.test if split == "validation" else facts.validation
+    for known in (facts.train, other):
+        if known is not None and len(known.confusion) == len(facts.classes):
+            return known.confusion
+    return figures.confusion
+
+
+def is_shown_by_frequencies(facts: Facts, split: str, figures: SplitFigures, renaming: Sequence[int]) -> bool:
+    """Whether the class frequencies of a split are those of the others only once its classes are renamed."""
+    known = get_known_classes(facts, split, figures)
+    as_they_are = measure_distance(figures.confusion, known)
+    renamed = measure_distance(figures.confusion, known, renaming)
+    is_another = as_they_are >= MIN_DISTANCE_OF_CLASSES
+    return is_another and renamed <= MAX_DISTANCE_OF_RENAMED * as_they_are
 
 
 def has_other_pixels(facts: Facts, split: str) -> bool:

@@ -11,12 +11,13 @@ from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, Severity
 from heldout.diagnosis.renamed_part import find_renamed_part
 from heldout.diagnosis.renaming import (
-    Counts,
     Pair,
     compute_chance_of_renaming,
     find_best_renaming,
+    get_known_classes,
     has_other_pixels,
     is_known,
+    is_shown_by_frequencies,
     list_pairs,
     list_pairs_by_answers,
     list_usual_renamings,
@@ -64,7 +65,7 @@ def _doubt(facts: Facts, finding: Finding) -> Finding:
     chance = compute_chance_of_renaming(figures.confusion, list_usual_renamings(facts.classes))
     names = finding.evidence.get("renamed", {})
     renaming = [facts.classes.index(names.get(name, name)) for name in facts.classes]
-    if chance <= thresholds.MAX_CHANCE_OF_RENAMING or _is_shown_by_frequencies(facts, split, figures, renaming):
+    if chance <= thresholds.MAX_CHANCE_OF_RENAMING or is_shown_by_frequencies(facts, split, figures, renaming):
         return finding
     return replace(
         finding,
@@ -244,7 +245,7 @@ def _find_best_whole(facts: Facts, split: str, figures: SplitFigures, other: Spl
     renamings = list_usual_renamings(facts.classes)
     best, at_least = None, thresholds.MAX_SELECTION_EFFECT
     count, missing = sum(map(sum, figures.confusion)), other.accuracy - figures.accuracy
-    known = _get_known_classes(facts, split, figures)
+    known = get_known_classes(facts, split, figures)
     as_they_are = measure_distance(figures.confusion, known)
     for renaming in renamings:
         if is_disproved_by_copies(_get_label_pairs(facts, split), renaming):
@@ -258,7 +259,7 @@ def _find_best_whole(facts: Facts, split: str, figures: SplitFigures, other: Spl
             continue
         by_chance = compute_own_chance(figures, len(renaming), renaming) - compute_own_chance(figures, len(renaming))
         least, distance = at_least, measure_distance(figures.confusion, known, renaming)
-        if _is_shown_by_frequencies(facts, split, figures, renaming):
+        if is_shown_by_frequencies(facts, split, figures, renaming):
             by_chance = 0.0
         elif distance >= as_they_are + thresholds.MIN_DISTANCE_OF_CLASSES:
             least = max(at_least, thresholds.MIN_CRITICAL_SHIFT)
@@ -268,24 +269,6 @@ def _find_best_whole(facts: Facts, split: str, figures: SplitFigures, other: Spl
         if low - max(0.0, by_chance) > least and fewest <= gain <= most:
             best, at_least = Renamed(split, renaming, figures.accuracy, figures.accuracy + gain, (low, high)), low
     return best
-
-
-def _get_known_classes(facts: Facts, split: str, figures: SplitFigures) -> Counts:
-    """Answers of another split, whose rows give the class frequencies to expect; of training if they are known."""
-    other = facts.test if split == "validation" else facts.validation
-    for known in (facts.train, other):
-        if known is not None and len(known.confusion) == len(facts.classes):
-            return known.confusion
-    return figures.confusion
-
-
-def _is_shown_by_frequencies(facts: Facts, split: str, figures: SplitFigures, renaming: Sequence[int]) -> bool:
-    """Whether the class frequencies of a split are those of the others only once its classes are renamed."""
-    known = _get_known_classes(facts, split, figures)
-    as_they_are = measure_distance(figures.confusion, known)
-    renamed = measure_distance(figures.confusion, known, renaming)
-    is_another = as_they_are >= thresholds.MIN_DISTANCE_OF_CLASSES
-    return is_another and renamed <= thresholds.MAX_DISTANCE_OF_RENAMED * as_they_are
 
 
 def _get_label_pairs(facts: Facts, split: str) -> Sequence[Sequence[int]]:
