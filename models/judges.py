@@ -17,7 +17,7 @@ from sqlalchemy import select
 from analysis.studies.sealed_judge import ERROR, Answers, Budget, compare_at_close, estimate_detectable_gain, judge
 from analysis.studies.stored import ArmPlan, StudyPlan, pack_arrays, unpack_arrays
 from heldout.access.rights import Quota, count_bytes
-from heldout.errors import CandidateRefused, InvalidSpec, LooksSpent, StorageUnavailable, StudyFinished
+from heldout.errors import CandidateRefused, InvalidSpec, LooksSpent, StorageUnavailable, StudyFinished, StudyNotFound
 from heldout.lifecycle.resources import StudyStatus
 from heldout.studies.judge import CandidateAnswers, CandidateSpec, JudgeSpec, SealedLabels
 from heldout.studies.spec import BASE_ARM
@@ -169,7 +169,18 @@ def judge_candidate(
             return attempt
         if is_best:
             blobs.delete(file)
-    raise CandidateRefused("Other candidates are being judged just now. Send it again.")
+    overtaken = CandidateRefused("Other candidates are being judged just now. Send it again.")
+    with database.write() as session:
+        row = studies.lock(session, study_id)
+        if row is None:
+            raise StudyNotFound(study_id)
+        _require_open(row)
+        opened = JudgeView.model_validate(row.found["judge"])
+        about = {"number": opened.tried + 1, "arm": asked.name, "by": key_id, "at": session.scalar(select(db_now()))}
+        opened = _note(opened, CandidateView(**about, answer="refused", explanation=overtaken.detail))
+        kept = {"judge": opened.model_dump(mode="json"), **_count(opened)}
+        studies.write(session, study_id, found={**row.found, **kept})
+    raise overtaken
 
 
 def close_judge(database: Database, blobs: Blobs, owner: str, study_id: str) -> None:

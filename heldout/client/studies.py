@@ -163,7 +163,7 @@ class StudyResource(Judges[OneHandle, Mode]):
         return await StudyResource.get(self, study.id)
 
     def _run_path(self, study_id: str, run_id: str, part: str = "") -> str:
-        run = quote_segment(run_id, RunNotFound(run_id))
+        run = quote_segment(run_id, RunNotFound(study_id, run_id))
         return self._path(study_id, f"runs/{run}/{part}" if part else f"runs/{run}")
 
     @dual

@@ -30,8 +30,8 @@ class StudyNotFound(HeldoutError, code="study_not_found", status=404, title="The
 class RunNotFound(HeldoutError, code="run_not_found", status=404, title="There is no such run"):
     """The study has no such training that runs elsewhere."""
 
-    def __init__(self, run_id: str) -> None:
-        super().__init__(f"This study has no run {run_id[:80]!r}. GET /v1/studies/{{study_id}}/runs lists its runs.")
+    def __init__(self, study_id: str, run_id: str) -> None:
+        super().__init__(f"This study has no run {run_id[:80]!r}. GET /v1/studies/{study_id[:80]}/runs lists its runs.")
 
 
 class ModelNotFound(HeldoutError, code="model_not_found", status=404, title="There is no such model"):

@@ -119,7 +119,7 @@ def tell(
         InvalidSpec: all trainings of the study together would have too many answers.
     """
     query = _RUNS.where(*_is_run(study_id, run_id)).options(*_WITHOUT_ANSWERS).with_for_update(of=JobRow)
-    job, run = find_both(session, query, RunNotFound(run_id))
+    job, run = find_both(session, query, RunNotFound(study_id, run_id))
     number = _parse_token(run_id, token)
     is_recorded = session.scalar(select(StudyRow.kind).where(StudyRow.id == study_id)) == "recorded"
     # No one asks for recorded runs, whose token is 0. Others have tokens once they were asked for, the first is 1.
@@ -161,7 +161,7 @@ def find(session: Session, owner: str, study_id: str, run_id: str) -> tuple[Stud
     ).one_or_none()
     if found is None:
         find_study(session, owner, study_id)
-        raise RunNotFound(run_id)
+        raise RunNotFound(study_id, run_id)
     return found[0], found[1], found[2]
 
 

@@ -42,8 +42,11 @@ def describe_diagnosis(diagnosis: DiagnosisView, job: JobView | None = None) -> 
 def describe_study(study: StudyView) -> str:
     """Describe a study's progress with its arms, and its answer once it has one."""
     text = "\n".join(render_terminal(build_study(study)))
-    waits = study.status == "running" and study.judge is None
-    return text if not waits else f"{text}\nIt is still running. Ask `progress` again."
+    if study.status != "running":
+        return text
+    if study.judge is not None:
+        return f"{text}\nIt is open. `judge_candidate` sends it a candidate."
+    return f"{text}\nIt is still running. Ask `progress` again."
 
 
 def describe_comparison(jobs: Sequence[tuple[JobView, FinalView | None]]) -> str:

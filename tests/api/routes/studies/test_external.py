@@ -495,7 +495,8 @@ def test_invalid_results_are_refused_with_advice(client, stranger):
     )
     assert_problem(stranger.post(where, files={"token": (None, "1"), "failed": (None, "x")}), 404, "study_not_found")
     assert_problem(stranger.post(f"/v1/studies/{study}/ask", json={}), 404, "study_not_found")
-    assert_problem(report(client, study, {**run, "run": "run_1"}), 404, "run_not_found")
+    missing = assert_problem(report(client, study, {**run, "run": "run_1"}), 404, "run_not_found")
+    assert f"GET /v1/studies/{study}/runs lists" in missing["detail"]
 
 
 def test_a_cancelled_study_accepts_no_more_results(client):

@@ -140,6 +140,41 @@ def test_what_another_candidate_overtakes_is_judged_again_and_a_close_is_refused
         judges.close_judge(database, blobs, "ada", study)
 
 
+def test_a_candidate_that_others_overtake_each_time_is_refused_and_noted(client, send, settings, database):
+    study, post = send
+    blobs = Overtaken(settings.blobs_url)
+    blobs.part = "sealed"
+
+    def overtake():
+        blobs.first = overtake
+        post("same", 1)
+
+    blobs.first = overtake
+    with pytest.raises(CandidateRefused, match="Send it again"):
+        judges.judge_candidate(database, blobs, "ada", study, CandidateSpec(**make_arm("slow", 5, 0.9)), "key")
+    judge = client.get(f"/v1/studies/{study}").json()["judge"]
+    last = judge["attempts"][-1]
+    assert (judge["tried"], judge["spent"], last["number"]) == (2 + judges.MOST_TRIES, 0, 2 + judges.MOST_TRIES)
+    assert (last["arm"], last["answer"], last["by"], bool(last["at"])) == ("slow", "refused", "key", True)
+    blobs.first = None
+    again = judges.judge_candidate(database, blobs, "ada", study, CandidateSpec(**make_arm("slow", 5, 0.9)), "key")
+    assert (again.answer, again.look) == ("better", 1)
+
+
+def test_only_an_open_judge_takes_candidates_and_closes(client, send):
+    study, _ = send
+    assert client.post(f"/v1/studies/{study}/cancel").status_code == 200
+    arms = [{"name": name, "runs": [{"seed": n, "value": 0.8} for n in range(2)]} for name in ("base", "other")]
+    recorded = {"kind": "recorded", "arms": arms, "metric": "accuracy"}
+    other = client.post("/v1/studies", json=recorded).json()["id"]
+    for part, body in (("arms", make_arm("late", 2)), ("close", None)):
+        late = client.post(f"/v1/studies/{study}/{part}", json=body).json()
+        assert (late["code"], "A new judge needs images" in late["detail"]) == ("study_finished", True)
+        wrong = client.post(f"/v1/studies/{other}/{part}", json=body)
+        assert (wrong.status_code, "Only a judge takes candidates" in wrong.json()["detail"]) == (422, True)
+    assert client.get(f"/v1/studies/{study}").json()["judge"]["tried"] == 1
+
+
 def test_seeds_that_gave_the_same_answers_are_refused(client):
     study = client.post("/v1/studies", json=make_order(seeds=2)).json()["id"]
     twice = {"answers": [answer(1), answer(1)]}
