@@ -137,6 +137,12 @@ type PlotProps = { points: Points; groups: Group[]; chosen: number | null; onCho
 
 function Plot({ points, groups, chosen, onChoose }: PlotProps) {
   const canvas = useRef<HTMLCanvasElement>(null)
+  const [width, setWidth] = useState(0)
+  useEffect(() => {
+    const observer = new ResizeObserver(([entry]) => setWidth(entry!.contentRect.width))
+    observer.observe(canvas.current!)
+    return () => observer.disconnect()
+  }, [])
   useEffect(() => {
     const drawn = canvas.current
     const pen = drawn?.getContext('2d')
@@ -154,7 +160,7 @@ function Plot({ points, groups, chosen, onChoose }: PlotProps) {
         pen.fill()
       }
     }
-  }, [points, groups, chosen])
+  }, [points, groups, chosen, width])
   return (
     <canvas
       ref={canvas}
