@@ -254,7 +254,7 @@ def _decide(
         explanation = words.explain_better(opened.best, finding.gain or 0.0)
         return CandidateView(**about, answer="better", gain=finding.gain, explanation=explanation, look=look)
     detectable = estimate_detectable_gain(finding.differing, len(labels), budget)
-    explanation = words.explain_not_surely(opened.best, finding.differing, len(labels), detectable)
+    explanation = words.explain_not_surely(opened.best, finding.differing, len(labels), detectable, len(validation))
     return CandidateView(**about, answer="cannot_tell", explanation=explanation, look=look)
 
 

@@ -97,11 +97,21 @@ def explain_better(best: str, gain: float) -> str:
     return f"It is surely better than {quote_candidate(best)}, the best so far,{least} on images like the sealed ones."
 
 
-def explain_not_surely(best: str, differing: int, images: int, detectable: float) -> str:
-    """Say that a candidate is not surely better, and what would have told."""
+def explain_not_surely(best: str, differing: int, images: int, detectable: float, seeds: int) -> str:
+    """Say that a candidate is not surely better, and what would have told.
+
+    detectable: the gain that would have told with one training. Several trainings differ among themselves, too; how
+    much is not reported, because it would say something about the labels.
+    """
+    points = f"{100 * detectable:.1f} points"
+    told = (
+        f"A gain of about {points} or more would have told."
+        if seeds == 1
+        else f"A gain below about {points} could not have told. The more trainings differ, the more it takes."
+    )
     return (
         f"It is not surely better than {quote_candidate(best)}, the best so far, from which it differs on "
-        f"{differing:,} of {images:,} images. A gain of about {100 * detectable:.1f} points or more would have told."
+        f"{differing:,} of {images:,} images. {told}"
     )
 
 

@@ -47,6 +47,7 @@ def test_candidates_spend_looks_and_only_sure_improvements_replace_the_best(clie
     study, post = send
     luck = post("luck", 2).json()
     assert (luck["answer"], luck["look"], luck["gain"]) == ("cannot_tell", 1, None)
+    assert luck["explanation"].endswith("points or more would have told.")
     better = post("better", 3, 0.9).json()
     assert (better["answer"], better["look"], better["gain"]) == ("better", 2, 0.2)
     assert post("again", 4, 0.9).json()["answer"] == "cannot_tell"
@@ -175,11 +176,15 @@ def test_only_an_open_judge_takes_candidates_and_closes(client, send):
     assert client.get(f"/v1/studies/{study}").json()["judge"]["tried"] == 1
 
 
-def test_seeds_that_gave_the_same_answers_are_refused(client):
+def test_seeds_with_equal_answers_are_refused_and_others_make_no_promise_of_what_would_have_told(client):
     study = client.post("/v1/studies", json=make_order(seeds=2)).json()["id"]
     twice = {"answers": [answer(1), answer(1)]}
     refused = client.post(f"/v1/studies/{study}/arms", json=make_arm("base", 1, validation=twice, test=twice))
     assert "Two seeds gave exactly the same answers" in refused.json()["detail"]
+    for name, first in (("base", 1), ("luck", 3)):
+        seeds = {"answers": [answer(first), answer(first + 1)]}
+        sent = client.post(f"/v1/studies/{study}/arms", json=make_arm(name, 1, validation=seeds, test=seeds)).json()
+    assert "could not have told. The more trainings differ, the more it takes." in sent["explanation"]
 
 
 def test_only_the_base_and_the_best_are_stored_and_nothing_once_the_judge_is_deleted(client, send, settings):
