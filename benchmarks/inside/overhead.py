@@ -77,6 +77,7 @@ class Stopwatch:
 
 
 def train(spec: JobSpec, make: Callable[[], keras.Model] | None, images: ImageSet, *, has_looks: bool) -> Time:
+    keras.utils.set_random_seed(1)  # else each network begins with weights of its own
     training, watch = Training(spec, images, network=None if make is None else find_output(make()).logits), Stopwatch()
     looks = training.trainer._looks
     looker = looks._looker
