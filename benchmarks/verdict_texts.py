@@ -93,7 +93,7 @@ def _made() -> Iterator[Text]:
         found = diagnose(History(), None, Evaluation(splits))
         yield Text(found.verdict, found.headline, found.summary)
     for what, lost in (("border", 310), ("top left corner", 190)):
-        columns = (StoredColumn(name="camera", groups=(), alone=920, by_majority=120),)
+        columns = (StoredColumn(name="camera", groups=(), right_by_column=920, right_by_majority=120),)
         tried = StoredIntervention(
             what=what,
             count=1000,

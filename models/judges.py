@@ -115,72 +115,88 @@ def judge_candidate(
         LooksSpent: no look was left.
     """
     for _ in range(MOST_TRIES):
-        with database.read() as session:
-            study, _ = studies.find(session, owner, study_id)
-            version, found, seeds = study.version, study.found, study.plan["seeds"]
-            _require_open(study)
-            at = session.scalar(select(db_now()))
-        opened, files = JudgeView.model_validate(found["judge"]), dict(found["files"])
-        refusal: CandidateRefused | LooksSpent | None = None
-        about: dict[str, Any] = {"number": opened.tried + 1, "arm": asked.name, "by": key_id, "at": at}
-        file, before = f"studies/{study_id}/arms/{secrets.token_hex(8)}.npz", files.get("best")
-        digests, digest = dict(found.get("digests", {})), ""
-        try:
-            sealed: Sealed = json.loads(blobs.read(_name_labels(study_id)))
-            answers = _read_answers(asked, sealed, seeds, len(opened.classes))
-            digest = _compute_digest(answers)
-            if digests.get(asked.name) == digest:
-                return next(tried for tried in opened.attempts if tried.arm == asked.name and _is_judged(tried))
-            attempt = _decide(blobs, study_id, opened, before, sealed, answers, about)
-        except BlobMissing as missing:
-            # Another request has replaced the best, or has deleted the judge.
-            with database.read() as session:
-                if studies.find(session, owner, study_id)[0].version == version:
-                    raise StorageUnavailable from missing
-            continue
-        except (CandidateRefused, LooksSpent) as refused:
-            refusal = refused
-            answer = "spent" if isinstance(refused, LooksSpent) else "refused"
-            attempt = CandidateView(**about, answer=answer, explanation=refused.detail)
-        is_best = attempt.answer in ("base", "better")
-        if is_best:
-            blobs.put(file, pack_arrays(dict(answers)))
-            files = {"base": files.get("base", file), "best": file}
-        if refusal is None:
-            digests[asked.name] = digest
-        opened = _note(opened, attempt)
-        with database.write() as session:
-            row = studies.lock(session, study_id)
-            is_same = row is not None and row.version == version
-            if is_same:
-                kept = {"judge": opened.model_dump(mode="json"), "files": files, "digests": digests}
-                studies.write(session, study_id, found={**found, **kept, **_count(opened)})
-                if refusal is None:
-                    said = f"{words.quote_candidate(asked.name)}: {attempt.explanation}"
-                    events.add(
-                        session, study_id, "study.judged", said, data={"arm": asked.name, "answer": attempt.answer}
-                    )
-        if is_same:
-            if is_best and before is not None and before != files["base"]:
-                with suppress(StorageUnavailable):  # the attempt counts already
-                    blobs.delete(before)
-            if refusal is not None:
-                raise refusal
+        attempt = _judge_once(database, blobs, owner, study_id, asked, key_id)
+        if attempt is not None:
             return attempt
-        if is_best:
-            blobs.delete(file)
-    overtaken = CandidateRefused("Other candidates are being judged just now. Send it again.")
+    refused = CandidateRefused("Other candidates are being judged just now. Send it again.")
     with database.write() as session:
         row = studies.lock(session, study_id)
         if row is None:
             raise StudyNotFound(study_id)
         _require_open(row)
         opened = JudgeView.model_validate(row.found["judge"])
-        about = {"number": opened.tried + 1, "arm": asked.name, "by": key_id, "at": session.scalar(select(db_now()))}
-        opened = _note(opened, CandidateView(**about, answer="refused", explanation=overtaken.detail))
-        kept = {"judge": opened.model_dump(mode="json"), **_count(opened)}
-        studies.write(session, study_id, found={**row.found, **kept})
-    raise overtaken
+        about = _identify(session, opened, asked, key_id)
+        opened = _note(opened, CandidateView(**about, answer="refused", explanation=refused.detail))
+        _write(session, study_id, row.found, opened)
+    raise refused
+
+
+def _judge_once(
+    database: Database, blobs: Blobs, owner: str, study_id: str, asked: CandidateSpec, key_id: str | None
+) -> CandidateView | None:
+    """Judge a candidate, and note the attempt. Returns None if another one was noted meanwhile."""
+    with database.read() as session:
+        study, _ = studies.find(session, owner, study_id)
+        version, found, seeds = study.version, study.found, study.plan["seeds"]
+        _require_open(study)
+        opened, files = JudgeView.model_validate(found["judge"]), dict(found["files"])
+        about = _identify(session, opened, asked, key_id)
+    refusal: CandidateRefused | LooksSpent | None = None
+    file, before = f"studies/{study_id}/arms/{secrets.token_hex(8)}.npz", files.get("best")
+    digests = dict(found.get("digests", {}))
+    try:
+        sealed: Sealed = json.loads(blobs.read(_name_labels(study_id)))
+        answers = _read_answers(asked, sealed, seeds, len(opened.classes))
+        digest = _compute_digest(answers)
+        if digests.get(asked.name) == digest:
+            return next(tried for tried in opened.attempts if tried.arm == asked.name and _is_judged(tried))
+        attempt = _decide(blobs, study_id, opened, before, sealed, answers, about)
+        digests[asked.name] = digest
+    except BlobMissing as missing:
+        # Another request has replaced the best, or has deleted the judge.
+        with database.read() as session:
+            if studies.find(session, owner, study_id)[0].version == version:
+                raise StorageUnavailable from missing
+        return None
+    except (CandidateRefused, LooksSpent) as refused:
+        refusal = refused
+        answer = "spent" if isinstance(refused, LooksSpent) else "refused"
+        attempt = CandidateView(**about, answer=answer, explanation=refused.detail)
+    is_best = attempt.answer in ("base", "better")
+    if is_best:
+        blobs.put(file, pack_arrays(dict(answers)))
+        files = {"base": files.get("base", file), "best": file}
+    with database.write() as session:
+        row = studies.lock(session, study_id)
+        is_same = row is not None and row.version == version
+        if is_same:
+            _write(session, study_id, found, _note(opened, attempt), files=files, digests=digests)
+            if refusal is None:
+                message = f"{words.quote_candidate(asked.name)}: {attempt.explanation}"
+                data = {"arm": asked.name, "answer": attempt.answer}
+                events.add(session, study_id, "study.judged", message, data=data)
+    if not is_same:
+        if is_best:
+            blobs.delete(file)
+        return None
+    if is_best and before is not None and before != files["base"]:
+        with suppress(StorageUnavailable):  # the attempt counts already
+            blobs.delete(before)
+    if refusal is not None:
+        raise refusal
+    return attempt
+
+
+def _identify(session: Session, opened: JudgeView, asked: CandidateSpec, key_id: str | None) -> dict[str, Any]:
+    """Return the fields of an attempt that say which one it is: its number, name, key and time."""
+    at = session.scalar(select(db_now()))
+    return {"number": opened.tried + 1, "arm": asked.name, "by": key_id, "at": at}
+
+
+def _write(session: Session, study_id: str, found: Mapping[str, Any], opened: JudgeView, **parts: Any) -> None:
+    """Write the judge with a new attempt. parts: of what was found, which replace the former ones."""
+    judge_now = opened.model_dump(mode="json")
+    studies.write(session, study_id, found={**found, "judge": judge_now, **parts, **_count(opened)})
 
 
 def close_judge(database: Database, blobs: Blobs, owner: str, study_id: str) -> None:
@@ -282,7 +298,7 @@ def _read_answers(asked: CandidateSpec, sealed: Sealed, seeds: int, classes: int
 
 def _order(given: CandidateAnswers, split: str, ids: list[str], seeds: int, classes: int) -> Answers:
     if len(given.answers) != seeds:
-        raise CandidateRefused(f"Received answers of {len(given.answers)} seeds; expected {seeds}, each in a list.")
+        raise CandidateRefused(f"Received answers of {len(given.answers)} seeds; expected {seeds}.")
     named = ids if given.ids is None else given.ids
     count = next((len(row) for row in given.answers if len(row) != len(named)), len(named))
     if count != len(ids) or len(named) != len(ids):

@@ -94,7 +94,7 @@ def measure_groups(
     return {
         split: tuple(
             _measure_column(name, each, own, source[split], costs).model_copy(
-                update=_predict_alone(each, answers.get("train"), source.get("train"), own, source[split])
+                update=_count_predicted_by_column(each, answers.get("train"), source.get("train"), own, source[split])
             )
             for name, each in grouped.items()
         )
@@ -103,23 +103,23 @@ def measure_groups(
     }
 
 
-def _predict_alone(
+def _count_predicted_by_column(
     grouped: GroupedImages,
     train: Answers | None,
     train_source: NDArray[np.integer] | None,
     held_out: Answers,
     source: NDArray[np.integer],
 ) -> dict[str, int]:
-    """Count the labels that follow from the column alone, and those that are the largest class of training."""
+    """Count labels that the column alone predicts, and those of the largest class of training. Empty if unknown."""
     if train is None or train_source is None or not len(train) or grouped.why is not None:
         return {}
     classes = int(np.max(np.concatenate([train.labels, held_out.labels]))) + 1
     counts = np.zeros((len(grouped.names) + 1, classes), np.int64)  # the last row: images without a value
     np.add.at(counts, (grouped.of_image[train_source], train.labels), 1)
     usual = int(np.argmax(counts.sum(axis=0)))
-    says = np.where(counts.any(axis=1), np.argmax(counts, axis=1), usual)
-    alone = says[grouped.of_image[source]] == held_out.labels
-    return {"alone": int(alone.sum()), "by_majority": int((held_out.labels == usual).sum())}
+    predicted = np.where(counts.any(axis=1), np.argmax(counts, axis=1), usual)
+    right = predicted[grouped.of_image[source]] == held_out.labels
+    return {"right_by_column": int(right.sum()), "right_by_majority": int((held_out.labels == usual).sum())}
 
 
 def _measure_column(

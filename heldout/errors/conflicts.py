@@ -66,7 +66,7 @@ class StudyFinished(HeldoutError, code="study_finished", status=409, title="The 
     """A study that has ended cannot be cancelled."""
 
     def __init__(self, study_id: str, status: str, what_next: str = "POST /v1/studies starts a new one.") -> None:
-        super().__init__(f"Study {study_id} is {status}; that is final. {what_next}")
+        super().__init__(f"Study {study_id} has ended ({status}). {what_next}")
 
 
 class StudyNotFinished(HeldoutError, code="study_not_finished", status=409, title="The study has not ended"):

@@ -75,9 +75,9 @@ def _judge_rates(subject: Subject, evidence: Evidence) -> Judgement:
         )
     if high is not None and high.is_gain():
         answers: dict[str, Status] = {
-            "not_converged": "proven", "learning_rate_too_low": "proven",
-            "diverged": "refuted", "learning_rate_too_high": "refuted",
-        }  # fmt: skip
+            **dict.fromkeys(("not_converged", "learning_rate_too_low"), "proven"),
+            **dict.fromkeys(("diverged", "learning_rate_too_high"), "refuted"),
+        }
         return Judgement(
             "proven", f"{higher}: with {rate:g} it learns too slowly.", answers, high.points, high.interval
         )

@@ -58,7 +58,7 @@ def propose_start(
     if image[2] != 3:
         why_not = "The images are gray, and pretrained features were learned from color photographs."
     elif min(image[:2]) < LEAST_SIDE:
-        why_not = f"The images are smaller than {LEAST_SIDE} pixels, which shows little to pretrained features."
+        why_not = f"The images are smaller than {LEAST_SIDE} pixels, too small for pretrained features."
     elif not shows_photographs(image, statistics):
         why_not = "One plain ground fills most of these images, as in drawings; pretrained features suit photographs."
     elif not has_pretrained:

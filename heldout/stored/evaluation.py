@@ -64,12 +64,14 @@ class StoredColumn(StoredPart):
     name: str
     groups: tuple[StoredGroup, ...]
     without_value: int = Field(0, description="How many images have no value.")
-    alone: int | None = Field(
+    right_by_column: int | None = Field(
         None,
-        description="Images of the split whose label follows from the column alone: the label that most training "
-        "images with their value have. null without training labels.",
+        description="Images of the split that the column alone would get right, by the most frequent label of training "
+        "images with the same value. null without training labels.",
     )
-    by_majority: int | None = Field(None, description="Images of the class that has most training images.")
+    right_by_majority: int | None = Field(
+        None, description="Images of the split that the most frequent label of training would get right."
+    )
     why: str | None = Field(None, description="Why there are no groups, such as too many values.")
 
 

@@ -125,6 +125,8 @@ def explain_too_similar(best: str, differing: int, needed: int) -> str:
 
 def explain_close(candidate: str | None, change: float, bounds: tuple[float, float], images: int, attempts: int) -> str:
     """Say what the test images show of the best candidate."""
+    if candidate is None and not attempts:
+        return "No candidate was judged, so the test images were not read."
     if candidate is None:
         return f"None of {pluralize(attempts, 'judged candidate')} was surely better, so the test images were not read."
     if not images:

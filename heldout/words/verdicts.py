@@ -83,7 +83,7 @@ def _name_cause_of_gap(facts: Facts, first: Words, causes: Sequence[Cause]) -> W
 def soften(headline: str, verdict: str) -> str:
     """Return the headline of a verdict that is not sure."""
     text = headline.removeprefix("About ")  # one word of doubt is enough
-    return headline if verdict in CAREFUL else f"Perhaps {text[0].lower()}{text[1:]}"
+    return headline if verdict in CAREFUL or " may be " in headline else f"Perhaps {text[0].lower()}{text[1:]}"
 
 
 def describe_healthy(
@@ -169,8 +169,8 @@ def describe_shortcut(facts: Facts, finding: Finding) -> Words:
     evidence, name = finding.evidence, quote_name(finding.evidence["column"])
     if "what" not in evidence:
         return Words(
-            f"{name} alone predicts most labels.",
-            f"It predicts {of_100(evidence['alone'] / evidence['count'])}, so the network may answer by it.",
+            f"{name} predicts labels almost as well as the network.",
+            f"Alone it gets {of_100(evidence['alone'] / evidence['count'])} right, so the network may answer by it.",
             f"Collect images whose class does not follow from {name}",
             "collect such images",
         )

@@ -215,7 +215,7 @@ def get_diagnosis(
 
 
 def _mark_mistakes(context: ReadContext, job: JobRow) -> list[Block]:
-    """The job's mistakes on the map of its dataset; nothing if the dataset has no features, or a file is lost."""
+    """Draw the mistakes on the map of the dataset; nothing if the dataset has no features, or a file is lost."""
     dataset = jobs.get_dataset(context.session, job)
     predictions = artifacts.find(context.session, job.id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
     if dataset.features_status is not SearchStatus.STORED or predictions is None:

@@ -68,9 +68,9 @@ _REQUESTED: dict[int | str, dict[str, Any]] = {
 )
 @raises(errors.StudyFinished, errors.SpecUnreadable)
 def cancel_study(study_id: StudyId, context: CallerContext, response: Response) -> StudyView:
-    """Cancel a study and all its jobs. Results measured so far are kept. To cancel a judge takes the right `admin`."""
+    """Cancel a study and all its jobs. Results measured so far are kept. A judge needs a key of scope `admin`."""
     with context.read() as session:
-        _require_right(context, session, study_id)
+        _require_scope(context, session, study_id)
     # First a transaction of its own: jobs are locked before their study, and none may be added after they were listed.
     with context.write() as session:
         study_jobs.request_cancel(session, context.owner, study_id)
@@ -87,9 +87,9 @@ def cancel_study(study_id: StudyId, context: CallerContext, response: Response) 
 def delete_study(study_id: StudyId, context: WriteContext) -> None:
     """Delete a study that has ended, with all its jobs, their metrics, events and files.
 
-    To delete a judge, with the list of its attempts, takes the right `admin`.
+    A judge, which includes the list of its attempts, needs a key of scope `admin`.
     """
-    _require_right(context, context.session, study_id)
+    _require_scope(context, context.session, study_id)
     job_ids = studies.remove(context.session, context.owner, study_id)
     context.delete_files(f"studies/{study_id}", *(f"jobs/{job_id}" for job_id in job_ids))
 
@@ -105,8 +105,8 @@ async def list_study_events(study_id: StudyId, context: CallerContext, asked: As
     return await asked.answer(channel, lambda session: studies.find(session, context.owner, study_id)[0])
 
 
-def _require_right(context: RequestContext, session: Session, study_id: str) -> None:
-    """Raise InsufficientScope for a judge without the right `admin`, since agents often hold keys that may write."""
+def _require_scope(context: RequestContext, session: Session, study_id: str) -> None:
+    """Require the scope `admin` for a judge: agents often hold keys that may write. Raises InsufficientScope."""
     study, _ = studies.find(session, context.owner, study_id)
     if study.kind == "judge":
         context.require_scope("admin")

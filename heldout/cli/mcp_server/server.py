@@ -187,7 +187,7 @@ class Tools:
         async with self._client() as client:
             if id.startswith("std_"):
                 study = (await client.studies.get(id)).view
-                if study.kind != "judge" and wait_s:  # someone closes it, so there is nothing to wait for
+                if study.kind != "judge" and wait_s:  # a judge stays open until a person closes it
                     study = await client.studies.poll(id, wait_s=wait_s) or (await client.studies.get(id)).view
                 return describe_study(study)
             return await _wait_for_job(client, id, wait_s)

@@ -1,6 +1,6 @@
 """Finding about groups of images, such as those of one camera, that are answered worse than the others."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from heldout.diagnosis import remedies, thresholds
@@ -110,27 +110,40 @@ def _compare_groups(split: SplitName, column: StoredColumn) -> Iterator[_Worse]:
 def find_shortcut(facts: Facts) -> Finding | None:
     """Report the column that alone predicts labels almost as well as the network: a note until a change confirms it."""
     for split, figures in (("validation", facts.validation), ("test", facts.test)):
-        predicted = [] if figures is None else [each for each in figures.columns if is_suspected(each, figures.counts)]
-        if figures is not None and predicted:
-            return _describe_shortcut(facts, split, figures, max(predicted, key=lambda each: each.alone or 0))
+        suspected = [] if figures is None else list_suspected(figures.columns, figures.counts)
+        if figures is not None and suspected:
+            column = max(suspected, key=lambda each: each.right_by_column or 0)
+            return _describe_shortcut(facts, split, figures, column)
     return None
 
 
-def is_suspected(column: StoredColumn, network: tuple[int, int]) -> bool:
-    """Whether the column alone predicts the labels of a split. network: its right answers and the images."""
+def list_suspected(columns: Sequence[StoredColumn], network: tuple[int, int]) -> list[StoredColumn]:
+    """List the columns that alone predict the labels of a split almost as well as the network.
+
+    All columns share the probability of a false alarm, and so do validation and test.
+
+    Args:
+        columns: of the split.
+        network: its right answers, and the images.
+    """
     right, count = network
-    if column.alone is None or column.by_majority is None or count < FEWEST_OF_RAREST:
-        return False
-    gain = (column.alone - column.by_majority) / count
-    is_close = column.alone / count >= right / count - thresholds.MAX_BEHIND_NETWORK
-    chance = compute_lower_tail((column.by_majority, count), (column.alone, count))
-    return is_close and gain >= thresholds.MIN_COLUMN_GAIN and chance <= thresholds.MAX_FALSE_ALARMS
+    suspected = []
+    for column in columns:
+        if column.right_by_column is None or column.right_by_majority is None or count < FEWEST_OF_RAREST:
+            continue
+        gain = (column.right_by_column - column.right_by_majority) / count
+        is_close = column.right_by_column / count >= right / count - thresholds.MAX_BEHIND_NETWORK
+        chance = compute_lower_tail((column.right_by_majority, count), (column.right_by_column, count))
+        is_sure = 2 * len(columns) * chance <= thresholds.MAX_FALSE_ALARMS
+        if is_close and gain >= thresholds.MIN_COLUMN_GAIN and is_sure:
+            suspected.append(column)
+    return suspected
 
 
 def _describe_shortcut(facts: Facts, split: str, figures: SplitFigures, column: StoredColumn) -> Finding:
-    alone, count = column.alone or 0, figures.count
+    alone, count = column.right_by_column or 0, figures.count
     evidence = {"split": split, "column": column.name, "count": count, "alone": alone, "right": figures.correct}
-    said = (
+    comparison = (
         f"{column.name.capitalize()} alone predicts {percent(alone / count)} of {pluralize(count, f'{split} label')}; "
         f"the network gets {percent(figures.accuracy)} right."
     )
@@ -140,15 +153,20 @@ def _describe_shortcut(facts: Facts, split: str, figures: SplitFigures, column: 
     confirmed = [each for each in tried if each.is_confirmed]
     advice = f"Collect images whose class does not follow from {column.name}, and judge by them."
     if not confirmed:
-        hint = " Exchanging borders, corners or brightness between classes changes little." if tried else ""
-        return Finding("shortcut_suspected", "info", said + hint, evidence, remedies.suggest_data_fix(advice))
+        result = (
+            " Borders, corners and brightness were exchanged between classes; none of them surely costs five points."
+            if tried
+            else ""
+        )
+        remedy = remedies.suggest_data_fix(advice)
+        return Finding("shortcut_suspected", "info", comparison + result, evidence, remedy)
     most = max(confirmed, key=lambda each: each.points)
     low, high = most.interval
     changed, control = (100 * (most.right - each) / most.count for each in (most.right_changed, most.right_control))
     return Finding(
         "shortcut_suspected",
         "warning",
-        f"{said} Exchanging the {most.what} between classes costs {changed:.1f} points, a control {control:.1f}.",
+        f"{comparison} Exchanging the {most.what} between classes costs {changed:.1f} points, a control {control:.1f}.",
         {
             **evidence,
             "what": most.what,

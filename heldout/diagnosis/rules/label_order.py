@@ -70,8 +70,8 @@ def _doubt(facts: Facts, finding: Finding) -> Finding:
     return replace(
         finding,
         severity="warning",
-        explanation=f"The {split} labels may be in another order, but that may be chance. If all images of a class "
-        f"show one object, the wrong answers fit a common renaming this well with a probability of {percent(chance)}. "
+        explanation=f"The {split} labels may be in another order, but that may be chance. If the images of a class "
+        f"show one object, wrong answers fit a common renaming this well in {percent(chance)} of cases. "
         f"{finding.explanation}",
         evidence=finding.evidence | {"chance_of_renaming": chance},
         # Renaming the classes without looking may exchange labels that are right.

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import pytest
 
+from analysis.arrays.columns import COLUMNS_FILE, Columns, write_columns
 from analysis.arrays.dataset import ImageSet, save
 from analysis.arrays.relations import FILE_NAME, Relations, save_relations
 from heldout.spec.job import JobSpec
@@ -46,6 +47,7 @@ class Process:
         resident_bytes: int | None = None,
         relations: Relations | None = None,
         looks: StoredLooks | None = None,
+        columns: Columns | None = None,
         initial: Path | None = None,
         initial_layers: tuple[str, ...] = (),
         backbone: AssignedBackbone | None = None,
@@ -59,6 +61,8 @@ class Process:
             save_relations(relations, self.scratch / FILE_NAME)
         if looks is not None:
             (self.scratch / looks.file_name).write_bytes(looks.to_bytes())
+        if columns is not None:
+            write_columns(columns, self.scratch / COLUMNS_FILE)
         self.assignment = Assignment(
             job_id="job_1",
             spec=spec,
@@ -67,6 +71,7 @@ class Process:
                 "sha256",
                 relations=None if relations is None else self.scratch / FILE_NAME,
                 looks=None if looks is None else self.scratch / looks.file_name,
+                columns=None if columns is None else self.scratch / COLUMNS_FILE,
             ),
             scratch=self.scratch,
             machine=AssignedMachine(towers=towers, cores=cores, precision=precision, resident_bytes=resident_bytes),

@@ -1,17 +1,26 @@
 """A network that answers by a corner is found by exchanging corners, if a column gives a reason to."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 
 from analysis.answers.groups import measure_groups
 from analysis.arrays.dataset import ImageSet
+from heldout.diagnosis import diagnose
+from heldout.diagnosis.evaluation import build_from_final
+from heldout.diagnosis.history import History
+from heldout.stored.artifacts import ArtifactName
+from heldout.stored.evaluation import StoredEvaluation
+from tests.worker.training.processes import folder_of, get_path
+from tests.worker.training.trainings import small_spec
 from worker.training.data.training_data import ResidentData, take_images
 from worker.training.measuring.evaluate import build_evaluation
 from worker.training.measuring.predictor import Predictor
 from worker.training.measuring.shortcuts import measure_interventions
 
-SPLITS = {"train": np.arange(200), "test": np.arange(200, 400)}
+SPLITS = {"train": np.arange(160), "validation": np.arange(160, 200), "test": np.arange(200, 400)}
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +46,12 @@ def build_corner_network() -> keras.Model:
 def test_corners_are_exchanged_only_if_a_column_predicts_the_label(images, follows):
     data = take_images(images, SPLITS)
     predictor = Predictor(build_corner_network(), ResidentData(data), (0.0, 255.0))
-    said = {split: predictor.predict(rows) for split, rows in data.rows.items()}
+    predictions = {split: predictor.predict(rows) for split, rows in data.rows.items()}
     values = images.labels if follows else np.random.default_rng(1).integers(0, 2, 400)
-    answers = {split: data.make_answers(split, predictions) for split, predictions in said.items()}
+    answers = {split: data.make_answers(split, own) for split, own in predictions.items()}
     columns = measure_groups({"camera": [f"c{value}" for value in values]}, answers, data.source)
-    tried = measure_interventions(predictor, data, said, columns)
-    probabilities = {split: predictions.probabilities for split, predictions in said.items()}
+    tried = measure_interventions(predictor, data, predictions, columns)
+    probabilities = {split: own.probabilities for split, own in predictions.items()}
     stored = build_evaluation(data, probabilities, columns=columns, interventions=tried).splits["test"]
     if not follows:
         assert stored.interventions == ()
@@ -51,3 +60,21 @@ def test_corners_are_exchanged_only_if_a_column_predicts_the_label(images, follo
     assert (corner.what, corner.right, corner.right_changed) == ("top left corner", 200, 0)
     assert corner.is_confirmed
     assert set(corner.changed) <= set(range(200, 400))
+
+
+@pytest.fixture(scope="module")
+def dataset(images: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folder_of(images, tmp_path_factory)
+
+
+def test_a_training_that_learns_a_corner_is_told_so_by_its_diagnosis(start, images):
+    draw = np.random.default_rng(2)
+    columns = {"camera": [f"c{label}" for label in images.labels], "day": draw.integers(0, 3, 400).astype(str).tolist()}
+    training = {"epochs": 4, "optimizer": {"learning_rate": 0.02}}
+    finished = start(small_spec(training=training), columns=columns).end()
+    stored = StoredEvaluation.model_validate_json(get_path(finished, ArtifactName.EVALUATION).read_bytes())
+    found = diagnose(History(), None, build_from_final(finished.final, images.classes, stored))
+    [shortcut] = [finding for finding in found.findings if finding.code == "shortcut_suspected"]
+    assert (shortcut.severity, shortcut.evidence["column"]) == ("warning", "camera")
+    assert shortcut.evidence["what"] == "top left corner"
+    assert {column.name: column.right_by_column for column in stored.splits["test"].columns}["camera"] == 200

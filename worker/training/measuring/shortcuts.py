@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from analysis.answers.answers import Predictions
 from analysis.answers.shortcuts import Pixels, intervene
-from heldout.diagnosis.rules.groups import is_suspected
+from heldout.diagnosis.rules.groups import list_suspected
 from heldout.stored.evaluation import StoredColumn, StoredIntervention
 from worker.training.data.training_data import TrainingData
 from worker.training.measuring.predictor import Predictor
@@ -26,12 +26,12 @@ def measure_interventions(
 ) -> dict[str, tuple[StoredIntervention, ...]]:
     """Exchange properties between images of the last held-out split that was read: test, if it was.
 
-    Nothing is done, and no image is read, if no column is suspected in any split.
+    If no column is suspected in any split, no image is read.
     """
     right = {
         split: (int(data.make_answers(split, predicted[split]).right.sum()), len(data.rows[split])) for split in columns
     }
-    if not any(is_suspected(column, right[split]) for split, found in columns.items() for column in found):
+    if not any(list_suspected(found, right[split]) for split, found in columns.items()):
         return {}
     split = "test" if "test" in columns else "validation"
     count = len(data.rows[split])
