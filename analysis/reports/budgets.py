@@ -27,7 +27,7 @@ _HOW_TO_READ = (
 
 
 def build_budget_blocks(report: StudyReportView) -> list[Block]:
-    """Build the gap budgets of base and winner, or without a winner that of the base's own job."""
+    """Build the gap budgets of the base and the winner. Without a winner, build that of the base's own job."""
     if report.gaps_missing is not None:
         detail = f"This part is missing, because the measurements cannot be read now. {report.gaps_missing}"
         return [Heading(_TITLE, is_folded=True), Paragraph(detail)]

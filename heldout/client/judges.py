@@ -88,8 +88,8 @@ def read_answers(paths: Sequence[Path], study: StudyView) -> dict[str, dict[str,
     """Read a CSV for each seed, with the columns `split`, `image` and `answer`, as arguments of `add_arm`.
 
     Raises:
-        ValueError: the study is not a judge, or a file is wrong. It lacks a column or a value, names an image twice,
-            has an answer that is none of the judge's classes, or has other images than the first file.
+        ValueError: the study is not a judge, or a file cannot be used. It lacks a column or a value, names an image
+            twice, has an answer that the judge does not know as a class, or has other images than the first file.
     """
     if study.judge is None:
         raise ValueError(f"{study.id} is not a judge. A person opens one: `heldout studies seal`.")

@@ -17,7 +17,7 @@ from heldout.diagnosis.findings import CANNOT_TELL, Cause, Diagnosis, Finding, S
 from heldout.diagnosis.history import History, measures_training_at_end
 from heldout.diagnosis.key_figures import list_key_figures
 from heldout.diagnosis.precedence import GRAVITY, collect_findings
-from heldout.diagnosis.proven import apply_outcomes, list_tiers, make_known
+from heldout.diagnosis.proven import apply_outcomes, drop_refuted, list_tiers, make_known
 from heldout.diagnosis.restrict import (
     ALL_SPLITS,
     WITHOUT_TEST,
@@ -103,6 +103,7 @@ def diagnose(
     gap = None if facts.budget is None else attribute_terms(facts.budget, facts, findings)
     if gap is not None:
         findings = weigh_findings(drop_explained(findings, gap), gap, facts)
+        gap = drop_refuted(gap, outcomes)
     findings = apply_outcomes(findings, outcomes, facts)
     serious = {finding.code for finding in findings if finding.severity != "info"}
     # What is listed as a cause is not listed again as a note.
@@ -114,7 +115,7 @@ def diagnose(
         verdict, explanation = chosen.code, chosen.explanation
         headline, summary = describe(facts, of_causes, causes)
     else:
-        verdict, headline, summary, explanation = judge_without_findings(facts)
+        verdict, headline, summary, explanation = judge_without_findings(facts, outcomes)
     if gap is not None:
         gap = explain_terms(gap)
         explains = None if chosen is None else chosen.explains

@@ -311,7 +311,7 @@ def get_fix(findings: Sequence[Finding]) -> dict[str, Any] | None:
 
 def _must_be_fixed(finding: Finding, diagnosis: Diagnosis) -> bool:
     code = finding.code
-    if code not in _COPIES | _ORDER_AND_PIXELS or finding.severity == "info" or finding.may_be_chance:
+    if code not in _COPIES | _ORDER_AND_PIXELS or finding.severity == "info":
         return False
     if code == "split_shift" and "pixel_values" not in (finding.fix or {}):
         return False

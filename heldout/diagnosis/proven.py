@@ -6,6 +6,7 @@ from typing import Any
 
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Cause, Diagnosis, Finding
+from heldout.diagnosis.gap import Gap
 from heldout.diagnosis.remedies import LEARNING_MORE, suggest
 from heldout.diagnosis.rules.learning import has_high_rate
 from heldout.proofs.known import Known
@@ -51,6 +52,15 @@ def apply_outcomes(findings: Sequence[Finding], outcomes: Outcomes, facts: Facts
     if is_training_left_poor(serious, make_known(blamed, facts), outcomes):
         left = [_make_left_poor(outcomes, facts), *left]
     return left
+
+
+def drop_refuted(gap: Gap, outcomes: Outcomes) -> Gap:
+    """Leave the terms of a gap without a cause that experiments have refuted."""
+    terms = (
+        replace(term, finding=None) if term.finding and outcomes.get_answer(term.finding) == "refuted" else term
+        for term in gap.terms
+    )
+    return replace(gap, terms=tuple(terms))
 
 
 def make_known(tiers: Mapping[str, str], facts: Facts) -> Known:

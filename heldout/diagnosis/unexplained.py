@@ -11,6 +11,7 @@ from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import CANNOT_TELL, HEALTHY
 from heldout.diagnosis.loss_trend import LossTrend
 from heldout.diagnosis.rules.rising import find_stopped_in_time
+from heldout.proofs.outcomes import Outcomes
 from heldout.spec.job import trains_on_all
 from heldout.statistics import compute_newcombe_interval
 from heldout.words import format_figure, percent, pluralize
@@ -33,9 +34,12 @@ class Unexplained(NamedTuple):
     explanation: str
 
 
-def judge_without_findings(facts: Facts) -> Unexplained:
+def judge_without_findings(facts: Facts, outcomes: Outcomes) -> Unexplained:
     """Return `cannot_tell`, with the first reason that applies, or else `healthy`."""
-    for reason in ANSWERS_ALONE if facts.has_answers_alone else CURVES:
+    reasons = ANSWERS_ALONE if facts.has_answers_alone else CURVES
+    if outcomes.get_answer("too_little_data") == "refuted":
+        reasons = (_OPEN_GAP, *reasons)
+    for reason in reasons:
         explanation = reason.find(facts)
         if explanation is not None:
             return Unexplained(CANNOT_TELL, reason.headline, reason.summary, explanation)
@@ -218,6 +222,19 @@ def _explain_healthy_answers(facts: Facts) -> str:
     return f"{seen} Only the training's curves could show whether another epoch would have been better."
 
 
+def _explain_open_gap(facts: Facts) -> str | None:
+    """A difference that is surely a fault, whose usual cause experiments have refuted."""
+    lag = knowledge.compute_lag(facts)
+    if lag is None or lag.interval is None or lag.interval[0] < thresholds.MIN_SURE_GAP:
+        return None
+    low, high = (f"{100 * bound:.1f}" for bound in lag.interval)
+    return (
+        f"The network answers {percent(lag.trained)} of its training images correctly, but only {percent(lag.heldout)} "
+        f"of the validation images: {low} to {high} points less. Neither the curves nor what was tried explain that. "
+        "A study measures which remedy closes it."
+    )
+
+
 def _explain_uncertain_gap(facts: Facts) -> str | None:
     """A difference that would be a fault, if there were enough images to be sure of it."""
     train, validation = facts.train, facts.validation
@@ -264,6 +281,12 @@ _LITTLE_KNOWN = Reason(
     "The network knows neither training nor validation images well.",
     "It is too early to look for a difference between them. Train longer, try another learning rate or a larger "
     "network, and check the labels.",
+)
+_OPEN_GAP = Reason(
+    _explain_open_gap,
+    "New images are answered worse, and the cause is not known.",
+    "That is more than chance, but neither the curves nor what was tried explain it. Measure what helps with "
+    "`heldout cure`.",
 )
 _UNCERTAIN = Reason(
     _explain_uncertain_gap,

@@ -83,7 +83,7 @@ def _name_cause_of_gap(facts: Facts, first: Words, causes: Sequence[Cause]) -> W
 def soften(headline: str, verdict: str) -> str:
     """Return the headline of a verdict that is not sure."""
     text = headline.removeprefix("About ")  # one word of doubt is enough
-    return headline if verdict in CAREFUL or " may be " in headline else f"Perhaps {text[0].lower()}{text[1:]}"
+    return headline if verdict in CAREFUL else f"Perhaps {text[0].lower()}{text[1:]}"
 
 
 def describe_healthy(
@@ -170,14 +170,14 @@ def describe_shortcut(facts: Facts, finding: Finding) -> Words:
     if "what" not in evidence:
         return Words(
             f"{name} predicts labels almost as well as the network.",
-            f"Alone it gets {of_100(evidence['alone'] / evidence['count'])} right, so the network may answer by it.",
+            f"Alone it gets {of_100(evidence['alone'] / evidence['count'])} right, so the network may rely on it.",
             f"Collect images whose class does not follow from {name}",
             "collect such images",
         )
     what, lost, control = evidence["what"], 100 * evidence["lost"], 100 * evidence["lost_by_control"]
     return Words(
-        f"The network answers by the {what}.",
-        f"Exchanging it between classes costs {lost:.0f} points, a control {control:.0f}.",
+        f"The network relies on the {what}.",
+        f"Exchanging it between classes costs {lost:.0f} points; within a class it costs {control:.0f}.",
         f"Make the {what} alike in all images, and train again",
         f"make the {what} alike",
     )

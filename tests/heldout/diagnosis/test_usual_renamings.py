@@ -127,10 +127,10 @@ def test_a_renamed_frequent_class_is_found_with_the_help_of_its_frequency():
     assert "label_order_mismatch" not in {finding.code for finding in diagnosed(drawn(3, 0), drawn(4, 0)).findings}
 
 
-def answer_by_class(answered: list[int], count: int = 100) -> np.ndarray:
-    """(classes, classes) answers: nine of ten images of each label are answered as `answered` says."""
-    found = np.full((len(answered), len(answered)), count // 10 // len(answered))
-    found[np.arange(len(answered)), answered] += 9 * count // 10
+def answer_by_class(answered: list[int], count: int = 100, wrong: int = 1) -> np.ndarray:
+    """(classes, classes) answers: those to each label are as `answered` says, but `wrong` tenths are any class."""
+    found = np.full((len(answered), len(answered)), wrong * count // 10 // len(answered))
+    found[np.arange(len(answered)), answered] += (10 - wrong) * count // 10
     return found
 
 
@@ -143,6 +143,8 @@ def test_one_object_of_a_class_that_is_taken_for_another_is_at_most_a_possible_r
     assert "may be in another order" in order.explanation
     assert found.verdict == "split_shift"
     assert [cause.code for cause in found.causes[:2]] == ["split_shift", "label_order_mismatch"]
+    harder = diagnosed(answer_by_class([1, 2, 3, 3]), answer_by_class([0, 1, 2, 3], wrong=2), ("a", "b", "c", "d"))
+    assert [cause.code for cause in harder.causes[:3]] == ["split_shift", "label_order_mismatch", "too_little_data"]
     surely = diagnosed(answer_by_class(NEXT), answer_by_class([*range(CLASSES)]))
     assert (surely.verdict, surely.findings[0].severity) == ("label_order_mismatch", "critical")
     assert "chance_of_renaming" not in surely.findings[0].evidence

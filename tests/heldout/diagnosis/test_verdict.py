@@ -13,6 +13,8 @@ from heldout.diagnosis.attribution import FINDINGS_OF_TERM, attribute_terms
 from heldout.diagnosis.causes import CAVEATS, TIERS
 from heldout.diagnosis.facts import collect_facts
 from heldout.diagnosis.gap import compute_gap
+from heldout.proofs.experiment import Judgement
+from heldout.proofs.outcomes import NOTHING_TRIED, Outcomes, Tried
 from heldout.remedies.change import RemedyBase
 from heldout.stored.audit import AuditFinding
 from tests.heldout.diagnosis.made import FINE, OVERFIT, compare_last, falling, history, spec
@@ -59,6 +61,18 @@ def test_of_too_few_photographs_pretrained_features_come_first(has_photographs, 
     assert few.remedies[1].name == ("fix_data" if has_photographs else "augmentation")
     for text in (few.explanation, found.summary):
         assert ("retrained features" in text) == has_photographs
+
+
+def test_a_sure_gap_stays_sure_if_an_experiment_refutes_its_usual_cause():
+    made = Made(answers(1.0, 400), answers(0.88, 400, 1), answers(0.88, 400, 2))
+    refuted = Judgement("refuted", "Training on half of the images costs nothing.", {"too_little_data": "refuted"})
+    outcomes = Outcomes((Tried("half", "Half", "Too few?", refuted),))
+    before, after = (diagnose(FINE, None, made.evaluation(), spec(), outcomes=of) for of in (NOTHING_TRIED, outcomes))
+    assert (before.verdict, after.verdict) == ("too_little_data", "cannot_tell")
+    assert after.headline == "New images are answered worse, and the cause is not known."
+    assert "chance" not in after.explanation
+    assert "too few training images" not in after.explanation
+    assert "9.0 to 15.6 points less" in after.explanation
 
 
 # --- cases of users -----------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from heldout.stored.evaluation import StoredEvaluation
 from tests.worker.training.processes import folder_of, get_path
 from tests.worker.training.trainings import small_spec
 from worker.training.data.training_data import ResidentData, take_images
+from worker.training.measuring import shortcuts
 from worker.training.measuring.evaluate import build_evaluation
 from worker.training.measuring.predictor import Predictor
 from worker.training.measuring.shortcuts import measure_interventions
@@ -43,7 +44,7 @@ def build_corner_network() -> keras.Model:
 
 
 @pytest.mark.parametrize("follows", [True, False])
-def test_corners_are_exchanged_only_if_a_column_predicts_the_label(images, follows):
+def test_corners_are_exchanged_only_if_a_column_predicts_the_label(images, follows, monkeypatch):
     data = take_images(images, SPLITS)
     predictor = Predictor(build_corner_network(), ResidentData(data), (0.0, 255.0))
     predictions = {split: predictor.predict(rows) for split, rows in data.rows.items()}
@@ -60,6 +61,9 @@ def test_corners_are_exchanged_only_if_a_column_predicts_the_label(images, follo
     assert (corner.what, corner.right, corner.right_changed) == ("top left corner", 200, 0)
     assert corner.is_confirmed
     assert set(corner.changed) <= set(range(200, 400))
+    monkeypatch.setattr(shortcuts, "MAX_BYTES", 50 * 12 * 12 * 4)
+    fewer = measure_interventions(predictor, data, predictions, columns)["test"]
+    assert {each.count for each in fewer} == {50}, "large images are bounded by their bytes"
 
 
 @pytest.fixture(scope="module")
