@@ -134,7 +134,7 @@ def judge_candidate(
 def _judge_once(
     database: Database, blobs: Blobs, owner: str, study_id: str, asked: CandidateSpec, key_id: str | None
 ) -> CandidateView | None:
-    """Judge a candidate, and note the attempt. Returns None if another one was noted meanwhile."""
+    """Judge a candidate, and note the attempt. Returns None if another candidate was noted meanwhile."""
     with database.read() as session:
         study, _ = studies.find(session, owner, study_id)
         version, found, seeds = study.version, study.found, study.plan["seeds"]

@@ -89,7 +89,7 @@ def read_answers(paths: Sequence[Path], study: StudyView) -> dict[str, dict[str,
 
     Raises:
         ValueError: the study is not a judge, or a file cannot be used. It lacks a column or a value, names an image
-            twice, has an answer that the judge does not know as a class, or has other images than the first file.
+            twice, has other images than the first file, or gives an unknown class.
     """
     if study.judge is None:
         raise ValueError(f"{study.id} is not a judge. A person opens one: `heldout studies seal`.")

@@ -166,7 +166,8 @@ def _describe_shortcut(facts: Facts, split: str, figures: SplitFigures, column: 
     return Finding(
         "shortcut_suspected",
         "warning",
-        f"{comparison} Exchanging the {most.what} between classes costs {changed:.1f} points; within classes it costs {control:.1f}.",
+        f"{comparison} Exchanging the {most.what} between classes costs {changed:.1f} points; within classes it costs "
+        f"{control:.1f}.",
         {
             **evidence,
             "what": most.what,
