@@ -6,14 +6,13 @@ from typing import NamedTuple
 
 from heldout.documents.arms import format_arm_name, sort_arms
 from heldout.documents.blocks import Block, Heading, Panel, Panels, Table
-from heldout.markup import Attribute, Markup, tag
-from heldout.pictures.kit import Box, Course, CoursePoint, draw_courses, scale_epochs, scale_figures
+from heldout.markup import Markup
+from heldout.pictures.kit import Box, Course, CoursePoint, draw_chart, draw_courses, scale_epochs, scale_figures
 from heldout.views.study_report import BandView, EpochBandView, ReportArmView, StudyReportView
 from heldout.words import format_loss, percent
 
 # Chart units, about a pixel each.
 WIDTH, HEIGHT = 320, 150
-SVG = "http://www.w3.org/2000/svg"
 BOX = Box(40, WIDTH - 10, 22, HEIGHT - 22)
 
 Figure = Callable[[EpochBandView], BandView | None]
@@ -39,7 +38,7 @@ def build_course_blocks(report: StudyReportView) -> list[Block]:
         for name, (train, validation) in courses.items():
             if y is not None and (train or validation):
                 charts[name].append(
-                    _draw_chart(title, draw_courses(title, train, validation, BOX, x, y, factor=factor))
+                    draw_chart(WIDTH, HEIGHT, title, draw_courses(title, train, validation, BOX, x, y, factor=factor))
                 )
     panels = [Panel(name, drawn) for name, drawn in charts.items() if drawn]
     if not panels:
@@ -66,12 +65,6 @@ def build_course_blocks(report: StudyReportView) -> list[Block]:
 def _list_points(curve: Sequence[EpochBandView], figure: Figure) -> Course:
     bands = [(point.epoch, band) for point in curve if (band := figure(point)) is not None]
     return [CoursePoint(epoch, band.mean, band.low, band.high) for epoch, band in bands]
-
-
-def _draw_chart(title: str, content: Markup) -> Markup:
-    about: dict[str, Attribute] = {"class_": "chart", "role": "img", "aria_label": title, "xmlns": SVG}
-    font: dict[str, Attribute] = {"font_family": "system-ui, sans-serif", "font_size": 11}
-    return tag("svg", tag("title", title), content, viewBox=f"0 0 {WIDTH} {HEIGHT}", **about, **font)
 
 
 def _build_rows(name: str, arm: ReportArmView) -> list[tuple[str, ...]]:

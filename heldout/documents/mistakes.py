@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from heldout.documents.blocks import Block, Heading, Panel, Panels
 from heldout.markup import Attribute, Markup, tag
-from heldout.pictures.kit import GRID, HELD_OUT, TRAIN
+from heldout.pictures.kit import GRID, HELD_OUT, TRAIN, draw_chart
 from heldout.words import pluralize
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from heldout.views.looks import MapView
 
 WIDTH, HEIGHT, MARGIN = 640, 400, 8
-SVG = "http://www.w3.org/2000/svg"
 
 
 def build_mistakes(found: MapView) -> list[Block]:
@@ -30,8 +29,7 @@ def build_mistakes(found: MapView) -> list[Block]:
             kind.append(f"M{MARGIN + x * (WIDTH - 2 * MARGIN):.0f} {MARGIN + y * (HEIGHT - 2 * MARGIN):.0f}h0")
     title = f"{pluralize(len(train) + len(held_out), 'mistake')} among {pluralize(len(points.index), 'image')}"
     dots = [_draw_dots(right, GRID, 4), _draw_dots(train, TRAIN, 5), _draw_dots(held_out, HELD_OUT, 6)]
-    about: dict[str, Attribute] = {"class_": "chart", "role": "img", "aria_label": title, "xmlns": SVG}
-    chart = tag("svg", tag("title", title), dots, viewBox=f"0 0 {WIDTH} {HEIGHT}", **about)
+    chart = draw_chart(WIDTH, HEIGHT, title, *dots)
     return [
         Heading("Where are the mistakes?", is_folded=True),
         Panels(

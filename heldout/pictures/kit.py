@@ -14,6 +14,7 @@ from heldout.pictures.scales import Scale, choose_scale, format_ticks
 TRAIN, HELD_OUT, WORSE, BETTER = "#b23c00", "#1f5fbf", "#b23c00", "#00695c"
 INK, QUIET, GRID = "#1c2126", "#58626d", "#e1e5ea"
 FONT = "12px system-ui, sans-serif"
+SVG = "http://www.w3.org/2000/svg"
 COLOURS = {"train": TRAIN, "heldout": HELD_OUT}
 # The first epochs are far from the end of a training, so only later epochs set the scale.
 START_SHARE = 0.15
@@ -39,13 +40,20 @@ def draw_svg(width: int, height: int, title: str, *children: Child) -> Markup:
         tag("rect", width=width, height=height, fill="#ffffff"),
         tag("text", title, x=12, y=20, fill=INK, font_weight="600"),
         *children,
-        xmlns="http://www.w3.org/2000/svg",
+        xmlns=SVG,
         viewBox=f"0 0 {width} {height}",
         width=width,
         height=height,
         role="img",
         style=f"font: {FONT}; max-width: 100%; height: auto",
     )
+
+
+def draw_chart(width: int, height: int, title: str, *children: Child) -> Markup:
+    """Draw a chart for a panel, which shows the title itself."""
+    about: dict[str, Attribute] = {"class_": "chart", "role": "img", "aria_label": title, "xmlns": SVG}
+    font: dict[str, Attribute] = {"font_family": "system-ui, sans-serif", "font_size": 11}
+    return tag("svg", tag("title", title), *children, viewBox=f"0 0 {width} {height}", **about, **font)
 
 
 def draw_text(
