@@ -39,12 +39,16 @@ WriteContext = Annotated[RequestContext, Depends(_write)]
 NEEDS_A_THREAD = frozenset({_read, _write})
 
 
-def check_id_form(prefix: str, missing: type[HeldoutError]) -> AfterValidator:
-    """Refuse malformed ids as missing ones, without querying the database."""
+MAX_NAME = 128  # characters, of a shared model
+
+
+def check_id_form(prefix: str, missing: type[HeldoutError], *, may_be_name: bool = False) -> AfterValidator:
+    """Refuse malformed ids, and texts that cannot be names, as missing ones, without querying the database."""
 
     @raises(missing)
     def require(text: str) -> str:
-        if not is_id(prefix, text):
+        is_name = may_be_name and len(text) <= MAX_NAME and text.isprintable()
+        if not (is_id(prefix, text) or is_name):
             raise missing(text)
         return text
 
@@ -54,6 +58,11 @@ def check_id_form(prefix: str, missing: type[HeldoutError]) -> AfterValidator:
 JobId = Annotated[str, Path(description="A job's id, `job_…`."), check_id_form("job", JobNotFound)]
 StudyId = Annotated[str, Path(description="A study's id, `std_…`."), check_id_form("std", StudyNotFound)]
 ModelId = Annotated[str, Path(description="A model's id, `mod_…`."), check_id_form("mod", ModelNotFound)]
+ModelReference = Annotated[
+    str,
+    Path(description="A model's id, `mod_…`, or the name of a shared model."),
+    check_id_form("mod", ModelNotFound, may_be_name=True),
+]
 EvaluationId = Annotated[
     str, Path(description="An evaluation's id, `evl_…`."), check_id_form("evl", EvaluationNotFound)
 ]

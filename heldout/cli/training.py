@@ -111,7 +111,7 @@ def train(
         if dry_run:
             service.print(client.jobs.estimate(body), shown.show_estimate)
             return None
-        job = client.jobs.create(body, idempotency_key=idempotency_key).view
+        job = _create(client, body, idempotency_key)
         return _report_queued(service, job, detach)
     change = None if patch is None else parse(patch, "--patch")
     if change is not None and not isinstance(change, dict):
@@ -125,6 +125,22 @@ def train(
         change = make_patch(before, after)
     job = client.jobs.retry(source, remedy=remedy, patch=change, idempotency_key=idempotency_key).view
     return _report_queued(service, job, detach)
+
+
+def _create(client: Client, body: dict[str, Any], idempotency_key: str | None) -> JobView:
+    """Queue the job. If it begins with a network that the service still prepares, wait for that first."""
+    try:
+        return client.jobs.create(body, idempotency_key=idempotency_key).view
+    except ApiProblem as problem:
+        if problem.code != "model_unavailable":
+            raise
+        named = (body["network"].get("backbone") or body["network"])["model"]
+        found = client.models.get(named)
+        if found.status != "checking":
+            raise
+    say(f"The service is still preparing {found.name}, once. This can take a minute.", file=sys.stderr)
+    found.wait()
+    return client.jobs.create(body, idempotency_key=idempotency_key).view
 
 
 def _describe_own_network(client: Client, model: str) -> dict[str, Any]:

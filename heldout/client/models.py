@@ -184,6 +184,7 @@ class Models(Resource["Model[Mode]", Mode]):
         """Get a model.
 
         Args:
+            model_id: its id, or the name of a shared model.
             wait_s: how long the service may wait for the file to be read (0–60).
         """
         return await self._receive(ModelView, "GET", self._path(model_id), params={"wait": wait_s})

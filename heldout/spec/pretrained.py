@@ -62,7 +62,7 @@ def propose_start(
     elif not shows_photographs(image, statistics):
         why_not = "One plain ground fills most of these images, as in drawings; pretrained features suit photographs."
     elif not has_pretrained:
-        why_not = "The images look like photographs, but the service has no pretrained network, or not yet."
+        why_not = "The images look like photographs, but the service has no pretrained network, or none yet."
     else:
         return ProposedStart("photos", "The images look like photographs, so pretrained features suit them.")
     return ProposedStart("regularized", why_not)

@@ -11,7 +11,7 @@ from starlette.datastructures import FormData
 
 from api.http.auth import CallerContext
 from api.http.context import RequestContext
-from api.http.deps import ModelId, ReadContext, WriteContext
+from api.http.deps import ModelId, ModelReference, ReadContext, WriteContext
 from api.http.forms import IN_BLOCKS, answer_in_form
 from api.http.idempotency import IdempotentRequest, IdempotentRequestDep
 from api.http.parameters import AskedPage, make_page_dependency
@@ -152,7 +152,7 @@ def list_models(
 
 @router.get("/{model_id}", response_model=ModelView, responses=IN_BLOCKS)
 async def get_model_file(
-    model_id: ModelId,
+    model_id: ModelReference,
     context: CallerContext,
     response: Response,
     accept: Accept = "",

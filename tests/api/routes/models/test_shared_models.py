@@ -121,6 +121,9 @@ def test_a_network_names_a_shared_model_and_its_card_says_where_that_is_from(cli
     assert "The network small net" in refused["detail"]
     assert "is still being prepared" in refused["detail"]
     assert f"GET /v1/models/{shared}?wait=60" in refused["detail"]
+    assert [client.get(f"/v1/models/{name}").json()["id"] for name in (shared, ABOUT.name)] == [shared] * 2
+    for name in ("no such net", "%00", "x" * 129):
+        assert_problem(client.get(f"/v1/models/{name}"), 404, "model_not_found")
     end_check(worker, shared)
     job = submit(stranger, named)
     worker.blobs.delete(f"models/{shared}/shared")
