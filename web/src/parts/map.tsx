@@ -203,20 +203,24 @@ function Similar({ dataset, points, classes, place }: SimilarProps) {
   const similar = useLoaded(`${dataset}${index}`, (signal) => getSimilar(dataset, index, signal))
   if (similar.problem) return <Failed problem={similar.problem} retry={similar.reload} />
   return (
-    <ul class="images sheet" aria-label="The image, and those that look most like it">
-      <li>
-        <img src={`/v1/datasets/${dataset}/preview/${index}`} alt={`Image ${index}`} />
-        <span>
-          {classes[points.label[place]!]}, {SPLIT_NAMES[points.split[place]!]}
-          {answer != null && answer !== points.label[place] && `, answered ${classes[answer]}`}
-        </span>
-      </li>
-      {similar.data?.data.map((image) => (
-        <li key={image.index}>
-          <img src={image.thumbnail} alt={`Image ${image.index}`} loading="lazy" />
-          <span title={SPLIT_NAMES[image.split]}>{percent(image.similarity)} alike</span>
+    <>
+      <p>
+        {classes[points.label[place]!]}, {SPLIT_NAMES[points.split[place]!].toLowerCase()} image {index}
+        {answer != null && answer !== points.label[place] && `, answered as ${classes[answer]}`}. The images after it look most
+        like it.
+      </p>
+      <ul class="images sheet" aria-label="The image, and those that look most like it">
+        <li>
+          <img src={`/v1/datasets/${dataset}/preview/${index}`} alt={`Image ${index}`} />
+          <span>this image</span>
         </li>
-      ))}
-    </ul>
+        {similar.data?.data.map((image) => (
+          <li key={image.index}>
+            <img src={image.thumbnail} alt={`Image ${image.index}`} loading="lazy" />
+            <span title={SPLIT_NAMES[image.split]}>{percent(image.similarity)} alike</span>
+          </li>
+        ))}
+      </ul>
+    </>
   )
 }
