@@ -43,7 +43,7 @@ up: setup ## run the service on this machine
 
 # Tests start hundreds of processes, which need not compile the code each time, whatever the environment says.
 test: setup-dev ## run all tests but the long proofs
-	@unset PYTHONDONTWRITEBYTECODE; exec $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@unset PYTHONDONTWRITEBYTECODE; exec $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 browser-test: setup-dev ## use the dashboard in a real Chromium (needs one: apt-get install chromium)
 	@exec $(BIN)/python -m pytest -m "browser and not proof" tests/browser $(ARGS)
