@@ -8,7 +8,18 @@ from dataclasses import dataclass
 
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
-from heldout.diagnosis.rules import classes, data, faults, groups, inside, label_order, labels, learning, rising
+from heldout.diagnosis.rules import (
+    classes,
+    data,
+    faults,
+    groups,
+    inside,
+    label_order,
+    labels,
+    learning,
+    quality,
+    rising,
+)
 from heldout.verdicts import FAULTS, require_every_kind
 
 
@@ -34,8 +45,7 @@ RULES = (
     Rule("preprocessing_mismatch", data.find_other_pixels),
     Rule("leakage", data.report_audit("leakage")),
     Rule("leakage", data.find_leakage),
-    Rule("split_shift", data.find_lost_quality),
-    Rule("split_shift", data.report_audit("split_shift")),
+    Rule("split_shift", quality.report_shift),
     Rule("split_shift", data.find_shift_in_accuracy, silent_beside=("scale_mismatch", "label_order_mismatch")),
     Rule("split_shift", data.find_shift_in_pixels),
     Rule("split_shift", data.find_shift_in_measured_gap),

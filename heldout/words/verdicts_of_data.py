@@ -153,7 +153,7 @@ def describe_split_shift(facts: Facts, finding: Finding) -> Words:
             f"That costs about {pluralize(round(100 * (clean - degraded)), 'point')}: made the same, validation images "
             f"are answered at {shown} instead of {instead}.",
             "Record and store test images as those of training, or train on some like them",
-            "prepare test images as those of training",
+            f"fix the test images, which are {name}",
         )
     validation, test = facts.validation, facts.test
     headline = "The test images are harder than the validation images."

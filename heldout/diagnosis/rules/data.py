@@ -8,7 +8,7 @@ from heldout.diagnosis import remedies, thresholds
 from heldout.diagnosis.attribution import SCALES_OF_PIXELS, SHIFTS_OF_PIXELS
 from heldout.diagnosis.bounds import bound_difference
 from heldout.diagnosis.evaluation import SplitFigures
-from heldout.diagnosis.facts import Effect, Facts
+from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, SuggestedRemedy
 from heldout.diagnosis.rules.label_order import choose_severity, find_test_renamed, mention_left_out_copies
 from heldout.fixes.offers import DROP_COPIES, RESPLIT, advise_resplit, count_copied, offer_undone_pixels
@@ -20,7 +20,7 @@ from heldout.statistics import (
 )
 from heldout.stored.gap import StoredGap, Tally
 from heldout.words import describe_part, percent, percent_range, pluralize
-from heldout.words.labels import PIXELS, QUALITIES
+from heldout.words.labels import PIXELS
 
 
 def report_audit(code: str) -> Callable[[Facts], Sequence[Finding]]:
@@ -191,39 +191,6 @@ def _add_cost(finding: Finding, facts: Facts) -> Finding:
     choices = (*SCALES_OF_PIXELS, *SHIFTS_OF_PIXELS)
     undone = _find_undone_pixels(facts, finding.code, choices, "validation")
     return finding if undone is None else replace(finding, evidence=undone.evidence | finding.evidence)
-
-
-def find_lost_quality(facts: Facts) -> Finding | None:
-    """Report that the test images are blurred, noisy, compressed or enlarged, if that clearly costs accuracy."""
-    gap = facts.budget
-    if gap is None or gap.stored.quality is None or gap.clean_validation is None:
-        return None
-    quality = gap.stored.quality
-    change, clean, degraded = quality.change, gap.clean_validation.accuracy, quality.tally.accuracy
-    low, high = compute_paired_interval(change.lost, change.gained, change.count)
-    if not Effect(clean - degraded, (low, high)).matters:
-        return None
-    label = QUALITIES[quality.kind]
-    measure = label.measure.format(strength=quality.strength)
-    return Finding(
-        "split_shift",
-        choose_severity(low),
-        f"The test images are {label.name}, compared with validation images (about {measure}). Made the same, "
-        f"validation images are answered correctly in {percent(degraded)} of the cases instead of {percent(clean)} by "
-        "the same weights.",
-        {
-            "split": "test",
-            "quality": quality.kind,
-            "strength": quality.strength,
-            "validation_accuracy": clean,
-            "validation_accuracy_degraded": degraded,
-            "difference_interval": [low, high],
-        },
-        remedies.suggest_data_fix(
-            "Record, scale and store test images as those of training. If the network will meet such images, train it "
-            "on some."
-        ),
-    )
 
 
 def find_shift_in_accuracy(facts: Facts) -> Finding | None:

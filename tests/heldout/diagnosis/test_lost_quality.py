@@ -6,6 +6,7 @@ import pytest
 from heldout.diagnosis import diagnose
 from heldout.diagnosis.copy_labels import count_agreeing_copies, is_disproved_by_copies
 from heldout.diagnosis.gap import compute_gap
+from heldout.stored.audit import AuditFinding
 from tests.heldout.diagnosis.made import FINE
 from tests.heldout.diagnosis.made_gap import Answers, Made, answers
 
@@ -58,6 +59,23 @@ def test_the_verdict_names_what_test_images_have_lost_and_its_points(quality, na
     assert "That costs about 10 points" in found.summary
     assert "train it on some" in finding.remedies[0].reason
     assert f"worse test images ({name}" in found.explanation
+
+
+def test_a_shift_that_the_audit_saw_and_its_measured_blur_are_one_finding_that_says_what_to_do():
+    shift = AuditFinding(
+        code="split_shift",
+        severity="critical",
+        numbers={"split": "test", "effect": 0.2},
+        explanation="They differ.",
+        what_to_do="Look.",
+    )
+    found = diagnose(FINE, [shift], blurred().evaluation())
+    [finding] = [finding for finding in found.findings if finding.code == "split_shift"]
+    assert finding.severity == "critical"
+    assert {"audit", "effect", "quality", "strength"} <= finding.evidence.keys()
+    assert finding.explanation.startswith("They differ. The test images are blurred")
+    assert found.headline.startswith("The test images are blurred")
+    assert "train it on some" in found.causes[0].what_to_do
 
 
 def test_blur_that_costs_nothing_is_no_fault():
