@@ -13,14 +13,15 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.stored.evaluation import StoredIntervention
+from analysis.arrays.pictures import TILE, embed_png, encode_png
+from heldout.stored.evaluation import StoredExchange, StoredIntervention
 
 Pixels = NDArray[np.float32]
 # Returns (images,) the answers to raw images with these labels.
 Answer = Callable[[Pixels, NDArray[np.int32]], NDArray[np.int64]]
 # Points that an exchange must surely cost beyond its control. All exchanges share the error.
 MIN_EFFECT, ERROR = 0.05, 0.05
-MAX_SHOWN = 4
+MAX_SHOWN = 3
 # A corner has a fourth of the image's sides, a border a tenth of them on each side.
 CORNER, BORDER = 4, 10
 # Corners come first: exchanging a border also exchanges much of each corner, and of equal effects the first is named.
@@ -43,11 +44,27 @@ def intervene(
     draw = np.random.default_rng(seed)
     is_alike = labels[:, None] == labels
     others, alike = (np.array([draw.choice(np.flatnonzero(row)) for row in each]) for each in (~is_alike, is_alike))
-    before = answer(images, labels) == labels
-    return tuple(
-        _compare(name, before, answer(changed, labels) == labels, answer(control, labels) == labels)
-        for name, changed, control in _exchange(images, others, alike, value_range)
-    )
+    before, found = answer(images, labels) == labels, list[StoredIntervention]()
+    for name, exchanged, control in _exchange(images, others, alike, value_range):
+        answers = answer(exchanged, labels)
+        each = _compare(name, before, answers == labels, answer(control, labels) == labels)
+        pictures = tuple(
+            StoredExchange(
+                label=labels[place],
+                other=labels[others[place]],
+                answer=answers[place],
+                before=_draw(images[place], value_range),
+                exchanged=_draw(exchanged[place], value_range),
+                control=_draw(control[place], value_range),
+            )
+            for place in (each.changed if each.is_confirmed else ())
+        )
+        found.append(each.model_copy(update={"pictures": pictures}))
+    return tuple(found)
+
+
+def _draw(image: Pixels, value_range: tuple[float, float]) -> str:
+    return embed_png(encode_png(image, value_range, TILE))
 
 
 def _exchange(

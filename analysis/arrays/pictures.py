@@ -1,5 +1,6 @@
 """Images of a dataset as pictures that a person can look at."""
 
+import base64
 import io
 from typing import Any
 
@@ -32,8 +33,13 @@ def compute_tile_size(height: int, width: int, side: int = TILE) -> tuple[tuple[
     return (max(1, round(width * factor)), max(1, round(height * factor))), False
 
 
-def encode_png(image: NDArray[Any], value_range: tuple[float, float]) -> bytes:
-    """Return a single image as a PNG."""
+def encode_png(image: NDArray[Any], value_range: tuple[float, float], side: int = ALONE) -> bytes:
+    """Return a single image as a PNG, whose longer side has at most `side` pixels."""
     content = io.BytesIO()
-    draw_tile(image, value_range, ALONE).save(content, "PNG")
+    draw_tile(image, value_range, side).save(content, "PNG")
     return content.getvalue()
+
+
+def embed_png(png: bytes) -> str:
+    """Return a PNG as an address that a page shows without loading anything."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"

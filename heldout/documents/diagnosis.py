@@ -22,7 +22,7 @@ from heldout.documents.blocks import (
     Paragraph,
     Table,
 )
-from heldout.documents.groups import build_groups
+from heldout.documents.groups import build_exchanges, build_groups
 from heldout.documents.strips import Mark, Strip, make_axis, make_mark
 from heldout.fixes.bodies import format_fix_command
 from heldout.pictures.scales import choose_scale
@@ -172,6 +172,7 @@ def _build_evidence(diagnosis: DiagnosisView, offers: _Offers, level: int) -> li
         blocks.append(Heading(name, level, finding.code, marks))
         if finding.explanation not in diagnosis.explanation:
             blocks.append(Paragraph(finding.explanation))
+        blocks += build_exchanges(finding.evidence)
         if finding.code in after and finding.severity != "info":
             blocks.append(Paragraph(after[finding.code]))
         if finding.remedies:

@@ -1,16 +1,17 @@
-"""Results for the values of a column, such as each camera, as a table."""
+"""Results for the values of a column, such as each camera, as a table, and what exchanges show of a shortcut."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from heldout.documents.blocks import Block, Heading, Paragraph, Table
+from heldout.documents.blocks import Block, Heading, Image, ImageGroup, Images, Paragraph, Table
 from heldout.metrics import METRICS
 from heldout.words import NONE, pluralize
 from heldout.words.changes import format_metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from heldout.metrics import Measure
     from heldout.stored.evaluation import StoredColumn, StoredGroup
@@ -45,3 +46,24 @@ def _list_cells(group: StoredGroup) -> tuple[str, ...]:
         return group.value, f"{group.count:,}", "too few to say", NONE, NONE
     shown = (format_metric(metric, group.metrics[metric]) if metric in group.metrics else NONE for metric in SHOWN)
     return group.value, f"{group.count:,}", *shown
+
+
+def build_exchanges(evidence: Mapping[str, Any]) -> list[Block]:
+    """Show images whose answer follows a property of another class: as they are, exchanged, and the control."""
+    if not evidence.get("pictures"):
+        return []
+    what = f"with the {evidence['what']} of"
+    groups = [
+        ImageGroup(
+            [
+                Image(picture["before"], f"image {index} of {picture['label']}", f"answered {picture['label']}"),
+                Image(picture["exchanged"], f"{what} {picture['other']}", f"answered {picture['answer']}"),
+                Image(
+                    picture["control"], f"control: {what} another {picture['label']}", f"answered {picture['label']}"
+                ),
+            ]
+        )
+        for index, picture in zip(evidence["images"], evidence["pictures"], strict=True)
+    ]
+    hint = "Each row is one image: as it is, with the property of another class, and with that of its own class."
+    return [Paragraph(hint, "picture"), Images(groups, sign="→")]

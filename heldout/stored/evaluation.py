@@ -75,6 +75,21 @@ class StoredColumn(StoredPart):
     why: str | None = Field(None, description="Why there are no groups, such as too many values.")
 
 
+class StoredExchange(StoredPart):
+    """An image whose answer follows a property of an image of another class.
+
+    label, other, answer: positions of the classes of the image and of the other one, and of the answer with its
+    property. before, exchanged, control: small pictures as `data:` addresses. The answer to the control is right.
+    """
+
+    label: int
+    other: int
+    answer: int
+    before: str
+    exchanged: str
+    control: str
+
+
 class StoredIntervention(StoredPart):
     """What exchanging a property between images of different classes does to the answers.
 
@@ -82,6 +97,7 @@ class StoredIntervention(StoredPart):
     same class.
     points: how much less accurate than the control, as a fraction; its interval holds for all properties together.
     changed: images, by position in the dataset, that were right before and under the control, but not then.
+    pictures: of each of them, if the property is confirmed.
     """
 
     what: str
@@ -93,6 +109,7 @@ class StoredIntervention(StoredPart):
     interval: tuple[float, float]
     is_confirmed: bool
     changed: tuple[int, ...] = ()
+    pictures: tuple[StoredExchange, ...] = ()
 
 
 class StoredSplitScores(StoredPart):

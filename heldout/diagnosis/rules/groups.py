@@ -176,6 +176,13 @@ def _describe_shortcut(facts: Facts, split: str, figures: SplitFigures, column: 
             "lost": changed / 100,
             "lost_by_control": control / 100,
             "images": list(most.changed),
+            "pictures": [
+                {
+                    **picture.model_dump(),
+                    **{name: facts.classes[getattr(picture, name)] for name in ("label", "other", "answer")},
+                }
+                for picture in most.pictures
+            ],
         },
         remedies.suggest_data_fix(f"Remove the {most.what} from all images, or make it alike. {advice}"),
     )

@@ -1,18 +1,25 @@
 """A network that answers by a corner is found by exchanging corners, if a column gives a reason to."""
 
+import base64
+import io
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from analysis.answers.groups import measure_groups
 from analysis.arrays.dataset import ImageSet
 from heldout.diagnosis import diagnose
 from heldout.diagnosis.evaluation import build_from_final
 from heldout.diagnosis.history import History
+from heldout.documents.blocks import Document
+from heldout.documents.diagnosis import build_diagnosis
+from heldout.documents.html import render_page
 from heldout.stored.artifacts import ArtifactName
 from heldout.stored.evaluation import StoredEvaluation
+from heldout.views.diagnosis import DiagnosisView
 from tests.worker.training.processes import folder_of, get_path
 from tests.worker.training.trainings import small_spec
 from worker.training.data.training_data import ResidentData, take_images
@@ -41,6 +48,12 @@ def build_corner_network() -> keras.Model:
     weights[:3, :3] = (-0.01, 0.01)
     network.set_weights([weights.reshape(-1, 2), np.array([9.0, -9.0], np.float32)])
     return network
+
+
+def decode(address: str) -> np.ndarray:
+    head, content = address.split(",")
+    assert head == "data:image/png;base64"
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
 
 
 @pytest.mark.parametrize("follows", [True, False])
@@ -81,4 +94,15 @@ def test_a_training_that_learns_a_corner_is_told_so_by_its_diagnosis(start, imag
     [shortcut] = [finding for finding in found.findings if finding.code == "shortcut_suspected"]
     assert (shortcut.severity, shortcut.evidence["column"]) == ("warning", "camera")
     assert shortcut.evidence["what"] == "top left corner"
+    page = render_page(Document("Diagnosis", build_diagnosis(DiagnosisView.of(found))))
+    assert page.count("data:image/png") == 3 * len(shortcut.evidence["pictures"]), "also where nothing can be loaded"
+    indices, pictures = shortcut.evidence["images"], shortcut.evidence["pictures"]
+    assert 0 < len(indices) == len(pictures)
+    for index, picture in zip(indices, pictures, strict=True):
+        before, exchanged, control = (decode(picture[name]) for name in ("before", "exchanged", "control"))
+        assert np.array_equal(before, images.images[index, ..., 0].repeat(5, axis=0).repeat(5, axis=1))
+        assert (before[:15, :15].min() == 255) == (picture["label"] == "dog")
+        assert (exchanged[:15, :15].min() == 255) == (picture["other"] == "dog") == (picture["label"] == "cat")
+        assert (control[:15, :15].min() == 255) == (picture["label"] == "dog")
+        assert picture["answer"] != picture["label"] == images.classes[images.labels[index]]
     assert {column.name: column.right_by_column for column in stored.splits["test"].columns}["camera"] == 200

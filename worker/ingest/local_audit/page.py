@@ -1,10 +1,9 @@
 """The audit of files here as one page of HTML with pictures. It loads nothing and can be sent to others as it is."""
 
-import base64
 from pathlib import Path
 
 from analysis.arrays.dataset import ImageSet
-from analysis.arrays.pictures import encode_png
+from analysis.arrays.pictures import embed_png, encode_png
 from heldout.documents.audit import build_audit
 from heldout.documents.blocks import Block, Document, Heading, Image, ImageGroup, Images, Paragraph, Table, strip_code
 from heldout.documents.html import render_page
@@ -24,7 +23,7 @@ def render_audit(audit: AuditView, name: str, images: ImageSet, previews: Path) 
 
     def embed(example: ExampleView) -> ExampleView:
         picture = encode_png(images.images[example.index], images.value_range)
-        return example.model_copy(update={"thumbnail": _encode(picture)})
+        return example.model_copy(update={"thumbnail": embed_png(picture)})
 
     def embed_all(finding: AuditFindingView) -> AuditFindingView:
         pairs = [(embed(first), embed(second)) for first, second in finding.pairs[:MAX_PAIRS]]
@@ -50,12 +49,8 @@ def _tabulate_splits(images: ImageSet) -> Table:
 
 def _list_sheets(classes: tuple[str, ...], previews: Path) -> list[Block]:
     sheets = [
-        ImageGroup([Image(_encode((previews / f"{label}.png").read_bytes()), name)])
+        ImageGroup([Image(embed_png((previews / f"{label}.png").read_bytes()), name)])
         for label, name in enumerate(classes[:MAX_SHEETS])
     ]
     hidden = len(classes) - MAX_SHEETS
     return [Images(sheets), *([Paragraph(f"and {hidden:,} more classes")] if hidden > 0 else [])]
-
-
-def _encode(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
