@@ -39,7 +39,7 @@ class Contributions:
     """A metric of some images.
 
     of_image: (images,) their contributions, whose mean is `value`. For a minimum, whether each is answered correctly.
-    strata: (images,) the class or group of each, from 0, or `NO_GROUP`.
+    strata: (images,) the class or group of each, from 0, or `NO_GROUP`. All 0 if no class has a weight.
     """
 
     value: float
@@ -72,8 +72,10 @@ def contribute(metric: Measure, answers: Answers, costs: Sequence[Sequence[float
 
 
 def _get_strata(metric: Measure, answers: Answers) -> NDArray[np.int64]:
-    if METRICS[metric].depends_on != "groups":
-        if METRICS[metric].depends_on == "classes" and len(np.unique(answers.labels)) < 2:
+    if METRICS[metric].depends_on is None:
+        return np.zeros(len(answers), np.int64)
+    if METRICS[metric].depends_on == "classes":
+        if len(np.unique(answers.labels)) < 2:
             raise NotMeasurable("All images are of one class.")
         return answers.labels.astype(np.int64)
     if answers.groups is None:
@@ -224,7 +226,7 @@ def _compute_interval(name: Measure, found: Contributions, confidence: float) ->
     variance, degrees = compute_variance(found)
     half = compute_t_quantile(1 - error / 2, degrees) * sqrt(variance)
     if not METRICS[name].is_share:
-        return found.value - half, found.value + half
+        return max(found.value - half, 0.0), found.value + half
     if METRICS[name].depends_on is None:
         return compute_wilson_interval(found.of_image.sum(), len(found.of_image), confidence)
     return _fold_into_share(found.value, half, error)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, sem, t
 from sklearn import metrics as sklearn
 
 from analysis.answers.answers import Answers, Predictions
@@ -146,6 +146,13 @@ def test_an_interval_near_100_percent_is_about_as_narrow_as_that_of_an_accuracy_
     assert held >= 190
     usual = compute_wilson_interval(round(np.mean(recalls) * 4 * min(counts) / 2), 2 * min(counts))
     assert np.mean(widths) < 1.6 * (usual[1] - usual[0])
+
+
+def test_a_class_of_one_image_does_not_widen_the_interval_of_a_mean():
+    one = ANSWERS.of(np.concatenate([np.flatnonzero(ANSWERS.labels != 5), np.flatnonzero(ANSWERS.labels == 5)[:1]]))
+    found = describe_metric("loss", contribute("loss", one)).interval
+    assert found == pytest.approx(t.interval(0.95, len(one) - 1, one.losses.mean(), sem(one.losses)), abs=0.002)
+    assert describe_metric("loss", contribute("loss", ANSWERS.of(np.arange(2)))).interval[0] == 0
 
 
 def test_an_interval_needs_twenty_images_of_the_rarest_class():
