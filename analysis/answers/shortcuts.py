@@ -103,6 +103,7 @@ def _compare(
     z, count = NormalDist().inv_cdf(1 - ERROR / len(PROPERTIES) / 2), len(before)
     # One more image that differs each way, so that no effect is known exactly.
     spread = sqrt((np.square(differences).sum() + 2) / (count + 2) - differences.mean() ** 2)
+    followed = np.flatnonzero(before & control & ~changed)
     half, points = z * spread / sqrt(count), float(differences.mean())
     return StoredIntervention(
         what=name,
@@ -113,5 +114,5 @@ def _compare(
         points=points,
         interval=(points - half, points + half),
         is_confirmed=points - half > MIN_EFFECT,
-        changed=tuple(np.flatnonzero(before & control & ~changed)[:MAX_SHOWN].tolist()),
+        changed=tuple(followed[:: max(1, len(followed) // MAX_SHOWN)][:MAX_SHOWN].tolist()),
     )

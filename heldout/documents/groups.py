@@ -52,7 +52,7 @@ def build_exchanges(evidence: Mapping[str, Any]) -> list[Block]:
     """Show images whose answer follows a property of another class: as they are, exchanged, and the control."""
     if not evidence.get("pictures"):
         return []
-    what = f"with the {evidence['what']} of"
+    what = f"with {evidence['what']} of"
     groups = [
         ImageGroup(
             [
@@ -65,5 +65,5 @@ def build_exchanges(evidence: Mapping[str, Any]) -> list[Block]:
         )
         for index, picture in zip(evidence["images"], evidence["pictures"], strict=True)
     ]
-    hint = "Each row is one image: as it is, with the property of another class, and with that of its own class."
+    hint = "Each image as it is, with the property of another class, and with that of its own class."
     return [Paragraph(hint, "picture"), Images(groups, sign="→")]
