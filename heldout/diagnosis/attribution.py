@@ -11,6 +11,7 @@ from heldout.diagnosis.findings import Explained, Finding
 from heldout.diagnosis.gap import Gap, Term, TermCode
 from heldout.diagnosis.thresholds import MIN_EXPLAINED, MIN_EXPLAINED_OF_LOSS, MIN_PART_OF_CLASSES, MIN_PART_OF_NOISE
 from heldout.statistics import includes_0
+from heldout.stored.gap import TURNS
 
 # A term belongs to the first of these findings that was made and is not an info.
 FINDINGS_OF_TERM: Mapping[TermCode, tuple[str, ...]] = {
@@ -39,8 +40,8 @@ FINDINGS_OF_TERM: Mapping[TermCode, tuple[str, ...]] = {
 _ONLY_WIDENING = ("late_epochs", "generalisation", "image_quality", "label_order", "pixel_values")
 _OF_COPIES = ("copies_in_validation", "copies_in_test")
 _OF_CLASSES = ("collapsed_class", "class_imbalance")
-# Pixel changes that may be undone. The audit reports the first kind as a shift and the second as a scale.
-SHIFTS_OF_PIXELS = ("brightness", "channel_order")
+# Pixel changes that may be undone. The audit reports the first two kinds as a shift and the last as a scale.
+SHIFTS_OF_PIXELS = ("brightness", "channel_order", *TURNS)
 SCALES_OF_PIXELS = ("scale", "inversion")
 
 

@@ -47,7 +47,7 @@ RULES = (
     Rule("leakage", data.find_leakage),
     Rule("split_shift", quality.report_shift),
     Rule("split_shift", data.find_shift_in_accuracy, silent_beside=("scale_mismatch", "label_order_mismatch")),
-    Rule("split_shift", data.find_shift_in_pixels),
+    Rule("split_shift", data.find_shift_in_validation_pixels),
     Rule("split_shift", data.find_shift_in_measured_gap),
     Rule("scale_mismatch", data.find_scale_mismatch),
     Rule("label_order_mismatch", label_order.find_label_order),

@@ -10,7 +10,7 @@ from heldout.fixes.changes import Index
 from heldout.spec.part import SpecPart
 from heldout.stored.audit import AuditExample, AuditFinding
 from heldout.stored.evaluation import SPLIT_NAMES
-from heldout.stored.gap import LabelsRenamed, PixelsUndone
+from heldout.stored.gap import TURNS, LabelsRenamed, PixelsUndone
 from heldout.words import pluralize
 
 DROP_COPIES: Mapping[str, Any] = {"drop_copies": True}
@@ -29,7 +29,11 @@ _DIFFERENCES = {"split_shift", "class_shift"}
 # Codes that imply the change, for audits of earlier releases that do not name it.
 _CHANGE_OF_CODE = {"inverted_values": "invert", "channel_order_mismatch": "swap_channels"}
 # Kinds of pixel changes without parameters that a training may have undone.
-_CHANGE_OF_KIND = {"inversion": "invert", "channel_order": "swap_channels"}
+_CHANGE_OF_KIND: Mapping[str, str] = {
+    "inversion": "invert",
+    "channel_order": "swap_channels",
+    **{turn: turn for turn in TURNS},
+}
 
 
 def make_offers(findings: Sequence[AuditFinding]) -> list[Body | None]:

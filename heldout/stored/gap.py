@@ -3,7 +3,7 @@
 All figures come from float32 inference. Everything is counts and sums, so readers only have to add.
 """
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from pydantic import Field
 
@@ -97,6 +97,11 @@ class HeldOutCopies(StoredPart):
         return copied / (copied + clean or 1)
 
 
+# Turned and mirrored images, named as the changes of a dataset's version are: by what makes them right again.
+Turn = Literal["transpose", "turn_left", "turn_right", "upside_down", "flip_vertical", "flip_horizontal"]
+TURNS: tuple[Turn, ...] = get_args(Turn)
+
+
 class UndoneHalf(StoredPart):
     """One half of a split's images after something was undone, and what that changed."""
 
@@ -108,7 +113,8 @@ class PixelsUndone(StoredPart):
     """Held-out images (without copies) after their pixel values were converted to those of training.
 
     Each half of the images is answered with the change that the other half chose.
-    choices: what each half chose (`none`, `scale`, `inversion`, `channel_order`, `brightness`), the first half first.
+    choices: what each half chose (`none`, `scale`, `inversion`, `channel_order`, `brightness`, or one of `TURNS`), the
+    first half first.
     parameters: the parameters of each choice, for the evidence.
     change: the change from the pixels as they are to the undone ones.
     halves: the same for each half; null in files of earlier releases.

@@ -73,7 +73,7 @@ TERMS: Mapping[str, TermLabel] = {
     "pixel_values": TermLabel(
         "Other pixel values",
         "other pixel values",
-        "Test images have a different scale, brightness or channel order.",
+        "Test images have a different scale, brightness, channel order or orientation.",
     ),
     "copies_in_test": TermLabel(
         "Copies in test",
@@ -83,43 +83,6 @@ TERMS: Mapping[str, TermLabel] = {
 }
 
 
-class PixelLabel(NamedTuple):
-    """How to name images with changed pixels, their headline, and the phrase for undoing the change."""
-
-    name: str
-    headline: str
-    undone: str
-
-
-PIXELS: Mapping[str, PixelLabel] = {
-    "inversion": PixelLabel("inverted", "{images} are inverted.", "With light and dark swapped back"),
-    "scale": PixelLabel(
-        "another scale", "{split} pixel values are on another scale.", "With the scale of the training images"
-    ),
-    "channel_order": PixelLabel(
-        "swapped color channels", "{images} have red and blue swapped.", "With the channels swapped back"
-    ),
-    "brightness": PixelLabel(
-        "another brightness or contrast",
-        "{images} differ in brightness or contrast.",
-        "With the brightness of the training images",
-    ),
-}
-
-
-class QualityLabel(NamedTuple):
-    """How to name images that have lost quality, and its measure as a template."""
-
-    name: str
-    measure: str
-
-
-QUALITIES: Mapping[str, QualityLabel] = {
-    "blur": QualityLabel("blurred", "a standard deviation of {strength:.1f} pixels"),
-    "noise": QualityLabel("noisy", "a standard deviation of {strength:.0f} of 255 levels"),
-    "compression": QualityLabel("strongly compressed", "a JPEG quality of about {strength:.0f}"),
-    "resolution": QualityLabel("enlarged from a lower resolution", "{strength:.0%} of the sides"),
-}
 STOP_REASONS: Mapping[str, str] = {
     "completed": "All epochs are done.",
     "early_stopped": "Early stopping ended it: validation stopped improving.",

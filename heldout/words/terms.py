@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from heldout.statistics import includes_0
 from heldout.verdicts import FINDING_KINDS
 from heldout.words import describe_part, format_figure, join_with_and, percent, pluralize
-from heldout.words.labels import PIXELS, QUALITIES, TERMS
+from heldout.words.changed_images import PIXELS, QUALITIES
+from heldout.words.labels import TERMS
 from heldout.words.proofs import number_word
 
 if TYPE_CHECKING:

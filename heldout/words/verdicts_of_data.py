@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from heldout.words import Words, describe_part, describe_share, of_100, percent, pluralize, whole_percents
-from heldout.words.labels import PIXELS, QUALITIES
+from heldout.words.changed_images import PIXELS, QUALITIES
 
 if TYPE_CHECKING:
     from heldout.diagnosis.facts import Facts
@@ -126,7 +126,7 @@ def _describe_pixels(facts: Facts, finding: Finding) -> Words | None:
         headline.format(images=images, split=split.capitalize()),
         f"{undone}, {split} accuracy is {shown} instead of {instead}.",
         f"Fix {these}",
-        f"fix the pixel values of {these}",
+        f"fix the {'' if pixels.share is None else 'altered '}{split} images",
     )
 
 

@@ -1,34 +1,37 @@
-"""Findings about test images that are blurred, noisy, compressed or enlarged."""
+"""Findings about test images that differ: what the audit saw, and what a training measured."""
 
 from dataclasses import replace
 
 from heldout.diagnosis import remedies
 from heldout.diagnosis.facts import Effect, Facts
 from heldout.diagnosis.findings import Finding
+from heldout.diagnosis.rules.data import find_shift_in_pixels
 from heldout.diagnosis.rules.label_order import choose_severity
 from heldout.statistics import compute_paired_interval
 from heldout.words import percent
-from heldout.words.labels import QUALITIES
+from heldout.words.changed_images import QUALITIES
 
 
 def report_shift(facts: Facts) -> list[Finding]:
-    """Report what the audit found, and what blur, noise, compression or enlargement of test costs.
+    """Report what the audit found, and what pixels, blur, noise, compression or enlargement of test cost.
 
-    The audit says that images differ. If their quality was measured, it says how and what to do, so it is one finding.
+    The audit says that images differ. What was measured says how and what to do, so it is one finding.
     """
-    audited, quality = list(facts.audited.get("split_shift", ())), _find_lost_quality(facts)
-    if quality is None:
-        return audited
-    place = next((place for place, finding in enumerate(audited) if _is_of_test_images(finding)), None)
-    if place is None:
-        return [quality, *audited]
-    audited[place] = replace(
-        audited[place],
-        explanation=f"{audited[place].explanation} {quality.explanation}",
-        evidence=audited[place].evidence | quality.evidence,
-        remedies=quality.remedies,
-    )
-    return audited
+    found = list(facts.audited.get("split_shift", ()))
+    is_undone = any("undone_by" in finding.evidence and finding.evidence.get("split") == "test" for finding in found)
+    pixels = None if is_undone else find_shift_in_pixels(facts, "test")
+    for measured in (_find_lost_quality(facts), pixels):
+        place = next((place for place, finding in enumerate(found) if _is_of_test_images(finding)), None)
+        if measured is not None and place is None:
+            found.insert(0, measured)
+        elif measured is not None and place is not None:
+            found[place] = replace(
+                found[place],
+                explanation=f"{found[place].explanation} {measured.explanation}",
+                evidence=found[place].evidence | measured.evidence,
+                remedies=measured.remedies,
+            )
+    return found
 
 
 def _is_of_test_images(finding: Finding) -> bool:

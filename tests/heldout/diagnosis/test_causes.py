@@ -505,6 +505,34 @@ def test_changed_pixels_in_validation_are_the_first_thing_to_fix(choice, code, h
     assert code not in codes(judged(replace(made, validation_pixels=HALF_RIGHT)))
 
 
+MADE_TURNED = Made(
+    answers(0.99, 3000),
+    answers(0.7, 600, 1),
+    answers(0.15, 600, 2),
+    pixels=answers(0.68, 600, 3),
+    pixels_choice="turn_left",
+)
+
+
+def test_turned_test_images_are_named_with_their_points_and_the_change_that_turns_them_back():
+    found = judged(MADE_TURNED)
+    assert (found.verdict, found.headline) == ("split_shift", "Test images are turned by 90° to the right.")
+    assert found.summary.startswith("Turned back, test accuracy is 68% instead of 15%. Fix the test images")
+    assert found.causes[0].points == pytest.approx(0.53)
+    assert "The test images are oriented differently from those of training: the network" in found.explanation
+    [remedy, *_] = found.findings[0].remedies
+    assert remedy.fix == {"pixel_values": {"test": "turn_left"}}
+    # What the audit says of the same images comes along; it cannot tell what to do.
+    for code in ("split_shift", "class_shift"):
+        both = judged(MADE_TURNED, audit=audit_of(code, split="test"))
+        assert both.headline == found.headline
+        assert both.findings[0].remedies == found.findings[0].remedies
+        assert [finding.evidence.get("audit") for finding in both.findings if finding.code == "split_shift"] in (
+            ["split_shift"],
+            [None, "class_shift"],
+        )
+
+
 def test_the_headline_is_about_the_first_finding():
     """The audit found that test differs a little, and validation was measured to be darker."""
     made = Made(answers(0.99, 3000), HALF_RIGHT, answers(0.7, 600, 1), validation_pixels=answers(0.7, 600, 2))

@@ -404,6 +404,7 @@ def test_undone_pixels_belong_to_the_finding_of_that_change():
         ("inversion", "scale_mismatch"),
         ("brightness", "split_shift"),
         ("channel_order", "split_shift"),
+        ("turn_left", "split_shift"),
     ):
         assert owners(replace(made, pixels_choice=choice), both)["pixel_values"] == code
         [found] = [

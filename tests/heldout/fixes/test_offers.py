@@ -96,6 +96,7 @@ def pixels(choices: tuple[str, str], *parameters: dict[str, float]) -> PixelsUnd
     [
         (pixels(("inversion", "inversion"), {"factor": -1.0, "offset": 255.0}, {}), "invert"),
         (pixels(("channel_order", "channel_order")), "swap_channels"),
+        (pixels(("turn_left", "turn_left")), "turn_left"),
         (pixels(("scale", "scale"), {"factor": 255.0}, {"factor": 255.0}), {"factor": 255.0}),
         (
             pixels(("brightness", "brightness"), {"factor": 2.0, "offset": 4.0, "top": 9.0}, {"factor": 1.0}),

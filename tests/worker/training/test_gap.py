@@ -210,6 +210,25 @@ def test_swapped_channels_are_restored_and_right_ones_are_kept(colored):
     assert gap.pixels.tally.correct == clean.test.correct
 
 
+@pytest.mark.parametrize(
+    ("turn", "change"),
+    [
+        ("turn_left", lambda pixels: np.rot90(pixels, -1, (1, 2))),
+        ("turn_right", lambda pixels: np.rot90(pixels, 1, (1, 2))),
+        ("transpose", lambda pixels: pixels.transpose(0, 2, 1, 3)),
+        ("upside_down", lambda pixels: np.rot90(pixels, 2, (1, 2))),
+        ("flip_vertical", lambda pixels: np.flip(pixels, 1)),
+        ("flip_horizontal", lambda pixels: np.flip(pixels, 2)),
+    ],
+)
+def test_turned_and_mirrored_test_images_are_turned_back(trained, clean, turn, change):
+    gap, _, _ = trained.measure(change_test(trained.images, change))
+    assert gap.pixels.choices == (turn, turn)
+    assert gap.test.correct < clean.test.correct - 50
+    assert gap.pixels.tally.correct == clean.test.correct
+    assert gap.pixels.tally.loss == pytest.approx(clean.test.loss, abs=1e-5)
+
+
 def test_pixels_are_restored_even_if_the_labels_are_wrong_too(trained, clean):
     """With wrong labels, right pixels lower the accuracy, so accuracy alone would choose the wrong pixels."""
     gap, _, _ = trained.measure(change_test(trained.images, invert, shift_labels))

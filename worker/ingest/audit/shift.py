@@ -17,7 +17,7 @@ from analysis.arrays.image_quality import MAX_IMAGES, Degradation, find_degradat
 from heldout.fixes.changes import NamedPixelChange
 from heldout.stored.audit import AuditFinding, Severity
 from heldout.words import join_with_and, rough_percent
-from heldout.words.labels import QUALITIES
+from heldout.words.changed_images import QUALITIES
 from worker.ingest.audit.dataset import ADJECTIVES, MAX_EXAMPLES, IngestedDataset
 from worker.ingest.audit.samples import Sample, compute_features, standardize, take_sample
 from worker.ingest.images.pixels import change_pixels

@@ -12,10 +12,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from worker.training.data.training_data import BatchSource
-from worker.training.measuring.pixel_changes import ChangeKind, PixelChange, change_pixels
+from worker.training.measuring.pixel_changes import PixelChange, ValueChange, change_images
 
 # Changes that can be recognized in a single image. Each undoes itself.
-KINDS: tuple[ChangeKind, ...] = ("inversion", "channel_order")
+KINDS: tuple[ValueChange, ...] = ("inversion", "channel_order")
 # Images that the classifier learns from, and those checked before all images of a split are.
 MAX_IMAGES = 600
 # Pixels per side that are used.
@@ -121,7 +121,7 @@ def _compute_differences(
         images = source.pixels(tf.constant(rows[begin : begin + _BATCH])).numpy()
         step = -(-max(images.shape[1:3]) // MAX_SIDE)
         images = images[:, ::step, ::step].astype(np.float32)
-        changed = change_pixels(images, *change.make_tensors(images.shape[-1], value_range)).numpy()
+        changed = change_images(images, *change.make_tensors(images.shape[-1], value_range)).numpy()
         as_is, other = (_compute_features((pixels - low) / (high - low)) for pixels in (images, changed))
         found.append(as_is - other)
     return np.concatenate(found).astype(np.float64) if found else np.empty((0, 0))

@@ -1,8 +1,8 @@
 """Compares a held-out split with what it would be without changed pixels, renamed classes, or lost quality.
 
-Changed pixels and renamed classes are undone, in two halves: each half chooses for the other. Blur, noise, compression
-and enlargement cannot be undone, and need not be: validation images are changed in the same way and answered again by
-the same weights.
+Changed pixels (turned and mirrored images among them) and renamed classes are undone, in two halves: each half chooses
+for the other. Blur, noise, compression and enlargement cannot be undone, and need not be: validation images are changed
+in the same way and answered again by the same weights.
 """
 
 from dataclasses import dataclass
@@ -27,16 +27,16 @@ from analysis.arrays.image_quality import MAX_IMAGES as MAX_COMPARED_IMAGES
 from analysis.arrays.image_quality import Bytes, Degradation, degrade, find_degradation
 from analysis.arrays.relations import HeldOutRelations
 from heldout.diagnosis.renaming import list_usual_renamings
-from heldout.stored.gap import HeldOutName, LabelsRenamed, PixelsUndone, QualityLost
+from heldout.stored.gap import TURNS, HeldOutName, LabelsRenamed, PixelsUndone, QualityLost
 from worker.training.data.training_data import BatchSource, TrainingData
 from worker.training.measuring.altered_images import KINDS, MIN_SHARE, find_altered
 from worker.training.measuring.pixel_changes import (
     MAX_IMAGES,
     MIN_SUSPECT_SIGMAS,
-    ChangeKind,
     PixelChange,
     PixelSample,
-    change_pixels,
+    ValueChange,
+    change_images,
     find_change,
     list_changes_to_try,
     measure_distance_left,
@@ -46,6 +46,8 @@ from worker.training.measuring.pixel_changes import (
 
 # Probability that a change of pixels looks better by chance alone.
 MAX_CHANCE = 0.01
+# The same for each half of a split that is turned or mirrored: several turns are tried, and pixels hardly show them.
+MAX_CHANCE_OF_TURN = 0.001
 # The same for a change of the images that look altered, if it brings the split nearer to training.
 MAX_CHANCE_OF_SHOWN = 0.05
 
@@ -119,17 +121,19 @@ class ComparedSplit:
         self._altered: dict[tuple[int, _Candidate], NDArray[np.bool_]] = {}
 
     def undone(
-        self, validation: NDArray[np.int64] | None, *, try_pixels: bool
+        self, validation: NDArray[np.int64] | None, *, try_pixels: bool, try_turns: bool = False
     ) -> tuple[PixelsUndone | None, LabelsRenamed | None]:
         """Count the images with their pixels undone, and then under renamed labels; null if nothing was chosen.
 
         validation: None to rename nothing.
+        try_turns: whether images that are turned or mirrored are looked for, too: a pass over the split for each turn.
         """
         if not all(map(len, self._as_they_are)):
             return None, None
         shown, candidates = self._list_candidates() if try_pixels else ([], ([], []))
         start = next(filter(self._seems_better, shown), _AS_IT_IS)
-        choices = [self._choose(half, start, candidates[half], validation) for half in (0, 1)]
+        turned = self._find_turn() if try_turns and start == _AS_IT_IS else []
+        choices = [self._choose(half, start, [*candidates[half], *turned], validation) for half in (0, 1)]
         chosen = choices[::-1]  # for each half by the other
         undone = [self._answer_under(half, chosen[half].candidate) for half in (0, 1)]
         pixels = labels = None
@@ -169,7 +173,19 @@ class ComparedSplit:
         nearest = [candidate for left, candidate in shown if left < 1]
         return nearest, ([*map(_Candidate, filter(None, first))], [*map(_Candidate, filter(None, second))])
 
-    def _make_candidate_of_some(self, kind: ChangeKind, train: PixelSample) -> _Candidate | None:
+    def _find_turn(self) -> list[_Candidate]:
+        """Return the turn that makes most answers right, if it makes those of both halves surely better."""
+        height, width = self._data.images.shape[1:3]
+        better = list[tuple[int, _Candidate]]()
+        for turn in TURNS if height == width else ("upside_down", "flip_vertical", "flip_horizontal"):
+            candidate = _Candidate(PixelChange(turn))
+            after = [self._answer_under(half, candidate) for half in (0, 1)]
+            pairs = zip(self._as_they_are, after, strict=True)
+            if all(is_surely_better(*pair, max_p=MAX_CHANCE_OF_TURN) for pair in pairs):
+                better.append((sum(int(answers.right.sum()) for answers in after), candidate))
+        return [max(better, key=lambda pair: pair[0])[1]] if better else []
+
+    def _make_candidate_of_some(self, kind: ValueChange, train: PixelSample) -> _Candidate | None:
         """Return the change of the images that look altered; None if there may be none."""
         rows, value_range = np.concatenate(self._rows), self._data.value_range
         change = find_change(kind, train, train)
@@ -247,7 +263,7 @@ def _measure_pixels_undone(chosen: list[_Choice], before: list[Answers], after: 
 
 _BATCH = 64
 # Changes of pixel values after whose undoing the detail of images is as it was.
-_KEEPS_DETAIL = ("none", "inversion", "channel_order", "brightness")
+_KEEPS_DETAIL = ("none", "inversion", "channel_order", "brightness", *TURNS)
 
 
 class ValidationLikeTest:
@@ -305,7 +321,7 @@ class ValidationLikeTest:
         for begin in range(0, len(rows), _BATCH):
             pixels = tf.cast(source.pixels(tf.constant(rows[begin : begin + _BATCH])), tf.float32).numpy()
             if change is not None:
-                pixels = change_pixels(pixels, *change.make_tensors(pixels.shape[-1], (low, high))).numpy()
+                pixels = change_images(pixels, *change.make_tensors(pixels.shape[-1], (low, high))).numpy()
             levels = (pixels - np.float32(low)) * np.float32(255 / (high - low))
             parts.append(np.rint(levels).clip(0, 255).astype(np.uint8))
         return np.concatenate(parts)

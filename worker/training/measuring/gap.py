@@ -16,6 +16,7 @@ from analysis.answers.temperature import measure_calibration
 from analysis.answers.training_labels import count_contradictions, divide_losses, sort_answers
 from analysis.arrays.file_names import FileNames, group_names
 from analysis.arrays.relations import HeldOutRelations, Relations, find_twin_labels
+from heldout.statistics import compute_newcombe_interval
 from heldout.stored.gap import AnswersToTraining, BestEpoch, GapOnTest, StoredGap
 from worker.training.data.training_data import TrainingData
 from worker.training.engine.checkpoint import LossSums
@@ -27,6 +28,8 @@ from worker.training.measuring.predictor import Predictor
 # Share of the training images that the weights of the best epoch answer, for each epoch of the training. An epoch of
 # training takes about four times as long as answering all images, so this is little over 1% of a training's time.
 ASKED_PER_EPOCH = 0.05
+# Test must surely be worse than validation by this much before turned and mirrored images are looked for.
+MIN_LOSS_TO_TURN = 0.05
 
 
 def measure_gap(
@@ -127,7 +130,11 @@ def measure_test(
         test = ComparedSplit(predictor, data, "test", on_test, copies, train)
         if like_test is not None and like_test.lost is not None and like_test.lost.kind == "noise":
             test.is_noisy = True
-        pixels, labels = test.undone(count_confusion(reference, len(data.classes)), try_pixels=try_pixels)
+        pixels, labels = test.undone(
+            count_confusion(reference, len(data.classes)),
+            try_pixels=try_pixels,
+            try_turns=try_pixels and validation is not None and _is_far_below(on_test, reference),
+        )
         if like_test is not None:
             quality = like_test.measure(test.change)
     if quality is not None and copies is not None and quality.kind != "compression" and not copies.is_related.any():
@@ -135,6 +142,12 @@ def measure_test(
     return GapOnTest(
         test=tally, test_copies=divide_by_copies(on_test, copies), pixels=pixels, labels=labels, quality=quality
     )
+
+
+def _is_far_below(test: Answers, reference: Answers) -> bool:
+    """Return whether test is surely answered worse, by enough that turned or mirrored images may be the reason."""
+    right, wrong = ((int(answers.right.sum()), len(answers)) for answers in (reference, test))
+    return compute_newcombe_interval(right, wrong)[0] > MIN_LOSS_TO_TURN
 
 
 def relate_held_out(

@@ -1,6 +1,6 @@
-"""Changes of pixel values that make held-out images like those of training, and how they are found without labels."""
+"""Changes of pixels that make held-out images like those of training, and how they are found without labels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Literal
@@ -9,15 +9,27 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from heldout.stored.gap import Turn
 from worker.training.data.training_data import BatchSource
 
-ChangeKind = Literal["none", "scale", "inversion", "channel_order", "brightness"]
+ValueChange = Literal["none", "scale", "inversion", "channel_order", "brightness"]
+ChangeKind = ValueChange | Turn
+# Whether rows and columns are swapped, and then rows reversed, and columns reversed.
+_TURNS: Mapping[ChangeKind, tuple[bool, bool, bool]] = {
+    "transpose": (True, False, False),
+    "turn_left": (True, True, False),
+    "turn_right": (True, False, True),
+    "upside_down": (False, True, True),
+    "flip_vertical": (False, True, False),
+    "flip_horizontal": (False, False, True),
+}
 
 
 @dataclass(frozen=True)
 class PixelChange:
-    """`factor * pixel + offset`, cut to the dataset's range. The default changes nothing.
+    """`factor * pixel + offset`, cut to the dataset's range; or images turned or mirrored. The default changes nothing.
 
+    kind: of a `Turn`, nothing else is set.
     reversed_channels: the last channel comes first, before anything else.
     bottom, top: the new values of pixels at the lower and upper end of the range, if a brighter or darker set was
     clipped there: the mean of the training pixels that were lost. None if nothing was clipped.
@@ -43,18 +55,28 @@ class PixelChange:
         return {name: value for name, value in named.items() if value is not None and value != idle[name]}
 
     def make_tensors(self, channels: int, value_range: tuple[float, float]) -> tuple[tf.Tensor, ...]:
-        """Return the arguments of `change_pixels`; shapes are the same for every change, so one graph is enough."""
+        """Return the arguments of `change_images`; shapes are the same for every change, so one graph is enough."""
         low, high = value_range
         order = np.arange(channels)[:: -1 if self.reversed_channels else 1].astype(np.int32)
         nothing = (-np.inf, 0.0), (np.inf, 0.0)  # no pixel is below or above
         cut_low = nothing[0] if self.bottom is None else (low, self.bottom)
         cut_high = nothing[1] if self.top is None else (high, self.top)
         numbers = np.asarray([self.factor, self.offset, *cut_low, *cut_high, low, high], np.float32)
-        return tf.constant(order), tf.constant(numbers)
+        turn = _TURNS.get(self.kind, (False, False, False))
+        return tf.constant(turn), tf.constant(order), tf.constant(numbers)
+
+
+def change_images(images: tf.Tensor, turn: tf.Tensor, order: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
+    """Apply the change of `PixelChange.make_tensors` to (images, height, width, channels) float32 raw pixels."""
+    turned = tf.cond(turn[0], lambda: tf.transpose(images, [0, 2, 1, 3]), lambda: images)
+    turned = tf.cond(turn[1], lambda: turned[:, ::-1], lambda: turned)
+    turned = tf.cond(turn[2], lambda: turned[:, :, ::-1], lambda: turned)
+    # Only square images are transposed.
+    return change_pixels(tf.ensure_shape(turned, images.shape), order, numbers)
 
 
 def change_pixels(pixels: tf.Tensor, order: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
-    """Apply the change of `PixelChange.make_tensors` to (…, channels) float32 raw pixels."""
+    """Apply the change of `PixelChange.make_tensors`, but for its turn, to (…, channels) float32 raw pixels."""
     factor, offset, cut_low, bottom, cut_high, top, low, high = tf.unstack(numbers)
     pixels = tf.gather(pixels, order, axis=-1)
     changed = factor * pixels + offset
@@ -121,7 +143,8 @@ class PixelSample:
 
     def under(self, change: PixelChange, images: NDArray[np.bool_] | None = None) -> "PixelSample":
         """Apply the change to all images, or to some."""
-        changed = change_pixels(self.values, *change.make_tensors(self.channels, self.value_range)).numpy()
+        _, *values = change.make_tensors(self.channels, self.value_range)
+        changed = change_pixels(self.values, *values).numpy()
         return replace(
             self, values=changed if images is None else np.where(images[:, None, None], changed, self.values)
         )
@@ -167,14 +190,14 @@ def spread_evenly(count: int, at_most: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, count - 1, min(count, at_most)).round().astype(np.int64))
 
 
-def list_changes_to_try(train: PixelSample, held_out: PixelSample) -> list[ChangeKind]:
+def list_changes_to_try(train: PixelSample, held_out: PixelSample) -> list[ValueChange]:
     """Return changes that may undo the difference between held-out images and those of training, simplest first.
 
     Empty if they do not certainly differ, or by too little to matter.
     """
     if not train.differs_from(held_out, MIN_DIFFERENCE_SIGMAS):
         return []
-    kinds: list[ChangeKind] = []
+    kinds: list[ValueChange] = []
     undone: list[PixelSample] = []
     for kind in ("scale", "inversion", "channel_order", "brightness"):
         change = find_change(kind, train, held_out)
@@ -202,7 +225,7 @@ def measure_distance_left(train: PixelSample, held_out: PixelSample, undone: Pix
     return train.measure_distance(undone) / train.measure_distance(held_out)
 
 
-def find_change(kind: ChangeKind, train: PixelSample, held_out: PixelSample) -> PixelChange | None:
+def find_change(kind: ValueChange, train: PixelSample, held_out: PixelSample) -> PixelChange | None:
     """Return the change of this kind that brings held-out images nearest to training; None if no change does."""
     match kind:
         case "scale":

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from analysis.answers.answers import Predictions
 from worker.training.data.training_data import BatchSource
 from worker.training.engine.training_policy import Weights
-from worker.training.measuring.pixel_changes import PixelChange, change_pixels
+from worker.training.measuring.pixel_changes import PixelChange, change_images
 from worker.training.networks.frozen import split_at_frozen
 
 # Small batches keep a layer's maps in the cache of a core. Several of them are computed in parallel in one call.
@@ -58,7 +58,11 @@ class Predictor:
         self._by_head = features is not None
         self._has_other_frozen = False
         rows = tf.TensorSpec([None], tf.int32)
-        change = [tf.TensorSpec([self._channels], tf.int32), tf.TensorSpec([8], tf.float32)]
+        change = [
+            tf.TensorSpec([3], tf.bool),
+            tf.TensorSpec([self._channels], tf.int32),
+            tf.TensorSpec([8], tf.float32),
+        ]
         self._call = tf.function(self._predict_rows, input_signature=[rows], autograph=False)
         self._call_head = tf.function(self._predict_features, input_signature=[rows], autograph=False)
         images = tf.TensorSpec([None, *model.input_shape[1:]], tf.float32)
@@ -135,11 +139,11 @@ class Predictor:
         return tf.cast(self.source.pixels(rows), tf.float32), self.source.labels(rows)
 
     def _predict_changed_rows(
-        self, rows: tf.Tensor, order: tf.Tensor, numbers: tf.Tensor
+        self, rows: tf.Tensor, turn: tf.Tensor, order: tf.Tensor, numbers: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         def read(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             pixels, labels = self._read_pixels(rows)
-            return change_pixels(pixels, order, numbers), labels
+            return change_images(pixels, turn, order, numbers), labels
 
         return self._predict_in_batches(rows, self._logits, read)
 

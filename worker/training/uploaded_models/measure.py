@@ -32,7 +32,7 @@ from worker.training.measuring.evaluate import (
     read_image_names,
 )
 from worker.training.measuring.gap import measure_test, relate_held_out
-from worker.training.measuring.pixel_changes import PixelChange, change_pixels, spread_evenly
+from worker.training.measuring.pixel_changes import PixelChange, change_images, spread_evenly
 from worker.training.model_files.refusal import ModelRefused, make_one_number_refusal
 from worker.training.networks.backbone import CAFFE_MEANS, IMAGENET_MEAN, IMAGENET_SPREAD
 from worker.training.uploaded_models.keras_model import KerasAnswers
@@ -255,7 +255,7 @@ class UploadedModel:
         for begin in range(0, len(rows), _BATCH_SIZE):
             pixels = tf.cast(self.source.pixels(tf.constant(rows[begin : begin + _BATCH_SIZE])), tf.float32)
             if tensors is not None:
-                pixels = change_pixels(pixels, *tensors)
+                pixels = change_images(pixels, *tensors)
             parts.append(self._answers(prepare_images(pixels.numpy(), self.preprocessing)))
         return np.concatenate(parts)
 
