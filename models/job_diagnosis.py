@@ -9,7 +9,7 @@ from heldout.diagnosis import ALL_SPLITS, Diagnosis, Evaluation, diagnose
 from heldout.diagnosis.evaluation import build_from_final
 from heldout.diagnosis.findings import NOT_STARTED
 from heldout.diagnosis.history import History, measures_training_at_end, read_history
-from heldout.errors import HeldoutError
+from heldout.errors import FileOfLaterRelease, HeldoutError, StorageUnavailable
 from heldout.lifecycle.job import JobStatus
 from heldout.proofs.outcomes import NOTHING_TRIED
 from heldout.spec.job import trains_on_all
@@ -83,6 +83,17 @@ def diagnose_job(
     if is_strict and left_out:
         raise left_out[0]
     return replace(found, left_out=tuple(left_out))
+
+
+def may_call_proven(session: Session, blobs: Blobs, job: JobRow) -> bool:
+    """Whether nothing contradicts that experiments prove the job's verdict: the diagnosis may know why no one can tell.
+
+    True if its files cannot be read now.
+    """
+    try:
+        return diagnose_job(session, blobs, job).is_proven
+    except (StorageUnavailable, FileOfLaterRelease):
+        return True
 
 
 def _build_history(epochs: Sequence[EpochRow], spec: Mapping[str, Any]) -> History:

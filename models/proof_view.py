@@ -4,7 +4,6 @@ from heldout.errors import JobNotFinished, NothingToProve
 from heldout.lifecycle.resources import ProofStatus
 from heldout.proofs.catalogue import EXPERIMENTS
 from heldout.proofs.figures import Figures
-from heldout.proofs.order import is_proven
 from heldout.proofs.planning import Step, list_impossible
 from heldout.views.diagnosis import build_tried
 from heldout.views.proof import CostView, NotTriedView, PlannedView, ProofView, TrialView
@@ -12,6 +11,7 @@ from heldout.words.labels import get_verdict_name
 from heldout.words.proofs import describe_cost, describe_state
 from models.blobs import Blobs
 from models.database import Session
+from models.job_diagnosis import diagnose_job
 from models.proofs import Progress, compute_spent, look
 from models.store import proofs
 from models.tables import JobRow, ProofRow
@@ -23,14 +23,19 @@ START_S = 1.0
 def find_proof(session: Session, blobs: Blobs, job: JobRow) -> ProofView | None:
     """Build the view of a job's proof, or of what it would begin with. None if the job has no verdict to prove yet."""
     try:
-        return build_proof_view(session, look(session, blobs, job.owner, job.id))
+        return build_proof_view(session, blobs, look(session, blobs, job.owner, job.id))
     except (JobNotFinished, NothingToProve):
         return None
 
 
-def build_proof_view(session: Session, progress: Progress) -> ProofView:
-    """Build the view of a job's proof, or of what it would begin with."""
+def build_proof_view(session: Session, blobs: Blobs, progress: Progress) -> ProofView:
+    """Build the view of a job's proof, or of what it would begin with.
+
+    What was tried is judged by the diagnosis, which knows more than the plan: also why it cannot tell.
+    """
     row, plan = progress.row, progress.plan
+    found = None if row is None else diagnose_job(session, blobs, progress.job)
+    verdict = progress.subject.verdict if found is None else found.verdict
     has_ended = row is not None and row.status is not ProofStatus.RUNNING
     steps = progress.further if has_ended else plan.steps
     planned = [_build_planned(step, progress.base_s) for step in steps]
@@ -45,12 +50,12 @@ def build_proof_view(session: Session, progress: Progress) -> ProofView:
         status=status,
         reason=reason,
         is_automatic=row is not None and row.is_automatic,
-        verdict=plan.verdict,
-        certainty="proven" if is_proven(plan.verdict, progress.subject.known, plan.outcomes) else None,
+        verdict=verdict,
+        certainty="proven" if found is not None and found.is_proven else None,
         summary=describe_state(
             status,
             reason,
-            get_verdict_name(plan.verdict),
+            get_verdict_name(verdict),
             describe_cost(cost.trainings, cost.seconds) if planned else "",
             is_waiting=bool(trials) and not any(trial.status in ("running", "succeeded") for trial in trials),
         ),

@@ -3,7 +3,7 @@
 `heldout/proofs/planning.py` decides. A proof may be continued at any time without repeating a training.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,7 @@ from models.database import Session, db_now
 from models.ids import make_id
 from models.initial_weights import Continuation
 from models.job_creation import examine_spec, queue_examined
+from models.job_diagnosis import may_call_proven
 from models.job_summary import summarize_job
 from models.proof_subject import make_subject
 from models.store import claims, datasets, jobs, label_reads, proofs, quotas
@@ -148,22 +149,6 @@ def create_proof(
     return job
 
 
-# How long after its end a job may get a proof that no one has asked for.
-RECENT_S = 3600.0
-
-
-def find_unproven(session: Session, but: Collection[str]) -> JobRow | None:
-    """Find the newest training without a proof that ended a short time ago. but: ids of jobs to leave out."""
-    has_proof = select(ProofRow.job_id).where(ProofRow.job_id == JobRow.id).exists()
-    return session.scalars(
-        select(JobRow)
-        .where(JobRow.study_id.is_(None), JobRow.finished_at.is_not(None), JobRow.finished_at > db_now(-RECENT_S))
-        .where(JobRow.kind == JobKind.TRAIN, JobRow.status == JobStatus.SUCCEEDED, ~has_proof, JobRow.id.not_in(but))
-        .order_by(JobRow.finished_at.desc())
-        .limit(1)
-    ).one_or_none()
-
-
 def create_idle_proof(session: Session, blobs: Blobs, job: JobRow, most_s: float, *, max_parameters: int) -> None:
     """Begin the proof of a job that no one has asked for, for less than the job took. Raises like `create_proof`."""
     budget = ProofBudget(trainings=MAX_IDLE_TRAININGS, seconds=max(MIN_BASE_S, min(most_s, job.runtime_s)))
@@ -198,6 +183,9 @@ def advance(session: Session, blobs: Blobs, job_id: str, *, max_parameters: int)
             reason = "cancelled" if is_cancelled else found.reason
             proofs.end(session, job_id, status, reason, tried=tried)
             note_summary(session, blobs, job)
+            if reason == "proven" and not may_call_proven(session, blobs, job):
+                reason = "nothing_left"
+                proofs.write(session, job_id, reason=reason)
             end = describe_state(status, reason, get_verdict_name(found.verdict), "")
             proofs.note_news(session, job_id, [*news, end], status)
             return

@@ -10,13 +10,29 @@ from heldout.lifecycle.job import TERMINAL, JobStatus
 from heldout.lifecycle.resources import ProofStatus
 from heldout.proofs.figures import Figures
 from heldout.proofs.outcomes import NOTHING_TRIED, Outcomes, from_json
+from heldout.work.kinds import JobKind
 from models.database import db_now
 from models.store import events
 from models.tables import JobRow, ProofRow
 
+# How long after its end a job may get a proof that no one has asked for.
+RECENT_S = 3600.0
+
 
 def find(session: Session, job_id: str) -> ProofRow | None:
     return session.get(ProofRow, job_id)
+
+
+def find_unproven(session: Session, but: Collection[str]) -> JobRow | None:
+    """Find the newest training without a proof that ended a short time ago. but: ids of jobs to leave out."""
+    has_proof = select(ProofRow.job_id).where(ProofRow.job_id == JobRow.id).exists()
+    return session.scalars(
+        select(JobRow)
+        .where(JobRow.study_id.is_(None), JobRow.finished_at.is_not(None), JobRow.finished_at > db_now(-RECENT_S))
+        .where(JobRow.kind == JobKind.TRAIN, JobRow.status == JobStatus.SUCCEEDED, ~has_proof, JobRow.id.not_in(but))
+        .order_by(JobRow.finished_at.desc())
+        .limit(1)
+    ).one_or_none()
 
 
 def lock(session: Session, job_id: str) -> ProofRow | None:

@@ -12,7 +12,10 @@ from heldout.errors import JobNotFinished, NothingToProve, ProofNotRunning, Quot
 from heldout.lifecycle.job import FailureCode, JobStatus, StopReason
 from heldout.lifecycle.resources import ProofStatus
 from heldout.proofs.catalogue import EXPERIMENTS
+from heldout.proofs.experiment import Judgement
 from heldout.proofs.figures import Figures, Split
+from heldout.proofs.outcomes import Outcomes, Tried
+from heldout.proofs.planning import Plan
 from heldout.proofs.spec import ProofBudget
 from heldout.work.kinds import JobKind
 from models import proofs
@@ -95,7 +98,7 @@ def test_a_proof_trains_what_is_planned_and_ends(proving: Proving) -> None:
     assert len(order) == len(set(order)) == len(proving.experiments) <= PLENTY.trainings
     assert proving.row.reason in {"budget", "nothing_left", "proven"}
     with proving.work.database.read() as session:
-        view = build_proof_view(session, proofs.look(session, proving.blobs, ALICE, proving.job))
+        view = build_proof_view(session, proving.blobs, proofs.look(session, proving.blobs, ALICE, proving.job))
         used = session.execute(select(UsageRow.jobs).where(UsageRow.kind == JobKind.EXPERIMENT)).scalars().all()
     assert {trial.status for trial in view.trials} == {"succeeded"}
     assert view.spent.trainings == len(order) == sum(used)
@@ -274,3 +277,23 @@ def test_what_was_tried_is_part_of_the_jobs_verdict(proving: Proving) -> None:
     with proving.work.database.read() as session:
         tried = store.read_outcomes(session, proving.job).tried
         assert diagnose_job(session, proving.blobs, session.get_one(JobRow, proving.job)).tried == tried
+
+
+@sqlite_only
+def test_a_proof_and_the_diagnosis_say_the_same_even_where_no_one_can_tell(
+    proving: Proving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first cause is refuted, and all that could be wrong: to the plan that is a training without a fault."""
+    refuted = Judgement(
+        "refuted", "It had ended.", dict.fromkeys(("diverged", "not_converged", "underfitting"), "refuted")
+    )
+    outcomes = Outcomes((Tried("longer", "Longer training", "Would it help?", refuted),))
+    monkeypatch.setattr(proofs, "plan", lambda *_: Plan(outcomes, "healthy", {}, (), "proven"))
+    proving.order()
+    with proving.work.database.read() as session:
+        view = build_proof_view(session, proving.blobs, proofs.look(session, proving.blobs, ALICE, proving.job))
+        found = diagnose_job(session, proving.blobs, session.get_one(JobRow, proving.job))
+    assert (view.verdict, view.certainty) == (found.verdict, None)
+    assert view.verdict != "healthy"
+    assert (view.status, view.reason) == (ProofStatus.ENDED, "nothing_left")
+    assert "Proven" not in view.summary

@@ -19,6 +19,7 @@ from models.blobs import Blobs
 from models.database import Database
 from models.store import calibrations, claims, workers
 from models.store.claims import HeldAttempt
+from models.store.proofs import find_unproven
 from worker.machine.cores import Cores
 from worker.machine.devices import get_host_name, get_processor
 from worker.machine.enclosed_process import ProcessDied
@@ -238,7 +239,7 @@ def prove_while_idle(
         job = None
         try:
             with database.read() as session:
-                job = None if claims.find_work(session)[1] else proofs.find_unproven(session, refused)
+                job = None if claims.find_work(session)[1] else find_unproven(session, refused)
             if job is not None:
                 with database.write() as session:
                     proofs.create_idle_proof(

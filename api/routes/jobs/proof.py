@@ -26,7 +26,9 @@ _NO_VERDICT = (
 @raises(*_NO_VERDICT)
 def get_proof(job_id: JobId, context: ReadContext) -> ProofView:
     """Say how the proof of a job's verdict stands, or what it would try and cost. Nothing is queued."""
-    return build_proof_view(context.session, proofs.look(context.session, context.blobs, context.owner, job_id))
+    return build_proof_view(
+        context.session, context.blobs, proofs.look(context.session, context.blobs, context.owner, job_id)
+    )
 
 
 @router.post("", status_code=202, response_description="The proof, with its first experiments queued.")
@@ -46,7 +48,7 @@ def start_proof(
     proofs.create_proof(
         session, context.blobs, context.owner, job_id, asked.budget, max_parameters=context.app.settings.max_parameters
     )
-    return build_proof_view(session, proofs.look(session, context.blobs, context.owner, job_id))
+    return build_proof_view(session, context.blobs, proofs.look(session, context.blobs, context.owner, job_id))
 
 
 @router.delete("", status_code=204)

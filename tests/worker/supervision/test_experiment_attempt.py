@@ -16,6 +16,7 @@ from heldout.proofs.spec import ProofBudget
 from models import proofs
 from models.database import Database
 from models.store import calibrations
+from models.store.proofs import find_unproven
 from models.tables import ArtifactRow, CheckpointRow, JobRow, ProofRow
 from tests.models.test_proofs import Proving
 from tests.models.work import ENGINE, dots, final_of
@@ -101,13 +102,13 @@ def test_only_an_experiment_that_no_one_asked_for_gives_way(
 def test_a_worker_at_rest_begins_the_proof_of_a_recent_job_for_less_than_it_took(bench: ExperimentBench) -> None:
     bench.work.set(bench.proving.job, runtime_s=30.0)
     with bench.work.database.write() as session:
-        job = proofs.find_unproven(session, ())
+        job = find_unproven(session, ())
         assert job is not None
         proofs.create_idle_proof(session, bench.blobs, job, 60, max_parameters=10**7)
     row = bench.row()
     assert row.is_automatic
     assert row.budget["work"] == pytest.approx(1.0)
     with bench.work.database.read() as session:
-        assert proofs.find_unproven(session, ()) is None
+        assert find_unproven(session, ()) is None
         kinds = set(session.scalars(select(JobRow.kind).where(JobRow.id.startswith("exp_"))))
     assert kinds <= {"idle_experiment"}
