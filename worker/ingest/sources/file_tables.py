@@ -7,6 +7,8 @@ Any other column stays with the dataset, such as the patient or the camera.
 import csv
 import io
 import json
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +28,8 @@ from worker.ingest.splits import NO_SPLIT
 STEMS = frozenset({"labels", "metadata"})
 FILE_COLUMNS, LABEL_COLUMNS = ("file", "file_name", "filename"), ("label", "class")
 SPLIT_COLUMN = "split"
+# What pandas calls an index without a name, in CSV, in CSV that it has read before, and in Parquet.
+_NO_NAME = re.compile(r"|Unnamed: [\d.]+|__index_level_\d+__")
 MAX_TABLE_BYTES = 256 * 1024**2
 SHOWN = 5
 
@@ -38,7 +42,7 @@ class FileTable:
 
     names: of the tables. folders, files: (rows,) the folder of the row's table, and the file as the row names it.
     labels: None if no table has a column of them. columns: every other column; None for rows of tables that do not
-    have it. unread: tables that name no files, and their columns.
+    have it. unread: tables that name no files, and their columns. unnamed: columns without a name, by their place.
     """
 
     names: list[str] = field(default_factory=list)
@@ -48,6 +52,7 @@ class FileTable:
     splits: list[int] = field(default_factory=list)
     columns: dict[str, list[str | None]] = field(default_factory=dict)
     unread: dict[str, list[str]] = field(default_factory=dict)
+    unnamed: list[str] = field(default_factory=list)
 
     @property
     def called(self) -> str:
@@ -75,7 +80,7 @@ class FileTable:
         for row, (folder, file) in enumerate(zip(self.folders, self.files, strict=True)):
             place = find(folder, file)
             if place < 0:
-                missing.append(file)
+                missing.append(file or "(no name)")
             elif row_of[place] >= 0:
                 raise _make_bad(self.called, f"has two rows for {clean_name(file)!r}. Leave one of them out.", file)
             else:
@@ -129,6 +134,10 @@ def _add(
 ) -> None:
     """Add the rows of one table. Raises Rejection."""
     called, folder = repr(clean_name(name)), name.rpartition("/")[0]
+    doubled = [key for key, count in Counter(keys).items() if count > 1 and not _NO_NAME.fullmatch(key)]
+    if doubled:
+        shown = list_some([repr(clean_name(key)) for key in doubled], SHOWN)
+        raise _make_bad(called, f"has several columns called {shown}. Rename or leave out all but one.", name)
     file_column = next((key for key in keys if key.lower() in FILE_COLUMNS), None)
     if file_column is None:
         table.unread[name] = list(keys)
@@ -136,15 +145,26 @@ def _add(
     if not rows:
         raise _make_bad(called, "has no rows.", name)
     label_column = next((key for key in keys if key.lower() in LABEL_COLUMNS), None)
-    others = [key for key in keys if key not in (file_column, label_column) and key.lower() != SPLIT_COLUMN]
     split_column = next((key for key in keys if key.lower() == SPLIT_COLUMN), None)
-    if len(others) > MAX_COLUMNS or any(not key.strip() or len(key) > MAX_COLUMN_CHARACTERS for key in others):
+    others = [
+        key for key in keys if key not in (file_column, label_column, split_column) and not _NO_NAME.fullmatch(key)
+    ]
+    table.unnamed += [f"{name}, column {place}" for place, key in enumerate(keys, 1) if _NO_NAME.fullmatch(key)]
+    if len(others) > MAX_COLUMNS:
+        raise _make_bad(
+            called, f"has {len(others)} other columns; at most {MAX_COLUMNS} are kept. Leave some out.", name
+        )
+    too_long = [key for key in others if len(key) > MAX_COLUMN_CHARACTERS]
+    if too_long:
         raise _make_bad(
             called,
-            f"has {len(others)} other columns; at most {MAX_COLUMNS} are kept, with names of up to "
-            f"{MAX_COLUMN_CHARACTERS} characters. Leave some out.",
+            f"has a column whose name has {len(too_long[0])} characters, {clean_name(too_long[0])!r}; at most "
+            f"{MAX_COLUMN_CHARACTERS} are kept. Shorten it.",
             name,
         )
+    unreadable = [clean_name(key) for key in others if clean_name(key) != key]
+    if unreadable:
+        raise _make_bad(called, f"has control characters in a column's name, '{unreadable[0]}'. Rename it.", name)
     if len(table.files) + len(rows) > limits.images:
         raise _make_bad(called, f"has {len(rows):,} rows; at most {limits.images:,} images are taken.", name)
     before = len(table.files)
@@ -179,19 +199,29 @@ def _read_csv(content: bytes, name: str) -> tuple[list[str], Rows]:
     called = repr(clean_name(name))
     try:
         text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
+        if "\0" in text:  # As in UTF-16 without a mark.
+            raise ValueError
+    except ValueError:
         raise _make_bad(called, "is not UTF-8. Save it as UTF-8.", name) from None
     head = text.partition("\n")[0]
     delimiter = max(",;\t", key=head.count)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    rows: Rows = []
     try:
-        rows = [dict(row) for row in reader]
+        keys = [" ".join(key.split()) for key in reader.fieldnames or ()]
+        reader.fieldnames, first_line = keys, reader.line_num + 1
+        for row in reader:
+            if None in row or None in row.values():
+                is_one = first_line == reader.line_num
+                lines = f"line {first_line}" if is_one else f"the row in lines {first_line} to {reader.line_num}"
+                hint = "" if is_one else " Perhaps a quotation mark is missing."
+                why = f"has another number of values in {lines} than in its head.{hint}"
+                raise _make_bad(called, why, name)
+            rows.append(row)
+            first_line = reader.line_num + 1
     except csv.Error as error:
         raise _make_bad(called, f"cannot be read as a table ({error}).", name) from None
-    for number, row in enumerate(rows):
-        if None in row or None in row.values():
-            raise _make_bad(called, f"has another number of values in line {number + 2} than in its head.", name)
-    return list(reader.fieldnames or ()), rows
+    return keys, rows
 
 
 def _read_parquet(content: bytes, name: str) -> tuple[list[str], Rows]:
@@ -199,11 +229,14 @@ def _read_parquet(content: bytes, name: str) -> tuple[list[str], Rows]:
     import pyarrow.parquet as pq
 
     try:
-        found = pq.read_table(io.BytesIO(content), use_threads=False)
-        rows, keys = found.to_pylist(), [str(key) for key in found.column_names]
+        found = pq.ParquetFile(io.BytesIO(content)).read(use_threads=False)
+        keys, columns = [str(key) for key in found.column_names], [column.to_pylist() for column in found.columns]
     except (pa.ArrowException, OSError, ValueError, TypeError, LookupError, NotImplementedError):
         raise _make_bad(repr(clean_name(name)), "cannot be read as Parquet. Write it again.", name) from None
-    return keys, [{str(key): None if value is None else str(value) for key, value in row.items()} for row in rows]
+    return keys, [
+        {key: None if value is None else str(value) for key, value in zip(keys, values, strict=True)}
+        for values in zip(*columns, strict=True)
+    ]
 
 
 def _looks_like_coco(archive: Archive, row: int) -> bool:

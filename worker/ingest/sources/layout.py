@@ -84,6 +84,8 @@ class FolderSource(ImageFiles):
         }
         if missing:
             self.left_out = [*self.left_out, LeftOut(f"rows of {table.called} without an image", missing)]
+        if table.unnamed:
+            self.left_out = [*self.left_out, LeftOut("columns without a name", table.unnamed)]
         without = [name for name, row in zip(self.names, rows, strict=True) if row < 0]
         if without and table.labels is None:
             self.left_out = [*self.left_out, LeftOut(f"columns of images without a row in {table.called}", without)]
@@ -282,7 +284,8 @@ def _iterate_without_images(folders: Sequence[str], names: Sequence[str], images
 
 def describe_unread(name: str, columns: Sequence[str]) -> str:
     """Say why a table next to the images is not read."""
-    has = list_some([repr(clean_name(column)) for column in columns], MAX_SHOWN_FOLDERS)
+    named = [repr(clean_name(column)) if column else "a column without a name" for column in columns]
+    has = list_some(named, MAX_SHOWN_FOLDERS)
     return f"The table {clean_name(name)!r} is not read: it has {has}, but no column `file` or `file_name`."
 
 

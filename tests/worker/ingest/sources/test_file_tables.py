@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from analysis.arrays.dataset import load
@@ -77,6 +79,9 @@ def check_labels(target):
         ("labels.csv", to_csv(make_rows())),
         ("metadata.csv", to_csv(make_rows(), sep=";")),
         ("metadata.tsv", to_csv(make_rows(), sep="\t")),
+        ("metadata.csv", "\ufeff".encode() + to_csv(make_rows())),
+        ("metadata.csv", to_csv(make_rows()).replace(b",", b", ")),
+        ("metadata.csv", to_csv([{**row, "note": "two\nlines; and, more"} for row in make_rows()])),
         ("metadata.parquet", to_parquet(make_rows())),
         ("annotations/instances.json", to_coco(make_rows())),
     ],
@@ -201,6 +206,55 @@ def test_a_table_without_files_is_passed_over_with_the_reason(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "content", "left_out"),
+    [
+        ("labels.csv", pd.DataFrame(make_rows()).to_csv().encode(), ["labels.csv, column 1"]),
+        ("labels.csv", to_csv([{**row, "Unnamed: 0": 3} for row in make_rows()]), ["labels.csv, column 6"]),
+        ("labels.csv", to_csv(make_rows()).replace(b"\n", b",,\n"), ["labels.csv, column 6", "labels.csv, column 7"]),
+        (
+            "labels.parquet",
+            to_parquet(pd.DataFrame(make_rows(), index=[f"i{n}" for n in range(COUNT)])),
+            ["labels.parquet, column 6"],
+        ),
+    ],
+)
+def test_columns_without_a_name_are_left_out_and_listed(tmp_path, name, content, left_out):
+    report, target = taken(zipped(tmp_path / "a.zip", {**make_flat(), name: content}), SPEC)
+    check_labels(target)
+    assert report.source["columns"] == ["patient", "camera"]
+    assert report.source["left_out"] == [
+        {"what": "columns without a name", "count": len(left_out), "names": left_out},
+    ]
+
+
+def test_names_of_columns_are_read_without_spaces_and_line_breaks_around_words(tmp_path):
+    table = to_csv([{**row, " taken \n on ": 1} for row in make_rows()])
+    report, _ = taken(zipped(tmp_path / "a.zip", {**make_flat(), "labels.csv": table}), SPEC)
+    assert report.source["columns"] == ["patient", "camera", "taken on"]
+
+
+def make_parquet_with_doubled_names() -> bytes:
+    rows = pd.DataFrame(make_rows())
+    table = pa.Table.from_arrays([pa.array(rows[key]) for key in rows], ["file", "label", "split", "day", "day"])
+    file = io.BytesIO()
+    pq.write_table(table, file)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("table", "why"),
+    [
+        (make_parquet_with_doubled_names(), "has several columns called 'day'. Rename"),
+        (to_parquet([{**row, "pa\0tient": 1} for row in make_rows()]), r"in a column's name, 'pa\x00tient'"),
+    ],
+)
+def test_parquet_with_names_that_make_no_sense_is_refused(tmp_path, table, why):
+    rejection = rejection_of(zipped(tmp_path / "a.zip", {**make_flat(), "labels.parquet": table}), SPEC)
+    assert rejection.code == "bad_table"
+    assert why in rejection.detail
+
+
+@pytest.mark.parametrize(
     ("table", "why"),
     [
         (to_csv([{"file": "x.png", "label": "cat"}]), "has no row for any image. Its files are called as 'x.png'"),
@@ -210,6 +264,11 @@ def test_a_table_without_files_is_passed_over_with_the_reason(tmp_path):
         (b"file,label\nimages/000.png\n", "has another number of values in line 2"),
         (b"file,label\n", "has no rows"),
         (b"file,label\n\xff\xfe,cat\n", "is not UTF-8"),
+        (to_csv(make_rows()).decode().encode("utf-16-le"), "is not UTF-8"),
+        (b'file,label,day\nimages/000.png,cat,1\nimages/001.png,"dog\nimages/002.png,c\n,', "the row in lines 3 to 5"),
+        (b"file,label,day,day,day\nimages/000.png,cat,1,2,3\n", "several columns called 'day'. Rename"),
+        (b"file,label,file\nimages/000.png,cat,x\n", "several columns called 'file'"),
+        (to_csv([{**make_rows()[0], "x" * 65: 1}]), f"has 65 characters, '{'x' * 65}'; at most 64"),
         (to_csv([{**make_rows()[0], **{f"c{n}": n for n in range(60)}}]), "at most 50 are kept"),
     ],
 )
