@@ -89,7 +89,9 @@ function BlockPart({ block }: { block: Block }) {
       return (
         <div class="cure">
           <ActionButton action={block} />
-          <span class="soft">{block.note}</span>
+          <span class="soft">
+            <Prose text={block.note} />
+          </span>
         </div>
       )
     case 'items':

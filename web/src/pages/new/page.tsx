@@ -19,6 +19,7 @@ import { go, inQuery } from '../../parts/router'
 import { Failed, Loading } from '../../parts/states'
 import { Typed } from '../../parts/typed'
 import { EstimatePanel } from './estimate'
+import { MeasureFeatures } from './features'
 import { AnyField, type Form } from './fields'
 import { type Fitted, fitted, isOwn } from './fitting'
 import { JsonPane } from './json'
@@ -147,6 +148,11 @@ function Editor({ all, first, start, datasets }: EditorProps) {
     setSpec(next)
   }
   const checked = useDryRun(spec, estimate)
+  const named = String(spec.dataset ?? '')
+  const isOfPhotos = useLoaded(`start:${named}`, async () => (await findStart(named))?.preset === 'photos')
+  const photographs = isOfPhotos.data && findDataset(datasets, named)
+  /** A network to compare pretrained features with: that of the form, unless it starts from them. */
+  const withoutBackbone = (of: Spec) => ((of.network as { backbone?: unknown }).backbone ? suggested(named, undefined).spec : of)
   const [busy, setBusy] = useState(false)
   const errors = useMemo(
     () => new Map((checked.problem?.errors ?? []).map((error) => [error.pointer, error.detail])),
@@ -231,6 +237,7 @@ function Editor({ all, first, start, datasets }: EditorProps) {
           <button type="submit" class="primary" disabled={busy || Boolean(checked.problem)}>
             {busy ? 'Sending …' : 'Train'}
           </button>
+          {photographs && !isOwn(spec.network) && <MeasureFeatures base={withoutBackbone(spec)} dataset={photographs} />}
           <JsonPane spec={spec} onChange={edit} />
         </div>
       </form>
@@ -260,10 +267,11 @@ const DatasetField = ({ datasets, value, error, onDone }: DatasetFieldProps) => 
 )
 
 /** The shape of a dataset's images; null if the form does not know the dataset. */
-function shapeOf(datasets: Dataset[], named: string): readonly number[] | null {
+const shapeOf = (datasets: Dataset[], named: string) => findDataset(datasets, named)?.shape ?? null
+
+function findDataset(datasets: Dataset[], named: string): Dataset | undefined {
   const ofName = datasets
     .filter((dataset) => dataset.name === named)
     .sort((a, b) => Number(a.bundled) - Number(b.bundled) || b.version - a.version)
-  const found = datasets.find((dataset) => dataset.id === named || `${dataset.name}@${dataset.version}` === named) ?? ofName[0]
-  return found?.shape ?? null
+  return datasets.find((dataset) => dataset.id === named || `${dataset.name}@${dataset.version}` === named) ?? ofName[0]
 }

@@ -4,6 +4,7 @@ import { useState } from 'preact/hooks'
 
 import { getDiagnosis, getJob, type Job } from '../../api/jobs'
 import { createStudy, estimateStudy, type StudyEstimate, type StudyOrder } from '../../api/studies'
+import { DataFirst } from '../../parts/data_first'
 import { useDryRun } from '../../parts/dry_run'
 import { Labelled } from '../../parts/labelled'
 import { Title } from '../../parts/layout'
@@ -14,7 +15,6 @@ import { Empty, Failed, Loading } from '../../parts/states'
 import { count, duration } from '../../words/format'
 import { STUDY_KINDS, WHAT_IT_DOES } from '../../words/labels'
 import { remedyWord } from '../../words/verdicts'
-import { DataFirst } from './data_first'
 
 const HOUR_S = 3600
 const NONE_CHOSEN = 'Choose at least one remedy.'

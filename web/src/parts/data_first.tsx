@@ -2,10 +2,10 @@
 
 import { useState } from 'preact/hooks'
 
-import { type Problem, query } from '../../api/client'
-import type { Job } from '../../api/jobs'
-import { FixDialog } from '../../parts/fix'
-import { inQuery } from '../../parts/router'
+import { type Problem, query } from '../api/client'
+import type { Job } from '../api/jobs'
+import { FixDialog } from './fix'
+import { inQuery } from './router'
 
 type Props = { problem: Problem; dataset: Job['dataset']; isBusy: boolean; onChoose: (data: string) => Promise<void> }
 
