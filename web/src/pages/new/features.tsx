@@ -34,8 +34,8 @@ export function MeasureFeatures({ base, dataset }: { base: Spec; dataset: Datase
         <h2>Do pretrained features help?</h2>
       </header>
       <p>
-        {jobs} trainings{seconds != null && `, about ${duration(seconds)}`}: a network of its own, and one on pretrained features,
-        with {SEEDS} seeds each.
+        {jobs} trainings{seconds != null && `, about ${duration(seconds)}`}: a network trained from scratch, and one on pretrained
+        features, with {SEEDS} seeds each.
       </p>
       <button type="button" disabled={isBusy} onClick={() => send()}>
         Measure what pretrained features add
