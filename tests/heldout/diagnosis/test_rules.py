@@ -11,6 +11,8 @@ import pytest
 
 from heldout.diagnosis import diagnose, precedence, rules
 from heldout.diagnosis.evaluation import Evaluation
+from heldout.diagnosis.facts import collect_facts
+from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.precedence import RULES
 from tests.heldout.diagnosis.made import FINE, RANDOM_LABELS, figures
 
@@ -50,6 +52,22 @@ def test_every_module_of_rules_is_in_the_list():
     listed = {rule.find.__module__.rpartition(".")[2] for rule in RULES}
     assert listed == {module.name for module in iter_modules(rules.__path__)}
     assert {code for rule in RULES for code in rule.silent_beside} <= set(CODES)
+
+
+@pytest.mark.parametrize(
+    ("severity", "evidence", "are_heard"),
+    [("critical", {}, False), ("critical", {"chance_of_renaming": 0.2}, True), ("info", {}, True)],
+)
+def test_only_what_is_serious_and_no_chance_silences_others(severity, evidence, are_heard, monkeypatch):
+    order = Finding("label_order_mismatch", severity, "The labels may be in another order.", evidence, ())
+    noise = Finding("label_noise", "warning", "Some labels are wrong.", {}, ())
+    listed = (
+        precedence.Rule(order.code, lambda facts: order),
+        precedence.Rule(noise.code, lambda facts: noise, silent_beside=(order.code,)),
+    )
+    monkeypatch.setattr(precedence, "RULES", listed)
+    found = precedence.collect_findings(collect_facts(FINE, None, None, None))
+    assert {finding.code for finding in found} == ({order.code, noise.code} if are_heard else {order.code})
 
 
 def test_rules_with_the_same_code_are_adjacent():
