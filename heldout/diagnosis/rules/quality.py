@@ -22,15 +22,16 @@ def report_shift(facts: Facts) -> list[Finding]:
     pixels = None if is_undone else find_shift_in_pixels(facts, "test")
     for measured in (_find_lost_quality(facts), pixels):
         place = next((place for place, finding in enumerate(found) if _is_of_test_images(finding)), None)
-        if measured is not None and place is None:
-            found.insert(0, measured)
-        elif measured is not None and place is not None:
-            found[place] = replace(
-                found[place],
-                explanation=f"{found[place].explanation} {measured.explanation}",
-                evidence=found[place].evidence | measured.evidence,
-                remedies=measured.remedies,
+        if measured is not None and place is not None:
+            audited = found.pop(place)
+            measured = replace(
+                measured,
+                severity="critical" if "critical" in (audited.severity, measured.severity) else "warning",
+                explanation=f"{audited.explanation} {measured.explanation}",
+                evidence=audited.evidence | measured.evidence,
             )
+        if measured is not None:
+            found.insert(0, measured)
     return found
 
 
