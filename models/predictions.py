@@ -3,7 +3,7 @@
 import csv
 import heapq
 import io
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.arrays.dataset import SPLITS
+from analysis.arrays.file_names import FileNames
 from analysis.arrays.npy_rows import NpyRows
 from heldout.stored.evaluation import SplitName
 from heldout.views.results import CellView, MemorizedImageView, MemorizedPage, Mistake
@@ -221,6 +222,17 @@ def iterate_csv(blobs: Blobs, key: str, classes: Sequence[str], expected: FileDi
                     [split, index, name, shown[label], shown[answer], _WORDS[label == answer], row[answer], *row]
                     for index, name, label, answer, row in rows
                 )
+
+
+def iterate_splits_csv(indices: Mapping[str, NDArray[np.int64]], names: FileNames | None) -> Iterator[bytes]:
+    """Yield the images of each split as a CSV table, with a line per image. names: of the dataset's images, if any."""
+    yield _write_lines([["split", "index", "file"]])
+    for split, rows in indices.items():
+        for first in range(0, len(rows), ROWS_AT_ONCE):
+            yield _write_lines(
+                [split, index, "" if names is None else _make_harmless(names[index])]
+                for index in rows[first : first + ROWS_AT_ONCE].tolist()
+            )
 
 
 _WORDS = {True: "true", False: "false"}

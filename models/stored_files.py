@@ -239,16 +239,22 @@ def list_split_images(
 
 def find_positions(session: Session, blobs: Blobs, dataset_id: str, names: Collection[str]) -> dict[str, int]:
     """Find the positions of the images with these names. Omits unknown names. Raises like `list_split_images`."""
-    key, wanted = make_members_key(dataset_id), set(names)
-    if not wanted:
+    wanted = set(names)
+    listed = read_all_names(session, blobs, dataset_id) if wanted else None
+    if listed is None:
         return {}
+    return {name: index for index in range(len(listed)) if (name := listed[index]) in wanted}
+
+
+def read_all_names(session: Session, blobs: Blobs, dataset_id: str) -> FileNames | None:
+    """Read the names of all images, if they have any. Raises like `list_split_images`."""
+    key = make_members_key(dataset_id)
     try:
-        listed = FileNames(read_file(session, blobs, key))
+        return FileNames(read_file(session, blobs, key))
     except BlobMissing:
         if file_digests.find(session, key) is not None:
             raise
-        return {}
-    return {name: index for index in range(len(listed)) if (name := listed[index]) in wanted}
+        return None
 
 
 def read_names_at(session: Session, blobs: Blobs, dataset_id: str, indices: Collection[int]) -> dict[int, str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from itertools import chain
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Query
 from starlette.concurrency import run_in_threadpool
@@ -36,12 +36,12 @@ from heldout.views.study_report import HTML
 from models.blobs import raise_if_missing
 from models.dataset_map import read_map
 from models.job_diagnosis import diagnose_job
-from models.predictions import build_cell_view, build_memorized_page, iterate_csv
+from models.predictions import build_cell_view, build_memorized_page, iterate_csv, iterate_splits_csv
 from models.proof_view import find_proof
 from models.specs import read_training_spec
 from models.store import artifacts, jobs, metrics
 from models.store.metrics import MIN_POINTS, thin_out
-from models.stored_files import find_and_read, read_stored_splits, read_unless_lost
+from models.stored_files import find_and_read, read_all_names, read_stored_splits, read_unless_lost
 from models.tables import JobRow
 from models.views.evaluation import build_confusion_view
 from models.views.job import build_job_view
@@ -115,14 +115,33 @@ def get_metrics(
     return view
 
 
-@router.get("/splits", response_model=IndicesView, dependencies=[Depends(sends_much)])
+@router.get(
+    "/splits",
+    response_model=IndicesView,
+    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+    dependencies=[Depends(sends_much)],
+)
 @raises(errors.SpecUnreadable, errors.DatasetNotFound, errors.DatasetLost, errors.StorageUnavailable)
-def get_job_splits(job_id: JobId, context: ReadContext) -> StreamingResponse:
-    """List which images the job trains on and is measured on, after folds and `train_limit`."""
+def get_job_splits(
+    job_id: JobId,
+    context: ReadContext,
+    format_: Annotated[
+        Literal["json", "csv"], Query(alias="format", description="`csv`: a table `split,index,file`.")
+    ] = "json",
+) -> StreamingResponse:
+    """List which images the job trains on and is measured on, after folds and `train_limit`.
+
+    The table has one line for each image; `file` is its name in the upload, and empty if it has none.
+    """
     job, dataset = jobs.find_with_dataset(context.session, context.owner, job_id)
     if dataset.sha256 is None:
         raise errors.DatasetNotFound(dataset.name)  # it was deleted with its files
-    return make_indices_response(read_stored_splits(context.session, context.blobs, dataset, read_training_spec(job)))
+    indices = read_stored_splits(context.session, context.blobs, dataset, read_training_spec(job))
+    if format_ == "json":
+        return make_indices_response(indices)
+    names = read_all_names(context.session, context.blobs, dataset.id)
+    headers = {"Content-Disposition": attach(job.name, job_id, "-splits.csv")}
+    return StreamingResponse(iterate_splits_csv(indices, names), headers=headers, media_type="text/csv; charset=utf-8")
 
 
 _PREDICTIONS: dict[int | str, dict[str, Any]] = {

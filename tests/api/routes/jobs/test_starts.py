@@ -1,10 +1,12 @@
 """Folds, more epochs, initial weights, and models of cancelled jobs over HTTP."""
 
+import csv
 from typing import Any
 
 import numpy as np
 import pytest
 
+from analysis.arrays.file_names import make_members_key
 from analysis.arrays.relations import Relations, make_relations_key, save_relations
 from heldout.lifecycle.resources import RelationsStatus
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
@@ -51,6 +53,24 @@ def test_a_job_shows_its_own_splits(client, spec, know_copies):
     assert sorted(image for cut in cuts for image in cut["validation"]) == sorted(own["train"] + own["validation"])
     assert all(cut["test"] == own["test"] and len(cut["train"]) == 3200 for cut in cuts)
     assert sum({0, 4} <= set(cut["validation"]) for cut in cuts) == 1, "copies are in different folds"
+
+
+def test_the_images_of_each_split_are_also_a_table_with_their_names(client, spec, worker, know_copies):
+    dataset = know_copies(of_4=0)
+    job = submit(client, with_field(spec, "training.train_limit", 100))["id"]
+    splits = client.get(f"/v1/jobs/{job}/splits").json()
+    for name_of in (lambda index: "", lambda index: f"=digits, of 1/{index}.png"):
+        answer = client.get(f"/v1/jobs/{job}/splits?format=csv")
+        assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+        assert list(csv.reader(answer.text.splitlines())) == [
+            ["split", "index", "file"],
+            *(
+                [split, str(index), name_of(index) and f"'{name_of(index)}"]
+                for split in ("train", "validation", "test")
+                for index in splits[split]
+            ),
+        ]
+        worker.blobs.put(make_members_key(dataset), "".join(f"=digits, of 1/{n}.png\n" for n in range(IMAGES)).encode())
 
 
 def test_folds_wait_for_copies_unless_their_search_failed(client, spec, know_copies):
