@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import APIResponse, Page, Route, expect
+from playwright.sync_api import Page, Route, expect
 from sklearn.datasets import load_digits
 
 from heldout.client.client import Client
@@ -32,16 +32,17 @@ def test_the_printed_link_logs_in_once_and_logging_out_ends_it(service: Service,
     link = re.search(r"Dashboard: (\S+/login#\S+)", service.output.read_text())
     assert link, "heldout up prints no link"
     page = open_page("about:blank", log_in=False)
+    unauthorized = page.request.get("/v1/session")
+    assert unauthorized.status == 401
     # The page asks who is logged in while the link logs in. Here that question is answered with 401 after the login.
-    early: list[tuple[Route, APIResponse]] = []
+    held: list[Route] = []
     page.route(
         "**/v1/session",
-        lambda route: early.append((route, route.fetch())) if route.request.method == "GET" else route.continue_(),
+        lambda route: held.append(route) if route.request.method == "GET" else route.continue_(),
     )
     page.goto(link[1])
     expect(page.get_by_role("heading", name="Jobs", exact=True)).to_be_visible()
-    [(route, unauthorized)] = early
-    assert unauthorized.status == 401
+    [route] = held
     with page.expect_response(lambda answer: answer.request.method == "GET" and answer.url.endswith("/v1/session")):
         route.fulfill(response=unauthorized)
     assert "#" not in page.url
