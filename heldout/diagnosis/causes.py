@@ -5,6 +5,7 @@ the remaining gap, largest first. What only costs loss comes last.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from heldout.diagnosis import thresholds
@@ -17,7 +18,7 @@ from heldout.fixes.bodies import combine_bodies
 from heldout.proofs.order import OF_FIGURES, ORDER_OF_TRAINING
 from heldout.proofs.outcomes import OF_TRAINING
 from heldout.statistics import compute_newcombe_interval
-from heldout.verdicts import BROKEN, FAULTS, FINDING_KINDS
+from heldout.verdicts import BROKEN, FAULTS, FINDING_KINDS, LIMITED
 
 TIERS: tuple[Tier, ...] = ("figures_not_true", "training_broken", "rest_of_gap", "loss_only", "other")
 # Findings that make figures misleading without explaining a gap. They are listed in addition to the verdict.
@@ -49,7 +50,10 @@ def list_causes(
 
 
 def _put_faults_within(found: list[tuple[Cause, Finding]]) -> list[tuple[Cause, Finding]]:
-    """Put faults inside the network right after the finding that they bring about; without one, they are left out."""
+    """Put faults inside the network right after the finding that they may bring about; without one, leave them out.
+
+    Where training is not broken, nothing shows that a fault costs anything, unless an experiment proves it.
+    """
     others = [pair for pair in found if pair[0].code not in FAULTS]
     within = [pair for pair in found if pair not in others]
     within.sort(
@@ -59,8 +63,19 @@ def _put_faults_within(found: list[tuple[Cause, Finding]]) -> list[tuple[Cause, 
             tuple(FAULTS).index(pair[0].code),
         )
     )
-    place = next((place for place, (cause, _) in enumerate(others, 1) if cause.code in BROKEN), None)
+    places = {codes: _find_first(codes, others) for codes in (BROKEN, LIMITED)}
+    if places[BROKEN] is None:
+        within = [
+            (cause if "proof" in finding.evidence else replace(cause, tier="other"), finding)
+            for cause, finding in within
+        ]
+    place = places[LIMITED] if places[BROKEN] is None else places[BROKEN]
     return others if place is None else [*others[:place], *within, *others[place:]]
+
+
+def _find_first(codes: Sequence[str], found: Sequence[tuple[Cause, Finding]]) -> int | None:
+    """The place behind the first cause that is one of the codes."""
+    return next((place for place, (cause, _) in enumerate(found, 1) if cause.code in codes), None)
 
 
 def _is_visible_only(cause: Cause, finding: Finding) -> bool:

@@ -196,6 +196,7 @@ def describe_lagging(facts: Facts, finding: Finding) -> Words:
 # What is wrong inside a network, and what to do.
 WORDS_OF_FAULTS: Mapping[str, tuple[str, str]] = {
     "nothing_trainable": ("Layers that should learn are frozen", "make them trainable"),
+    "no_activation": ("Layers follow each other without an activation", "add one between them"),
     "wrong_output": ("The last layer limits the figures of the classes", "remove its activation"),
     "unscaled_input": ("Pixels are not scaled as the network expects", "scale them once"),
     "exploding_gradients": ("Gradients explode", "use smaller first weights"),

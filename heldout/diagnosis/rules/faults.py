@@ -17,6 +17,7 @@ from heldout.words import format_loss, percent
 FAULT_OF_CHECK: Mapping[str, str] = {
     "frozen": "nothing_trainable",
     "gradients": "nothing_trainable",
+    "activations": "no_activation",
     "output": "wrong_output",
     "pixels": "unscaled_input",
     "large_weights": "exploding_gradients",

@@ -1,4 +1,4 @@
-"""Faults inside a network are named right after what says that training is broken, and never without it."""
+"""Faults inside a network are named right after what they may bring about, and never without it."""
 
 from dataclasses import replace
 from typing import Any
@@ -29,6 +29,7 @@ FLAT = [2.25] * 12
 def judge(
     *,
     train: float = 0.2,
+    validation: float | None = None,
     loss: list[float] = FLAT,
     look: dict[str, Any] | None = None,
     start: dict[str, Any] | None = None,
@@ -46,7 +47,8 @@ def judge(
         NetworkStep(name="out", type="Dense", **last),
     )
     looks = {12: LOOK.model_copy(update=(look or {}) | {"start": START.model_copy(update=start or {})})}
-    evaluation = Evaluation({"train": figures(train, 2000), "validation": figures(train, 500)}, CLASSES)
+    unseen = figures(train if validation is None else validation, 500)
+    evaluation = Evaluation({"train": figures(train, 2000), "validation": unseen}, CLASSES)
     job = spec(training={"optimizer": optimizer or {}}) | {
         "network": {"model": "mod_1", "weights": "fresh", "pixels": "unit"} | (network or {})
     }
@@ -56,6 +58,7 @@ def judge(
 
 SEEN: dict[str, list[dict[str, Any]]] = {
     "nothing_trainable": [{"is_trained": False}, {"look": {"layers": [], "gradients": [], "steps": []}}],
+    "no_activation": [{"activation": "linear"}],
     "wrong_output": [{"last": "relu"}],
     "unscaled_input": [{"network": {"pixels": "bytes"}}],
     "exploding_gradients": [{"deviation": 3.0}, {"start": {"loss": 30.0}}, {"look": {"gradients": [None, 1.0]}}],
@@ -83,6 +86,18 @@ def test_no_fault_is_named_while_training_works(code, fault):
     learned = [2.3 * 0.6**epoch for epoch in range(12)]
     found = judge(train=0.99, loss=[*learned, *[learned[-1]] * 8], **fault)
     assert code not in {finding.code for finding in found.findings}
+
+
+@pytest.mark.parametrize(("code", "fault"), [(code, fault) for code, faults in SEEN.items() for fault in faults])
+def test_what_layers_say_for_certain_is_also_named_where_only_new_images_are_answered_poorly(code, fault):
+    learned = [2.3 * 0.6**epoch for epoch in range(12)]
+    found = judge(train=0.99, validation=0.6, loss=[*learned, *[learned[-1]] * 8], **fault)
+    assert found.verdict == "too_little_data"
+    is_certain = code in ("no_activation", "wrong_output", "unscaled_input")
+    assert [(cause.code, cause.tier) for cause in found.causes[1:] if cause.code in FAULTS] == (
+        [(code, "other")] if is_certain else []
+    )
+    assert [cause.code for cause in found.causes][1:2] == ([code] if is_certain else [])
 
 
 def test_a_broken_training_without_a_fault_is_named_none():

@@ -18,6 +18,7 @@ export const VERDICTS: Record<string, string> = {
   "evaluation_lags": "evaluation lags behind",
   "diverged": "diverged",
   "nothing_trainable": "nothing to train",
+  "no_activation": "no activation",
   "wrong_output": "wrong last layer",
   "unscaled_input": "pixels scaled wrongly",
   "exploding_gradients": "exploding gradients",
