@@ -69,10 +69,15 @@ class SecondPhase:
 
 
 def unfreeze(network: keras.Model, layers: int | None) -> None:
-    """Train all layers of a network, or only the last `layers` of those that were frozen, and what comes after them."""
+    """Train all layers of a network, or only the last `layers` of those that were frozen, and what comes after them.
+
+    Batch normalization that was frozen stays so. With the statistics of small batches instead of its averages, other
+    layers would get signals on which they were not trained, and lose much of what they know.
+    """
     steps = list_steps(network)
     frozen = [place for place, step in enumerate(steps) if not getattr(step, "trainable", True)]
     kept = [] if layers is None or not frozen else steps[: max(0, frozen[-1] + 1 - layers)]
+    kept += [steps[place] for place in frozen if isinstance(steps[place], keras.layers.BatchNormalization)]
     set_trainable(network, True)
     for step in kept:
         if isinstance(step, keras.layers.Layer):

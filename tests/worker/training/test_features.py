@@ -22,7 +22,7 @@ from worker.training.data.training_data import is_aligned, select
 from worker.training.engine.optimizer import build_loss
 from worker.training.engine.order import draw_epoch_order
 from worker.training.features.inputs import share_features
-from worker.training.networks.backbone import resize, set_trainable
+from worker.training.networks.backbone import resize
 
 VIEWS = {"rotation_degrees": 20, "horizontal_flip": True, "erasing": 0.5, "views": 2}
 
@@ -103,7 +103,8 @@ def train_in_phases(file: Path, images: ImageSet, spec: JobSpec) -> tuple[list[f
     unit, loss = scale_to_unit(data.images, data.value_range), build_loss(0.0)
     for epoch in range(1, spec.training.epochs + 1):
         is_trained = epoch >= unfreezing.epoch
-        set_trainable(base, is_trained)
+        for layer in base.layers:  # `fit` in Keras' own example of fine-tuning does it in this way, too
+            layer.trainable = is_trained and not isinstance(layer, keras.layers.BatchNormalization)
         dropout.rate = rate if is_trained else 0.0
         order, sums = data.rows["train"][draw_epoch_order(SEED, epoch, len(data.rows["train"]))], 0.0
         for begin in range(0, len(order), 32):
