@@ -1,6 +1,6 @@
-"""Published diagnosers beside Heldout, on the kept trainings: `python -m benchmarks.inside.rivals`.
+"""Published diagnosers next to Heldout, on the kept trainings: `python -m benchmarks.inside.rivals`.
 
-Their rules are written anew, with the thresholds of their papers and released code, and read what `planted.jsonl` has.
+Their rules were rewritten, with the thresholds of their papers and released code, and read what `planted.jsonl` has.
 - AutoTrainer (Zhang et al., ICSE 2021) reads curves and gradients, of which a look at the start and one at the end are
   kept. Units that give the same for all images stand for its units without a gradient. It is asked once, at the end.
 - UMLAUT (Schoop et al., CHI 2021) reads pixels, layers, settings and curves.
@@ -131,8 +131,8 @@ def accept(**kinds: str) -> Names:
     return {finding: frozenset(names.split(", ")) for finding, names in kinds.items()}
 
 
-# What each is asked, and which faults its findings name, read in its favor. What has no fault here, such as
-# overfitting, is no false name either.
+# What each is asked, and which faults its findings name, read in its favor. Findings that stand for no
+# fault of this list, such as overfitting, do not count as false either.
 RIVALS: Mapping[str, tuple[Ask, Names]] = {
     "Heldout": (
         ask_heldout,
