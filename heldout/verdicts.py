@@ -113,6 +113,7 @@ FINDING_KINDS: Mapping[str, FindingKind] = {
             "augmentation",
             "dropout",
             "dropout+augmentation",
+            "fine_tuning",
             "early_stopping",
             "horizontal_flip",
             "weight_decay",
@@ -122,7 +123,15 @@ FINDING_KINDS: Mapping[str, FindingKind] = {
     "underfitting": FindingKind(
         "underfitting",
         "one_training",
-        remedies=("pretrained", "larger_network", "less_regularisation", "batch_norm", "longer_cosine", "more_epochs"),
+        remedies=(
+            "pretrained",
+            "larger_network",
+            "less_regularisation",
+            "batch_norm",
+            "longer_cosine",
+            "fine_tuning",
+            "more_epochs",
+        ),
         part="learning too little",
     ),
     "not_converged": FindingKind(
@@ -140,6 +149,7 @@ FINDING_KINDS: Mapping[str, FindingKind] = {
             "augmentation",
             "dropout",
             "dropout+augmentation",
+            "fine_tuning",
             "horizontal_flip",
             "mixup",
             "weight_decay",

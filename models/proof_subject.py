@@ -30,6 +30,8 @@ Recalls = tuple[tuple[int, int], ...]
 
 # How many remedies of the first cause a flip test tries.
 MAX_PATCHES = 2
+# A pretrained network helps whatever the cause was, so nothing follows from it.
+_ALWAYS_HELP = frozenset({"pretrained", "fine_tuning"})
 
 
 def make_subject(session: Session, blobs: Blobs, job: JobRow) -> Subject:
@@ -104,8 +106,7 @@ def _list_harmful(
 def list_patches(found: Diagnosis) -> dict[str, Mapping[str, Any]]:
     """List the changes of the spec that undo the first cause."""
     remedies = [remedy for finding in found.findings if finding.code == found.verdict for remedy in finding.remedies]
-    # A pretrained network helps whatever the cause was, so that nothing follows from it.
-    patches = {remedy.name: remedy.patch for remedy in remedies if remedy.patch and remedy.name != "pretrained"}
+    patches = {remedy.name: remedy.patch for remedy in remedies if remedy.patch and remedy.name not in _ALWAYS_HELP}
     return dict(list(patches.items())[:MAX_PATCHES])
 
 

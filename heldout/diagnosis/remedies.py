@@ -15,11 +15,11 @@ from heldout.stored.gap import Calibration
 from heldout.words import pluralize
 
 # Ordered by how often they helped on the collection of trainings (docs/measurements/diagnosis.md). Pretrained features
-# come first, for images like photographs (docs/measurements/pretrained.md).
-REGULARISATION = ("pretrained", "augmentation", "dropout", "l2", "smaller_network")
-LEARNING_MORE = ("pretrained", "larger_network", "less_regularisation")
+# come first, for images like photographs (docs/measurements/pretrained.md), and fine-tuning last, since it takes long.
+REGULARISATION = ("pretrained", "augmentation", "dropout", "l2", "smaller_network", "fine_tuning")
+LEARNING_MORE = ("pretrained", "larger_network", "less_regularisation", "fine_tuning")
 # Remedies that increase or remove what a spec has, so they are not suggested unless the spec is known.
-_OF_KNOWN_SPECS = ("more_patience", "less_regularisation", "pretrained")
+_OF_KNOWN_SPECS = ("more_patience", "less_regularisation", "pretrained", "fine_tuning")
 
 
 def keep_best(base: RemedyBase | None, monitor: Monitor, reason: str, patience: int) -> tuple[SuggestedRemedy, ...]:

@@ -20,6 +20,10 @@ MAX_UNITS = 4096
 # Changed copies of each image, so that the features of augmented images are computed once, too.
 VIEWS = 4
 
+# As measured (docs/measurements/pretrained.md): epoch 6 of 20, before early stopping can have ended a training.
+FINE_TUNED_FROM, FINE_TUNED_AFTER = 6, 0.3
+FINE_TUNED_LAYERS, FINE_TUNING_RATE = 30, 0.0001
+
 _WOULD_NOT_FIT = "Layers of another size cannot start from the weights that `initial` names."
 
 Own = Mapping[str, Any]
@@ -90,6 +94,39 @@ def use_pretrained(base: RemedyBase) -> Outcome:
     if base.training.get("precision") == "mixed":
         patch["training"] = {"precision": "float32"}
     return Change(patch, did)
+
+
+@REMEDIES.add(
+    "fine_tuning",
+    "Once the new layers know the classes, the last layers of a pretrained network can learn from these images, too.",
+    suits=lambda base: base.has_photographs,
+)
+def fine_tune(base: RemedyBase) -> Outcome:
+    """Train the last of the frozen layers from a later epoch on; without any, start from pretrained features first."""
+    backbone = base.spec["network"].get("backbone")
+    start: Outcome = Change({}, "")
+    if base.own is None and backbone is None:
+        start = use_pretrained(base)
+        if isinstance(start, NoChange):
+            return start
+    network = base.own or backbone or {}
+    if network.get("unfreeze_at") is not None:
+        return NoChange("The spec already trains frozen layers from a later epoch on.")
+    if network.get("trainable", base.own is not None) and network.get("freeze") is None:
+        return NoChange("No layers of the uploaded model are frozen, so all are trained from the first epoch on.")
+    epochs = base.training["epochs"]
+    if epochs < 2:
+        return NoChange("With a single epoch, there is no later one in which more layers can be trained.")
+    patience = (base.training.get("early_stopping") or {}).get("patience", epochs)
+    first = max(2, min(FINE_TUNED_FROM, int(FINE_TUNED_AFTER * epochs), patience + 1))
+    how = {"epoch": first, "learning_rate": FINE_TUNING_RATE, "layers": FINE_TUNED_LAYERS}
+    did = f"Trains the last {FINE_TUNED_LAYERS} layers of the pretrained network, too, from epoch {first} on."
+    if base.own is not None:
+        return Change({"network": {"unfreeze_at": how}}, did)
+    patch = start.patch
+    changed = patch.get("network", {})
+    changed = {**changed, "backbone": {**changed.get("backbone", {}), "unfreeze_at": how}}
+    return Change({**patch, "network": changed}, f"{start.did} {did}".strip())
 
 
 @REMEDIES.add("dropout", "Randomly switching units off during training stops them from relying on each other.")

@@ -16,6 +16,7 @@ REMEDY_NAMES: Mapping[str, str] = {
     "recount_batch_norm": "recomputed batch normalization",
     "less_regularisation": "less regularization",
     "pretrained": "pretrained features",
+    "fine_tuning": "fine-tuned pretrained network",
     "longer_cosine": "longer training with cosine decay",
     "one_cycle": "one-cycle learning rate",
     "step_decay": "learning rate in steps",

@@ -19,6 +19,7 @@ from heldout.remedies.change import NoChange, RemedyBase
 from heldout.spec.documents import make_patch
 from heldout.spec.job import JobSpec
 from heldout.spec.layers import plan_network
+from heldout.spec.network import UnfreezeSpec
 from heldout.spec.pretrained import propose_start, shows_photographs
 from heldout.studies.spec import NamedPatch
 from heldout.verdicts import FINDING_KINDS
@@ -27,6 +28,7 @@ from tests.merge_patch import merged
 EXAMPLES = Path(__file__).parents[3] / "examples"
 BLOCKS = [{"filters": 16, "pool": 1}, {"filters": 32}]
 DENSE = [{"units": 64}]
+LATER = {"epoch": 2, "learning_rate": 0.1}
 # These change something by a factor, so applying them again changes more.
 REPEATABLE = {
     "smaller_network",
@@ -320,6 +322,57 @@ def test_pretrained_features_give_the_network_of_the_preset_for_photographs():
     for name in ("pretrained", "pretrained+dropout"):
         with pytest.raises(InvalidSpec, match="already has a backbone"):
             resolve_one(name, preset)
+
+
+def test_fine_tuning_trains_the_last_layers_of_what_was_frozen_from_a_later_epoch_on():
+    scratch = spec(network={"blocks": BLOCKS}, augmentation={"zoom": 0.1}, training={"epochs": 20})
+    photos = JobSpec.model_validate(get_spec(Preset.PHOTOS))
+    own = spec(network={"model": "mod_1", "weights": "uploaded", "freeze": 3}, training={"epochs": 2})
+    for base, first in ((photos, 6), (own, 2), (scratch, 6)):
+        changed = after("fine_tuning", base).network
+        assert changed.unfreezing == UnfreezeSpec(epoch=first, learning_rate=0.0001, layers=30)
+        assert (
+            f"the last 30 layers of the pretrained network, too, from epoch {first} on"
+            in resolve_one("fine_tuning", base).did
+        )
+    cured, kept = after("fine_tuning", scratch), after("pretrained", scratch)
+    assert cured.network.backbone.model_copy(update={"unfreeze_at": None}) == kept.network.backbone
+    assert cured.augmentation == kept.augmentation
+    # Early stopping must not end a training before that.
+    impatient = {"epochs": 20, "early_stopping": {"patience": 3}}
+    assert after("fine_tuning", spec(network={"blocks": BLOCKS}, training=impatient)).network.unfreezing.epoch == 4
+
+
+@pytest.mark.parametrize(
+    ("network", "epochs", "why"),
+    [
+        ({"backbone": {"model": "mod_1", "trainable": True}, "blocks": []}, 5, "No layers of the uploaded model are"),
+        ({"model": "mod_1"}, 5, "No layers of the uploaded model are frozen"),
+        (
+            {"model": "mod_1", "weights": "uploaded", "freeze": 2, "unfreeze_at": LATER},
+            5,
+            "already trains frozen layers",
+        ),
+        ({"backbone": {"model": "mod_1", "unfreeze_at": LATER}, "blocks": []}, 5, "already trains frozen layers"),
+        ({"backbone": {"model": "mod_1"}, "blocks": []}, 1, "With a single epoch"),
+    ],
+    ids=["all trained", "own, all trained", "own, second phase", "second phase", "one epoch"],
+)
+def test_fine_tuning_says_why_it_has_nothing_to_change(network, epochs, why):
+    with pytest.raises(InvalidSpec, match=why):
+        resolve_one("fine_tuning", spec(network=network, training={"epochs": epochs}))
+
+
+def test_auto_tries_fine_tuning_on_photographs_and_at_first_only_where_features_are_in_use():
+    plain = RemedyBase(spec(training={"epochs": 20}).model_dump(mode="json"), 3600)
+    photos = RemedyBase(JobSpec.model_validate(get_spec(Preset.PHOTOS)).model_dump(mode="json"), 3600)
+    for verdict in ("overfitting", "too_little_data", "underfitting"):
+        names = choose_remedies(replace(plain, has_photographs=True), verdict)
+        assert "fine_tuning" in names
+        assert "fine_tuning" not in choose_first(names)  # it takes long, and features alone gain most
+        assert "fine_tuning" not in choose_remedies(plain, verdict)
+    for verdict in ("overfitting", "too_little_data"):
+        assert "fine_tuning" in choose_first(choose_remedies(replace(photos, has_photographs=True), verdict))
 
 
 @pytest.mark.parametrize(
