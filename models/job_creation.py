@@ -326,7 +326,11 @@ def _find_patch(
 
 
 def _apply_patch(spec: JobSpec, patch: dict[str, Any], pointer: str) -> JobSpec:
-    content = merge(spec.model_dump(mode="json"), patch)
+    before = spec.model_dump(mode="json")
+    content = merge(before, patch)
+    # How many towers the worker chose suits the network of that job, and others may not divide batches at all.
+    if content.get("network") != before["network"] and "resources" not in patch:
+        content["resources"] = before["resources"] | {"towers": "auto"}
     try:
         return JobSpec.model_validate(content)
     except ValidationError as error:

@@ -104,11 +104,12 @@ def use_pretrained(base: RemedyBase) -> Outcome:
 def fine_tune(base: RemedyBase) -> Outcome:
     """Train the last of the frozen layers from a later epoch on; without any, start from pretrained features first."""
     backbone = base.spec["network"].get("backbone")
-    start: Outcome = Change({}, "")
+    start = Change({}, "")
     if base.own is None and backbone is None:
-        start = use_pretrained(base)
-        if isinstance(start, NoChange):
-            return start
+        pretrained = use_pretrained(base)
+        if isinstance(pretrained, NoChange):
+            return pretrained
+        start = pretrained
     network = base.own or backbone or {}
     if network.get("unfreeze_at") is not None:
         return NoChange("The spec already trains frozen layers from a later epoch on.")

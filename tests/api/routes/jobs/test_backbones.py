@@ -73,6 +73,19 @@ def test_a_job_copies_its_backbone_and_can_be_retried_without_the_model(client, 
     assert_problem(client.post("/v1/jobs", json=body), 422, "model_not_found", "/network/backbone/model")
 
 
+def test_a_retry_with_a_backbone_leaves_the_number_of_towers_to_the_worker_again(client, worker, spec):
+    before = submit(client, spec | {"resources": {"towers": 2}})["id"]
+    worker.fail(worker.claim())
+    model = add_model(client, worker, FACTS)
+    patch = {"network": {"backbone": {"model": model}, "blocks": []}}
+    again = client.post(f"/v1/jobs/{before}/retry", json={"patch": patch})
+    assert (again.status_code, again.json()["spec"]["resources"]["towers"]) == (201, "auto"), again.text
+    asked = {"patch": patch | {"resources": {"towers": 2}}}
+    assert_problem(client.post(f"/v1/jobs/{before}/retry", json=asked), 422, "invalid_spec", "/resources/towers")
+    other = {"patch": {"training": {"epochs": 2}}}
+    assert client.post(f"/v1/jobs/{before}/retry", json=other).json()["spec"]["resources"]["towers"] == 2
+
+
 def test_a_job_for_more_epochs_inherits_the_earlier_state_and_backbone(client, worker, spec):
     model = add_model(client, worker, FACTS)
     body = with_field(add_backbone(spec, model, trainable=True), "training.epochs", 1)
