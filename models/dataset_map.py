@@ -1,18 +1,20 @@
 """Builds the map of a dataset's images, on which the mistakes of a job can be marked."""
 
-from collections.abc import Mapping
 from typing import Any
 
-from heldout.errors import InvalidParameter, PredictionsLost
+from heldout.errors import DatasetLost, InvalidParameter, PredictionsLost
+from heldout.lifecycle.resources import SearchStatus
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.views.looks import MapView
+from heldout.views.study import StudyView
+from heldout.words.labels import describe_remedy
 from models.blobs import Blobs, raise_if_missing
 from models.database import Session
 from models.predictions import read_answers
 from models.store import artifacts, jobs
-from models.stored_files import read_labels, read_looks, read_picture, read_splits
-from models.tables import DatasetRow
-from models.views.looks import build_map_view
+from models.stored_files import read_labels, read_looks, read_picture, read_splits, read_unless_lost
+from models.tables import DatasetRow, JobRow
+from models.views.looks import Answers, build_map_view, describe_state
 
 
 def read_map(
@@ -33,7 +35,30 @@ def read_map(
     return build_map_view(state, dataset, looks, picture, labels.tolist(), splits, answers)
 
 
-def _read_answers(session: Session, blobs: Blobs, owner: str, dataset: DatasetRow, job_id: str) -> Mapping[int, int]:
+def find_map(session: Session, blobs: Blobs, owner: str, job: JobRow) -> MapView | None:
+    """Read the map with a job's answers; None if there are no features or answers, or if they are lost."""
+    dataset = jobs.get_dataset(session, job)
+    predictions = artifacts.find(session, job.id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
+    if dataset.features_status is not SearchStatus.STORED or predictions is None:
+        return None
+    state = describe_state(dataset, None, is_available=True)
+
+    def read() -> MapView:
+        with raise_if_missing(DatasetLost(dataset.name)):
+            return read_map(session, blobs, owner, dataset, state, job.id)
+
+    return read_unless_lost([], read)
+
+
+def find_maps(session: Session, blobs: Blobs, owner: str, study: StudyView) -> dict[str, MapView]:
+    """Read the maps of a study's base and winner, each with the answers of its first training."""
+    arms = {describe_remedy(arm.name): arm for arm in (study.arms[0], study.winner) if arm is not None and arm.jobs}
+    found = {name: session.get(JobRow, arm.jobs[0]) for name, arm in arms.items()}
+    maps = {name: find_map(session, blobs, owner, job) for name, job in found.items() if job is not None}
+    return {name: shown for name, shown in maps.items() if shown is not None}
+
+
+def _read_answers(session: Session, blobs: Blobs, owner: str, dataset: DatasetRow, job_id: str) -> Answers:
     """Read a job's answers to images of a dataset.
 
     Raises:

@@ -273,18 +273,19 @@ def find_answer(blobs: Blobs, predictions: Artifact, index: int) -> tuple[int, i
     return None
 
 
-def read_answers(blobs: Blobs, predictions: Artifact) -> dict[int, int]:
-    """Read the answers to all images, as positions of classes, by position in the dataset.
+def read_answers(blobs: Blobs, predictions: Artifact) -> dict[int, tuple[SplitName, int]]:
+    """Read by position in the dataset in which split of the training an image was, and the position of its answer.
 
     Raises:
         BlobMissing, ArtifactDamaged, StorageUnavailable.
     """
-    answers: dict[int, int] = {}
+    answers: dict[int, tuple[SplitName, int]] = {}
     with guard_reading(predictions.key), open_zipped(blobs, predictions.key, predictions.digest) as archive:
         members = set(archive.namelist())
         for split in SPLITS:
             for indices, _, probabilities, _ in _iterate_split(blobs, predictions.key, members, split):
-                answers.update(zip(indices.tolist(), probabilities.argmax(axis=1).tolist(), strict=True))
+                found = probabilities.argmax(axis=1).tolist()
+                answers |= {row: (split, answer) for row, answer in zip(indices.tolist(), found, strict=True)}
     return answers
 
 

@@ -45,7 +45,7 @@ class MapPointsView(View):
     index: list[int] = Field(description="Positions in the dataset.")
     x: list[float] = Field(description="From 0 to 1. Only distances mean something, and only small ones.")
     y: list[float]
-    split: list[SplitName]
+    split: list[SplitName] = Field(description="With `job`: those of its training, which may have folds of its own.")
     label: list[int] = Field(description="Positions in `classes`.")
     answer: list[int | None] | None = Field(
         None, description="With `job`: its answers, as positions in `classes`; null for images that it did not answer."

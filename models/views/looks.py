@@ -17,6 +17,9 @@ from models.tables import DatasetRow, JobRow
 from models.views.dataset import get_thumbnail_route
 from models.views.job import build_dataset_reference
 
+# For each position in the dataset: in which split of a training the image was, and the position of its answer.
+Answers = Mapping[int, tuple[SplitName, int]]
+
 
 def describe_state(dataset: DatasetRow, job: JobRow | None, *, is_available: bool) -> dict[str, Any]:
     """Describe the state of a dataset's features, as fields of `LooksView`."""
@@ -83,17 +86,18 @@ def build_map_view(
     picture: Picture | None = None,
     labels: Sequence[int] = (),
     splits: Mapping[str, NDArray[np.int64]] = {},
-    answers: Mapping[int, int] | None = None,
+    answers: Answers | None = None,
 ) -> MapView:
     """Build the view of the map.
 
     Args:
-        labels: of all images of the dataset. answers: of a job, by position in the dataset.
+        labels: of all images of the dataset. answers: of a job.
     """
     classes = dataset.classes or []
     if looks is None or picture is None:
         return MapView(object="map", classes=classes, **state)
     split_of: dict[int, SplitName] = {row: split for split, rows in splits.items() for row in rows.tolist()}  # type: ignore[misc]
+    split_of |= {row: split for row, (split, _) in (answers or {}).items()}
     ids = picture.ids.tolist()
     x, y = np.round(picture.places.astype(np.float64), 4).T.tolist()
     points = MapPointsView(
@@ -102,7 +106,7 @@ def build_map_view(
         y=y,
         split=[split_of[row] for row in ids],
         label=[int(labels[row]) for row in ids],
-        answer=None if answers is None else [answers.get(row) for row in ids],
+        answer=None if answers is None else [answers[row][1] if row in answers else None for row in ids],
     )
     explanation = describe_sample(f"{dataset.name}@{dataset.version}", looks.images, looks.sampled)
     return MapView(

@@ -19,33 +19,29 @@ from api.routes.datasets.dataset import note_shown_labels
 from api.routes.downloads import FILE, attach, download, make_indices_response
 from api.turns import Turns
 from heldout import errors
-from heldout.documents.blocks import Block, Document
+from heldout.documents.blocks import Document
 from heldout.documents.inside import build_inside
 from heldout.documents.job import lay_out_job
 from heldout.documents.mistakes import build_mistakes
 from heldout.integrations.keras_history import HistoryFormat, build_keras_history, write_csv
-from heldout.lifecycle.resources import SearchStatus
 from heldout.metrics import MEASURES
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, PredictionsFormat
 from heldout.stored.evaluation import SplitName, StoredEvaluation
 from heldout.views.dataset import IndicesView
 from heldout.views.diagnosis import DiagnosisView
-from heldout.views.looks import MapView
 from heldout.views.results import CellView, ConfusionView, EpochView, MemorizedPage, MetricsView
 from heldout.views.study_report import HTML
 from models.blobs import raise_if_missing
-from models.dataset_map import read_map
+from models.dataset_map import find_map
 from models.job_diagnosis import diagnose_job
 from models.predictions import build_cell_view, build_memorized_page, iterate_csv, iterate_splits_csv
 from models.proof_view import find_proof
 from models.specs import read_training_spec
 from models.store import artifacts, jobs, metrics
 from models.store.metrics import MIN_POINTS, thin_out
-from models.stored_files import find_and_read, read_all_names, read_stored_splits, read_unless_lost
-from models.tables import JobRow
+from models.stored_files import find_and_read, read_all_names, read_stored_splits
 from models.views.evaluation import build_confusion_view
 from models.views.job import build_job_view
-from models.views.looks import describe_state
 
 router = make_router("/v1/jobs/{job_id}", "jobs")
 
@@ -227,26 +223,11 @@ def get_diagnosis(
         inside = build_inside(metrics.read_looks(metrics.list_epochs(context.session, job_id)))
         document = lay_out_job(shown, view, proof=find_proof(context.session, context.blobs, job), inside=inside)
         # The dashboard has a map of its own, with images.
-        return Document(document.title, [*document.blocks, *(_mark_mistakes(context, job) if is_page else ())])
+        found = find_map(context.session, context.blobs, context.owner, job) if is_page else None
+        return Document(document.title, [*document.blocks, *build_mistakes({"": found} if found else {})])
 
     is_page = choose_preferred(accept, FORMS) == HTML
     return answer_in_form(accept, response, view, lay_out)
-
-
-def _mark_mistakes(context: ReadContext, job: JobRow) -> list[Block]:
-    """Draw the mistakes on the map of the dataset; nothing if the dataset has no features, or a file is lost."""
-    dataset = jobs.get_dataset(context.session, job)
-    predictions = artifacts.find(context.session, job.id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
-    if dataset.features_status is not SearchStatus.STORED or predictions is None:
-        return []
-    state = describe_state(dataset, None, is_available=True)
-
-    def read() -> MapView:
-        with raise_if_missing(errors.DatasetLost(dataset.name)):
-            return read_map(context.session, context.blobs, context.owner, dataset, state, job.id)
-
-    found = read_unless_lost([], read)
-    return [] if found is None else build_mistakes(found)
 
 
 @router.get("/confusion")

@@ -8,17 +8,20 @@ from starlette.responses import StreamingResponse
 from analysis.reports.contents import build_document
 from api.http.auth import CallerContext
 from api.http.deps import ReadContext, StudyId
-from api.http.forms import IN_BLOCKS, answer_in_form
+from api.http.forms import FORMS, IN_BLOCKS, answer_in_form, choose_preferred
 from api.http.problems import EXPORT_PROBLEMS, raises
 from api.http.routing import make_router
 from api.live.streams import Accept
 from api.routes import model_files
 from api.routes.model_files import Asked, Format, Wait
+from heldout.documents.blocks import Document
+from heldout.documents.mistakes import build_mistakes
 from heldout.errors import EnsembleNotReady, NoEnsemble, SpecUnreadable
 from heldout.lifecycle.resources import StudyStatus
 from heldout.stored.artifacts import ExportFormat
-from heldout.views.study_report import StudyReportView
+from heldout.views.study_report import HTML, StudyReportView
 from models.database import Session
+from models.dataset_map import find_maps
 from models.model_exports import ModelSource
 from models.store import studies
 from models.study_report import build_study_report
@@ -39,7 +42,15 @@ def get_study_report(
     """Get a study's report in plain words: what helped, by how much, how sure that is, and what to do."""
     row, dataset = studies.find(context.session, context.owner, study_id)
     report = build_study_report(context.session, context.blobs, row, build_study_view(row, dataset))
-    return answer_in_form(accept, response, report, lambda: build_document(report))
+
+    def lay_out() -> Document:
+        document = build_document(report)
+        # A map is drawn on pages only. In text it would be a heading without a picture.
+        maps = find_maps(context.session, context.blobs, context.owner, report.study) if is_page else {}
+        return Document(document.title, [*document.blocks, *build_mistakes(maps)])
+
+    is_page = choose_preferred(accept, FORMS) == HTML
+    return answer_in_form(accept, response, report, lay_out)
 
 
 @raises(EnsembleNotReady, NoEnsemble)

@@ -47,6 +47,16 @@ def finish(worker, client, folder, count: int = 20, findings: tuple[AuditFinding
     return dataset_id
 
 
+def answer(worker, held, split: str, folder) -> None:
+    """End a training that answers two images of a split, one of them wrongly."""
+    worker.succeed(held)
+    columns = {"indices": [4, 5], "labels": np.int32([0, 0]), "probabilities": np.eye(10)[[0, 3]]}
+    np.savez(folder / "answers.npz", **{f"{split}_{name}": column for name, column in columns.items()})
+    worker.blobs.put(f"jobs/{held.job_id}/{held.attempt}/predictions.npz", folder / "answers.npz")
+    with worker.database.write() as session:
+        session.execute(update(ArtifactRow).values(size_bytes=None, sha256=None))
+
+
 def test_without_a_pretrained_network_one_sentence_says_so_and_nothing_is_queued(client, worker):
     for route in (MAP, SIMILAR):
         answer = client.get(route)
@@ -90,13 +100,7 @@ def test_the_mistakes_of_a_job_are_marked_on_the_map_and_in_its_report(client, s
     other = submit(client, spec | {"dataset": "digits", "network": {"blocks": [{"filters": 4}]}})["id"]
     marked, report = {"params": {"job": job}}, {"headers": {"Accept": "text/html"}}
     assert_problem(client.get(MAP, **marked), 409, "not_ready")
-    held = worker.claim()
-    worker.succeed(held)
-    answers = {"test_indices": [4, 5], "test_labels": np.int32([0, 0]), "test_probabilities": np.eye(10)[[0, 3]]}
-    np.savez(tmp_path / "answers.npz", **answers)
-    worker.blobs.put(f"jobs/{job}/{held.attempt}/predictions.npz", tmp_path / "answers.npz")
-    with worker.database.write() as session:
-        session.execute(update(ArtifactRow).values(size_bytes=None, sha256=None))
+    answer(worker, worker.claim(), "test", tmp_path)
     points = client.get(MAP, **marked).json()["points"]
     assert points["answer"] == [None] * 4 + [0, 3] + [None] * 14
     assert points["label"][4:6] == [0, 0]
@@ -105,11 +109,28 @@ def test_the_mistakes_of_a_job_are_marked_on_the_map_and_in_its_report(client, s
     refused = assert_problem(client.get(MAP, params={"job": other}), 400, "invalid_parameter")
     assert "another dataset" in refused["detail"]
     page = client.get(f"/v1/jobs/{job}/diagnosis", **report).text
-    assert "1 mistake among 20 images" in page
-    assert "wrong in training (1)" in page
+    assert points["split"][4:6] == ["test", "test"]  # as the job had split them
+    assert "0 mistakes in training and 1 elsewhere, among 2 images" in page
     worker.blobs.delete(make_features_key(client.get("/v1/datasets/mnist5k").json()["id"]))
     without = client.get(f"/v1/jobs/{job}/diagnosis", **report)
     assert (without.status_code, "1 mistake" in without.text) == (200, False)
+
+
+@pytest.mark.usefixtures("has_network")
+def test_the_report_of_a_study_shows_the_mistakes_of_its_base_on_the_map(client, worker, spec, tmp_path):
+    client.get(MAP)
+    finish(worker, client, tmp_path)
+    study = client.post("/v1/studies", json={"spec": spec, "remedies": ["dropout"], "splits": "fixed"}).json()
+    held = worker.claim()
+    assert held.job_id == study["arms"][0]["jobs"][0]
+    report = f"/v1/studies/{study['id']}/report"
+    assert "Where are the mistakes?" not in client.get(report, headers={"Accept": "text/html"}).text
+    answer(worker, held, "validation", tmp_path)
+    assert (
+        "base: 0 mistakes in training and 1 elsewhere, among 2 images"
+        in client.get(report, headers={"Accept": "text/html"}).text
+    )
+    assert "mistakes?" not in client.get(report, headers={"Accept": "text/markdown"}).text
 
 
 @pytest.mark.usefixtures("has_network")
