@@ -2,20 +2,24 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from analysis.arrays.dataset import save
 from heldout.service.settings import Settings
 from models.blobs import Blobs
 from models.database import Database
+from models.store import searches
 from models.store.claims import Claimed
-from models.tables import JobRow
-from tests.models.work import Work
+from models.tables import DatasetRow, JobRow
+from tests.models.work import ALICE, Work, dots
 from worker.machine.cores import Cores
 from worker.machine.scratch import Scratch
 from worker.machine.shares import Shares
+from worker.messages import FromTraining
 from worker.supervision import attempt
 from worker.supervision.attempt import AttemptResources
 from worker.supervision.lease import AttemptLease
@@ -67,6 +71,41 @@ class Bench:
                 keeper.stop()
         self.work.set(claimed.held.job_id, available_at=None)  # the next attempt need not wait
         return self.work.row(claimed.held.job_id)
+
+
+class SearchBench(Bench):
+    """A worker, and a queued search through a dataset of alice's."""
+
+    keeps_leases = True
+
+    def __init__(
+        self, database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch, kind: searches.Search
+    ) -> None:
+        super().__init__(database, folder, poll_s=0.05)
+        self.monkeypatch = monkeypatch
+        self.kind = kind
+        monkeypatch.setattr("worker.supervision.attempt_files.hold_dataset", lambda *_: nullcontext(folder))
+        save(dots(), folder)
+        with database.write() as session:
+            session.get_one(DatasetRow, self.work.dataset.id).owner = ALICE
+            job = searches.queue(session, kind, ALICE, self.work.dataset.id)
+            assert job is not None
+            self.job_id = job.id
+
+    def search(self, answer: Callable[[Any], FromTraining | None]) -> "list[ScriptedProcess]":
+        """Run one attempt. Its process, if one starts, sends what `answer` returns, as often as it is asked."""
+        started = script_process(self.monkeypatch, repeat(answer))
+        self.run()
+        return started
+
+    @property
+    def job(self) -> JobRow:
+        return self.work.row(self.job_id)
+
+    @property
+    def dataset_status(self) -> str | None:
+        with self.work.database.read() as session:
+            return getattr(session.get_one(DatasetRow, self.work.dataset.id), self.kind.column)
 
 
 class ScriptedProcess:

@@ -2,66 +2,43 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from analysis.arrays.dataset import FILES, save
+from analysis.arrays.dataset import FILES
 from heldout.lifecycle.job import FailureCode
 from heldout.stored.looks import make_features_key
 from heldout.work.kinds import SuspectSpec
 from models.database import Database
 from models.digests import compute_file_digest
 from models.store import file_digests, searches
-from models.tables import DatasetRow, JobRow
-from tests.models.work import ALICE, dots
-from tests.worker.supervision.bench import Bench, repeat, script_process
+from tests.worker.supervision.bench import ScriptedProcess, SearchBench
 from worker.machine.enclosed_process import ProcessDied
 from worker.messages import Failed, FromTraining, ResultWritten, SuspectAssignment
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
-class SearchBench(Bench):
+class SuspectsBench(SearchBench):
     """A worker, and a queued search for wrong labels."""
 
-    keeps_leases = True
-
-    def __init__(self, database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        super().__init__(database, folder, poll_s=0.05)
-        self._monkeypatch = monkeypatch
-        monkeypatch.setattr("worker.supervision.attempt_files.hold_dataset", lambda *_: nullcontext(folder))
-        save(dots(), folder)
-        with database.write() as session:
-            self.job_id = searches.queue(session, searches.SUSPECTS, ALICE, self.work.dataset.id).id
-
-    def search(self, answer: Callable[[SuspectAssignment], FromTraining | None]) -> None:
-        """Run one attempt. Its process sends what `answer` returns, as often as it is asked."""
-        started = script_process(self._monkeypatch, repeat(answer))
-        self.run()
-        [process] = started
+    def search(self, answer: Callable[[SuspectAssignment], FromTraining | None]) -> list[ScriptedProcess]:
+        """Also see that its process is ended, and leaves no names of images behind."""
+        [process] = started = super().search(answer)
         assert process.killed
         assert not list((self.folder / "scratch").rglob("members.txt"))
-
-    @property
-    def job(self) -> JobRow:
-        return self.work.row(self.job_id)
-
-    @property
-    def dataset_status(self) -> str:
-        with self.work.database.read() as session:
-            return session.get_one(DatasetRow, self.work.dataset.id).suspects_status
+        return started
 
 
 @pytest.fixture
-def bench(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SearchBench]:
-    bench = SearchBench(database, tmp_path, monkeypatch)
+def bench(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SuspectsBench]:
+    bench = SuspectsBench(database, tmp_path, monkeypatch, searches.SUSPECTS)
     yield bench
     bench.scratch.close()
 
 
-def test_digests_of_files_from_an_earlier_release_are_stored_when_they_are_used(bench: SearchBench) -> None:
+def test_digests_of_files_from_an_earlier_release_are_stored_when_they_are_used(bench: SuspectsBench) -> None:
     bench.search(lambda _: Failed(FailureCode.DIVERGED, "It does not matter."))
     with bench.work.database.read() as session:
         for name in FILES:
@@ -69,7 +46,7 @@ def test_digests_of_files_from_an_earlier_release_are_stored_when_they_are_used(
             assert stored == compute_file_digest(bench.folder / name)
 
 
-def test_findings_are_stored_and_the_process_gets_the_names_of_the_images(bench: SearchBench) -> None:
+def test_findings_are_stored_and_the_process_gets_the_names_of_the_images(bench: SuspectsBench) -> None:
     dataset_id = bench.work.dataset.id
     bench.blobs.put(f"datasets/{dataset_id}/members.txt", b"0/a.png\n")
 
@@ -85,7 +62,7 @@ def test_findings_are_stored_and_the_process_gets_the_names_of_the_images(bench:
     assert stored == {"names": "0/a.png\n", "relations": None}
 
 
-def test_the_process_gets_the_features_of_the_dataset_if_there_are_any(bench: SearchBench) -> None:
+def test_the_process_gets_the_features_of_the_dataset_if_there_are_any(bench: SuspectsBench) -> None:
     bench.blobs.put(make_features_key(bench.work.dataset.id), b"features")
     read: list[bytes] = []
 
@@ -103,7 +80,7 @@ def die(_: SuspectAssignment) -> FromTraining:
     raise ProcessDied(-9)
 
 
-def test_a_process_that_dies_is_tried_three_times(bench: SearchBench) -> None:
+def test_a_process_that_dies_is_tried_three_times(bench: SuspectsBench) -> None:
     for attempt in (1, 2, 3):
         bench.work.set(bench.job_id, available_at=None)
         assert bench.dataset_status == "queued"
@@ -113,13 +90,13 @@ def test_a_process_that_dies_is_tried_three_times(bench: SearchBench) -> None:
     assert bench.job.error == {"code": "process_died", "detail": str(ProcessDied(-9))}
 
 
-def test_a_search_that_takes_too_long_fails(bench: SearchBench) -> None:
+def test_a_search_that_takes_too_long_fails(bench: SuspectsBench) -> None:
     bench.work.set(bench.job_id, spec=SuspectSpec(max_runtime_s=1e-6).model_dump())
     bench.search(lambda _: None)
     assert (bench.job.status, bench.job.error["code"]) == ("failed", "deadline")
 
 
-def test_a_worker_that_stops_releases_the_search(bench: SearchBench) -> None:
+def test_a_worker_that_stops_releases_the_search(bench: SuspectsBench) -> None:
     def stop(_: SuspectAssignment) -> None:
         bench.stopping.set()
 
@@ -127,7 +104,7 @@ def test_a_worker_that_stops_releases_the_search(bench: SearchBench) -> None:
     assert (bench.job.status, bench.job.failures, bench.dataset_status) == ("queued", 0, "queued")
 
 
-def test_a_waiting_training_ends_the_search_which_is_queued_again(bench: SearchBench) -> None:
+def test_a_waiting_training_ends_the_search_which_is_queued_again(bench: SuspectsBench) -> None:
     """No failure is counted, so this can happen any number of times."""
     submitted: list[str] = []
 
@@ -140,7 +117,7 @@ def test_a_waiting_training_ends_the_search_which_is_queued_again(bench: SearchB
     assert [bench.work.claim().held.job_id for _ in range(2)] == [submitted[0], bench.job_id]
 
 
-def test_a_canceled_search_ends(bench: SearchBench) -> None:
+def test_a_canceled_search_ends(bench: SuspectsBench) -> None:
     def cancel(_: SuspectAssignment) -> None:
         if bench.job.request is None:
             bench.work.set(bench.job_id, request="cancel")
