@@ -22,8 +22,7 @@ from tests.keras_store import serve, write_weights
 from tests.worker.supervision.bench import Bench
 from worker.training.model_files.keras_file import load_model
 from worker.training.model_files.refusal import ModelRefused
-from worker.training.pretrained.keras_network import build_with
-from worker.training.uploaded_models.conversion import convert_keras
+from worker.training.uploaded_models.conversion import build_keras_network, convert_keras
 from worker.training.uploaded_models.download import fetch
 
 pytestmark = pytest.mark.filterwarnings(
@@ -51,7 +50,7 @@ def test_a_network_answers_as_keras_does_after_its_own_preprocessing(tmp_path, n
     file = tmp_path / "weights.h5"
     file.write_bytes(write_weights(expected))
     assert file.stat().st_size < MAX_KERAS_BYTES
-    ours = build_with(network, file)
+    ours = build_keras_network(network, file)
     images = np.random.default_rng(1).integers(0, 256, (2, 96, 96, 3)).astype(np.float32)
     preprocess = sys.modules[builder.__module__].preprocess_input
     answers = np.asarray(expected(preprocess(images.copy())))
@@ -79,7 +78,7 @@ def test_the_file_and_its_digest_are_those_that_keras_downloads(monkeypatch, nam
 def test_a_network_takes_images_of_any_size_and_scales_their_pixels(tmp_path, name):
     network = KERAS_NETWORKS[name]
     weights = tmp_path / "weights.h5"
-    weights.write_bytes(write_weights(build_with(network, None)))
+    weights.write_bytes(write_weights(build_keras_network(network, None)))
     facts = convert_keras(weights, network, tmp_path)
     assert (facts.input_shape, facts.gives, facts.weights) == ((None, None, 3), "feature_map", True)
     assert (facts.feature_map.stride, facts.feature_map.scales_pixels) == (32, True)

@@ -10,7 +10,8 @@ from heldout.spec.model_facts import ModelFacts
 from heldout.spec.pretrained import KerasNetwork
 from heldout.stored.artifacts import CONVERTED_KERAS, CONVERTED_ONNX
 from worker.training.model_files.refusal import ModelRefused
-from worker.training.pretrained import efficientnet_lite, keras_network
+from worker.training.networks.backbone import scale_pixels
+from worker.training.pretrained import efficientnet_lite
 from worker.training.pretrained.torch_file import NotTensors, read_tensors
 from worker.training.uploaded_models.keras_model import read_keras_facts
 
@@ -44,11 +45,28 @@ def convert_keras(file: Path, network: KerasNetwork, target: Path) -> ModelFacts
         ModelRefused: the file has other weights, or none.
     """
     try:
-        model = keras_network.build_with(network, file)
+        model = build_keras_network(network, file)
     except (OSError, ValueError, KeyError) as error:
         detail = f"Keras cannot read the fetched file as weights of {network.builder}: {str(error)[:200]}"
         raise ModelRefused(ModelRejectionCode.MODEL_DAMAGED, detail) from error
     return _save(model, target)
+
+
+def build_keras_network(network: KerasNetwork, weights: Path | None) -> keras.Model:
+    """Build a network of `keras.applications` without its head, as if after its own `preprocess_input`.
+
+    It takes images of any size with pixels from 0 to 255, and returns feature maps.
+
+    Args:
+        weights: a file of Keras' store; None for random weights.
+    Raises:
+        OSError, ValueError, KeyError: the file has other weights, or none.
+    """
+    images = keras.Input((None, None, 3), name="images")
+    pixels = images if network.pixels == "bytes" else scale_pixels(images, network.pixels, 255)
+    build = getattr(keras.applications, network.builder)
+    built = build(include_top=False, weights=weights and str(weights), input_tensor=pixels)
+    return keras.Model(images, built.outputs[0], name=network.builder)  # which takes a tensor, and not a list of one
 
 
 def _save(model: keras.Model, target: Path) -> ModelFacts:
