@@ -12,7 +12,7 @@ from heldout.spec.optimization import MAX_MILESTONES, OPTIMIZERS
 
 # Arguments of optimizers that a spec has, by the name of the spec's field.
 _TAKEN_OVER = {"momentum": "momentum", "weight_decay": "weight_decay", "global_clipnorm": "clip_norm"}
-# What a spec's optimizer does where it has no field: Keras' own defaults.
+# Keras defaults for optimizer arguments that a spec cannot set.
 _DEFAULTS: Mapping[str, Any] = {
     "beta_1": 0.9,
     "beta_2": 0.999,
