@@ -3,12 +3,11 @@
 import { useEffect, useState } from 'preact/hooks'
 
 import { get, type Job, type Page, query } from '../../api/client'
-import { MOST_COMPARED } from '../../parts/compare'
+import { add, MOST_COMPARED, remove } from '../../parts/compare'
 import { useLoaded } from '../../parts/load'
 import { Status } from '../../parts/marks'
 import { count } from '../../words/format'
 import { ENDED } from '../../words/verdicts'
-import { add, remove } from './address'
 import type { Group } from './groups'
 import { Key } from './key'
 import { type Asked, isLoading } from './loading'

@@ -2,10 +2,10 @@
 
 import { useMemo } from 'preact/hooks'
 
+import { comparedIds } from '../../parts/compare'
 import { Title } from '../../parts/layout'
 import { inQuery, setQuery } from '../../parts/router'
 import { Empty } from '../../parts/states'
-import { comparedIds } from './address'
 import { type Answer, answerOf } from './answer'
 import { cautions } from './comparable'
 import { CurvesCard } from './curves'
