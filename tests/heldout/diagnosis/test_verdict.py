@@ -22,7 +22,6 @@ from tests.heldout.diagnosis.made_gap import Answers, Made, answers
 
 DOCS = Path(__file__).parents[3] / "docs" / "explanation"
 # Ten classes, each renamed to the next one.
-SHIFTED = tuple(range(1, 10)) + (0,)
 
 
 def audit_of(code: str, severity: str = "critical", **numbers: Any) -> list[AuditFinding]:

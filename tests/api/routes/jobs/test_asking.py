@@ -40,7 +40,6 @@ def job_in(client, worker, spec) -> JobMaker:
     return JobMaker(client, worker, spec)
 
 
-CHANGES_NOTHING = object()
 FINISHED = ("succeeded", "failed", "cancelled")
 # verb, state before, status code, state after or problem
 TABLE = [
