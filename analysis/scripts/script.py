@@ -90,9 +90,9 @@ class FirstWeights:
 
 @dataclass(frozen=True)
 class Ended:
-    """A training that something else has ended than the rules that the script has.
+    """The end of a training that the script's own rules would not have ended.
 
-    epochs: how many complete ones there were. why: the reason in words. by_guard: whether the guard against overfitting
+    epochs: the number of complete epochs. why: the reason in words. by_guard: whether the guard against overfitting
     ended it.
     """
 

@@ -1,4 +1,4 @@
-"""Validation and test together, if nothing shows that they differ."""
+"""Joins validation and test if nothing shows that they differ."""
 
 from dataclasses import dataclass
 
@@ -15,10 +15,10 @@ class HeldOut:
 
 
 def join_alike(stored: StoredGap, validation: Tally | None, test: Tally) -> HeldOut | None:
-    """Validation and test together, unless they are known to differ: by copies, by quality, or by their accuracy.
+    """Join validation and test. None if copies, image quality or accuracy show that they differ.
 
-    How far apart two splits of the same images are shows how much of a family their images are. That is a single draw,
-    so it is averaged with what is expected.
+    The difference between their accuracies shows how much their images depend on each other. It is a single draw, so it
+    is averaged with the expected dependence.
     """
     copies = stored.validation_copies
     if validation is None or stored.quality is not None or (copies is not None and copies.copied is not None):
@@ -33,7 +33,7 @@ def join_alike(stored: StoredGap, validation: Tally | None, test: Tally) -> Held
 
 
 def _join(first: Tally, second: Tally) -> Tally:
-    """The answers to the images of both."""
+    """Pool the answers to the images of two splits."""
     count = first.count + second.count
     loss = (first.count * first.loss + second.count * second.loss) / count
     squares = sum(

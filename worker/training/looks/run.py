@@ -33,7 +33,7 @@ def _list_findings(
     related: NDArray[np.int64],
     names: list[str],
 ) -> Iterator[AuditFinding]:
-    """Yield what the audit of an upload shows besides."""
+    """Yield findings that the audit of the upload could not make."""
     if len(names) != len(images.labels):
         return
     grouped = find_name_groups(images, rows, normalized, names)
