@@ -195,6 +195,31 @@ def test_images_that_were_planted_as_odd_are_the_only_ones_found():
     assert not {image.reason for image in find(planted)} & {"dark"}
 
 
+def test_among_photographs_of_any_brightness_those_are_odd_that_show_almost_nothing_or_end_too_early():
+    draws = np.random.default_rng(2)
+    levels = draws.uniform(0.15, 0.85, (300, 1, 1, 1))
+    pixels = (levels + draws.normal(0, 0.2, (300, 24, 24, 1))).clip(0, 1)
+    similarity = draws.uniform(0.5, 0.7, (300, 10))
+    splits = {"train": np.arange(300)}
+
+    def find(pixels, similarity=None):
+        shown = (255 * pixels).astype(np.uint8)
+        images = ImageSet(shown, np.zeros(300, np.int32), splits, ("cat",), (0, 255))
+        return {image.row: image.reason for image in find_odd_images(images, similarity)}
+
+    assert find(pixels) == find(pixels, similarity) == {}
+    planted = pixels.copy()
+    planted[7] *= 0.1
+    planted[70] = 1 - (1 - planted[70]) * 0.1
+    planted[100] = 0.45 + planted[100] / 12
+    planted[200, 12:] = 0.5
+    assert find(planted) == {7: "dark", 70: "bright", 100: "flat", 200: "cut"}
+    similarity[30] = 0.1
+    assert find(pixels, similarity) == {30: "unlike"}
+    planted[:30, 12:] = 0.5  # a tenth of them: that is how these images are
+    assert "cut" not in find(planted).values()
+
+
 @pytest.mark.parametrize(
     ("names", "rule", "groups"),
     [

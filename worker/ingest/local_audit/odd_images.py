@@ -1,4 +1,4 @@
-"""Images that stand out from all others: much darker or brighter, without contrast, blurred, or without a neighbor."""
+"""Images that stand out from all others: darker or brighter, without contrast, blurred, cut, or without a neighbor."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,6 +20,12 @@ MIN_DEVIATIONS = 6.0
 MAX_SHARE = 0.02
 # Smallest difference from the median that a person would notice, as a share of the value range or as a factor.
 MIN_DIFFERENCE, MIN_FACTOR = 0.15, 2.5
+# Almost nothing can be seen in an image that leaves out this share of the value range, where most use half of it.
+MIN_UNSEEN, MOST_UNSEEN = 0.85, 0.5
+# An image is cut if this share of it is one color at one side, where that of most images shows something.
+MIN_CUT = 0.2
+# Neighbors by features are unlike if they are this much less similar than those of most images.
+MIN_UNLIKE = 0.2
 # Images are compared as squares of this side, by the distance to one of the nearest other images.
 SIDE = 8
 NEIGHBOR = 5
@@ -31,8 +37,26 @@ REASONS = {
     "bright": "much brighter",
     "flat": "with much less contrast",
     "blurred": "much more blurred",
+    "cut": "empty at one side, as if cut off",
     "unlike": "unlike every other image",
 }
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is measured of images, each (count,). small: (count, cells) of them, shrunk.
+
+    mean, darkest, brightest, contrast, detail: as shares of the value range, of which darkest and brightest are the
+    percentiles 1 and 99 of an image. empty: the largest share of the image that lies at one side and has one color.
+    """
+
+    mean: NDArray[np.float64]
+    darkest: NDArray[np.float64]
+    brightest: NDArray[np.float64]
+    contrast: NDArray[np.float64]
+    detail: NDArray[np.float64]
+    empty: NDArray[np.float64]
+    small: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -44,18 +68,26 @@ class OddImage:
     deviations: float
 
 
-def find_odd_images(images: ImageSet) -> list[OddImage]:
-    """Return the images that stand out, the oddest first; none if there are too few images to say what is usual."""
+def find_odd_images(images: ImageSet, similarity: NDArray[np.floating] | None = None) -> list[OddImage]:
+    """Return the images that stand out, the oddest first; none if there are too few images to say what is usual.
+
+    Args:
+        similarity: (images, neighbors) of the features of each image and its nearest others, the most similar first.
+            Without it, images are compared as squares of 8×8 pixels.
+    """
     count = len(images.labels)
     if count < MIN_IMAGES:
         return []
-    mean, contrast, detail, small = _measure(images)
+    found = _measure(images)
     scores = {
-        "dark": _score(-mean, MIN_DIFFERENCE),
-        "bright": _score(mean, MIN_DIFFERENCE),
-        "flat": _score(-np.log(contrast), np.log(MIN_FACTOR)),
-        "blurred": _score(-np.log(detail / contrast), np.log(MIN_FACTOR)),
-        "unlike": _score_distances(small),
+        "dark": _score(-found.mean, MIN_DIFFERENCE, 1 - found.brightest),
+        "bright": _score(found.mean, MIN_DIFFERENCE, found.darkest),
+        "flat": _score(-np.log(found.contrast), np.log(MIN_FACTOR), 1 - (found.brightest - found.darkest)),
+        "blurred": _score(-np.log(found.detail / found.contrast), np.log(MIN_FACTOR)),
+        "cut": _score(found.empty, MIN_CUT),
+        "unlike": _score_distances(found.small)
+        if similarity is None
+        else _score(-similarity[:, :NEIGHBOR][:, -1].astype(np.float64), MIN_UNLIKE),
     }
     odd: dict[int, OddImage] = {}
     for reason, score in scores.items():
@@ -87,13 +119,10 @@ def make_example(images: ImageSet, names: Sequence[str], row: int) -> AuditExamp
     return AuditExample(split=split, index=row, member=names[row])
 
 
-def _measure(
-    images: ImageSet,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]]:
-    """Measure mean, contrast and detail of each image as shares of the value range, and shrink it."""
+def _measure(images: ImageSet) -> Measured:
+    """Measure all images, block by block."""
     parts = [_measure_block(block) for block in _iterate_blocks(images)]
-    mean, contrast, detail, small = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return mean, contrast, detail, small
+    return Measured(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
 def _iterate_blocks(images: ImageSet) -> Iterator[NDArray[np.float32]]:
@@ -105,14 +134,26 @@ def _iterate_blocks(images: ImageSet) -> Iterator[NDArray[np.float32]]:
         yield np.asarray((block - low) / (high - low), np.float32)
 
 
-def _measure_block(
-    block: NDArray[np.float32],
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]]:
+def _measure_block(block: NDArray[np.float32]) -> tuple[NDArray[np.floating], ...]:
+    """Return the fields of `Measured`."""
     gray = block.mean(axis=3)
+    darkest, brightest = np.quantile(gray, (0.01, 0.99), axis=(1, 2))
     # A value range of 256 steps cannot show less.
     contrast = np.maximum(gray.std(axis=(1, 2), dtype=np.float64), 1 / 256)
     steps = (np.abs(np.diff(gray, n=2, axis=axis)).mean(axis=(1, 2), dtype=np.float64) for axis in (1, 2))
-    return gray.mean(axis=(1, 2), dtype=np.float64), contrast, np.maximum(sum(steps), 1 / 1024), _shrink(block)
+    detail = np.maximum(sum(steps), 1 / 1024)
+    mean = gray.mean(axis=(1, 2), dtype=np.float64)
+    return mean, darkest, brightest, contrast, detail, _measure_empty(gray), _shrink(block)
+
+
+def _measure_empty(gray: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Measure the largest share of each image that lies at one side, and has one color."""
+    shares = np.zeros(len(gray))
+    for turns in range(4):
+        turned = np.rot90(gray, turns, axes=(1, 2))
+        is_same = np.abs(turned - turned[:, :1, :1]).max(axis=2) < 1 / 256
+        shares = np.maximum(shares, np.logical_and.accumulate(is_same, axis=1).mean(axis=1))
+    return shares
 
 
 def _shrink(block: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -125,11 +166,21 @@ def _shrink(block: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(block.reshape(len(block), -1), np.float32)
 
 
-def _score(values: NDArray[np.float64], min_difference: float) -> NDArray[np.float64]:
-    """Return how many deviations each value is above the median; 0 where the difference would not be noticed."""
+def _score(
+    values: NDArray[np.float64], min_difference: float, unseen: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """Return how many deviations each value is above the median; 0 where the difference would not be noticed.
+
+    Args:
+        unseen: the share of the value range that an image does not use. The brightness of photographs varies widely, so
+            even a black one is not many deviations away. Among images that use most of the range, it is still odd.
+    """
     low, median, high = np.quantile(values, (0.25, 0.5, 0.75))
     deviation = max((high - low) / 1.349, min_difference / MIN_DEVIATIONS)  # the middle half of a normal distribution
-    return np.where(values - median >= min_difference, (values - median) / deviation, 0.0)
+    score = np.where(values - median >= min_difference, (values - median) / deviation, 0.0)
+    if unseen is None or np.median(unseen) > MOST_UNSEEN:
+        return score
+    return np.where(unseen >= MIN_UNSEEN, np.maximum(score, MIN_DEVIATIONS), score)
 
 
 def _score_distances(small: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -140,8 +140,9 @@ def _describe(
     flatters = low >= MIN_FLATTERY
     effect = (
         f" A vote of the most similar images gets {of_100(flattery.mixed)} images right, and {of_100(flattery.apart)} "
-        "without images of the same group. Splits that divide groups flatter a test by "
-        f"{100 * (flattery.mixed - flattery.apart):.0f} points (surely {100 * low:.0f} to {100 * high:.0f})."
+        "without images of the same group. Splits that divide groups flatter such a vote by "
+        f"{100 * (flattery.mixed - flattery.apart):.0f} points (surely {100 * low:.0f} to {100 * high:.0f}), and a "
+        "network usually by less."
         if flatters
         else " Similar images predict classes about as well without images of the same group."
     )

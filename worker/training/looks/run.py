@@ -31,6 +31,7 @@ def _list_findings(
     rows: NDArray[np.int64],
     normalized: NDArray[np.float32],
     related: NDArray[np.int64],
+    similarity: NDArray[np.float32],
     names: list[str],
 ) -> Iterator[AuditFinding]:
     """Yield findings that the audit of the upload could not make."""
@@ -40,7 +41,8 @@ def _list_findings(
     if grouped is not None:
         yield grouped
     yield from find_foreign_images(images, rows, normalized, related, names)
-    odd = find_odd_images(images)
+    # Where only a sample has features, all images are compared by their pixels.
+    odd = find_odd_images(images, similarity if len(rows) == len(images.labels) else None)
     if odd:
         yield describe_odd_images(odd, [make_example(images, names, image.row) for image in odd[:MAX_LISTED]])
 
@@ -71,7 +73,9 @@ def _look(assignment: FeaturesAssignment) -> FeaturesFound:
         images=len(images.labels),
         sampled=len(rows),
         seen_as=choose_size(*images.shape[:2]),
-        findings=() if names is None else tuple(_list_findings(images, rows, normalized, related, names)),
+        findings=()
+        if names is None
+        else tuple(_list_findings(images, rows, normalized, related, neighbors.similarity, names)),
         leakage=None if names is None else describe_copies(images, copies, names),
         copies=tuple((held, seen) for held, seen in copies.pairs.tolist()),
     )
