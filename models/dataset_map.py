@@ -36,7 +36,9 @@ def read_map(
 
 
 def find_map(session: Session, blobs: Blobs, owner: str, job: JobRow) -> MapView | None:
-    """Read the map with a job's answers; None if there are no features or answers, or if they are lost."""
+    """Read the map with a job's answers; None without a dataset, features or answers, or if they are lost."""
+    if job.dataset_id is None:
+        return None
     dataset = jobs.get_dataset(session, job)
     predictions = artifacts.find(session, job.id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
     if dataset.features_status is not SearchStatus.STORED or predictions is None:
