@@ -36,9 +36,7 @@ def read_map(
 
 
 def find_map(session: Session, blobs: Blobs, owner: str, job: JobRow) -> MapView | None:
-    """Read the map with a job's answers; None without a dataset, features or answers, or if they are lost."""
-    if job.dataset_id is None:
-        return None
+    """Read the map with a job's answers; None if there are no features or answers, or if they are lost."""
     dataset = jobs.get_dataset(session, job)
     predictions = artifacts.find(session, job.id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
     if dataset.features_status is not SearchStatus.STORED or predictions is None:
@@ -53,7 +51,12 @@ def find_map(session: Session, blobs: Blobs, owner: str, job: JobRow) -> MapView
 
 
 def find_maps(session: Session, blobs: Blobs, owner: str, study: StudyView) -> dict[str, MapView]:
-    """Read the maps of a study's base and winner, each with the answers of its first training."""
+    """Read the maps of a study's base and winner, each with the answers of its first training.
+
+    Empty if the study has no dataset, as one of trainings that run elsewhere.
+    """
+    if study.dataset is None:
+        return {}
     arms = {describe_remedy(arm.name): arm for arm in (study.arms[0], study.winner) if arm is not None and arm.jobs}
     found = {name: session.get(JobRow, arm.jobs[0]) for name, arm in arms.items()}
     maps = {name: find_map(session, blobs, owner, job) for name, job in found.items() if job is not None}

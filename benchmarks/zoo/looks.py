@@ -1,14 +1,14 @@
-"""What the audit's findings of groups and of odd images are worth, on sets of the zoo that no rule was chosen on.
+"""What the audit's findings of groups and of odd images are worth on sets of the zoo.
 
-`python -m benchmarks.zoo.looks [SET…]` prints three tables for built sets (by default those of the sixth lot). It
+`python -m benchmarks.zoo.looks [SET…]` prints two tables for built sets (by default those of the sixth lot). It
 computes the features of up to 2,000 images of each set with the service's pretrained network, once.
 
-Groups: names carry the true groups of a set, or random ones of the same sizes in each class. The flattery that the
-finding states is compared with that of a logistic regression on the same features: cross-validated with images at
-random, less cross-validated with whole groups.
+Groups: names carry the true groups of a set, or random ones of the same sizes in each class. The finding says how
+much whole groups in one split would lower its figures. A logistic regression on the same features says it too: its
+accuracy when cross-validated with images at random, less its accuracy with whole groups.
 
-Odd images: in turn, 1% of the images get a fault. Counted are planted images that are listed, by kind, and images of
-the unchanged set that are listed.
+Odd images: each kind of fault is planted in 1% of the images. The table counts how many of them are listed, and how
+many images of the unchanged set.
 """
 
 import sys

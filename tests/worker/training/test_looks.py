@@ -215,6 +215,22 @@ def test_a_class_whose_test_images_are_of_another_kind_is_named_with_its_images(
     assert {example.index for example in finding.examples} <= set(foreign.tolist())
 
 
+def test_an_image_unlike_all_others_by_features_is_listed_if_all_images_have_features():
+    images = make_images(90)
+    features = 1 + DRAWS.normal(0, 0.1, (90, 16)).astype(np.float32)
+    features[30] *= -1
+    normalized = normalize(features)
+    names = [f"{draw:x}.png" for draw in DRAWS.integers(2**40, 2**44, 90)]
+
+    def find(rows: NDArray[np.int64]) -> list[dict]:
+        similarity = find_neighbors(normalized[rows]).similarity
+        found = run._list_findings(images, rows, normalized[rows], np.arange(90), similarity, names)
+        return [finding.numbers for finding in found if finding.code == "odd_images"]
+
+    assert [numbers["unlike"] for numbers in find(np.arange(90))] == [1]
+    assert find(np.arange(80)) == []
+
+
 def test_groups_that_are_whole_in_one_split_do_not_make_a_class_foreign():
     """A few pictures of which each split has many windows differ between splits without being of another kind."""
     group = np.repeat(np.arange(24), 20)
